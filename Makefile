@@ -1,0 +1,46 @@
+# Every target works on a fresh machine with Python 3.11+ and make: each one makes .venv when it
+# is missing or older than what it is made from.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.PHONY: demo dev test check bench record clean
+.DELETE_ON_ERROR:
+
+demo: $(READY)
+	@$(BIN)/headgate demo $(ARGS)
+
+dev: $(READY)
+	@$(BIN)/headgate dev $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+# Compares our breaker with other Python libraries, and measures how fast verdicts travel (minutes).
+bench: $(READY)
+	$(BIN)/python -m bench.breakers $(ARGS)
+	$(BIN)/python -m bench.verdict_push
+
+# Records new workflow histories for tests/replay; never overwrites one that is there.
+record: $(READY)
+	$(BIN)/python -m tests.replay.record $(ARGS)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "headgate needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@echo "setting up $(VENV) (once; about a minute)" >&2
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' >&2
+	@touch $(READY)
+
+clean:
+	rm -rf $(VENV) .headgate .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -1,0 +1,1 @@
+"""Alerts: when people should know, decided inside the workflows."""

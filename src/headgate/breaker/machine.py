@@ -1,0 +1,582 @@
+"""The state machine of a breaker: reports and time in, verdicts and transitions out."""
+
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+
+from headgate.alerts.outbox import put
+from headgate.breaker.record import BreakerRecord, Probe, Reporter
+from headgate.breaker.rows import count_row
+from headgate.breaker.rules import report_every_ms, witnesses
+from headgate.breaker.states import OVERRIDE_ALLOWS, STATES
+from headgate.breaker.windows import carried_over, window_for
+from headgate.model.alert import Alert
+from headgate.model.breaker import (
+    OUTCOME_SPAN_MS,
+    UNKNOWN_EPOCH,
+    Allow,
+    BreakerState,
+    BreakerView,
+    CallOutcome,
+    DependencyNews,
+    OutcomeBucket,
+    OutcomeSpan,
+    ProbeOutcome,
+    ProbeReply,
+    ProbeRequest,
+    Report,
+    Transition,
+    Verdict,
+)
+from headgate.model.settings import BreakerSettings
+
+REVISIONS_PER_INCARNATION: Final = 1_000_000_000
+EPOCHS_PER_INCARNATION: Final = 1_000_000
+MAX_TRANSITIONS_KEPT: Final = 50
+MAX_UNSAVED_KEPT: Final = 500
+"""Transitions that wait for Postgres; in a longer outage the oldest are left out of the history."""
+
+MAX_SPANS_KEPT: Final = 720
+"""Outcome spans that wait for Postgres: two hours of them."""
+
+REPORTER_TTL_MS: Final = 900_000
+"""A gate that has been silent for so long is not told of verdicts any more."""
+
+MAX_STEPS: Final = 40
+KEEPS_CALLS_AWAY: Final = (BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.FORCED_OPEN)
+
+
+def _middle() -> float:
+    return 0.5
+
+
+class Breaker:
+    """The breaker of one downstream: every decision a function of its record, an event and time.
+
+    Times are Unix milliseconds. No method raises on what a gate sends.
+
+    Args:
+        record: All it remembers; may be stored at any time between two calls.
+        chance: Gives a number from 0 to 1, for the jitter of the open time; none by default.
+    """
+
+    def __init__(self, record: BreakerRecord, chance: Callable[[], float] = _middle) -> None:
+        self.record = record
+        self._chance = chance
+
+    @classmethod
+    def begin(
+        cls,
+        downstream: str,
+        settings: BreakerSettings,
+        incarnation: int,
+        now_ms: int,
+        chance: Callable[[], float] = _middle,
+    ) -> "Breaker":
+        """Return a closed breaker without a past."""
+        record = BreakerRecord(
+            downstream=downstream,
+            settings=settings,
+            window=window_for(settings.policy),
+            epoch=incarnation * EPOCHS_PER_INCARNATION,
+            revision=incarnation * REVISIONS_PER_INCARNATION,
+            incarnation=incarnation,
+            since_ms=now_ms,
+        )
+        return cls(record, chance)
+
+    @classmethod
+    def restore(
+        cls,
+        record: BreakerRecord,
+        incarnation: int,
+        now_ms: int,
+        chance: Callable[[], float] = _middle,
+    ) -> "Breaker":
+        """Go on from a saved record, above every epoch and revision there may have been.
+
+        The state, the window and the open time stay as they were. The probes of a half-open
+        breaker are gone with the epoch, so it asks for new ones.
+        """
+        record.incarnation = incarnation
+        record.epoch = incarnation * EPOCHS_PER_INCARNATION
+        record.revision = incarnation * REVISIONS_PER_INCARNATION
+        record.half_open_epoch = record.epoch
+        record.told_dependents.clear()
+        breaker = cls(record, chance)
+        breaker._forget_silent_reporters(now_ms)
+        if record.state is BreakerState.HALF_OPEN:
+            breaker._clear_probes()
+            record.until_ms = now_ms + record.policy.half_open_max_ms
+        breaker.advance(now_ms)
+        return breaker
+
+    # What comes in ---------------------------------------------------------------------------
+
+    def report(self, report: Report, now_ms: int) -> None:
+        """Count what a gate has seen; a report that was counted before changes nothing."""
+        record = self.record
+        self._forget_silent_reporters(now_ms)
+        reporter = record.reporters.setdefault(
+            report.gate, Reporter(task_queue=report.task_queue, seen_at_ms=now_ms)
+        )
+        reporter.seen_at_ms = now_ms
+        if not reporter.is_new(report.seq):
+            return
+        record.revision += 1
+        self.advance(now_ms)
+        for bucket in report.buckets:
+            self._count(bucket, reporter, now_ms)
+        for probe in report.probes:
+            self._count_probe(probe, now_ms)
+        STATES[record.state].on_outcomes(self, now_ms)
+
+    def lease_probes(self, request: ProbeRequest, now_ms: int) -> ProbeReply:
+        """Lease as many of the asked-for probes as the half-open budget still has.
+
+        At most ``policy.probes`` are in flight or settled in one epoch, in the whole fleet.
+        """
+        self.advance(now_ms)
+        record = self.record
+        granted: list[str] = []
+        deadline: int | None = None
+        if self.allow == "probes" and request.epoch == record.epoch:
+            for id in request.ids:
+                if id not in record.probe_answers and self._probe_is_free():
+                    deadline_ms = now_ms + record.policy.probe_deadline_ms
+                    record.probes[id] = Probe(request.gate, deadline_ms)
+                    record.probe_answers.append(id)
+                    record.revision += 1
+                if id in record.probes:
+                    granted.append(id)
+                    deadline_ms = record.probes[id].deadline_ms
+                    deadline = deadline_ms if deadline is None else min(deadline, deadline_ms)
+        return ProbeReply(granted=granted, deadline_ms=deadline, verdict=self.verdict())
+
+    def configure(self, settings: BreakerSettings, now_ms: int) -> None:
+        """Take a new policy: it judges what there is, the window and the probes, at once."""
+        self.advance(now_ms)
+        record = self.record
+        if settings.policy.window != record.policy.window:
+            record.window = carried_over(record.window, settings.policy, now_ms)
+        record.settings = settings
+        for name in set(record.heard_dependencies) - set(settings.depends_on):
+            del record.heard_dependencies[name]
+            record.open_dependencies.pop(name, None)
+        record.revision += 1
+        STATES[record.state].on_outcomes(self, now_ms)
+
+    def hear(self, news: DependencyNews) -> None:
+        """Take in whether a dependency is open; while one is, failures here are its failures."""
+        record = self.record
+        if news.downstream not in record.settings.depends_on:
+            return
+        if news.epoch <= record.heard_dependencies.get(news.downstream, UNKNOWN_EPOCH):
+            return
+        record.heard_dependencies[news.downstream] = news.epoch
+        if news.is_open:
+            record.open_dependencies[news.downstream] = news.epoch
+        else:
+            record.open_dependencies.pop(news.downstream, None)
+        record.revision += 1
+
+    def advance(self, now_ms: int) -> None:
+        """Let time do what it does: end an override, an open time, HALF_OPEN, a ramp."""
+        override = self.record.override
+        if override is not None and override.until_ms is not None and now_ms >= override.until_ms:
+            self.lift("expiry", f"the time set by {override.actor} is over", None, now_ms)
+        STATES[self.record.state].on_time(self, now_ms)
+
+    # What can be asked -----------------------------------------------------------------------
+
+    @property
+    def allow(self) -> Allow:
+        """What passes now."""
+        record = self.record
+        if record.override is not None:
+            return OVERRIDE_ALLOWS[record.override.mode]
+        return STATES[record.state].allow
+
+    @property
+    def keeps_calls_away(self) -> bool:
+        """Whether those that depend on this downstream should expect failures."""
+        return self.record.effective in KEEPS_CALLS_AWAY
+
+    def next_deadline(self) -> int | None:
+        """Return when ``advance`` next has something to do, or None."""
+        record = self.record
+        deadlines = [probe.deadline_ms for probe in record.probes.values()]
+        if record.until_ms is not None:
+            deadlines.append(record.until_ms)
+        if record.override is not None and record.override.until_ms is not None:
+            deadlines.append(record.override.until_ms)
+        return min(deadlines, default=None)
+
+    def verdict(self) -> Verdict:
+        """Return what the breaker lets pass now."""
+        record, override = self.record, self.record.override
+        policy = record.policy
+        return Verdict(
+            downstream=record.downstream,
+            state=record.effective,
+            epoch=record.epoch,
+            allow=self.allow,
+            since_ms=record.since_ms if override is None else override.since_ms,
+            until_ms=record.until_ms if override is None else override.until_ms,
+            reason=record.reason
+            if override is None
+            else f"set by {override.actor}: {override.reason}",
+            # Also with a quorum: a gate may always hold back its own calls.
+            consecutive_failures=policy.consecutive_failures if override is None else None,
+            report_every_ms=report_every_ms(record),
+            slow_call_ms=policy.slow_call_ms,
+            ramp_start=policy.ramp_start,
+            outcomes=record.settings.outcomes,
+        )
+
+    def view(self, now_ms: int) -> BreakerView:
+        """Return the breaker as people see it."""
+        record = self.record
+        return BreakerView(
+            downstream=record.downstream,
+            settings=record.settings,
+            state=record.effective,
+            own_state=record.state,
+            override=record.override,
+            epoch=record.epoch,
+            since_ms=record.since_ms,
+            until_ms=record.until_ms,
+            reason=record.reason,
+            calls_in_window=record.window.calls,
+            failures_in_window=record.window.total_failures,
+            slow_in_window=record.window.total_slow,
+            consecutive_failures=record.consecutive,
+            successes=record.successes,
+            failures=record.failures,
+            ignored=record.ignored,
+            rejected=record.rejected,
+            slow=record.slow,
+            excused=record.excused,
+            malformed=record.malformed,
+            reopenings=record.reopenings,
+            witnesses=witnesses(record, now_ms),
+            open_dependencies=sorted(record.open_dependencies),
+            probes_in_flight=len(record.probes),
+            gates=len(record.reporters),
+            transitions=record.transitions,
+            revision=record.revision,
+            incarnation=record.incarnation,
+        )
+
+    # What the states do ----------------------------------------------------------------------
+
+    def open(self, rule: str, reason: str, numbers: Mapping[str, float], now_ms: int) -> None:
+        """Let nothing pass for the open time."""
+        record = self.record
+        reopened = record.state is not BreakerState.CLOSED
+        if record.opened_at_ms is None:
+            record.opened_at_ms = now_ms
+        if not reopened and record.open_time_ms:
+            healthy = (now_ms - record.since_ms) // record.open_time_ms
+            record.reopenings = max(0, record.reopenings - healthy)
+        record.open_time_ms = self._open_time(now_ms)
+        record.reopenings = min(record.reopenings + 1, MAX_STEPS)
+        self._move(BreakerState.OPEN, rule, reason, numbers, now_ms, now_ms + record.open_time_ms)
+        kind = "breaker.reopened" if reopened else "breaker.opened"
+        self._alert_opened(kind, reason, now_ms)
+
+    def half_open(self, now_ms: int) -> None:
+        """Let the probes of the fleet pass."""
+        record = self.record
+        open_s = (now_ms - record.since_ms) / 1000
+        until_ms = now_ms + record.policy.half_open_max_ms
+        self._move(
+            BreakerState.HALF_OPEN,
+            "open_time",
+            f"open for {open_s:g} s; {record.policy.probes} probes may pass",
+            {"open_s": open_s},
+            now_ms,
+            until_ms,
+        )
+        record.half_open_epoch = record.epoch
+
+    def come_back(self, rule: str, reason: str, numbers: Mapping[str, float], now_ms: int) -> None:
+        """Let calls pass again: a rising share of them, or all at once when there is no ramp."""
+        record, policy = self.record, self.record.policy
+        # Nobody has seen it work: the first failure is enough to go back.
+        record.wary = record.probe_successes == 0
+        self._clear_window()
+        if policy.ramp_ms == 0:
+            self.close(rule, reason, numbers, now_ms)
+            return
+        # So that the first call of the ramp passes.
+        record.ramp_credit = 1_000_000 - int(policy.ramp_start * 1_000_000)
+        reason = f"{reason}; all calls pass in {policy.ramp_ms / 1000:g} s"
+        self._move(BreakerState.RAMP, rule, reason, numbers, now_ms, now_ms + policy.ramp_ms)
+
+    def close(self, rule: str, reason: str, numbers: Mapping[str, float], now_ms: int) -> None:
+        """Let every call pass."""
+        record = self.record
+        self._move(BreakerState.CLOSED, rule, reason, numbers, now_ms, None)
+        self._alert_recovered(reason, now_ms)
+        record.opened_at_ms = None
+
+    def settle_probe(self, id: str, outcome: CallOutcome, *, slow: bool = False) -> None:
+        """Take the outcome of a probe; one that is not in flight (any more) changes nothing.
+
+        A slow probe is a failed one: a downstream that is as slow as it was has not come back.
+        """
+        record = self.record
+        if record.probes.pop(id, None) is None:
+            return
+        match outcome:
+            case CallOutcome.SUCCESS if not slow:
+                record.probe_successes += 1
+            case CallOutcome.SUCCESS | CallOutcome.FAILURE:
+                record.probe_failures += 1
+            case CallOutcome.IGNORED:
+                pass  # it says nothing, so another call may probe in its place
+
+    def lift(self, rule: str, reason: str, actor: str | None, now_ms: int) -> None:
+        """End what people have set; the breaker is again what it would have been."""
+        record = self.record
+        source, record.override = record.effective, None
+        self.note(source, record.state, rule, reason, {}, now_ms, actor)
+        # What happened underneath was nobody's business; what is left of it now is.
+        if record.state is BreakerState.CLOSED:
+            self._alert_recovered(record.reason, now_ms)
+        elif not record.alarmed:
+            self._alert_opened("breaker.opened", record.reason, now_ms)
+
+    def note(
+        self,
+        source: BreakerState,
+        target: BreakerState,
+        rule: str,
+        reason: str,
+        numbers: Mapping[str, float],
+        now_ms: int,
+        actor: str | None = None,
+    ) -> None:
+        """Begin a new epoch, and write down why."""
+        record = self.record
+        record.epoch += 1
+        record.revision += 1
+        transition = Transition(
+            epoch=record.epoch,
+            at_ms=now_ms,
+            source=source,
+            target=target,
+            rule=rule,
+            reason=reason,
+            numbers=dict(numbers),
+            actor=actor,
+            enforced=actor is not None or record.override is None,
+        )
+        record.transitions = [*record.transitions, transition][-MAX_TRANSITIONS_KEPT:]
+        record.unsaved = [*record.unsaved, transition][-MAX_UNSAVED_KEPT:]
+
+    def start_afresh(self, now_ms: int) -> None:
+        """Forget outcomes, probes and how often it has opened."""
+        record = self.record
+        self._clear_window()
+        self._clear_probes()
+        record.state, record.since_ms, record.until_ms = BreakerState.CLOSED, now_ms, None
+        self._alert_recovered("it was reset", now_ms)
+        record.opened_at_ms = None
+        record.reopenings = record.open_time_ms = record.retry_at_ms = 0
+        record.wary = False
+
+    # Inside ----------------------------------------------------------------------------------
+
+    def _count(self, bucket: OutcomeBucket, reporter: Reporter, now_ms: int) -> None:
+        record = self.record
+        at_ms = min(bucket.at_ms, now_ms)
+        record.successes += bucket.successes
+        record.failures += bucket.failures
+        record.ignored += bucket.ignored
+        record.rejected += bucket.rejected
+        record.slow += bucket.slow
+        self._remember(bucket, at_ms)
+        # Calls that were let go under an earlier verdict are part of the totals, but say nothing
+        # about the downstream as it is now.
+        if bucket.epoch not in (record.epoch, UNKNOWN_EPOCH):
+            return
+        self._heed(at_ms, bucket.retry_after_ms)
+        if record.open_dependencies and bucket.failures:
+            record.excused += bucket.failures
+            good = {"failures": 0, "trailing_failures": 0}
+            slow = min(bucket.slow, bucket.successes)
+            bucket = bucket.model_copy(update={**good, "slow": slow})
+        if STATES[record.state].judges_calls:
+            record.window.add(at_ms, bucket.successes, bucket.failures, now_ms, bucket.slow)
+            record.judged += bucket.successes + bucket.failures
+            if bucket.failures or bucket.slow:
+                reporter.trouble_at_ms = max(reporter.trouble_at_ms, at_ms)
+                reporter.trouble_at_call = record.judged
+            count_row(record, reporter, bucket, at_ms)
+            if bucket.successes:
+                record.wary = False
+        elif record.state is BreakerState.HALF_OPEN and self.allow == "all":
+            # Under an override every call passes; the first ones show what the probes would have.
+            free = self._free_probes()
+            bad = min(free, bucket.failures)
+            record.probe_failures += bad
+            record.probe_successes += min(free - bad, bucket.successes)
+
+    def _count_probe(self, probe: ProbeOutcome, now_ms: int) -> None:
+        record = self.record
+        slow_ms = record.policy.slow_call_ms
+        slow = slow_ms is not None and probe.duration_ms >= slow_ms
+        # What people set begins a new epoch, but leaves the probes in flight what they are.
+        if record.half_open_epoch <= probe.epoch <= record.epoch:
+            self._heed(now_ms, probe.retry_after_ms)
+            self.settle_probe(probe.id, probe.outcome, slow=slow)
+        success = int(probe.outcome is CallOutcome.SUCCESS)
+        failure = int(probe.outcome is CallOutcome.FAILURE)
+        bucket = OutcomeBucket(
+            at_ms=now_ms,
+            epoch=record.epoch,
+            successes=success,
+            failures=failure,
+            ignored=int(probe.outcome is CallOutcome.IGNORED),
+            trailing_failures=failure,
+            slow=int(slow) & (success | failure),
+            duration_ms=probe.duration_ms,
+        )
+        record.successes += bucket.successes
+        record.failures += bucket.failures
+        record.ignored += bucket.ignored
+        record.slow += bucket.slow
+        self._remember(bucket, now_ms)
+
+    def _heed(self, at_ms: int, retry_after_ms: int) -> None:
+        """Note for how long the downstream asked not to be called."""
+        if retry_after_ms:
+            self.record.retry_at_ms = max(self.record.retry_at_ms, at_ms + retry_after_ms)
+
+    def _remember(self, bucket: OutcomeBucket, at_ms: int) -> None:
+        """Keep the outcomes by time, for the history."""
+        spans = self.record.spans
+        begin_ms = at_ms - at_ms % OUTCOME_SPAN_MS
+        # Late reports belong to one of the last spans, if to any that is still here.
+        at = next((n for n in range(len(spans) - 1, -1, -1) if spans[n].at_ms <= begin_ms), -1)
+        if at < 0 or spans[at].at_ms != begin_ms:
+            at += 1
+            spans.insert(at, OutcomeSpan(at_ms=begin_ms))
+            if len(spans) > MAX_SPANS_KEPT:
+                del spans[0]
+                at -= 1
+                if at < 0:
+                    return  # older than all that fit
+        span = spans[at]
+        spans[at] = OutcomeSpan(
+            at_ms=begin_ms,
+            successes=span.successes + bucket.successes,
+            failures=span.failures + bucket.failures,
+            ignored=span.ignored + bucket.ignored,
+            slow=span.slow + bucket.slow,
+            rejected=span.rejected + bucket.rejected,
+            duration_ms=span.duration_ms + bucket.duration_ms,
+        )
+
+    def _open_time(self, now_ms: int) -> int:
+        record, policy = self.record, self.record.policy
+        plain = min(policy.longest_open_ms, policy.open_ms * policy.open_factor**record.reopenings)
+        varied = plain * (1.0 + policy.open_jitter * (2.0 * self._chance() - 1.0))
+        asked_for = min(record.retry_at_ms - now_ms, policy.longest_open_ms)
+        return max(10, round(min(varied, policy.longest_open_ms)), asked_for)
+
+    def _probe_is_free(self) -> bool:
+        return self._free_probes() > 0
+
+    def _free_probes(self) -> int:
+        record = self.record
+        used = len(record.probes) + record.probe_successes + record.probe_failures
+        return max(0, record.policy.probes - used)
+
+    def _clear_probes(self) -> None:
+        record = self.record
+        record.probes.clear()
+        record.probe_answers.clear()
+        record.probe_successes = record.probe_failures = 0
+
+    def _clear_window(self) -> None:
+        record = self.record
+        record.window.clear()
+        record.consecutive = 0
+        for reporter in record.reporters.values():
+            reporter.trouble_at_ms = reporter.trouble_at_call = 0
+            reporter.row = reporter.called_at_ms = 0
+        record.row_of_gone = 0
+
+    def _move(
+        self,
+        target: BreakerState,
+        rule: str,
+        reason: str,
+        numbers: Mapping[str, float],
+        now_ms: int,
+        until_ms: int | None,
+    ) -> None:
+        record = self.record
+        self.note(record.state, target, rule, reason, numbers, now_ms)
+        record.state = target
+        record.since_ms = now_ms
+        record.until_ms = until_ms
+        record.reason = reason
+        self._clear_probes()
+
+    def _alert_opened(self, kind: str, reason: str, now_ms: int) -> None:
+        record = self.record
+        title = f"{record.downstream}: breaker {'re-opened' if record.alarmed else 'opened'}"
+        text = f"{reason}. It is {record.state}."
+        if record.state is BreakerState.OPEN and record.until_ms is not None:
+            left_s = (record.until_ms - now_ms) / 1000
+            text = f"{reason}. No calls for {left_s:g} s, then {record.policy.probes} probe calls."
+        if self._alert(kind, "critical", title, text, now_ms):
+            record.alarmed = True
+
+    def _alert_recovered(self, reason: str, now_ms: int) -> None:
+        record = self.record
+        if not record.alarmed:
+            return
+        took = ""
+        if record.opened_at_ms is not None:
+            took = f" It had been in trouble for {(now_ms - record.opened_at_ms) / 1000:g} s."
+        title = f"{record.downstream}: breaker closed"
+        if self._alert("breaker.recovered", "info", title, f"{reason}.{took}", now_ms):
+            record.alarmed = False
+
+    def _alert(
+        self,
+        kind: str,
+        severity: Literal["info", "critical"],
+        title: str,
+        text: str,
+        now_ms: int,
+    ) -> bool:
+        record = self.record
+        if record.override is not None:
+            return False  # it is not what callers meet
+        subject = f"downstream/{record.downstream}"
+        alert = Alert(
+            id=f"{subject}:{record.incarnation}:{record.epoch}:{kind}",
+            kind=kind,
+            severity=severity,
+            subject=subject,
+            title=title,
+            text=text,
+            at_ms=now_ms,
+            data={"downstream": record.downstream, "state": record.state, "epoch": record.epoch},
+        )
+        record.alerts_lost += put(record.alerts, alert)
+        return True
+
+    def _forget_silent_reporters(self, now_ms: int) -> None:
+        reporters = self.record.reporters
+        for gate in [
+            gate
+            for gate, reporter in reporters.items()
+            if now_ms - reporter.seen_at_ms > REPORTER_TTL_MS
+        ]:
+            self.record.row_of_gone += reporters.pop(gate).row

@@ -1,0 +1,49 @@
+"""What people may do to a breaker."""
+
+from typing import Final
+
+from headgate.breaker.machine import Breaker
+from headgate.model.breaker import BreakerCommand, BreakerState, Override
+
+MAX_COMMANDS_KEPT: Final = 100
+_MODES: Final = {
+    "force_open": BreakerState.FORCED_OPEN,
+    "force_closed": BreakerState.FORCED_CLOSED,
+    "shadow": BreakerState.SHADOW,
+}
+
+
+def obey(breaker: Breaker, command: BreakerCommand, now_ms: int) -> None:
+    """Do what an operator says; a repeat of the same command changes nothing.
+
+    What is set lies over the breaker's own state, which goes on underneath: when the time is over,
+    or the operator resumes, the breaker is what it would have been.
+    """
+    record = breaker.record
+    breaker.advance(now_ms)
+    if command.id in record.commands:
+        return
+    record.commands = [*record.commands, command.id][-MAX_COMMANDS_KEPT:]
+    source = record.effective
+    if command.action in _MODES:
+        target = _MODES[command.action]
+        record.override = Override.model_validate(
+            {
+                "mode": target,
+                "actor": command.actor,
+                "reason": command.reason,
+                "since_ms": now_ms,
+                "until_ms": None if command.for_ms is None else now_ms + command.for_ms,
+            }
+        )
+        breaker.note(source, target, "operator", command.reason, {}, now_ms, command.actor)
+    elif command.action == "resume":
+        if record.override is not None:
+            breaker.lift("operator", command.reason, command.actor, now_ms)
+    else:
+        record.override = None
+        breaker.start_afresh(now_ms)
+        record.reason = f"reset by {command.actor}: {command.reason}"
+        closed = BreakerState.CLOSED
+        breaker.note(source, closed, "operator", command.reason, {}, now_ms, command.actor)
+    record.revision += 1

@@ -1,0 +1,91 @@
+"""The rules by which a breaker opens."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from headgate.breaker.record import BreakerRecord
+from headgate.breaker.rows import is_unbroken
+from headgate.breaker.sliding_count import SlidingCount
+from headgate.breaker.sliding_time import BUCKETS
+from headgate.breaker.windows import describe, enough_calls
+
+FLEET_REPORTS_PER_SECOND: Final = 4
+"""What all gates together should send to one breaker while all is well."""
+
+ACTIVE_MS: Final = 10_000
+"""A gate that has made no call for so long has nothing to say about a row of failures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A rule that is met: which, in a sentence, with the numbers."""
+
+    rule: str
+    reason: str
+    numbers: dict[str, float]
+
+
+def judge(record: BreakerRecord, now_ms: int, *, wary: bool = False) -> Trip | None:
+    """Return the first rule that is met, or None.
+
+    Args:
+        record: With the window to judge.
+        now_ms: Unix time.
+        wary: Judge by as few calls as there are probes: the downstream has only just come back.
+    """
+    policy, window = record.policy, record.window
+    row = policy.consecutive_failures
+    enough = enough_calls(policy)
+    if wary:
+        enough = min(enough, policy.probes)
+        row = policy.probes if row is None else min(row, policy.probes)
+    if record.wary:
+        row = 1
+    active_ms = max(ACTIVE_MS, 2 * report_every_ms(record))
+    if row is not None and record.consecutive >= row and is_unbroken(record, now_ms, active_ms):
+        trip = Trip(
+            "consecutive_failures",
+            f"{record.consecutive} calls in a row failed (limit {row})",
+            {"value": record.consecutive, "threshold": row},
+        )
+        return trip if _has_quorum(record, now_ms) else None
+    window.advance(now_ms)
+    calls = window.calls
+    if calls < enough or calls == 0:
+        return None
+    for rule, count, limit, what in (
+        ("failure_rate", window.total_failures, policy.failure_rate, "failed"),
+        ("slow_call_rate", window.total_slow, policy.slow_call_rate, "were slow"),
+    ):
+        # 7 / 100 is rounded like the literal 0.07 is; 100 * 0.07 would be above 7.
+        if count and limit is not None and count / calls >= limit:
+            trip = Trip(
+                rule,
+                f"{count} of {calls} calls {what} within {describe(policy)} "
+                f"({count / calls:.0%}, limit {limit:.0%})",
+                {"value": count / calls, "threshold": limit, "count": count, "calls": calls},
+            )
+            return trip if _has_quorum(record, now_ms) else None
+    return None
+
+
+def report_every_ms(record: BreakerRecord) -> int:
+    """Return how often a gate should report while all is well."""
+    return max(1_000, len(record.reporters) * 1_000 // FLEET_REPORTS_PER_SECOND)
+
+
+def _has_quorum(record: BreakerRecord, now_ms: int) -> bool:
+    """Return whether enough gates have seen trouble within the window."""
+    quorum = record.policy.quorum
+    return quorum == 1 or witnesses(record, now_ms) >= quorum
+
+
+def witnesses(record: BreakerRecord, now_ms: int) -> int:
+    """Return how many gates have seen a failing or slow call within the window."""
+    window, reporters = record.window, record.reporters.values()
+    if isinstance(window, SlidingCount):
+        gone = max(0, record.judged - window.size)
+        return sum(1 for gate in reporters if gate.trouble_at_call > gone)
+    # The window lets go of whole buckets, so this does too.
+    begin_ms = (now_ms // window.bucket_ms - BUCKETS + 1) * window.bucket_ms
+    return sum(1 for gate in reporters if gate.trouble_at_ms >= max(1, begin_ms))

@@ -1,0 +1,169 @@
+"""``headgate breaker``: what the breakers do, and what people set."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from headgate.cli.connect import connect_temporal, database
+from headgate.cli.durations import parse_duration
+from headgate.cli.user import current_user
+from headgate.model.breaker import BreakerCommand, BreakerView
+from headgate.model.errors import ConfigurationError
+from headgate.orchestrator.operate import command_breaker, new_command_id
+from headgate.store.migrate import require_current
+from headgate.store.snapshots import SnapshotStore
+
+app = typer.Typer(help="See breakers; force, shadow, resume or reset one.", no_args_is_help=True)
+Action = Literal["force_open", "force_closed", "shadow", "resume", "reset"]
+
+_NAME = typer.Argument(help="The downstream.")
+_REASON = typer.Option(..., "--reason", help="Why; stands in the audit.")
+_ACTOR = typer.Option("", "--actor", help="Who; the user that runs the command, if not given.")
+_FOR = typer.Option(None, "--for", help="How long, such as 30m; until resume, if not given.")
+_DRY_RUN = typer.Option(False, "--dry-run", help="Show what it would be; change nothing.")
+_JSON = typer.Option(False, "--json", help="Print JSON.")
+
+
+@app.command("list")
+def list_breakers(as_json: bool = _JSON) -> None:
+    """List every breaker, as Postgres has it."""
+    asyncio.run(_list(as_json))
+
+
+@app.command("show")
+def show(name: str = _NAME, as_json: bool = _JSON) -> None:
+    """Show one breaker with its last transitions."""
+    asyncio.run(_show(name, as_json))
+
+
+def _setting(action: Action, what: str) -> None:
+    """Add a command that sets something for a time."""
+
+    def command(
+        name: str = _NAME,
+        reason: str = _REASON,
+        actor: str = _ACTOR,
+        duration: str | None = _FOR,
+        dry_run: bool = _DRY_RUN,
+    ) -> None:
+        _command(name, action, reason, actor, duration, dry_run)
+
+    app.command(action.replace("_", "-"), help=what)(command)
+
+
+_setting("force_open", "Let no call pass, whatever the downstream does.")
+_setting("force_closed", "Let every call pass, whatever the downstream does.")
+_setting("shadow", "Let every call pass, and record what the breaker would have done.")
+
+
+@app.command("resume")
+def resume(
+    name: str = _NAME, reason: str = _REASON, actor: str = _ACTOR, dry_run: bool = _DRY_RUN
+) -> None:
+    """End what people have set; the breaker is what it would have been."""
+    _command(name, "resume", reason, actor, None, dry_run)
+
+
+@app.command("reset")
+def reset(
+    name: str = _NAME, reason: str = _REASON, actor: str = _ACTOR, dry_run: bool = _DRY_RUN
+) -> None:
+    """Forget all outcomes and close, as if the breaker were new."""
+    _command(name, "reset", reason, actor, None, dry_run)
+
+
+def _command(
+    name: str, action: Action, reason: str, actor: str, duration: str | None, dry_run: bool
+) -> None:
+    for_ms = None if duration is None else parse_duration(duration, "--for")
+    try:
+        command = BreakerCommand(
+            id=new_command_id(),
+            action=action,
+            actor=actor or current_user(),
+            reason=reason,
+            for_ms=for_ms,
+            dry_run=dry_run,
+        )
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ConfigurationError(f"--{problem['loc'][0]}: {problem['msg'].lower()}") from error
+    view = asyncio.run(_tell(name, command))
+    print(f"{name} {'would be' if dry_run else 'is'} {view.state}: {_why(view)}")
+
+
+async def _tell(name: str, command: BreakerCommand) -> BreakerView:
+    return await command_breaker(await connect_temporal(), name, command)
+
+
+async def _breakers() -> list[BreakerView]:
+    async with database() as db:
+        await require_current(db)
+        return await SnapshotStore(db).breakers()
+
+
+async def _list(as_json: bool) -> None:
+    breakers = await _breakers()
+    if as_json:
+        print(json.dumps([view.model_dump(mode="json") for view in breakers], indent=2))
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("Downstream", "State", "Failing", "Slow", "Calls", "Rejected", "Why"):
+        table.add_column(column)
+    for view in breakers:
+        calls = view.calls_in_window
+        table.add_row(
+            view.downstream,
+            view.state,
+            f"{view.failures_in_window}/{calls}",
+            f"{view.slow_in_window}/{calls}",
+            str(view.successes + view.failures),
+            str(view.rejected),
+            _why(view),
+        )
+    Console().print(table)
+
+
+async def _show(name: str, as_json: bool) -> None:
+    view = next((view for view in await _breakers() if view.downstream == name), None)
+    if view is None:
+        raise ConfigurationError(f"no breaker is known for {name!r}: see headgate breaker list")
+    if as_json:
+        print(json.dumps(view.model_dump(mode="json"), indent=2))
+        return
+    rows: list[tuple[str, Any]] = [
+        ("state", view.state),
+        ("why", _why(view)),
+        ("since", _utc(view.since_ms)),
+        ("until", _utc(view.until_ms) if view.until_ms else "-"),
+        ("in the window", f"{view.failures_in_window} of {view.calls_in_window} calls failed"),
+        ("slow", f"{view.slow_in_window} of them"),
+        ("gates", f"{view.gates}, {view.witnesses} of them have seen trouble"),
+        ("all calls", f"{view.successes} succeeded, {view.failures} failed"),
+        ("rejected", view.rejected),
+    ]
+    for label, value in rows:
+        print(f"{label:14} {value}")
+    print("transitions")
+    for step in reversed(view.transitions):
+        by = f" by {step.actor}" if step.actor else "" if step.enforced else " (not enforced)"
+        print(f"  {_utc(step.at_ms)}  {step.source} -> {step.target}{by}: {step.reason}")
+
+
+def _why(view: BreakerView) -> str:
+    if view.override is not None:
+        until = f" until {_utc(view.override.until_ms)}" if view.override.until_ms else ""
+        return f"set by {view.override.actor}{until}: {view.override.reason}"
+    if view.open_dependencies:
+        return f"{view.reason}; waits for {', '.join(view.open_dependencies)}"
+    return view.reason
+
+
+def _utc(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, tz=UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -1,0 +1,16 @@
+"""Reading ``headgate.yaml``."""
+
+from pathlib import Path
+
+from headgate.cli.yaml_file import read_yaml
+from headgate.model.configuration import Configuration
+
+
+def read(file: Path) -> Configuration:
+    """Read and validate a configuration file.
+
+    Raises:
+        ConfigurationError: With file, line, path and what to write instead; one line for each of
+            the first ten problems.
+    """
+    return read_yaml(file, Configuration, what="configuration", parts="sections")

@@ -1,0 +1,94 @@
+"""``headgate dev``: everything that Headgate needs, embedded, until Ctrl-C."""
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from headgate.devstack.stack import TEMPORAL_VARIABLE, Stack
+from headgate.devstack.workers import GOVERNANCE, SupervisedWorker, worker_environment
+from headgate.store.address import DATABASE_URL
+from headgate.store.database import Database
+from headgate.store.migrate import migrate
+
+
+def _port(purpose: str) -> Any:
+    return typer.Option(None, min=1, max=65_535, help=f"Port of {purpose}. Without it: a free one.")
+
+
+def command(
+    state_dir: Path = typer.Option(Path(".headgate"), metavar="DIR", help="Keep the data there."),
+    temporal_port: int | None = _port("Temporal"),
+    ui_port: int | None = _port("the Temporal UI"),
+    postgres_port: int | None = _port("Postgres"),
+) -> None:
+    """Start Temporal with its UI, Postgres and a governance worker; end them with Ctrl-C.
+
+    What TEMPORAL_ADDRESS or HEADGATE_DATABASE_URL names already is used instead. The data stays in
+    the state folder for the next time.
+    """
+    stack = Stack(
+        state_dir,
+        search_attributes=True,
+        temporal_port=temporal_port,
+        temporal_ui_port=ui_port,
+        postgres_port=postgres_port,
+    )
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(_run(stack))
+
+
+async def _run(stack: Stack) -> None:
+    running = asyncio.current_task()
+    assert running is not None
+    stopping = False
+
+    def stop() -> None:
+        # Also while things are still starting; once, because ending must not be interrupted.
+        nonlocal stopping
+        if not stopping:
+            stopping = True
+            running.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    print("starting Temporal and Postgres", flush=True)
+    async with stack, Database(stack.dsn) as database:
+        await migrate(database)
+        worker = SupervisedWorker(
+            "governance worker",
+            GOVERNANCE,
+            worker_environment(stack),
+            stack.state_dir / "logs" / "governance.log",
+            lambda line: print(line, flush=True),
+        )
+        async with worker.running():
+            print(
+                f"Temporal     {stack.temporal_address}\n"
+                f"Temporal UI  {stack.temporal_ui or '-'}\n"
+                f"Postgres     {database.address}\n"
+                f"For other terminals:  . {shlex.quote(str(_write_environment(stack)))}\n"
+                "Ctrl-C ends all of it; the data stays.",
+                flush=True,
+            )
+            await asyncio.Event().wait()
+
+
+def _write_environment(stack: Stack) -> Path:
+    """Write how to reach the stack, with the password, where only this user can read it."""
+    file = stack.state_dir / "environment"
+    lines = [
+        f"export {TEMPORAL_VARIABLE}={shlex.quote(stack.temporal_address)}",
+        f"export {DATABASE_URL}={shlex.quote(stack.dsn)}",
+    ]
+    if stack.temporal is not None:
+        lines.append("export TEMPORAL_NAMESPACE=default")
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as out:
+        out.write("\n".join(lines) + "\n")
+    return file

@@ -1,0 +1,71 @@
+"""The commands, and how errors are told: one line, exit code 2, nothing changed."""
+
+import sys
+from typing import NoReturn
+
+import typer
+from temporalio.service import RPCError
+
+from headgate.cli import apply, backtest, breaker, demo, dev, migrate, search_attributes, worker
+from headgate.model.errors import HeadgateError
+from headgate.version import __version__
+
+app = typer.Typer(
+    name="headgate",
+    help="Durable circuit breakers and tenant quotas for job orchestrators on Temporal.",
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"headgate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+app.command("apply")(apply.command)
+app.command("migrate")(migrate.command)
+app.command("worker")(worker.command)
+app.command("dev")(dev.command)
+app.command("demo")(demo.command)
+app.command("backtest")(backtest.command)
+app.command("search-attributes")(search_attributes.command)
+app.add_typer(breaker.app, name="breaker")
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    arguments = sys.argv[1:] or ["--help"]
+    try:
+        code = app(arguments, prog_name="headgate", standalone_mode=False)
+    except typer.TyperException as error:  # the command line cannot be understood
+        _end(f"{error.format_message().rstrip('.')}; see {_help_for(arguments)}", 2)
+    except HeadgateError as error:
+        _end(str(error), error.exit_code)
+    except RPCError as error:
+        _end(f"Temporal: {error.message} ({error.status.name})", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    """Tell of an error; only a file with several mistakes has several lines."""
+    for line in message.splitlines():
+        print(f"headgate: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _help_for(arguments: list[str]) -> str:
+    known = {command.name for command in app.registered_commands}
+    command = next((argument for argument in arguments if argument in known), None)
+    return f"headgate {command} --help" if command else "headgate --help"

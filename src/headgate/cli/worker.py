@@ -1,0 +1,112 @@
+"""The governance worker: runs the breakers and ledgers."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import typer
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from headgate.activities.notifications import NotificationActivities
+from headgate.activities.reconcile import ReconcileActivities
+from headgate.activities.snapshots import SnapshotActivities
+from headgate.cli.connect import connect_temporal, database
+from headgate.model.errors import UnavailableError
+from headgate.model.ids import GOVERNANCE_TASK_QUEUE
+from headgate.notifier.notifier import Notifier
+from headgate.orchestrator.search_attributes import require_registered
+from headgate.store.database import Database
+from headgate.store.migrate import require_current
+from headgate.workflows.breaker import BreakerWorkflow
+from headgate.workflows.ledger import LedgerWorkflow
+
+WORKFLOWS = [BreakerWorkflow, LedgerWorkflow]
+
+
+def workflow_runner() -> SandboxedWorkflowRunner:
+    """Return the sandbox in which governance workflows run, here and in replays."""
+    restrictions = SandboxRestrictions.default.with_passthrough_modules("headgate")
+    return SandboxedWorkflowRunner(restrictions=restrictions)
+
+
+@asynccontextmanager
+async def governance_worker(
+    client: Client,
+    database: Database,
+    task_queue: str = GOVERNANCE_TASK_QUEUE,
+    max_cached_workflows: int = 2_000,
+    search_attributes: bool = False,
+) -> AsyncIterator[Worker]:
+    """Run a governance worker for the block.
+
+    Args:
+        client: Of the namespace; with the pydantic converter.
+        database: Migrated.
+        task_queue: Where to poll.
+        max_cached_workflows: More than the number of breakers and ledgers in use.
+        search_attributes: Keep ``HeadgateKind`` and ``BreakerState`` up to date.
+
+    Raises:
+        ConfigurationError: The namespace does not have these search attributes.
+    """
+    if search_attributes:
+        await require_registered(client)
+    async with Notifier(database) as notifier:
+        snapshots = SnapshotActivities(database, search_attributes)
+        worker = Worker(
+            client,
+            task_queue=task_queue,
+            workflows=WORKFLOWS,
+            activities=[
+                snapshots.restore,
+                snapshots.save,
+                NotificationActivities(notifier).notify,
+                ReconcileActivities().find_closed_holders,
+            ],
+            workflow_runner=workflow_runner(),
+            max_cached_workflows=max_cached_workflows,
+        )
+        async with worker:
+            yield worker
+
+
+async def run(search_attributes: bool) -> None:
+    """Run a governance worker until SIGINT or SIGTERM."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    async with database() as db:
+        await require_current(db)
+        client = await connect_temporal()
+        try:
+            async with governance_worker(client, db, search_attributes=search_attributes):
+                logging.getLogger("headgate").info(
+                    "governance worker polls %s in namespace %s",
+                    GOVERNANCE_TASK_QUEUE,
+                    client.namespace,
+                )
+                await stopping.wait()
+        except RuntimeError as error:
+            raise UnavailableError(f"governance worker cannot run: {error}") from error
+
+
+def command(
+    search_attributes: bool = typer.Option(
+        False,
+        "--search-attributes",
+        envvar="HEADGATE_SEARCH_ATTRIBUTES",
+        help="Make breakers searchable by state in Temporal; see headgate search-attributes.",
+    ),
+) -> None:
+    """Run a governance worker: breakers, ledgers, snapshots and alerts.
+
+    Takes Temporal's client environment (TEMPORAL_ADDRESS and the rest) and HEADGATE_DATABASE_URL.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("temporalio").setLevel(logging.WARNING)
+    asyncio.run(run(search_attributes))

@@ -1,0 +1,1 @@
+"""The embedded Temporal and Postgres of ``headgate dev``, and what guards their processes."""

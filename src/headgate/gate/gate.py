@@ -1,0 +1,210 @@
+"""The gate: one for each worker process."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from headgate.activities.verdicts import VerdictActivities
+from headgate.breaker import BreakerInput
+from headgate.gate.clock import now_ms
+from headgate.gate.downstream import Downstream, Refusal, Ticket
+from headgate.gate.ledger import LedgerLink
+from headgate.gate.outcomes import Ended
+from headgate.gate.workflows import GovernanceWorkflow
+from headgate.model.breaker import Verdict
+from headgate.model.contract import Message
+from headgate.model.entity import EntityOptions
+from headgate.model.errors import UnavailableError
+from headgate.model.ids import gate_task_queue, workflow_id
+from headgate.model.ledger import Acquire, Admit, Decision, Outcome, Release
+from headgate.model.outcomes import OutcomeRules
+from headgate.model.reason import Reason, ReasonCode
+from headgate.quota import LedgerInput
+
+_RETRY_UNAVAILABLE_MS: Final = 1_000
+
+
+class Call(Message):
+    """A governed call, as the header of its activity carries it.
+
+    Attributes:
+        downstream: What is called.
+        tenant: For whom.
+        permit: Under which permit.
+        probe: The probe of a half-open breaker that came with the permit.
+        probe_epoch: Its epoch.
+    """
+
+    downstream: str
+    tenant: str
+    permit: str
+    probe: str | None = None
+    probe_epoch: int | None = None
+
+
+class Gate:
+    """Answers admission in this process, and reports the outcomes of its calls.
+
+    Args:
+        client: Of the namespace in which the governance workflows run.
+        task_queue: Of the governance workers.
+        options: How the workflows that this gate starts keep house.
+    """
+
+    def __init__(self, client: Client, task_queue: str, options: EntityOptions) -> None:
+        self.id = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._client = client
+        self._task_queue = task_queue
+        self._options = options
+        self._downstreams: dict[str, Downstream] = {}
+        self._ledgers: dict[str, LedgerLink] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Listen for verdicts; at the end, report what is left."""
+        listener = Worker(
+            self._client,
+            task_queue=gate_task_queue(self.id),
+            activities=[VerdictActivities(self.take).push_verdict],
+            max_concurrent_activity_task_polls=2,
+        )
+        async with listener:
+            try:
+                yield
+            finally:
+                await self._close()
+
+    def take(self, verdict: Verdict) -> None:
+        """Take in a verdict that a breaker has pushed."""
+        self._downstream(verdict.downstream).take(verdict)
+
+    # Jobs --------------------------------------------------------------------------------------
+
+    async def admit(self, request: Admit) -> Decision:
+        """Decide whether a job may go on: its downstream first, then its tenant's quota.
+
+        A refusal leaves nothing behind: no permit is held, no probe is leased.
+        """
+        downstream = self._downstream(request.downstream) if request.downstream else None
+        if downstream is not None and (refusal := downstream.refusal()) is not None:
+            # Known without asking anybody, and most of the time while a breaker is open.
+            downstream.count_rejected()
+            return await self._refused(request, refusal)
+        if request.held:
+            decision = Decision(id=request.id, outcome=Outcome.GRANTED)
+        else:
+            decision = await self._acquire(request)
+        if downstream is None or decision.outcome is not Outcome.GRANTED:
+            return decision
+        passed = await downstream.admit(request.id, request.tenant)
+        if isinstance(passed, Refusal):
+            return await self._refused(request, passed, held=True)
+        if passed.probe is None:
+            return decision
+        return decision.model_copy(update={"probe": passed.probe, "probe_epoch": passed.epoch})
+
+    async def release(self, message: Release) -> None:
+        """Give back what a job holds, or withdraw what it asked for.
+
+        Raises:
+            UnavailableError: The ledger did not confirm; trying again is right and harmless.
+        """
+        if message.downstream is not None:
+            self._downstream(message.downstream).forget(message.id)
+        await self._ledger(message.tenant).release(message.id)
+
+    # Calls -------------------------------------------------------------------------------------
+
+    async def begin(self, call: Call) -> Ticket | Refusal:
+        """Let a governed call pass or not, right before it is made."""
+        downstream = self._downstream(call.downstream)
+        if (ticket := downstream.ticket(call.permit)) is not None:
+            return ticket
+        if call.probe is not None and call.probe_epoch is not None:
+            adopted = downstream.adopt(call.permit, call.probe, call.probe_epoch)
+            if adopted is not None:
+                return adopted
+        return await downstream.admit(call.permit, call.tenant)
+
+    def rules(self, call: Call) -> OutcomeRules:
+        """Return how outcomes of a call are classified."""
+        return self._downstream(call.downstream).verdict.outcomes
+
+    def end(self, call: Call, ticket: Ticket, ended: Ended) -> None:
+        """Record how a call ended."""
+        self._downstream(call.downstream).settle(call.permit, ticket, ended)
+
+    # Inside ------------------------------------------------------------------------------------
+
+    async def _acquire(self, request: Admit) -> Decision:
+        acquire = Acquire(
+            id=request.id,
+            holder=request.holder,
+            resource=request.resource,
+            units=request.units,
+            wait_until_ms=request.wait_until_ms,
+            priority=request.priority,
+        )
+        try:
+            return await self._ledger(request.tenant).acquire(acquire)
+        except UnavailableError as error:
+            return Decision(
+                id=request.id,
+                outcome=Outcome.DENIED,
+                retry_at_ms=now_ms() + _RETRY_UNAVAILABLE_MS,
+                reason=Reason(code=ReasonCode.UNAVAILABLE, message=str(error)),
+            )
+
+    async def _refused(self, request: Admit, refusal: Refusal, *, held: bool = False) -> Decision:
+        if held or request.held:
+            await self._ledger(request.tenant).release(request.id)
+        return Decision(
+            id=request.id,
+            outcome=Outcome.DENIED,
+            retry_at_ms=refusal.retry_at_ms,
+            reason=refusal.reason,
+        )
+
+    def _downstream(self, name: str) -> Downstream:
+        found = self._downstreams.get(name)
+        if found is None:
+            breaker = GovernanceWorkflow(
+                self._client,
+                "BreakerWorkflow",
+                workflow_id("breaker", name),
+                BreakerInput(name, options=self._options),
+                self._task_queue,
+            )
+            found = Downstream(name, self.id, gate_task_queue(self.id), breaker)
+            self._downstreams[name] = found
+        return found
+
+    def _ledger(self, tenant: str) -> LedgerLink:
+        found = self._ledgers.get(tenant)
+        if found is None:
+            ledger = GovernanceWorkflow(
+                self._client,
+                "LedgerWorkflow",
+                workflow_id("ledger", tenant),
+                LedgerInput(tenant, options=self._options),
+                self._task_queue,
+            )
+            found = self._ledgers[tenant] = LedgerLink(self.id, ledger)
+        return found
+
+    async def _close(self) -> None:
+        """Report what is left; a gate that cannot do so in time loses only statistics."""
+        closing = asyncio.gather(
+            *(downstream.close() for downstream in self._downstreams.values()),
+            *(ledger.close() for ledger in self._ledgers.values()),
+            return_exceptions=True,
+        )
+        with suppress(TimeoutError):
+            await asyncio.wait_for(closing, timeout=5)

@@ -1,0 +1,99 @@
+"""Outcomes of calls to one downstream, gathered until they are reported."""
+
+from dataclasses import dataclass, field
+
+from headgate.model.breaker import CallOutcome, OutcomeBucket, ProbeOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How one call ended.
+
+    Attributes:
+        outcome: What it says of the downstream.
+        duration_ms: How long it took.
+        retry_after_ms: For how long the downstream asked not to be called; 0: it did not.
+    """
+
+    outcome: CallOutcome
+    duration_ms: int = 0
+    retry_after_ms: int = 0
+
+
+@dataclass(slots=True)
+class Bucket:
+    """The outcomes under one epoch."""
+
+    successes: int = 0
+    failures: int = 0
+    ignored: int = 0
+    rejected: int = 0
+    trailing_failures: int = 0
+    succeeded_at_ms: int = 0
+    failing_since_ms: int = 0
+    slow: int = 0
+    duration_ms: int = 0
+    retry_at_ms: int = 0
+    at_ms: int = 0
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """What has happened since the last report."""
+
+    buckets: dict[int, Bucket] = field(default_factory=dict)
+    probes: list[ProbeOutcome] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.buckets or self.probes)
+
+    def add(self, ended: Ended, epoch: int, now_ms: int, *, slow: bool) -> None:
+        """Count a call that was admitted under ``epoch``."""
+        bucket = self.buckets.setdefault(epoch, Bucket())
+        bucket.at_ms = now_ms
+        if ended.retry_after_ms:
+            bucket.retry_at_ms = max(bucket.retry_at_ms, now_ms + ended.retry_after_ms)
+        if ended.outcome is not CallOutcome.IGNORED:
+            bucket.slow += slow
+            bucket.duration_ms += ended.duration_ms
+        match ended.outcome:
+            case CallOutcome.SUCCESS:
+                bucket.successes += 1
+                bucket.trailing_failures = 0
+                bucket.succeeded_at_ms = now_ms
+            case CallOutcome.FAILURE:
+                bucket.failures += 1
+                if bucket.trailing_failures == 0:
+                    bucket.failing_since_ms = now_ms
+                bucket.trailing_failures += 1
+            case CallOutcome.IGNORED:
+                bucket.ignored += 1
+
+    def reject(self, epoch: int, now_ms: int) -> None:
+        """Count a call that was not let pass."""
+        bucket = self.buckets.setdefault(epoch, Bucket())
+        bucket.at_ms = now_ms
+        bucket.rejected += 1
+
+    def take(self) -> tuple[list[OutcomeBucket], list[ProbeOutcome]]:
+        """Return what is gathered, for a report, and begin anew."""
+        buckets = [
+            OutcomeBucket(
+                at_ms=bucket.at_ms,
+                epoch=epoch,
+                successes=bucket.successes,
+                failures=bucket.failures,
+                ignored=bucket.ignored,
+                rejected=bucket.rejected,
+                trailing_failures=bucket.trailing_failures,
+                succeeded_at_ms=bucket.succeeded_at_ms,
+                failing_since_ms=bucket.failing_since_ms,
+                slow=bucket.slow,
+                duration_ms=bucket.duration_ms,
+                retry_after_ms=max(0, bucket.retry_at_ms - bucket.at_ms),
+            )
+            for epoch, bucket in sorted(self.buckets.items())
+        ]
+        probes = self.probes
+        self.buckets, self.probes = {}, []
+        return buckets, probes

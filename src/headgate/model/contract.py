@@ -1,0 +1,42 @@
+"""What every contract has in common: validated, immutable, strict about what it knows."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Contract(BaseModel):
+    """Base of all messages and configuration: frozen, unknown keys refused.
+
+    Messages hold only plain JSON types (integers in milliseconds, strings, booleans), so that they
+    mean the same under any payload converter.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Message(BaseModel):
+    """Base of messages between processes of different ages: unknown keys are left aside.
+
+    A newer gate may say more than an older breaker understands; what it has always said still
+    counts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+Name = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/+-]*$",
+    ),
+]
+"""The name of a tenant, downstream, resource or pool: letters, digits and ``. _ : @ / + -``."""
+
+Millis = Annotated[int, Field(ge=0, le=253_402_300_799_000)]
+"""A duration or a Unix time, in milliseconds."""
+
+Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
+"""How many of something."""

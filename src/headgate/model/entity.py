@@ -1,0 +1,60 @@
+"""What the governance workflows have in common: knobs, activity names, notifications."""
+
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from headgate.model.alert import Alert
+from headgate.model.contract import Message
+
+# The names of activities and signals are a contract: histories and other SDKs refer to them.
+RESTORE: Final = "headgate.restore"
+SAVE_SNAPSHOT: Final = "headgate.save_snapshot"
+NOTIFY: Final = "headgate.notify"
+FIND_CLOSED: Final = "headgate.find_closed_holders"
+PUSH_VERDICT: Final = "headgate.push_verdict"
+ADMIT: Final = "headgate.admit"
+RELEASE: Final = "headgate.release"
+GRANTED_SIGNAL: Final = "headgate_granted"
+
+
+class EntityOptions(Message):
+    """How a governance workflow keeps house.
+
+    Attributes:
+        continue_after_events: Continue as new once the history has so many events. Far below the
+            server's suggestion (4,096), because a short history fails over faster.
+        snapshot_every_ms: A change is saved after this time, together with what has followed it;
+            a transition of a breaker is saved at once.
+        check_holders_every_ms: How soon, and how often at first, a holder is looked after.
+    """
+
+    continue_after_events: Annotated[int, Field(ge=50, le=20_000)] = 2_000
+    snapshot_every_ms: Annotated[int, Field(ge=10)] = 2_000
+    check_holders_every_ms: Annotated[int, Field(ge=10)] = 60_000
+
+
+class Notification(Message):
+    """Alerts for the Notifier, oldest first."""
+
+    alerts: list[Alert]
+
+
+class HolderRef(Message):
+    """The holder of a permit, to be looked after."""
+
+    permit: str
+    workflow_id: str
+    run_id: str
+
+
+class HolderCheck(Message):
+    """Holders to be looked after."""
+
+    holders: list[HolderRef]
+
+
+class ClosedHolders(Message):
+    """The permits whose holders have closed, or never were."""
+
+    permits: list[str]

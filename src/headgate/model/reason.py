@@ -1,0 +1,41 @@
+"""Why a job was refused or waits: a closed list, the most structural reason first."""
+
+from enum import StrEnum
+
+from headgate.model.contract import Message
+
+
+class ReasonCode(StrEnum):
+    """What stands in the way, ranked: where several apply, the first one is named."""
+
+    UNKNOWN_TENANT = "unknown_tenant"
+    UNKNOWN_RESOURCE = "unknown_resource"
+    CAN_NEVER_FIT = "can_never_fit"
+    BREAKER_OPEN = "breaker_open"
+    PROBES_BUSY = "probes_busy"
+    RAMP = "ramp"
+    RATE = "rate"
+    QUOTA_USED_UP = "quota_used_up"
+    QUEUED = "queued"
+    WAITED_TOO_LONG = "waited_too_long"
+    UNAVAILABLE = "unavailable"
+
+
+class Reason(Message):
+    """Which rule said no, with its numbers.
+
+    Attributes:
+        code: The rule.
+        message: The rule in a sentence, with numbers, for people.
+        limit: What the rule allows, in units.
+        used: What is used of it, in units.
+        needed: What was asked for, in units.
+        position: Place in the queue, 1 is next; only while waiting.
+    """
+
+    code: ReasonCode
+    message: str
+    limit: int | None = None
+    used: int | None = None
+    needed: int | None = None
+    position: int | None = None

@@ -1,0 +1,1 @@
+"""The Notifier: takes alerts to people through the channels they have."""

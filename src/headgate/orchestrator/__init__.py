@@ -1,0 +1,1 @@
+"""What an orchestrator imports: the plugin, ``permit()`` for its workflows, the errors."""

@@ -1,0 +1,309 @@
+"""``headgate apply``: from what runs to what a configuration says, and nothing more."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+from uuid import uuid4
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from headgate.breaker import BreakerInput
+from headgate.gate.workflows import GovernanceWorkflow
+from headgate.model.breaker import BreakerView
+from headgate.model.configuration import Configuration
+from headgate.model.entity import EntityOptions
+from headgate.model.errors import UnavailableError
+from headgate.model.ids import DEFAULT, GOVERNANCE_TASK_QUEUE, Kind, workflow_id
+from headgate.model.ledger import LedgerView
+from headgate.model.settings import BreakerSettings, LedgerSettings
+from headgate.quota import LedgerInput
+from headgate.store.configuration import ConfigurationStore
+from headgate.store.database import Database
+from headgate.store.snapshots import SnapshotStore
+
+_AT_ONCE: Final = 8
+_ASK_S: Final = 10.0
+_TELL_S: Final = 20.0
+_TYPES: Final[dict[Kind, str]] = {"breaker": "BreakerWorkflow", "ledger": "LedgerWorkflow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of a plan.
+
+    Attributes:
+        action: ``create``: it does not run yet. ``update``: it runs with other settings.
+            ``remove``: it is not listed any more, and falls back to the default.
+        target: What, such as ``breaker/scanner``.
+        before: What runs, or was applied.
+        after: What the configuration says.
+    """
+
+    action: Literal["create", "update", "remove"]
+    target: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+    def lines(self) -> list[str]:
+        """Return the fields that differ: ``path: old -> new``, or what is new, or what goes."""
+        if self.before is None or self.after is None:
+            return [f"{path}: {value}" for path, value in _flat(self.before or self.after).items()]
+        old, new = _flat(self.before), _flat(self.after)
+        return [
+            f"{path}: {old.get(path, 'none')} -> {new.get(path, 'none')}"
+            for path in sorted({*old, *new})
+            if old.get(path) != new.get(path)
+        ]
+
+
+@dataclass(slots=True)
+class Plan:
+    """What has to change for what runs to be as the configuration says."""
+
+    changes: list[Change] = field(default_factory=list)
+    settings: dict[tuple[Kind, str], BreakerSettings | LedgerSettings] = field(default_factory=dict)
+
+
+class Configurator:
+    """Compares a configuration with what runs, and applies it.
+
+    Args:
+        client: Of the namespace.
+        database: Migrated.
+        task_queue: Of the governance workers.
+        options: How workflows that are started here keep house.
+        worker_within_s: How long to wait for a governance worker that is just being started.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        database: Database,
+        task_queue: str = GOVERNANCE_TASK_QUEUE,
+        options: EntityOptions | None = None,
+        worker_within_s: float = 2.0,
+    ) -> None:
+        self._client = client
+        self._task_queue = task_queue
+        self._options = options or EntityOptions()
+        self._worker_within_s = worker_within_s
+        self._worker_seen = False
+        self._looking = asyncio.Lock()
+        self._configuration = ConfigurationStore(database)
+        self._snapshots = SnapshotStore(database)
+
+    async def plan(self, wanted: Configuration) -> Plan:
+        """Return what would change; changes nothing.
+
+        Raises:
+            UnavailableError: Something that runs cannot be asked what it runs with.
+        """
+        applied = await self._configuration.load()
+        plan = Plan()
+        breakers = {*wanted.downstreams, *applied.downstreams}
+        breakers |= {*await self._snapshots.subjects("breaker")}
+        ledgers = {*wanted.tenants, *applied.tenants}
+        ledgers |= {*await self._snapshots.subjects("ledger")}
+        limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def compare(kind: Kind, subject: str) -> None:
+            async with limit:
+                await self._compare(plan, wanted, kind, subject)
+
+        await asyncio.gather(
+            *(compare("breaker", name) for name in sorted(breakers - {DEFAULT})),
+            *(compare("ledger", name) for name in sorted(ledgers - {DEFAULT})),
+        )
+        self._compare_documents(plan, applied, wanted)
+        plan.changes.sort(key=lambda change: change.target)
+        return plan
+
+    async def apply(self, wanted: Configuration, actor: str, reason: str) -> Plan:
+        """Make what runs be as ``wanted`` says; what already is, is left alone.
+
+        The configuration is stored first, in one transaction with the audit. A workflow that
+        starts from then on begins with it, and when telling one that runs fails, applying again
+        finishes the work.
+
+        Raises:
+            UnavailableError: No governance worker runs, and nothing was changed; or a workflow
+                could not be told.
+        """
+        plan = await self.plan(wanted)
+        if not plan.changes:
+            return plan
+        if plan.settings:
+            await self._require_worker()
+        await self._configuration.save(
+            wanted,
+            actor,
+            reason,
+            {c.target: {"before": c.before, "after": c.after} for c in plan.changes},
+        )
+        limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def tell(kind: Kind, subject: str, settings: object) -> None:
+            async with limit:
+                view: Any = BreakerView if kind == "breaker" else LedgerView
+                await self._workflow(kind, subject).update(
+                    "configure", settings, f"apply:{uuid4()}", view, give_up_s=_TELL_S
+                )
+
+        # One that cannot be told is no reason to leave the others half told.
+        told = await asyncio.gather(
+            *(tell(kind, subject, new) for (kind, subject), new in plan.settings.items()),
+            return_exceptions=True,
+        )
+        failed = [
+            (key, end)
+            for key, end in zip(plan.settings, told, strict=True)
+            if isinstance(end, BaseException)
+        ]
+        for _, error in failed:
+            if not isinstance(error, UnavailableError | WorkflowUpdateFailedError | RPCError):
+                raise error
+        if failed:
+            (kind, subject), end = failed[0]
+            why = end.cause if isinstance(end, WorkflowUpdateFailedError) else end
+            raise UnavailableError(
+                f"stored, but {len(failed)} of {len(told)} could not be told; apply again to "
+                f"finish. The first: {kind}/{subject}: {' '.join(str(why).split())}"
+            )
+        return plan
+
+    async def _compare(self, plan: Plan, wanted: Configuration, kind: Kind, subject: str) -> None:
+        new = wanted.breaker(subject) if kind == "breaker" else wanted.ledger(subject)
+        now = await self._running(kind, subject)
+        if now == new or (now is None and new.source != "listed"):
+            return
+        plan.settings[kind, subject] = new
+        action: Literal["create", "update", "remove"] = "update"
+        if now is None:
+            action = "create"
+        elif now.source == "listed" and new.source != "listed":
+            action = "remove"
+        plan.changes.append(
+            Change(
+                action,
+                f"{kind}/{subject}",
+                None if now is None else now.model_dump(mode="json"),
+                new.model_dump(mode="json"),
+            )
+        )
+
+    def _compare_documents(self, plan: Plan, applied: Configuration, wanted: Configuration) -> None:
+        """Compare what is stored: defaults, pools, the notifier, and what is listed but differs.
+
+        The last is what does not run, or runs right although it is not stored so.
+        """
+        pairs: dict[str, tuple[Any, Any]] = {"notifier": (applied.notifier, wanted.notifier)}
+        sections: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
+            ("breaker", {**applied.downstreams}, {**wanted.downstreams}),
+            ("ledger", {**applied.tenants}, {**wanted.tenants}),
+            ("pool", {**applied.pools}, {**wanted.pools}),
+        )
+        for section, before, after in sections:
+            for name in sorted({*before, *after}):
+                pairs[f"{section}/{name}"] = (before.get(name), after.get(name))
+        planned = {change.target for change in plan.changes}
+        for target, (old, new) in pairs.items():
+            if old == new or target in planned:
+                continue
+            plan.changes.append(
+                Change(
+                    "create" if old is None else "remove" if new is None else "update",
+                    target,
+                    None if old is None else old.model_dump(mode="json"),
+                    None if new is None else new.model_dump(mode="json"),
+                )
+            )
+
+    async def _running(self, kind: Kind, subject: str) -> BreakerSettings | LedgerSettings | None:
+        """Return the settings that a workflow runs with, or None when it does not run."""
+        handle = self._client.get_workflow_handle(workflow_id(kind, subject))
+        deadline = time.monotonic() + _ASK_S
+        while True:
+            try:
+                description = await handle.describe()
+                if description.status is not WorkflowExecutionStatus.RUNNING:
+                    return None
+                await self._require_worker()
+                return await self._ask(kind, subject)
+            except (RPCError, WorkflowQueryFailedError) as error:
+                if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
+                    return None
+                # One that has just been started may not have been restored yet.
+                if time.monotonic() > deadline:
+                    reason = " ".join(str(error).split())
+                    raise UnavailableError(
+                        f"{workflow_id(kind, subject)} does not answer ({reason}); "
+                        f"is a governance worker running on task queue {self._task_queue}?"
+                    ) from error
+            await asyncio.sleep(0.1)
+
+    async def _ask(self, kind: Kind, subject: str) -> BreakerSettings | LedgerSettings:
+        workflow = self._workflow(kind, subject)
+        if kind == "breaker":
+            breaker = await workflow.query("state", BreakerView, timeout_s=_ASK_S)
+            return breaker.settings
+        ledger = await workflow.query("state", LedgerView, timeout_s=_ASK_S)
+        return LedgerSettings(quotas=ledger.quotas, source=ledger.quota_source)
+
+    async def _require_worker(self) -> None:
+        """Make sure that somebody polls, before anything is stored that nobody would be told of.
+
+        The server remembers a poller for some minutes, so this finds a worker that was never
+        started, or in another namespace; one that has just died shows when it does not answer.
+
+        Raises:
+            UnavailableError: Nobody polls.
+        """
+        async with self._looking:
+            deadline = time.monotonic() + self._worker_within_s
+            while not self._worker_seen:
+                answer = await self._client.workflow_service.describe_task_queue(
+                    DescribeTaskQueueRequest(
+                        namespace=self._client.namespace,
+                        task_queue=TaskQueue(name=self._task_queue),
+                        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+                    )
+                )
+                self._worker_seen = bool(answer.pollers)
+                if self._worker_seen:
+                    return
+                if time.monotonic() > deadline:
+                    raise UnavailableError(
+                        f"no governance worker polls task queue {self._task_queue} in namespace "
+                        f"{self._client.namespace}, and nothing was changed: "
+                        "start one with headgate worker"
+                    )
+                await asyncio.sleep(0.1)
+
+    def _workflow(self, kind: Kind, subject: str) -> GovernanceWorkflow:
+        start = (
+            BreakerInput(subject, options=self._options)
+            if kind == "breaker"
+            else LedgerInput(subject, options=self._options)
+        )
+        return GovernanceWorkflow(
+            self._client, _TYPES[kind], workflow_id(kind, subject), start, self._task_queue
+        )
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {path: value} if path and value is not None else {}
+    found: dict[str, Any] = {}
+    for key, inner in value.items():
+        found |= _flat(inner, f"{path}.{key}" if path else str(key))
+    return found

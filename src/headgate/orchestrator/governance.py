@@ -1,0 +1,290 @@
+"""``governance.permit()``: how a job asks before dispatch.
+
+    async with governance.permit(tenant="acme", resource="scan", downstream="scanner"):
+        await workflow.execute_activity(scan, ...)
+
+The question is a local activity, so the answer stands in the job's own history. While the job
+waits for its turn nothing runs and nothing polls: a signal of the ledger wakes it.
+"""
+
+import asyncio
+from contextlib import AbstractAsyncContextManager, suppress
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+from datetime import timedelta
+from types import TracebackType
+from typing import Final
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
+
+from headgate.gate import Call
+from headgate.model.entity import ADMIT, GRANTED_SIGNAL, RELEASE
+from headgate.model.ledger import Admit, Decision, Grant, Holder, Outcome, Release
+from headgate.model.reason import Reason, ReasonCode
+from headgate.orchestrator.errors import PermitDenied
+
+_ATTEMPT_TIMEOUT: Final = timedelta(seconds=20)
+_RELEASE_TIMEOUT: Final = timedelta(seconds=60)
+_RETRIES: Final = RetryPolicy(
+    initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=2)
+)
+_WAIT_FOREVER: Final = timedelta(days=365)
+
+_current: ContextVar["Permit | None"] = ContextVar("headgate_permit", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The right to run one job, held inside ``async with permit(...)``.
+
+    Attributes:
+        id: Of the permit, as ``headgate holders`` shows it.
+        tenant: For whom.
+        resource: What is counted.
+        downstream: What may be called.
+        call: What activities inside the block carry along, or None without a downstream.
+    """
+
+    id: str
+    tenant: str
+    resource: str
+    downstream: str | None
+    call: Call | None
+
+
+def current_permit() -> Permit | None:
+    """Return the permit of the innermost block that this code runs in."""
+    return _current.get()
+
+
+def permit(
+    *,
+    tenant: str,
+    resource: str,
+    downstream: str | None = None,
+    units: int = 1,
+    priority: int = 0,
+    max_wait: timedelta | None = None,
+) -> AbstractAsyncContextManager[Permit]:
+    """Hold a permit for the block; for use in workflows.
+
+    Asks for the tenant's quota and, with ``downstream``, whether its breaker lets calls pass. The
+    outcome of every activity inside the block counts as the outcome of a call to ``downstream``;
+    keep other activities outside. The permit is given back at the end of the block, however it
+    ends: also on failure and on cancellation.
+
+    Args:
+        tenant: For whom the job is run.
+        resource: What is counted for the tenant.
+        downstream: The service that the activities in the block call.
+        units: How much of the resource.
+        priority: A higher one is served before a lower one of the same tenant and resource.
+        max_wait: How long to wait for the turn, or for the breaker to let calls pass. Zero: do not
+            wait. None: wait as long as it takes.
+
+    Raises:
+        PermitDenied: Refused for good, or the wait would be, or was, too long.
+    """
+    return _Block(_Asking(tenant, resource, downstream, units, priority, max_wait))
+
+
+class _Block(AbstractAsyncContextManager[Permit]):
+    """A block of code that holds a permit.
+
+    Not a generator: the job may be evicted from the worker's cache in the middle of the block, and
+    what is left of it is collected at any later time, perhaps while another workflow runs. Nothing
+    may be done then, least of all in the name of that other workflow.
+    """
+
+    def __init__(self, asking: "_Asking") -> None:
+        self._asking = asking
+        self._held: Permit | None = None
+        self._token: Token[Permit | None] | None = None
+
+    async def __aenter__(self) -> Permit:
+        self._held = await self._asking.until_granted()
+        self._token = _current.set(self._held)
+        return self._held
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is GeneratorExit:
+            return  # collected after an eviction: the job itself goes on elsewhere
+        assert self._held is not None
+        assert self._token is not None
+        with suppress(ValueError):  # the block may end in another task than it began in
+            _current.reset(self._token)
+        await self._asking.give_back(self._held.id)
+
+
+class _Asking:
+    """One job's way to a permit."""
+
+    def __init__(
+        self,
+        tenant: str,
+        resource: str,
+        downstream: str | None,
+        units: int,
+        priority: int,
+        max_wait: timedelta | None,
+    ) -> None:
+        self._tenant = tenant
+        self._resource = resource
+        self._downstream = downstream
+        self._units = units
+        self._priority = priority
+        self._has_deadline = max_wait is not None
+        patience = _WAIT_FOREVER if max_wait is None else max_wait
+        self._deadline_ms = _now_ms() + max(0, int(patience / timedelta(milliseconds=1)))
+        self._granted = _grants()
+
+    async def until_granted(self) -> Permit:
+        """Ask, and wait as often as need be."""
+        while True:
+            # A new id for every ask: the same id would get the same answer.
+            id = str(workflow.uuid4())
+            try:
+                decision = await self._ask(id)
+            except GeneratorExit:
+                raise  # collected after an eviction, see ``_Block``
+            except BaseException:
+                # Cancelled, or out of patience: whatever was or will be granted is not wanted.
+                await self.give_back(id)
+                raise
+            if decision.outcome is Outcome.GRANTED:
+                return self._permit(decision)
+            assert decision.reason is not None
+            if decision.retry_at_ms is None or decision.retry_at_ms > self._deadline_ms:
+                raise self._denied(decision.reason, decision.retry_at_ms)
+            await workflow.sleep(
+                timedelta(milliseconds=max(1, decision.retry_at_ms - _now_ms())),
+                summary=decision.reason.message[:180],
+            )
+
+    async def give_back(self, id: str) -> None:
+        """Release the permit; never fails a job, because what is left behind is found again."""
+        with suppress(ActivityError):
+            # Started, not executed: no coroutine is left over when the workflow is being evicted.
+            await asyncio.shield(
+                workflow.start_local_activity(
+                    RELEASE,
+                    Release(id=id, tenant=self._tenant, downstream=self._downstream),
+                    schedule_to_close_timeout=_RELEASE_TIMEOUT,
+                    start_to_close_timeout=_ATTEMPT_TIMEOUT,
+                    retry_policy=_RETRIES,
+                    summary=f"release {self._resource} of {self._tenant}",
+                )
+            )
+
+    async def _ask(self, id: str) -> Decision:
+        decision = await self._admit(id, held=False)
+        while decision.reason is not None and decision.reason.code is ReasonCode.UNAVAILABLE:
+            # Nobody knows whether it was granted, so it is asked again under the same id.
+            retry_at_ms = decision.retry_at_ms or _now_ms() + 1_000
+            if retry_at_ms > self._deadline_ms:
+                raise self._denied(decision.reason, retry_at_ms)
+            await workflow.sleep(
+                timedelta(milliseconds=max(1, retry_at_ms - _now_ms())),
+                summary="governance is out of reach",
+            )
+            decision = await self._admit(id, held=False)
+        if decision.outcome is not Outcome.WAITING:
+            return decision
+        await self._turn(id, decision)
+        if self._downstream is None:
+            return Decision(id=id, outcome=Outcome.GRANTED)
+        # The breaker may have opened while the job waited for its turn.
+        return await self._admit(id, held=True)
+
+    async def _admit(self, id: str, *, held: bool) -> Decision:
+        info = workflow.info()
+        wait = self._deadline_ms if self._deadline_ms > _now_ms() else None
+        decision: Decision = await workflow.execute_local_activity(
+            ADMIT,
+            Admit(
+                id=id,
+                holder=Holder(workflow_id=info.workflow_id, run_id=info.run_id),
+                tenant=self._tenant,
+                resource=self._resource,
+                downstream=self._downstream,
+                units=self._units,
+                wait_until_ms=wait,
+                priority=self._priority,
+                held=held,
+            ),
+            result_type=Decision,
+            start_to_close_timeout=_ATTEMPT_TIMEOUT,
+            retry_policy=_RETRIES,
+            summary=f"permit for {self._resource} of {self._tenant}",
+        )
+        return decision
+
+    async def _turn(self, id: str, waiting: Decision) -> None:
+        """Wait for the ledger's signal."""
+        assert waiting.reason is not None
+        left = timedelta(milliseconds=max(1, self._deadline_ms - _now_ms()))
+        try:
+            await workflow.wait_condition(
+                lambda: id in self._granted,
+                timeout=left if self._has_deadline else None,
+                timeout_summary=waiting.reason.message[:180],
+            )
+        except TimeoutError:
+            reason = Reason(
+                code=ReasonCode.WAITED_TOO_LONG,
+                message=f"its turn did not come in time; when it asked, {waiting.reason.message}",
+                limit=waiting.reason.limit,
+                used=waiting.reason.used,
+                needed=waiting.reason.needed,
+                position=waiting.reason.position,
+            )
+            raise self._denied(reason, waiting.retry_at_ms) from None
+        self._granted.discard(id)
+
+    def _permit(self, decision: Decision) -> Permit:
+        call = None
+        if self._downstream is not None:
+            call = Call(
+                downstream=self._downstream,
+                tenant=self._tenant,
+                permit=decision.id,
+                probe=decision.probe,
+                probe_epoch=decision.probe_epoch,
+            )
+        return Permit(decision.id, self._tenant, self._resource, self._downstream, call)
+
+    def _denied(self, reason: Reason, retry_at_ms: int | None) -> PermitDenied:
+        return PermitDenied(
+            reason,
+            retry_at_ms,
+            tenant=self._tenant,
+            resource=self._resource,
+            downstream=self._downstream,
+        )
+
+
+def _grants() -> set[str]:
+    """Return the ids of this workflow that the ledger has granted by signal."""
+    known: set[str] | None = getattr(workflow.instance(), "_headgate_granted", None)
+    if known is not None:
+        return known
+    grants: set[str] = set()
+    # On the workflow itself: every task of it must find the same set.
+    workflow.instance()._headgate_granted = grants
+
+    def granted(grant: Grant) -> None:
+        grants.add(grant.id)
+
+    workflow.set_signal_handler(GRANTED_SIGNAL, granted)
+    return grants
+
+
+def _now_ms() -> int:
+    return workflow.time_ns() // 1_000_000

@@ -1,0 +1,1 @@
+"""Postgres: one pool, numbered migrations, one repository for each subject."""

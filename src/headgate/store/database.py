@@ -1,0 +1,114 @@
+"""The connection pool, and errors in words that help."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
+
+import asyncpg
+
+from headgate.model.errors import UnavailableError
+from headgate.store.address import DATABASE_URL, public_part
+
+SCHEMA: Final = "headgate"
+_CLOSE_S: Final = 2.0
+
+
+class Database:
+    """A pool of connections to the schema ``headgate`` of one Postgres database.
+
+    Nothing is connected until the first use, so a worker that only replays histories needs none.
+
+    Args:
+        dsn: ``postgresql://user:password@host:port/database``.
+        max_size: Connections at most.
+
+    Attributes:
+        address: Host, port and database, without the secret.
+
+    Raises:
+        ConfigurationError: ``dsn`` is not an address of Postgres.
+    """
+
+    def __init__(self, dsn: str, max_size: int = 8) -> None:
+        self.address, self._password = public_part(dsn)
+        self._dsn = dsn
+        self._max_size = max_size
+        self._pool: asyncpg.Pool | None = None
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection; those that Postgres does not close in time are cut."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            await asyncio.wait_for(pool.close(), _CLOSE_S)
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """Borrow a connection.
+
+        Raises:
+            UnavailableError: Postgres does not answer, does not let us in, or does not do what the
+                block asks of it.
+        """
+        try:
+            pool = await self._open()
+            async with pool.acquire(timeout=10) as connection:
+                yield connection
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            reason = " ".join(str(error).split()) or "no answer in time"
+            if isinstance(error, ConnectionRefusedError):
+                reason = "connection refused"
+            if self._password:
+                reason = reason.replace(self._password, "***")
+            # Not "from" the cause: its text may show the password in a traceback.
+            raise UnavailableError(
+                f"cannot use Postgres at {self.address}: {reason}; check {DATABASE_URL}"
+            ) from None
+
+    async def _open(self) -> asyncpg.Pool:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self._dsn,
+                    min_size=0,
+                    max_size=self._max_size,
+                    command_timeout=10,
+                    timeout=5,
+                    init=_prepare,
+                    server_settings={"search_path": SCHEMA, "application_name": "headgate"},
+                )
+            return self._pool
+
+    async def execute(self, sql: str, *values: Any) -> None:
+        """Run one statement."""
+        async with self.connection() as connection:
+            await connection.execute(sql, *values)
+
+    async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
+        """Return the rows of one query."""
+        async with self.connection() as connection:
+            rows: list[asyncpg.Record] = await connection.fetch(sql, *values)
+            return rows
+
+    async def fetch_value(self, sql: str, *values: Any) -> Any:
+        """Return the first column of the first row, or None."""
+        async with self.connection() as connection:
+            return await connection.fetchval(sql, *values)
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec(
+        "jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
+    )

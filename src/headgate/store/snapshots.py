@@ -1,0 +1,184 @@
+"""Snapshots of governance workflows, and the transitions of breakers."""
+
+import json
+
+import asyncpg
+
+from headgate.model.breaker import BreakerView, OutcomeSpan, Transition
+from headgate.model.errors import ConfigurationError
+from headgate.model.ids import Kind
+from headgate.model.ledger import LedgerView
+from headgate.model.snapshot import SaveResult, Snapshot
+from headgate.store.database import Database
+
+
+class SnapshotStore:
+    """The tables ``snapshot`` and ``breaker_transition``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def begin_incarnation(self, kind: Kind, subject: str) -> tuple[int, str | None]:
+        """Count a start without carried state.
+
+        Returns:
+            The number of this start, higher than any before, and the last saved state in JSON.
+        """
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                "INSERT INTO snapshot AS s (kind, subject, incarnation, revision, at_ms) "
+                "VALUES ($1, $2, 1, -1, 0) ON CONFLICT (kind, subject) "
+                "DO UPDATE SET incarnation = s.incarnation + 1 RETURNING incarnation, state",
+                kind,
+                subject,
+            )
+            return row["incarnation"], row["state"]
+
+    async def save(self, snapshot: Snapshot) -> SaveResult:
+        """Save a snapshot unless the one that is there is as new, with its transitions.
+
+        Raises:
+            ConfigurationError: The snapshot is not JSON.
+        """
+        try:
+            view = json.loads(snapshot.view)
+        except ValueError as error:
+            raise ConfigurationError(f"snapshot of {snapshot.subject} is not JSON") from error
+        async with self._database.connection() as connection, connection.transaction():
+            revision = await connection.fetchval(
+                "INSERT INTO snapshot AS s "
+                "(kind, subject, incarnation, revision, at_ms, state, view) "
+                "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (kind, subject) DO UPDATE SET "
+                "incarnation = greatest(s.incarnation, excluded.incarnation), "
+                "revision = excluded.revision, at_ms = excluded.at_ms, "
+                "state = excluded.state, view = excluded.view "
+                "WHERE excluded.revision > s.revision RETURNING revision",
+                snapshot.kind,
+                snapshot.subject,
+                snapshot.incarnation,
+                snapshot.revision,
+                snapshot.at_ms,
+                snapshot.state,
+                view,
+            )
+            await self._save_transitions(connection, snapshot)
+            await self._save_spans(connection, snapshot)
+            if revision is not None:
+                return SaveResult(saved=True, revision=revision)
+            there = await connection.fetchval(
+                "SELECT revision FROM snapshot WHERE kind = $1 AND subject = $2",
+                snapshot.kind,
+                snapshot.subject,
+            )
+            return SaveResult(saved=False, revision=there)
+
+    @staticmethod
+    async def _save_transitions(connection: asyncpg.Connection, snapshot: Snapshot) -> None:
+        for step in snapshot.transitions:
+            added = await connection.fetchval(
+                "INSERT INTO breaker_transition "
+                "(downstream, epoch, at_ms, source, target, rule, reason, numbers, actor, "
+                "enforced) "
+                "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) "
+                "ON CONFLICT DO NOTHING RETURNING true",
+                snapshot.subject,
+                step.epoch,
+                step.at_ms,
+                step.source,
+                step.target,
+                step.rule,
+                step.reason,
+                step.numbers,
+                step.actor,
+                step.enforced,
+            )
+            if added and step.actor is not None:
+                await connection.execute(
+                    "INSERT INTO audit (at, actor, reason, action, target, before, after) "
+                    "VALUES (to_timestamp($1::bigint / 1000.0), $2, $3, 'breaker', $4, $5, $6)",
+                    step.at_ms,
+                    step.actor,
+                    step.reason,
+                    f"breaker/{snapshot.subject}",
+                    {"state": step.source},
+                    {"state": step.target, "epoch": step.epoch},
+                )
+
+    @staticmethod
+    async def _save_spans(connection: asyncpg.Connection, snapshot: Snapshot) -> None:
+        # What is saved again has only grown, and a delayed older snapshot must not shrink it.
+        await connection.executemany(
+            "INSERT INTO outcome_span AS o (downstream, at_ms, incarnation, successes, failures, "
+            "ignored, slow, rejected, duration_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
+            "ON CONFLICT (downstream, at_ms, incarnation) DO UPDATE SET "
+            "successes = greatest(o.successes, excluded.successes), "
+            "failures = greatest(o.failures, excluded.failures), "
+            "ignored = greatest(o.ignored, excluded.ignored), "
+            "slow = greatest(o.slow, excluded.slow), "
+            "rejected = greatest(o.rejected, excluded.rejected), "
+            "duration_ms = greatest(o.duration_ms, excluded.duration_ms)",
+            [
+                (
+                    snapshot.subject,
+                    span.at_ms,
+                    snapshot.incarnation,
+                    span.successes,
+                    span.failures,
+                    span.ignored,
+                    span.slow,
+                    span.rejected,
+                    span.duration_ms,
+                )
+                for span in snapshot.spans
+            ],
+        )
+
+    async def outcome_spans(
+        self, downstream: str | None, since_ms: int
+    ) -> list[tuple[str, OutcomeSpan]]:
+        """Return (downstream, outcomes) from ``since_ms`` on, in the order of time.
+
+        Args:
+            downstream: Only this one; None: every one.
+            since_ms: Unix time.
+        """
+        rows = await self._database.fetch(
+            "SELECT downstream, at_ms, sum(successes)::bigint AS successes, "
+            "sum(failures)::bigint AS failures, sum(ignored)::bigint AS ignored, "
+            "sum(slow)::bigint AS slow, sum(rejected)::bigint AS rejected, "
+            "sum(duration_ms)::bigint AS duration_ms FROM outcome_span "
+            "WHERE at_ms >= $1 AND ($2::text IS NULL OR downstream = $2) "
+            "GROUP BY downstream, at_ms ORDER BY at_ms, downstream",
+            since_ms,
+            downstream,
+        )
+        return [(row["downstream"], OutcomeSpan.model_validate(dict(row))) for row in rows]
+
+    async def subjects(self, kind: Kind) -> list[str]:
+        """Return whoever has ever been governed, by name."""
+        rows = await self._database.fetch(
+            "SELECT subject FROM snapshot WHERE kind = $1 ORDER BY subject", kind
+        )
+        return [row["subject"] for row in rows]
+
+    async def breakers(self) -> list[BreakerView]:
+        """Return every saved breaker, by name."""
+        return [BreakerView.model_validate(view) for view in await self._views("breaker")]
+
+    async def ledgers(self) -> list[LedgerView]:
+        """Return every saved ledger, by tenant."""
+        return [LedgerView.model_validate(view) for view in await self._views("ledger")]
+
+    async def transitions(self, since_ms: int = 0) -> list[tuple[str, Transition]]:
+        """Return (downstream, transition) from ``since_ms`` on, in the order of time."""
+        rows = await self._database.fetch(
+            "SELECT * FROM breaker_transition WHERE at_ms >= $1 ORDER BY at_ms, downstream, epoch",
+            since_ms,
+        )
+        return [(row["downstream"], Transition.model_validate(dict(row))) for row in rows]
+
+    async def _views(self, kind: Kind) -> list[object]:
+        rows = await self._database.fetch(
+            "SELECT view FROM snapshot WHERE kind = $1 AND view IS NOT NULL ORDER BY subject", kind
+        )
+        return [row["view"] for row in rows]

@@ -1,0 +1,281 @@
+"""What the commands say when something is in the way: one line, exit code 2, nothing changed."""
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
+from temporalio.client import Client
+
+from headgate.cli.connect import connect_temporal
+from headgate.cli.main import main
+from headgate.devstack.ports import LOOPBACK
+from headgate.devstack.stack import Stack
+from headgate.model.errors import HeadgateError
+from headgate.store.database import Database
+from headgate.store.migrate import migrate
+from headgate.version import __version__
+from tests.cli.command import Answer, run
+from tests.store.fresh_database import fresh_database
+
+EXAMPLE = str(Path(__file__).parents[2] / "examples" / "headgate.yaml")
+HEADER = "submitted_at,tenant,job_type,downstream,outcome,duration_s\n"
+ROW = "2024-11-20T22:00:00Z,acme,scan,scanner,success,1.5\n"
+TRACE = HEADER + ROW
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command in which {names} stand for what the site has."""
+
+    command: str
+    said: str
+    environ: dict[str, str] = field(default_factory=dict)
+
+
+GOOD = {"TEMPORAL_ADDRESS": "{temporal}", "HEADGATE_DATABASE_URL": "{database}"}
+APPLY = "apply -f {example}"
+
+CASES = {
+    # Temporal
+    "temporal unreachable": Case(
+        APPLY, "Temporal at 127.0.0.1:1: .*refused.*TEMPORAL_ADDRESS",
+        GOOD | {"TEMPORAL_ADDRESS": "127.0.0.1:1"},
+    ),
+    "demo, temporal unreachable": Case(
+        "demo", "Temporal at 127.0.0.1:1: .*refused", {"TEMPORAL_ADDRESS": "127.0.0.1:1"}
+    ),
+    "temporal, a word": Case(
+        APPLY, "Temporal's address is 'nonsense', which is not host:port",
+        GOOD | {"TEMPORAL_ADDRESS": "nonsense"},
+    ),
+    "no such namespace": Case(
+        APPLY, "has no namespace 'nowhere': correct TEMPORAL_NAMESPACE",
+        GOOD | {"TEMPORAL_NAMESPACE": "nowhere"},
+    ),
+    "no such certificate": Case(
+        APPLY, r"Temporal's client configuration \(the TEMPORAL_ variables\): .*No such file",
+        GOOD | {"TEMPORAL_TLS_CLIENT_CERT_PATH": "/nowhere.pem"},
+    ),
+    "nobody to apply to": Case(
+        APPLY, "no governance worker polls task queue headgate in namespace .*nothing was changed",
+        GOOD | {"TEMPORAL_NAMESPACE": "lonely"},
+    ),
+    # Postgres
+    "no database": Case("migrate", "HEADGATE_DATABASE_URL is not set: it names the Postgres"),
+    "database, a word": Case(
+        "migrate", "HEADGATE_DATABASE_URL is not of the form postgresql://",
+        {"HEADGATE_DATABASE_URL": "hunter2"},
+    ),
+    "database unreachable": Case(
+        "migrate", "cannot use Postgres at 127.0.0.1:1/headgate: .*check HEADGATE_DATABASE_URL",
+        {"HEADGATE_DATABASE_URL": "postgresql://headgate:hunter2@127.0.0.1:1/headgate"},
+    ),
+    "wrong password": Case(
+        "migrate", "password authentication failed", {"HEADGATE_DATABASE_URL": "{wrong}"}
+    ),
+    "not migrated": Case(
+        "worker", "lacks 2 migration.*0001_initial: run headgate migrate",
+        GOOD | {"HEADGATE_DATABASE_URL": "{bare}"},
+    ),
+    "check, not migrated": Case(
+        "migrate --check", "lacks 0001_initial, 0002_breaker_history: run headgate migrate",
+        {"HEADGATE_DATABASE_URL": "{bare}"},
+    ),
+    "newer database": Case(
+        "migrate", "newer than this Headgate: it has migration 9999.*upgrade headgate",
+        {"HEADGATE_DATABASE_URL": "{newer}"},
+    ),
+    "apply, newer database": Case(
+        APPLY, "newer than this Headgate", GOOD | {"HEADGATE_DATABASE_URL": "{newer}"}
+    ),
+    # Files, ports, numbers
+    "no such file": Case("apply -f {folder}/none.yaml", "none.yaml: cannot be read: No such file"),
+    "mistake in the file": Case(
+        "apply -f {folder}/bad.yaml", "bad.yaml:1: tenats: unknown key; did you mean tenants?"
+    ),
+    "port in use": Case("dev --state-dir {folder}/a --temporal-port {used}", "port {used} .*in use"
+                        "|port {used} .*cannot be used"),
+    "state folder is a file": Case("dev --state-dir {folder}/bad.yaml", "bad.yaml"),
+    "no number": Case(
+        "demo --trace {folder}/no-number.csv", "no-number.csv:3: duration_s is 'soon'; write secon"
+    ),
+}  # fmt: skip
+
+
+ALONE = {
+    "no column": Case(
+        "demo --trace {folder}/no-column.csv", "no-column.csv:1: column 'duration_s' is missing"
+    ),
+    "bad time": Case(
+        "demo --trace {folder}/good.csv --from noon", "--from 'noon' is not a time: write it like"
+    ),
+    "after the end": Case(
+        "demo --trace {folder}/good.csv --from 2030-01-01",
+        r"no call in it at or after 2030-01-01T00:00:00\+0000",
+    ),
+    "speed 0": Case("demo --trace {folder}/good.csv --speed 0", "--speed 0: write a number above"),
+    "from without trace": Case("demo --from 2024-11-20", "--from and --speed are for a --trace"),
+    "seconds 0": Case("demo --seconds 0", "--seconds 0: write a number above 0"),
+    "no such command": Case("aply", "No such command 'aply'.*; see headgate --help"),
+    "option left out": Case("apply", "Missing option.*--file.*; see headgate apply --help"),
+    "no word for a number": Case("demo --seconds ten", "--seconds.*valid number.*demo --help"),
+    "port out of range": Case("dev --temporal-port 70000", "--temporal-port.*65535; see"),
+}  # fmt: skip
+"""Mistakes that are found before anything is connected, and so need no process of their own."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def answers(
+    stack: Stack, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[dict[str, Answer]]:
+    """The answers to all cases; two at a time, since most of it is Python's start."""
+    folder = tmp_path_factory.mktemp("errors")
+    (folder / "no-number.csv").write_text(TRACE + ROW.replace("1.5", "soon"))
+    (folder / "bad.yaml").write_text("tenats: {}\n")
+    client = await Client.connect(stack.temporal_address)
+    await client.workflow_service.register_namespace(
+        RegisterNamespaceRequest(
+            namespace="lonely", workflow_execution_retention_period=Duration(seconds=86_400)
+        )
+    )
+    async with (
+        fresh_database(stack.dsn) as bare,
+        fresh_database(stack.dsn) as good,
+        fresh_database(stack.dsn) as newer,
+        fresh_database(stack.dsn) as changed,
+    ):
+        for dsn in (good, newer, changed):
+            async with Database(dsn) as database:
+                await migrate(database)
+                if dsn == newer:
+                    await database.execute("INSERT INTO migration VALUES (9999, 'future', 'x')")
+                if dsn == changed:
+                    await database.execute("UPDATE migration SET checksum = 'x'")
+        with socket.create_server((LOOPBACK, 0)) as listener:
+            names = {
+                "temporal": stack.temporal_address,
+                "database": good,
+                "bare": bare,
+                "newer": newer,
+                "changed": changed,
+                "wrong": f"postgresql://headgate:hunter2@{good.rpartition('@')[2]}",
+                "example": EXAMPLE,
+                "folder": str(folder),
+                "used": str(listener.getsockname()[1]),
+            }
+            at_once = asyncio.Semaphore(2)
+
+            async def answer(case: Case) -> Answer:
+                environ = {key: value.format(**names) for key, value in case.environ.items()}
+                async with at_once:
+                    return await run(*case.command.format(**names).split(), environ=environ)
+
+            found = await asyncio.gather(*(answer(case) for case in CASES.values()))
+            async with Database(bare) as untouched:
+                assert await untouched.fetch_value("SELECT to_regnamespace('headgate')") is None
+            async with Database(good) as untouched:
+                assert await untouched.fetch("SELECT * FROM audit") == []
+    yield {
+        name: Answer(
+            one.code, one.out, one.err.replace(names["used"], "{used}") if one.err else one.err
+        )
+        for name, one in zip(CASES, found, strict=True)
+    }
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_what_is_in_the_way_is_told_in_a_line(answers: dict[str, Answer], name: str) -> None:
+    answer = answers[name]
+    if CASES[name].command.startswith("demo") and "starting" in answer.err:
+        # What the demo tells of its start comes before.
+        answer = Answer(answer.code, answer.out, answer.err.partition("\n")[2])
+    if CASES[name].command.startswith("dev"):
+        answer = Answer(answer.code, answer.out.partition("starting")[0], answer.err)
+    refusal = answer.refusal
+    assert re.search(CASES[name].said.replace("{", r"\{").replace("}", r"\}"), refusal), refusal
+    assert "hunter2" not in refusal
+
+
+async def test_migrate_says_what_it_does(stack: Stack) -> None:
+    async with fresh_database(stack.dsn) as dsn:
+        environ = {"HEADGATE_DATABASE_URL": dsn}
+        where = dsn.rpartition("@")[2]
+        first = await run("migrate", environ=environ)
+        assert (first.code, first.err) == (0, "")
+        assert first.out == (
+            f"applied 0001_initial\napplied 0002_breaker_history\n{where} is up to date\n"
+        )
+        for arguments in (["migrate"], ["migrate", "--check"]):
+            again = await run(*arguments, environ=environ)
+            assert (again.code, again.out, again.err) == (0, f"{where} is up to date\n", "")
+
+
+async def test_version_and_help() -> None:
+    version, bare, asked = await asyncio.gather(run("--version"), run(), run("demo", "--help"))
+    assert (version.code, version.out) == (0, f"headgate {__version__}\n")
+    assert (bare.code, bare.err) == (0, "")
+    assert all(name in bare.out for name in ("apply", "migrate", "worker", "dev", "demo"))
+    assert all(name in asked.out for name in ("--seconds", "--trace", "--from", "--state-dir"))
+
+
+async def test_several_mistakes_are_a_line_each(tmp_path: Path) -> None:
+    file = tmp_path / "headgate.yaml"
+    file.write_text("tenats: {}\npols: {}\n")
+    answer = await run("apply", "-f", str(file))
+    assert answer.code == 2
+    assert answer.err.splitlines() == [
+        f"headgate: {file}:1: tenats: unknown key; did you mean tenants?",
+        f"headgate: {file}:2: pols: unknown key; did you mean pools?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("temporal", "'temporal', which is not host:port"),
+        ("http://127.0.0.1:7233", "'http://127.0.0.1:7233', which is not host:port"),
+        ("127.0.0.1:99999", "'127.0.0.1:99999', which is not host:port"),
+        ("127.0.0.1:0", "which is not host:port"),
+        (":7233", "which is not host:port"),
+        ("a..b:7233", "Temporal at a..b:7233: "),
+        (f"{'x' * 70}.example:7233", "Temporal at x+.example:7233: "),
+        ("127.0.0.1:1", "Temporal at 127.0.0.1:1: connection refused; "),
+    ],
+)
+async def test_an_address_that_is_none_is_refused(
+    address: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", address)
+    with pytest.raises(HeadgateError, match=said):
+        await connect_temporal()
+
+
+async def test_a_profile_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPORAL_PROFILE", "nope")
+    with pytest.raises(HeadgateError, match=r"Temporal's client configuration .*'nope' not found"):
+        await connect_temporal()
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_mistake_in_the_command_line_is_told_in_a_line(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "good.csv").write_text(TRACE)
+    (tmp_path / "no-column.csv").write_text(TRACE.replace("duration_s", "seconds"))
+    command = ALONE[name].command.format(folder=tmp_path)
+    monkeypatch.setattr("sys.argv", ["headgate", *command.split()])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr()
+    assert isinstance(end.value.code, int)
+    assert re.search(ALONE[name].said, Answer(end.value.code, said.out, said.err).refusal)

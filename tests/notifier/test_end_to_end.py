@@ -1,0 +1,126 @@
+"""From the decision in a workflow, through its outbox and the activity, to the receiver."""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+
+from headgate.devstack.http_server import serving
+from headgate.devstack.ports import free_port
+from headgate.devstack.receiver import Receiver, new_secret
+from headgate.devstack.stack import Stack
+from headgate.model.configuration import Configuration
+from headgate.model.entity import EntityOptions
+from headgate.model.ledger import Acquire, Holder
+from headgate.model.policy import BreakerPolicy
+from headgate.model.quota import Quota
+from headgate.store.configuration import ConfigurationStore
+from headgate.store.database import Database
+from headgate.store.migrate import migrate
+from tests.harness import Governance, eventually
+from tests.store.fresh_database import fresh_database
+
+VARIABLE = "HEADGATE_TEST_SECRET"
+
+
+@dataclass
+class Site:
+    governance: Governance
+    receiver: Receiver
+    port: int
+
+    async def arrived(self, count: int) -> list[dict[str, object]]:
+        async def alerts() -> list[dict[str, object]]:
+            return list(self.receiver.alerts.values())
+
+        return await eventually(alerts, lambda found: len(found) >= count)
+
+
+@pytest_asyncio.fixture
+async def site(
+    stack: Stack,
+    client: Client,
+    task_queue: str,
+    options: EntityOptions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Site]:
+    receiver = Receiver(new_secret())
+    monkeypatch.setenv(VARIABLE, receiver.secret)
+    port = free_port()
+    channel = {"url": f"http://127.0.0.1:{port}/alerts", "secret_env": VARIABLE}
+    wanted = Configuration.model_validate({"notifier": {"channels": {"ops": channel}}})
+    async with fresh_database(stack.dsn) as dsn, Database(dsn) as database:
+        await migrate(database)
+        await ConfigurationStore(database).save(wanted, "test", "because", {})
+        async with Governance(client, database, task_queue, options).running() as governance:
+            yield Site(governance, receiver, port)
+
+
+def held_by_a_running_workflow(tenant: str, number: int) -> Acquire:
+    """A request whose permit nobody takes for left behind."""
+    holder = Holder(workflow_id=f"headgate/ledger/{tenant}")
+    return Acquire(id=f"{tenant}-{number}", holder=holder, resource="scan")
+
+
+async def trip(governance: Governance, downstream: str) -> None:
+    await governance.set_policy(
+        downstream, BreakerPolicy(consecutive_failures=3, open_ms=86_400_000)
+    )
+    await governance.report(downstream, 1, failures=3)
+
+
+async def test_a_breaker_that_opens_is_told_once(site: Site, name: str) -> None:
+    async with serving(site.receiver.app(), site.port):
+        await trip(site.governance, name)
+        (alert,) = await site.arrived(1)
+        await site.governance.report(name, 2, failures=3)
+        view = await site.governance.breaker_state(name)
+        assert alert["kind"] == alert["type"] == "breaker.opened"
+        assert name in str(alert["subject"])
+        assert "3" in str(alert["text"])
+        rows = await site.governance.database.fetch("SELECT attempts FROM delivery")
+        assert [row["attempts"] for row in rows] == [1]
+        assert (view.state, len(site.receiver.alerts)) == ("OPEN", 1)
+
+
+async def test_each_level_of_a_quota_is_told_once(site: Site, name: str) -> None:
+    async with serving(site.receiver.app(), site.port):
+        await site.governance.set_quotas(name, scan=Quota(max_active=10))
+        for count, (first, last) in enumerate([(0, 8), (8, 9), (9, 10)], start=1):
+            requests = [held_by_a_running_workflow(name, n) for n in range(first, last)]
+            reply = await site.governance.exchange(name, requests)
+            assert {decision.outcome for decision in reply.decisions} == {"granted"}
+            await site.arrived(count)
+        await site.governance.exchange(name, [], [f"{name}-9"])
+        await site.governance.exchange(name, [held_by_a_running_workflow(name, 11)])
+        alerts = await site.arrived(3)
+        assert {alert["kind"] for alert in alerts} == {"quota.threshold"}
+        assert {alert["subject"] for alert in alerts} == {f"tenant/{name}/scan"}
+        for level, alert in zip((80, 90, 100), alerts, strict=True):
+            assert re.search(rf"\b{level} ?%", f"{alert['title']} {alert['text']}"), alert
+
+
+async def test_a_receiver_that_was_down_gets_it_when_it_is_back(site: Site, name: str) -> None:
+    await trip(site.governance, name)
+
+    async def attempts() -> int:
+        found = await site.governance.database.fetch_value("SELECT max(attempts) FROM delivery")
+        return found or 0
+
+    await eventually(attempts, lambda count: count >= 1)
+    assert site.receiver.alerts == {}
+    async with serving(site.receiver.app(), site.port):
+        (alert,) = await site.arrived(1)
+        assert alert["kind"] == "breaker.opened"
+
+        async def is_delivered() -> bool:
+            found = await site.governance.database.fetch_value(
+                "SELECT bool_and(delivered_at IS NOT NULL) FROM delivery"
+            )
+            return bool(found)
+
+        await eventually(is_delivered, bool)
+        assert len(site.receiver.alerts) == 1

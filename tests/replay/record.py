@@ -1,0 +1,309 @@
+"""Records the histories that ``test_replay.py`` replays: ``python -m tests.replay.record``.
+
+Plays one scenario on an embedded stack of its own and writes the history of each run of its
+workflows to ``histories/<version>-<what>.json``. A file that is there is kept: what a released
+version has written into histories must replay for as long as such histories may exist.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from headgate.devstack.stack import Stack
+from headgate.model.breaker import BreakerState
+from headgate.model.entity import EntityOptions
+from headgate.model.ids import Kind
+from headgate.model.policy import BreakerPolicy
+from headgate.model.quota import Quota, Rate
+from headgate.store.database import Database
+from headgate.store.migrate import migrate
+from headgate.version import __version__
+from tests.conftest import PROMPT
+from tests.harness import Governance, Orchestrator, acquire, apply, eventually, probe
+from tests.jobs import ScanJob, ScanJobInput
+
+HISTORIES: Final = Path(__file__).with_name("histories")
+POLICY: Final = BreakerPolicy(
+    failure_rate=None,
+    consecutive_failures=3,
+    open_ms=300,
+    probes=2,
+    probe_deadline_ms=300,
+    ramp_ms=300,
+)
+SCAN: Final = Quota(max_active=1)
+
+
+class Recorder:
+    """Plays the scenario.
+
+    Args:
+        stack: Its own, for it stops Postgres.
+        governance: Whose workflows have runs of a hundred or so events.
+        orchestrator: Whose jobs are recorded.
+    """
+
+    def __init__(self, stack: Stack, governance: Governance, orchestrator: Orchestrator) -> None:
+        self._stack = stack
+        self._governance = governance
+        self._orchestrator = orchestrator
+        self._seq = 0
+
+    async def play(self) -> dict[str, dict[str, Any]]:
+        """Return the histories by what they are of."""
+        await self._breaker_trips_and_recovers()
+        await self._ledger_grants_and_takes_back()
+        jobs = await self._jobs()
+        await self._continue_both()
+        await self._breaker_trips_and_recovers()
+        await self._ledger_grants_and_takes_back()
+        found = {f"job-{what}": await _history(handle) for what, handle in jobs.items()}
+        kinds: tuple[tuple[Kind, str], ...] = (("breaker", "scanner"), ("ledger", "acme"))
+        for kind, subject in kinds:
+            runs = await self._runs(kind, subject)
+            found[f"{kind}-fresh"], found[f"{kind}-carried"] = runs[0], runs[1]
+        return found
+
+    # The breaker -------------------------------------------------------------------------------
+
+    async def _report(self, **what: Any) -> None:
+        self._seq += 1
+        await self._governance.report("scanner", self._seq, **what)
+
+    async def _breaker_trips_and_recovers(self) -> None:
+        """Malformed report, trip while Postgres is down, probe lost, probes that succeed."""
+        governance = self._governance
+        await governance.set_policy("scanner", POLICY)
+        await governance.report("scanner", 1, gate="a gate that listens no more")
+        await governance.handle("breaker", "scanner").signal("report", "malformed")
+        await self._report(successes=5)
+        assert self._stack.postgres is not None
+        await self._stack.postgres.stop()
+        await self._report(failures=3)
+        await self._tripped()
+        await self._stack.postgres.start()
+        view = await governance.until_state("scanner", BreakerState.HALF_OPEN)
+        await governance.lease_probes("scanner", view.epoch, f"lost-{self._seq}")
+        before = view.epoch
+        view = await eventually(
+            lambda: governance.breaker_state("scanner"),
+            lambda s: s.state is BreakerState.HALF_OPEN and s.epoch > before,
+        )
+        ids = [f"probe-{self._seq}-{i}" for i in range(2)]
+        await governance.lease_probes("scanner", view.epoch, *ids)
+        await self._report(probes=[probe(id, view.epoch) for id in ids])
+        await governance.until_state("scanner", BreakerState.CLOSED)
+        await self._saved("breaker", "scanner")
+
+    async def _tripped(self) -> None:
+        await eventually(
+            lambda: self._governance.breaker_state("scanner"),
+            lambda view: view.state is not BreakerState.CLOSED,
+        )
+
+    # The ledger --------------------------------------------------------------------------------
+
+    async def _ledger_grants_and_takes_back(self) -> None:
+        """Grant, denial, wait and wake, ghosts reclaimed in both ways, expiry, rate, release."""
+        governance = self._governance
+        orchestrator = self._orchestrator
+        rate = Rate(limit=10, period_ms=1_000)
+        await governance.set_quotas(
+            "acme", scan=SCAN, short=Quota(max_active=1, max_hold_ms=150), call=Quota(rate=rate)
+        )
+        number = self._seq
+        asks = [acquire(f"{what}-{number}") for what in ("held", "denied")]
+        waits = acquire(f"ghost-{number}", wait_ms=60_000)
+        short = acquire(f"short-{number}", "short")
+        await governance.exchange("acme", [*asks, waits, short])
+        job = await orchestrator.start(ScanJobInput(tenant="acme"))
+        await eventually(lambda: governance.account("acme"), lambda a: a.waiting.get("scan") == 2)
+        await governance.handle("ledger", "acme").signal("release", "malformed")
+        await governance.handle("ledger", "acme").signal(
+            "release", {"id": f"held-{number}", "tenant": "acme"}
+        )
+        await job.result()
+        calls = [acquire(f"call-{number}-{i}", "call", wait_ms=60_000) for i in range(12)]
+        await governance.exchange("acme", calls)
+        await eventually(
+            lambda: governance.account("acme"),
+            lambda a: all(account.held == 0 for account in a.accounts.values()) and not a.waiting,
+        )
+        await self._saved("ledger", "acme")
+
+    # The jobs ----------------------------------------------------------------------------------
+
+    async def _jobs(self) -> dict[str, WorkflowHandle[ScanJob, str]]:
+        governance, orchestrator = self._governance, self._orchestrator
+        found = {}
+        granted = ScanJobInput(tenant="acme", downstream="scanner")
+        found["granted"] = await self._done(granted)
+
+        orchestrator.scanner.open.clear()
+        first = await orchestrator.start(granted)
+        await eventually(
+            lambda: governance.account("acme"), lambda a: a.units_held.get("scan") == 1
+        )
+        found["waited"] = await orchestrator.start(granted)
+        await eventually(lambda: governance.account("acme"), lambda a: a.waiting.get("scan") == 1)
+        denied = ScanJobInput(tenant="acme", downstream="scanner", max_wait_ms=0)
+        found["denied"] = await self._done(denied)
+        impatient = ScanJobInput(tenant="acme", downstream="scanner", max_wait_ms=20_000)
+        found["cancelled"] = await orchestrator.start(impatient)
+        await eventually(lambda: governance.account("acme"), lambda a: a.waiting.get("scan") == 2)
+        await found["cancelled"].cancel()
+        orchestrator.scanner.open.set()
+        await first.result()
+        await found["waited"].result()
+
+        orchestrator.scanner.broken = True
+        for _ in range(3):
+            found["failed"] = await self._done(granted)
+        await self._tripped()
+        orchestrator.scanner.broken = False
+        found["breaker-open"] = await self._done(granted)
+        for _ in range(POLICY.probes - 1):
+            await self._done(granted)
+        await governance.until_state("scanner", BreakerState.CLOSED)
+        return found
+
+    async def _done(self, job: ScanJobInput) -> WorkflowHandle[ScanJob, str]:
+        handle = await self._orchestrator.start(job)
+        with suppress(WorkflowFailureError):  # that is how some of them are meant to end
+            await handle.result()
+        return handle
+
+    # Both --------------------------------------------------------------------------------------
+
+    async def _continue_both(self) -> None:
+        """Go on until both have continued as new."""
+
+        async def breaker() -> int:
+            await self._report(successes=1)
+            return len(await self._runs("breaker", "scanner"))
+
+        async def ledger() -> int:
+            await self._governance.exchange("acme", [acquire(uuid4().hex, "unknown")])
+            return len(await self._runs("ledger", "acme"))
+
+        await eventually(breaker, lambda runs: runs > 1)
+        await eventually(ledger, lambda runs: runs > 1)
+
+    async def _saved(self, kind: Kind, subject: str) -> None:
+        governance = self._governance
+
+        async def lag() -> int:
+            saved: Any
+            if kind == "breaker":
+                saved = await governance.saved_breaker(subject)
+                now = (await governance.breaker_state(subject)).revision
+            else:
+                saved = await governance.saved_ledger(subject)
+                now = (await governance.account(subject)).revision
+            return now - (saved.revision if saved else 0)
+
+        await eventually(lag, lambda behind: behind == 0, within_s=30)
+
+    async def _runs(self, kind: Kind, subject: str) -> list[dict[str, Any]]:
+        """The histories of all runs, the oldest first."""
+        handle = self._governance.handle(kind, subject)
+        run_id = (await handle.describe()).raw_description.workflow_execution_info.first_run_id
+        found = []
+        while run_id:
+            run = self._governance.client.get_workflow_handle(handle.id, run_id=run_id)
+            history = await _history(run)
+            found.append(history)
+            last = history["events"][-1].get("workflowExecutionContinuedAsNewEventAttributes", {})
+            run_id = last.get("newExecutionRunId", "")
+        return found
+
+
+async def _history(handle: WorkflowHandle[Any, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((await handle.fetch_history()).to_json())
+    return found
+
+
+def anonymous(value: Any, key: str = "") -> Any:
+    """Return a history without the name of this machine, also inside of payloads.
+
+    The same name becomes the same word everywhere, so the history replays as before.
+    """
+    if isinstance(value, dict):
+        return {name: anonymous(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [anonymous(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    if key == "identity":
+        return "worker"
+    if key == "stackTrace":
+        return ""
+    if key == "data":
+        return base64.b64encode(_anonymous_bytes(base64.b64decode(value))).decode()
+    return _anonymous_bytes(value.encode()).decode()
+
+
+def _anonymous_bytes(text: bytes) -> bytes:
+    host, pid = socket.gethostname(), os.getpid()
+    text = text.replace(f"{host[:60]}-{pid}-".encode(), b"gate-")  # ids of gates
+    return text.replace(f"{pid}@{host}".encode(), b"worker")  # identities, names of sticky queues
+
+
+@asynccontextmanager
+async def recorder(folder: Path) -> AsyncIterator[Recorder]:
+    """Run all that the scenario needs."""
+    options = EntityOptions(
+        continue_after_events=150, snapshot_every_ms=100, check_holders_every_ms=300
+    )
+    async with (
+        Stack(folder, temporal_ui=False, temporal_args=PROMPT) as stack,
+        Database(stack.dsn) as database,
+    ):
+        await migrate(database)
+        quotas = {"scan": {"max_active": 1}}
+        await apply(database, {"scanner": {}}, {"acme": {"quotas": quotas}})
+        client = await Client.connect(
+            stack.temporal_address, data_converter=pydantic_data_converter
+        )
+        governance = Governance(client, database, "headgate", options)
+        orchestrator = Orchestrator(stack.temporal_address, "headgate", options)
+        async with governance.running(), orchestrator.running():
+            yield Recorder(stack, governance, orchestrator)
+
+
+async def record(to: Path) -> None:
+    """Write every history that is not there yet."""
+    with tempfile.TemporaryDirectory(prefix="headgate-record-") as folder:
+        path = Path(folder)
+        path.chmod(0o755)  # Postgres runs as another user when this runs as root
+        async with recorder(path / "stack") as playing:
+            histories = await playing.play()
+    to.mkdir(parents=True, exist_ok=True)
+    for what, history in sorted(histories.items()):
+        file = to / f"{__version__}-{what}.json"
+        if file.exists():
+            sys.stdout.write(f"kept     {file.name}\n")
+            continue
+        text = json.dumps(anonymous(history), separators=(",", ":"))
+        file.write_text(text + "\n")
+        events = len(history["events"])
+        sys.stdout.write(f"recorded {file.name}: {events} events, {len(text) // 1024} KB\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--to", type=Path, default=HISTORIES, help="the folder to write to")
+    sys.exit(asyncio.run(record(parser.parse_args().to)))

@@ -1,0 +1,70 @@
+"""Migrations on a real Postgres: once, in order, checksummed, and never downwards."""
+
+import asyncio
+
+import pytest
+
+from headgate.model.errors import ConfigurationError, UnavailableError
+from headgate.store import migrate as migrations
+from headgate.store.database import Database
+from headgate.store.migrate import Migration, known, migrate, pending, require_current
+
+BROKEN = Migration(9998, "broken", "CREATE TABLE half (id int); SELECT no_such_column")
+LATER = Migration(9999, "later", "CREATE TABLE later (id int)")
+
+
+async def test_every_migration_is_applied_once_whoever_calls_at_the_same_time(
+    empty_dsn: str,
+) -> None:
+    databases = [Database(empty_dsn) for _ in range(6)]
+    try:
+        applied = await asyncio.gather(*(migrate(database) for database in databases))
+        assert sorted(len(one) for one in applied) == [0] * 5 + [len(known())]
+        rows = await databases[0].fetch("SELECT version, name FROM migration ORDER BY version")
+        assert [tuple(row) for row in rows] == [(m.version, m.name) for m in known()]
+    finally:
+        for database in databases:
+            await database.close()
+
+
+async def test_looking_at_what_is_missing_changes_nothing(empty_dsn: str) -> None:
+    async with Database(empty_dsn) as database:
+        assert await pending(database) == known()
+        assert await database.fetch_value("SELECT to_regnamespace('headgate')") is None
+        with pytest.raises(ConfigurationError, match=r"lacks 2 migration.*run headgate migrate"):
+            await require_current(database)
+        await migrate(database)
+        assert await pending(database) == []
+        assert await migrate(database) == []
+        await require_current(database)
+
+
+async def test_an_applied_file_must_not_change(own_database: Database) -> None:
+    await own_database.execute("UPDATE migration SET checksum = 'other' WHERE version = 1")
+    for call in (migrate, pending, require_current):
+        with pytest.raises(ConfigurationError, match=r"migration 0001 .* is not the one"):
+            await call(own_database)
+
+
+async def test_a_database_that_is_newer_is_left_alone(own_database: Database) -> None:
+    await own_database.execute("INSERT INTO migration VALUES (9999, 'future', 'x')")
+    for call in (migrate, pending, require_current):
+        with pytest.raises(ConfigurationError, match=r"newer than this Headgate.*9999"):
+            await call(own_database)
+
+
+async def test_one_that_fails_leaves_nothing_of_itself_and_no_lock(
+    own_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = known()
+    monkeypatch.setattr(migrations, "known", lambda: [*real, BROKEN, LATER])
+    with pytest.raises(UnavailableError, match="no_such_column"):
+        await migrate(own_database)
+    assert await own_database.fetch_value("SELECT to_regclass('half')") is None
+    monkeypatch.setattr(migrations, "known", lambda: [*real, LATER])
+    assert await migrate(own_database) == [LATER]
+    assert await own_database.fetch_value("SELECT to_regclass('later')") is not None
+
+
+async def test_the_files_are_numbered_without_gaps() -> None:
+    assert [migration.version for migration in known()] == list(range(1, len(known()) + 1))

@@ -1,0 +1,1 @@
+"""The durable shell: long-running workflows around the pure cores."""

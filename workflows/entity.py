@@ -1,0 +1,333 @@
+"""What all governance workflows share: restore, time, snapshots, alerts, continue-as-new.
+
+A governance workflow is a pure core in a durable shell. Handlers change the core in memory and
+return at once; the loops below watch it and do what it asks for: they wake it when time has
+something to do, save it, deliver its alerts. None of them holds up a decision.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, ClassVar, NoReturn, Protocol
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from headgate.model.alert import Alert
+from headgate.model.breaker import OutcomeSpan, Transition
+from headgate.model.entity import NOTIFY, RESTORE, SAVE_SNAPSHOT, EntityOptions, Notification
+from headgate.model.ids import Kind
+from headgate.model.snapshot import Restored, RestoreRequest, SaveResult, Snapshot
+
+_ALERTS_AT_ONCE = 20
+_FOREVER = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10)
+)
+_PATIENT = RetryPolicy(
+    initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=10)
+)
+
+
+class Record(Protocol):
+    """What the shell needs to see of a core's record."""
+
+    revision: int
+    incarnation: int
+    alerts: list[Alert]
+    alerts_lost: int
+
+
+class Core(Protocol):
+    """What the shell needs of a core."""
+
+    def advance(self, now_ms: int) -> None:
+        """Let time do what it does."""
+
+    def next_deadline(self) -> int | None:
+        """Return when ``advance`` next has something to do."""
+
+
+class Entity(ABC):
+    """Base of the governance workflows.
+
+    Attributes:
+        kind: What it governs.
+        subject: Whom or what.
+        options: How it keeps house.
+        saved_revision: The revision that Postgres has.
+        draining: The run is about to continue as new. A loop ends when it is cancelled or sees
+            this: what it waits for may come at the very moment of its cancellation, which is then
+            lost (``asyncio.wait_for`` of Python 3.11, operations of the SDK).
+    """
+
+    kind: ClassVar[Kind]
+
+    def __init__(self, subject: str, options: EntityOptions, saved_revision: int) -> None:
+        self.subject = subject
+        self.options = options
+        self.saved_revision = saved_revision
+        self.draining = False
+        self._waiting_for_core: list[Callable[[], None]] = []
+
+    # What a governance workflow says of itself -------------------------------------------------
+
+    @property
+    @abstractmethod
+    def core(self) -> Core | None:
+        """The core, or None until it has been restored."""
+
+    @property
+    @abstractmethod
+    def record(self) -> Record:
+        """The record of the core."""
+
+    @abstractmethod
+    def restore(self, restored: Restored, now_ms: int) -> None:
+        """Make the core from what Postgres had."""
+
+    @abstractmethod
+    def dump(self) -> tuple[str, str]:
+        """Return (state, view) in JSON."""
+
+    @abstractmethod
+    def details(self) -> str:
+        """Return the state as Markdown, for the Temporal UI."""
+
+    @abstractmethod
+    def continue_as_new(self) -> NoReturn:
+        """Start the next run with the record."""
+
+    def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """Return what else goes on as long as the run lasts."""
+        return ()
+
+    def unsaved_transitions(self) -> list[Transition]:
+        """Return the transitions that have to reach Postgres; they do not wait for the cadence."""
+        return []
+
+    def unsaved_spans(self) -> list[OutcomeSpan]:
+        """Return the outcomes by time that have to reach Postgres."""
+        return []
+
+    def saved(  # noqa: B027 - most have nothing to do
+        self, snapshot: Snapshot, result: SaveResult
+    ) -> None:
+        """Forget what Postgres has."""
+
+    # What handlers use -------------------------------------------------------------------------
+
+    def changed(self) -> None:
+        """Show the new state in the Temporal UI; called at the end of whatever changes the core."""
+        if self.core is not None:
+            workflow.set_current_details(self.details())
+
+    def when_ready(self, act: Callable[[], None]) -> None:
+        """Do ``act`` now, or as soon as the core has been restored."""
+        if self.core is None:
+            self._waiting_for_core.append(act)
+        else:
+            act()
+            self.changed()
+
+    async def is_ready(self) -> bool:
+        """Wait a little for the core to be restored; False: it takes longer, ask again."""
+        if self.core is None:
+            try:
+                await workflow.wait_condition(
+                    lambda: self.core is not None,
+                    timeout=timedelta(seconds=3),
+                    timeout_summary="restored from Postgres?",
+                )
+            except TimeoutError:
+                return False
+        return True
+
+    def leave_mark(self) -> None:
+        """Order something, so that this workflow task is not an empty one.
+
+        Called when an activity has ended or a timer has fired, which may be all that a workflow
+        task is about. One that orders nothing and is followed by an update is replayed together
+        with the next one by a worker that has lost its cache, and apart from it in later replays
+        (temporalio/sdk-rust#1146): other times, another order, a workflow that is stuck for good.
+        """
+        workflow.upsert_memo({"revision": self.record.revision})
+
+    # The life of a run -------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """Restore if need be, keep house, and continue as new when the history has grown long."""
+        if self.core is None:
+            await self._restore()
+        self.changed()
+        self.leave_mark()
+        tasks = [
+            asyncio.create_task(loop)
+            for loop in (self._keep_time(), self._save(), self._tell(), *self.loops())
+        ]
+        await workflow.wait_condition(
+            lambda: self._has_grown_long() or any(task.done() for task in tasks)
+        )
+        self.draining = True
+        for task in tasks:
+            if task.done():
+                # A loop only ends by a defect. Raised here it fails the workflow task: visible in
+                # the Temporal UI, retried, and gone with the next deployment. Nothing is lost.
+                task.result()
+            task.cancel()
+        # What is cut short here is done again by the next run: the record says what is open.
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        self.continue_as_new()
+
+    def _has_grown_long(self) -> bool:
+        info = workflow.info()
+        return (
+            info.get_current_history_length() >= self.options.continue_after_events
+            or info.is_continue_as_new_suggested()
+        )
+
+    async def _restore(self) -> None:
+        restored = await workflow.execute_activity(
+            RESTORE,
+            RestoreRequest(kind=self.kind, subject=self.subject),
+            result_type=Restored,
+            start_to_close_timeout=timedelta(seconds=10),
+            retry_policy=_FOREVER,
+            summary=f"restore {self.kind} {self.subject}",
+        )
+        self.restore(restored, now_ms())
+        for act in self._waiting_for_core:
+            act()
+        self._waiting_for_core.clear()
+
+    async def reach(self, deadline: Callable[[], int | None], summary: str) -> None:
+        """Return once ``deadline`` is reached, however it moves meanwhile.
+
+        One timer is kept until it fires, and replaced only when the deadline comes nearer: a
+        ledger that is used all the time does not write a timer event with every message.
+        """
+        while True:
+            if self.draining:
+                raise asyncio.CancelledError
+            await workflow.wait_condition(lambda: deadline() is not None)
+            armed = deadline()
+            assert armed is not None
+            if armed <= now_ms():
+                return
+
+            def nearer(armed: int = armed) -> bool:
+                at_ms = deadline()
+                return at_ms is not None and at_ms < armed
+
+            try:
+                await workflow.wait_condition(
+                    nearer,
+                    timeout=timedelta(milliseconds=armed - now_ms()),
+                    timeout_summary=summary,
+                )
+            except TimeoutError:
+                self.leave_mark()
+
+    async def _keep_time(self) -> None:
+        core = self.core
+        assert core is not None
+        while not self.draining:
+            await self.reach(core.next_deadline, "next deadline")
+            core.advance(now_ms())
+            deadline = core.next_deadline()
+            assert deadline is None or deadline > now_ms(), "a core left undone what was due"
+            self.changed()
+
+    async def _save(self) -> None:
+        while not self.draining:
+            await workflow.wait_condition(lambda: self.record.revision > self.saved_revision)
+            # What follows within the interval travels along: the release of a short job, the other
+            # jobs of a burst. Only a transition does not wait.
+            if not self.unsaved_transitions():
+                with suppress(TimeoutError):
+                    await workflow.wait_condition(
+                        lambda: bool(self.unsaved_transitions()),
+                        timeout=timedelta(milliseconds=self.options.snapshot_every_ms),
+                        timeout_summary="next snapshot",
+                    )
+            await self._save_once()
+
+    async def _save_once(self) -> None:
+        state, view = self.dump()
+        revision = self.record.revision
+        snapshot = Snapshot(
+            kind=self.kind,
+            subject=self.subject,
+            incarnation=self.record.incarnation,
+            revision=revision,
+            at_ms=now_ms(),
+            state=state,
+            view=view,
+            transitions=list(self.unsaved_transitions()),
+            spans=list(self.unsaved_spans()),
+        )
+        try:
+            result = await workflow.execute_activity(
+                SAVE_SNAPSHOT,
+                snapshot,
+                result_type=SaveResult,
+                start_to_close_timeout=timedelta(seconds=10),
+                retry_policy=_FOREVER,
+                summary=f"save {self.kind} {self.subject} revision {revision}",
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise  # cut short by continue-as-new: the next run saves
+            # Only what retrying cannot mend comes here. Decisions go on; the next change tries.
+            workflow.logger.error("snapshot of %s refused: %s", self.subject, error.cause)
+            self.saved_revision = revision
+            self.leave_mark()
+            return
+        self.saved_revision = revision
+        self.saved(snapshot, result)
+        if not result.saved and result.revision >= self.record.revision:
+            # Postgres knows a later state: this run was reset to an earlier point. What it decides
+            # from here on is the truth, so it goes above what was there.
+            self.record.revision = result.revision + 1
+        self.leave_mark()
+
+    async def _tell(self) -> None:
+        while not self.draining:
+            await workflow.wait_condition(lambda: bool(self.record.alerts))
+            alerts = self.record.alerts[:_ALERTS_AT_ONCE]
+            try:
+                await workflow.execute_activity(
+                    NOTIFY,
+                    Notification(alerts=alerts),
+                    start_to_close_timeout=timedelta(minutes=2),
+                    schedule_to_close_timeout=timedelta(days=3),
+                    retry_policy=_PATIENT,
+                    summary=alerts[0].title[:150],
+                )
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise  # cut short by continue-as-new: the next run delivers them
+                workflow.logger.error("alerts not delivered: %s", error.cause)
+                self.record.alerts_lost += len(alerts)
+            told = {alert.id for alert in alerts}
+            self.record.alerts = [alert for alert in self.record.alerts if alert.id not in told]
+            self.changed()
+            self.leave_mark()
+
+
+def require(kind: type[object], message: object) -> None:
+    """Refuse an update whose argument is null; for validators.
+
+    A validator also refuses a call with too few or too many arguments. In the handler either
+    would fail the workflow task, again and again.
+    """
+    if not isinstance(message, kind):
+        raise ValueError(f"the argument must be of type {kind.__name__}")
+
+
+def now_ms() -> int:
+    """Return the workflow's time, Unix milliseconds."""
+    return workflow.time_ns() // 1_000_000

@@ -1,0 +1,214 @@
+"""LedgerWorkflow: the durable account of one tenant."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar, NoReturn
+
+from pydantic import TypeAdapter
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+from headgate.model.entity import (
+    FIND_CLOSED,
+    GRANTED_SIGNAL,
+    ClosedHolders,
+    HolderCheck,
+    HolderRef,
+)
+from headgate.model.ids import Kind
+from headgate.model.ledger import Exchange, ExchangeReply, LedgerPage, LedgerView, Release
+from headgate.model.settings import LedgerSettings
+from headgate.model.snapshot import Restored
+from headgate.quota import Ledger, LedgerInput, LedgerRecord
+from headgate.workflows.details import ledger_details
+from headgate.workflows.entity import Entity, now_ms, require
+
+_RECORD = TypeAdapter(LedgerRecord)
+_AT_ONCE = 100
+
+
+@workflow.defn
+class LedgerWorkflow(Entity):
+    """Grants permits, keeps those who wait in line, and finds permits that were left behind."""
+
+    kind: ClassVar[Kind] = "ledger"
+
+    @workflow.init
+    def __init__(self, start: LedgerInput) -> None:
+        super().__init__(start.tenant, start.options, start.saved_revision)
+        self._ledger = self._around(start.record) if start.record is not None else None
+
+    @workflow.run
+    async def run(self, start: LedgerInput) -> None:
+        """Live until continued as new."""
+        await self.live()
+
+    # Messages ----------------------------------------------------------------------------------
+
+    @workflow.update(description="A gate releases and acquires permits, many at once.")
+    async def exchange(self, message: Exchange) -> ExchangeReply:
+        """Do the releases, then answer each acquire: granted, waiting, or denied with a reason."""
+        if not await self.is_ready():
+            return ExchangeReply(decisions=[], revision=-1, ready=False)
+        reply = self._ledger_now.exchange(message, now_ms())
+        self.changed()
+        return reply
+
+    @exchange.validator
+    def _is_exchange(self, message: Exchange) -> None:
+        require(Exchange, message)
+
+    @workflow.signal(
+        description="Give a permit back, or withdraw a request (model.ledger.Release)."
+    )
+    def release(self, *arguments: Any) -> None:
+        """Release a permit by its id. Takes whatever is sent; what cannot be used is left aside."""
+        try:
+            (message,) = arguments
+            release = Release.model_validate(message)
+        except Exception as error:  # a signal handler that raises blocks the workflow
+            workflow.logger.warning("malformed release for %s: %s", self.subject, error)
+            return
+        self.when_ready(lambda: self._ledger_now.release(release.id, now_ms()))
+
+    @workflow.update(description="Take new quotas (headgate apply).")
+    async def configure(self, settings: LedgerSettings) -> LedgerView:
+        """Change the quotas; what is held and what was spent stays so."""
+        await workflow.wait_condition(lambda: self._ledger is not None)
+        self._ledger_now.configure(settings, now_ms())
+        self.changed()
+        return self._ledger_now.view()
+
+    @configure.validator
+    def _is_settings(self, settings: LedgerSettings) -> None:
+        require(LedgerSettings, settings)
+
+    @workflow.query(description="Quotas, and what is held and waits of each resource.")
+    def state(self) -> LedgerView:
+        """Return the account."""
+        return self._ledger_now.view()
+
+    @workflow.query(description="Who holds permits, and who waits for one.")
+    def holders(self) -> LedgerPage:
+        """Return the account with its permits and waiters."""
+        return self._ledger_now.page()
+
+    # The shell's side --------------------------------------------------------------------------
+
+    @property
+    def core(self) -> Ledger | None:
+        """The ledger, once it has been restored."""
+        return self._ledger
+
+    @property
+    def record(self) -> LedgerRecord:
+        """The record of the ledger."""
+        return self._ledger_now.record
+
+    def changed(self) -> None:
+        """See base class; and nothing may ever be out of account."""
+        self._ledger_now.check_conservation()
+        super().changed()
+
+    def restore(self, restored: Restored, now_ms: int) -> None:
+        """Go on from the snapshot, with the quotas that were applied since."""
+        settings = (
+            LedgerSettings.model_validate_json(restored.settings)
+            if restored.settings is not None
+            else LedgerSettings()
+        )
+        every_ms = self.options.check_holders_every_ms
+        if restored.state is None:
+            self._ledger = Ledger.begin(self.subject, settings, restored.incarnation, every_ms)
+            return
+        record = _RECORD.validate_json(restored.state)
+        self._ledger = Ledger.restore(record, restored.incarnation, now_ms, every_ms)
+        self._ledger.configure(settings, now_ms)
+
+    def dump(self) -> tuple[str, str]:
+        """See base class."""
+        view = self._ledger_now.view().model_dump_json()
+        return _RECORD.dump_json(self.record).decode(), view
+
+    def details(self) -> str:
+        """See base class."""
+        return ledger_details(self._ledger_now.view())
+
+    def continue_as_new(self) -> NoReturn:
+        """See base class."""
+        workflow.continue_as_new(
+            LedgerInput(self.subject, self.record, self.saved_revision, self.options)
+        )
+
+    def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """See base class."""
+        return (self._wake(), self._look_after_holders())
+
+    async def _wake(self) -> None:
+        """Tell those whose turn has come, in the activation that freed the capacity."""
+        while not self.draining:
+            await workflow.wait_condition(lambda: bool(self.record.wakes))
+            batch = list(self.record.wakes)[:_AT_ONCE]
+            # Shielded: a signal cut short by continue-as-new looks like a holder that has closed.
+            # Whoever has not been told by then is told by the next run.
+            await asyncio.shield(asyncio.gather(*(self._wake_one(permit) for permit in batch)))
+            self.changed()
+            self.leave_mark()
+
+    async def _wake_one(self, permit_id: str) -> None:
+        ledger = self._ledger_now
+        if permit_id not in self.record.permits:
+            ledger.woken(permit_id)
+            return
+        permit, grant = ledger.grant_of(permit_id)
+        holder = workflow.get_external_workflow_handle(
+            permit.workflow_id, run_id=permit.run_id or None
+        )
+        try:
+            await holder.signal(GRANTED_SIGNAL, grant)
+        except ApplicationError:
+            # The holder has closed while it waited; nobody else will give this permit back.
+            ledger.reclaim(permit_id, now_ms())
+        ledger.woken(permit_id)
+
+    async def _look_after_holders(self) -> None:
+        """Find permits whose holders have closed without giving them back."""
+        ledger = self._ledger_now
+        while not self.draining:
+            await self.reach(ledger.next_check, "look after holders")
+            holders = [
+                HolderRef(permit=permit, workflow_id=workflow_id, run_id=run_id)
+                for permit, workflow_id, run_id in ledger.holders_to_check(now_ms(), _AT_ONCE)
+            ]
+            if not holders:
+                continue
+            try:
+                found = await workflow.execute_activity(
+                    FIND_CLOSED,
+                    HolderCheck(holders=holders),
+                    result_type=ClosedHolders,
+                    start_to_close_timeout=timedelta(seconds=30),
+                    retry_policy=RetryPolicy(maximum_attempts=3),
+                    summary=f"are {len(holders)} holders still running?",
+                )
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise  # cut short by continue-as-new
+                workflow.logger.warning("holders of %s not checked: %s", self.subject, error.cause)
+                self.leave_mark()
+                continue
+            for permit in found.permits:
+                ledger.reclaim(permit, now_ms())
+            self.changed()
+            self.leave_mark()
+
+    def _around(self, record: LedgerRecord) -> Ledger:
+        return Ledger(record, self.options.check_holders_every_ms)
+
+    @property
+    def _ledger_now(self) -> Ledger:
+        if self._ledger is None:
+            raise ValueError(f"ledger {self.subject} is being restored from Postgres; ask again")
+        return self._ledger
