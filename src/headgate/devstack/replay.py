@@ -1,12 +1,16 @@
 """Replaying the histories of all that ran: the proof that the workflows are deterministic."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Final
 
 from temporalio.client import Client, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from headgate.cli.worker import WORKFLOWS, workflow_runner
+
+GOVERNANCE_WORKFLOWS: Final = "WorkflowType IN ('BreakerWorkflow', 'LedgerWorkflow')"
 
 
 @dataclass(slots=True)
@@ -31,20 +35,27 @@ def governance_replayer() -> Replayer:
     )
 
 
-async def replay_all(client: Client) -> ReplayResult:
-    """Replay every run of every governance workflow in the namespace."""
+async def replay_all(client: Client, query: str = GOVERNANCE_WORKFLOWS) -> ReplayResult:
+    """Replay every run of the workflows that ``query`` finds in the namespace."""
     result = ReplayResult(failures=[])
-    executions = client.list_workflows(
-        "WorkflowType IN ('BreakerWorkflow', 'LedgerWorkflow')", page_size=200
-    )
-    replayer = governance_replayer()
-    async with replayer.workflow_replay_iterator(executions.map_histories()) as replays:
+    histories = _begun(client.list_workflows(query, page_size=200).map_histories())
+    async with governance_replayer().workflow_replay_iterator(histories) as replays:
         async for replay in replays:
             result.checked += 1
             if replay.replay_failure is not None:
                 assert result.failures is not None
                 result.failures.append(f"{_name(replay.history)}: {replay.replay_failure}")
     return result
+
+
+async def _begun(histories: AsyncIterator[WorkflowHistory]) -> AsyncIterator[WorkflowHistory]:
+    """Leave out runs whose first workflow task is yet to come.
+
+    There is nothing to replay in them, and the SDK's replayer would wait for ever for its end.
+    """
+    async for history in histories:
+        if len(history.events) > 1:
+            yield history
 
 
 def _name(history: WorkflowHistory) -> str:
