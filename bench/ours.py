@@ -1,13 +1,10 @@
 """Headgate on the stage: the real state machine, with gates and messages that take their time.
 
 One ``headgate.breaker.Breaker`` serves the fleet, as in its workflow. Every node has a gate that
-does what ``headgate.gate.downstream`` does, restated here on simulated time: it reports outcomes in
-batches, the sooner the worse they are; keeps the last verdict; holds back by itself at the policy's
-limit of failures in a row, for twice as long each time, up to 20 s, until a call succeeds; lets no
-more calls pass after a failure, or before its first call has come back, than may still fail, and
-one at a time after a hold; tells soon of a success after failures that it has reported; asks before
-a call when its verdict is old; asks for probes.
-What a report holds and how calls come back along a ramp are ``headgate.gate.outcomes`` and
+does what ``headgate.gate.downstream`` does, restated here on simulated time: it keeps the last
+verdict, asks before a call when that is old, lets a call wait a moment for those in flight, asks
+for probes. When it reports, how careful it is and when it holds back by itself, what a report holds
+and how calls come back along a ramp are ``headgate.gate.watch``, ``headgate.gate.outcomes`` and
 ``headgate.gate.ramp`` themselves. A message from gate to breaker and one back each take
 ``message_ms``.
 """
@@ -22,6 +19,7 @@ from headgate.breaker import Breaker
 from headgate.breaker.single import Pass, SingleBreaker
 from headgate.gate.outcomes import Ended, Outcomes
 from headgate.gate.ramp import Ramp
+from headgate.gate.watch import PASSES, Watch
 from headgate.model.breaker import (
     UNKNOWN_EPOCH,
     BreakerState,
@@ -37,15 +35,10 @@ from headgate.model.settings import BreakerSettings
 MESSAGE_MS: Final = 50
 
 _CAUTION_MS: Final = 500
-_YOUNG_MS: Final = 10_000
-_OWN_TRIP_MS: Final = 5_000
-_MOST_DOUBLINGS: Final = 2
-_MIN_REPORT_MS: Final = 1_000
 _RETRY_PROBE_MS: Final = 1_000
 _VERDICT_AGE_MS: Final = 30_000
 _VERDICT_OUTDATED_MS: Final = 120_000
 _MAX_PROBE_ASKS: Final = 50
-_PASSES: Final = ("all", "ramp")
 
 
 @dataclass(slots=True)
@@ -133,16 +126,11 @@ class _Gate:
         self._asking_verdict = False
         self._waiting_for_verdict: list[Call] = []
         self._in_flight: dict[int, _Ticket] = {}
-        self._in_a_row = 0
-        self._has_settled = False
-        self._told_failing = False
-        self._own_trips = 0
-        self._own_trip_until_ms = 0
+        self._watch = Watch()
         self._probes_busy_until_ms = 0
         self._outcomes = Outcomes()
         self._seq = 0
-        self._reported_at_ms = 0
-        self._due_ms: int | None = None
+        self._armed_ms: int | None = None
         self._held: list[_Held] = []
         self._asking: list[Call] = []
         self._lease_under_way = False
@@ -159,8 +147,8 @@ class _Gate:
         self._heard_at_ms = self._now
 
     def keeps_away(self) -> bool:
-        return self._verdict.allow in ("none", "probes") or (
-            self._verdict.allow in _PASSES and self._now < self._own_trip_until_ms
+        return self._verdict.allow in ("none", "probes") or self._watch.holds_back(
+            self._verdict, self._now
         )
 
     # Admission ---------------------------------------------------------------------------------
@@ -199,15 +187,12 @@ class _Gate:
         return (
             allow == "none"
             or (allow == "probes" and now < self._probes_busy_until_ms)
-            or (allow in _PASSES and now < self._own_trip_until_ms)
+            or self._watch.holds_back(self._verdict, now)
         )
 
     def _is_cautious(self, now: int) -> bool:
-        limit = self._verdict.consecutive_failures
-        if limit is None or (self._in_a_row == 0 and self._has_settled):
-            return False
-        young = sum(1 for ticket in self._in_flight.values() if ticket.at_ms >= now - _YOUNG_MS)
-        return young >= max(1, limit - self._in_a_row)
+        began_ms = (ticket.at_ms for ticket in self._in_flight.values())
+        return self._watch.is_cautious(self._verdict, began_ms, now)
 
     def _look_at_held(self) -> None:
         held, self._held = self._held, []
@@ -252,7 +237,7 @@ class _Gate:
     def _answer_probe(self, call: Call, granted: bool, epoch: int) -> None:
         if granted and self._verdict.epoch == epoch:
             self._let_pass(call, str(call.id))
-        elif self._verdict.allow in _PASSES:
+        elif self._verdict.allow in PASSES:
             self._let_pass(call, None)
         else:
             if self._verdict.allow == "probes":
@@ -265,7 +250,6 @@ class _Gate:
         answer, ticket, now = call.answer, self._in_flight.pop(call.id), self._now
         assert answer is not None
         outcome = CallOutcome.SUCCESS if answer.ok else CallOutcome.FAILURE
-        self._has_settled = True
         if ticket.probe is not None:
             self._outcomes.probes.append(
                 ProbeOutcome(
@@ -275,35 +259,14 @@ class _Gate:
                     duration_ms=answer.duration_ms,
                 )
             )
-            self._report_by(now)
+            self._watch.settle_probe(now)
         else:
             slow_ms = self._verdict.slow_call_ms
             slow = slow_ms is not None and answer.duration_ms >= slow_ms
             self._outcomes.add(Ended(outcome, answer.duration_ms), ticket.epoch, now, slow=slow)
-            self._watch(answer.ok, slow, ticket, now)
+            self._watch.settle(outcome, ticket.epoch, self._verdict, now, slow=slow)
+        self._arm()
         self._look_at_held()
-
-    def _watch(self, ok: bool, slow: bool, ticket: _Ticket, now: int) -> None:
-        if ok:
-            self._in_a_row = self._own_trips = 0
-        elif ticket.epoch in (self._verdict.epoch, UNKNOWN_EPOCH):
-            self._in_a_row += 1
-        if ok and not slow:
-            if self._told_failing:
-                self._report_by(max(now, self._reported_at_ms + _MIN_REPORT_MS))
-            else:
-                self._report_by(now + self._verdict.report_every_ms)
-            return
-        limit = self._verdict.consecutive_failures
-        if limit is not None and self._in_a_row >= limit and self._verdict.allow in _PASSES:
-            if now >= self._own_trip_until_ms:
-                doublings = min(self._own_trips, _MOST_DOUBLINGS)
-                self._own_trip_until_ms = now + _OWN_TRIP_MS * 2**doublings
-                self._own_trips += 1
-            self._report_by(now)
-        else:
-            pause_ms = min(_MIN_REPORT_MS, self._verdict.report_every_ms // 4)
-            self._report_by(max(now, self._reported_at_ms + pause_ms))
 
     def take(self, verdict: Verdict) -> None:
         self._heard_at_ms = self._now
@@ -311,8 +274,8 @@ class _Gate:
             return
         first = self._verdict.epoch == UNKNOWN_EPOCH and verdict.allow == "all"
         if verdict.epoch != self._verdict.epoch and not first:
-            self._in_a_row = self._own_trips = 0
-            self._own_trip_until_ms = self._probes_busy_until_ms = 0
+            self._watch.begin_anew()
+            self._probes_busy_until_ms = 0
             if verdict.allow == "ramp":
                 self._ramp.begin(self._now)
         self._verdict = verdict
@@ -330,20 +293,25 @@ class _Gate:
         self._fleet.later(partial(at_gate, self._fleet.breaker.verdict()))
 
     def _report_by(self, at_ms: int) -> None:
-        if self._due_ms is None or at_ms < self._due_ms:
-            self._due_ms = at_ms
-            self._fleet.agenda.at(at_ms, self._report_if_due)
+        self._watch.report_by(at_ms)
+        self._arm()
+
+    def _arm(self) -> None:
+        due_ms = self._watch.due_ms
+        if due_ms is not None and (self._armed_ms is None or due_ms < self._armed_ms):
+            self._armed_ms = due_ms
+            self._fleet.agenda.at(due_ms, self._report_if_due)
 
     def _report_if_due(self) -> None:
-        if self._due_ms is not None and self._now >= self._due_ms:
-            self._due_ms = None
-            self._reported_at_ms = self._now
+        due_ms = self._watch.due_ms
+        if due_ms is not None and self._now >= due_ms:
             self._fleet.later(partial(self._fleet.hear, self._report()))
 
     def _report(self) -> Report:
         self._seq += 1
         buckets, probes = self._outcomes.take()
-        self._told_failing = any(bucket.trailing_failures for bucket in buckets)
+        self._watch.report(buckets, self._now)
+        self._armed_ms = None
         return Report(
             gate=self._id, seq=self._seq, task_queue=self._id, buckets=buckets, probes=probes
         )

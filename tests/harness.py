@@ -13,8 +13,8 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from headgate import HeadgatePlugin
-from headgate.breaker import BreakerInput
 from headgate.cli.worker import governance_worker
+from headgate.gate.kinds import governing
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.breaker import (
     BreakerState,
@@ -33,9 +33,9 @@ from headgate.model.entity import EntityOptions
 from headgate.model.ids import Kind, workflow_id
 from headgate.model.ledger import Acquire, Exchange, ExchangeReply, Holder, LedgerPage, LedgerView
 from headgate.model.policy import BreakerPolicy
+from headgate.model.pool import PoolSettings, PoolView
 from headgate.model.quota import Quota
 from headgate.model.settings import BreakerSettings, LedgerSettings
-from headgate.quota import LedgerInput
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
@@ -117,14 +117,16 @@ class Governance:
             yield self
 
     def breaker(self, downstream: str) -> GovernanceWorkflow:
-        start = BreakerInput(downstream, options=self.options)
-        id = workflow_id("breaker", downstream)
-        return GovernanceWorkflow(self.client, "BreakerWorkflow", id, start, self.task_queue)
+        return governing(self.client, "breaker", downstream, self.options, self.task_queue)
 
     def ledger(self, tenant: str) -> GovernanceWorkflow:
-        start = LedgerInput(tenant, options=self.options)
-        id = workflow_id("ledger", tenant)
-        return GovernanceWorkflow(self.client, "LedgerWorkflow", id, start, self.task_queue)
+        return governing(self.client, "ledger", tenant, self.options, self.task_queue)
+
+    def governor(self, pool: str) -> GovernanceWorkflow:
+        return governing(self.client, "governor", pool, self.options, self.task_queue)
+
+    async def pool(self, pool: str) -> PoolView:
+        return await self.governor(pool).query("state", PoolView, 10)
 
     def handle(self, kind: Kind, subject: str) -> WorkflowHandle[Any, Any]:
         """Without a run id, so it follows the workflow through continue-as-new."""
@@ -142,6 +144,18 @@ class Governance:
     async def set_quotas(self, tenant: str, **quotas: Quota) -> None:
         settings = LedgerSettings(quotas=dict(quotas), source="listed")
         await self.ledger(tenant).update("configure", settings, uuid4().hex, LedgerView, 10)
+
+    async def set_pool(self, pool: str, shares: dict[str, Quota], **settings: Any) -> None:
+        """Apply a pool to its governor and to the ledger of each of its tenants."""
+        applied = PoolSettings(tenants=dict.fromkeys(shares), source="listed", **settings)
+        await self.governor(pool).update("configure", applied, uuid4().hex, PoolView, 10)
+        for tenant, quota in shares.items():
+            ledger = LedgerSettings(
+                quotas=dict.fromkeys(applied.capacity, quota),
+                pools=dict.fromkeys(applied.capacity, pool),
+                source="listed",
+            )
+            await self.ledger(tenant).update("configure", ledger, uuid4().hex, LedgerView, 10)
 
     async def breaker_state(self, downstream: str) -> BreakerView:
         return await self.breaker(downstream).query("state", BreakerView, 10)

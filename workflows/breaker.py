@@ -35,6 +35,7 @@ from headgate.workflows.search_attributes import BREAKER_STATE, KIND
 
 _RECORD = TypeAdapter(BreakerRecord)
 _GROWING_SPANS = 6
+_BELIEVED_MS = 60_000
 Decoded = TypeVar("Decoded", bound=Message)
 
 
@@ -188,6 +189,9 @@ class BreakerWorkflow(Entity):
         # The newest spans go on growing, also by late reports, and are saved again with what comes.
         done = {span.at_ms: span for span in snapshot.spans[:-_GROWING_SPANS]}
         record.spans = [span for span in record.spans if done.get(span.at_ms) != span]
+        if not result.saved and result.revision > snapshot.revision:
+            # Postgres knows a later state: this run was reset to an earlier point (see _save_once).
+            self._breaker_now.rise_above(result.revision)
         self._searchable = result.search_attributes
         self._show_search_attributes()
 
@@ -239,22 +243,45 @@ class BreakerWorkflow(Entity):
         ]
 
     async def _ask_dependencies(self) -> None:
-        """Ask those that this one depends on how they are, once for each."""
+        """Ask those that this one depends on how they are: once, and again while one is open.
+
+        What it says by itself when it is well again may be lost, and would excuse failures here
+        for ever. While all are well nobody asks.
+        """
         asked: set[str] = set()
+
+        def unasked() -> list[str]:
+            return sorted(set(self.record.settings.depends_on) - asked)
+
         while not self.draining:
-            await workflow.wait_condition(
-                lambda: bool(set(self.record.settings.depends_on) - asked)
-            )
-            for name in sorted(set(self.record.settings.depends_on) - asked):
+            await workflow.wait_condition(lambda: bool(unasked() or self.record.open_dependencies))
+            if not unasked():
+                with suppress(TimeoutError):
+                    await workflow.wait_condition(
+                        lambda: bool(unasked()),
+                        timeout=timedelta(milliseconds=self._ask_again_ms()),
+                        timeout_summary="is a dependency still open?",
+                    )
+                asked -= set(self.record.open_dependencies)
+            for name in unasked():
                 asked.add(name)
-                await self._signal(name, "watch", self.subject)
+                if not await self._signal(name, "watch", self.subject):
+                    self._breaker_now.miss(name)
+                    self.changed()
             self.leave_mark()
 
-    async def _signal(self, downstream: str, name: str, message: object) -> None:
-        """Signal another breaker; one that does not run has nothing to hear or to say."""
+    def _ask_again_ms(self) -> int:
+        """Return how long the news that a dependency is open is believed without asking."""
+        return min(max(1_000, self.record.policy.open_ms), _BELIEVED_MS)
+
+    async def _signal(self, downstream: str, name: str, message: object) -> bool:
+        """Signal another breaker; one that does not run (False) has nothing to hear or to say."""
         handle = workflow.get_external_workflow_handle(workflow_id("breaker", downstream))
-        with suppress(ApplicationError):
+        try:
             await handle.signal(name, message)
+        except ApplicationError:
+            return False
+        return True
 
     async def _push_verdicts(self) -> None:
         """Tell every gate of every new verdict; a gate that does not answer holds up no other."""
@@ -296,7 +323,8 @@ class BreakerWorkflow(Entity):
             workflow.logger.info("gate %s did not take the verdict of %s", gate, self.subject)
         finally:
             del pushing[gate]
-        reporter.pushed_epoch = verdict.epoch
+        if verdict.until_ms == self._breaker_now.verdict().until_ms:
+            reporter.pushed_epoch = verdict.epoch
         self.leave_mark()
 
     @property

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from headgate.breaker.windows import describe
 from headgate.model.breaker import BreakerState, BreakerView, Transition
 from headgate.model.ledger import LedgerView
+from headgate.model.pool import PoolView
 
 _GLYPH = {
     BreakerState.CLOSED: "🟢",
@@ -49,6 +50,9 @@ def breaker_details(view: BreakerView) -> str:
             ("Set by", f"{by.actor} {until}: {by.reason}"),
             ("By itself it would be", view.own_state),
         ]
+    if view.throttle is not None:
+        cut = view.throttle
+        rows.append(("Throttled", f"to {cut.share:.0%} by {cut.actor}: {cut.reason}"))
     if view.open_dependencies:
         names = ", ".join(view.open_dependencies)
         rows.append(("Depends on", f"{names}: not available, so failures here are not judged"))
@@ -117,6 +121,41 @@ def ledger_details(view: LedgerView) -> str:
         ),
         rows,
     )
+
+
+def pool_details(view: PoolView) -> str:
+    """Describe a pool: how much there is, and who has what of it and why."""
+    settings = view.settings
+    rows = []
+    for tenant, member in view.members.items():
+        for resource in view.capacity:
+            held = member.held.get(resource, 0)
+            guaranteed = member.guaranteed.get(resource, 0)
+            rows.append(
+                (
+                    tenant + (f" ({member.group})" if member.group else ""),
+                    resource,
+                    str(held),
+                    str(max(0, held - guaranteed)),
+                    str(member.wanted.get(resource, 0)),
+                    str(guaranteed),
+                    str(member.allocated.get(resource, 0)),
+                    str(member.target.get(resource, 0)),
+                )
+            )
+    capacity = ", ".join(f"{units} {name}" for name, units in view.capacity.items()) or "nothing"
+    lines = [f"## Pool {view.pool}: {capacity}", "", f"Divided by: {settings.strategy}."]
+    if not settings.enforced:
+        lines.append("It only observes: nobody is limited by it.")
+    if view.override is not None:
+        until = f" until {_utc(view.override.until_ms)}" if view.override.until_ms else ""
+        by = view.override
+        lines.append(f"Its capacity was set by {by.actor}{until}: {by.reason}.")
+    if view.unheard:
+        lines.append(f"Nothing is raised until these have answered: {', '.join(view.unheard)}.")
+    lines += [f"**{condition.type}**: {condition.message}." for condition in view.conditions]
+    head = ("Tenant", "Resource", "Held", "Borrowed", "Wanted", "Guaranteed", "Allocated", "Target")
+    return "\n\n".join(lines) + "\n\n" + _table(head, rows)
 
 
 def _what(step: Transition) -> str:

@@ -10,17 +10,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, ClassVar, NoReturn, Protocol
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
 
+from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from headgate.model.alert import Alert
+from headgate.model.audit import AuditEntry
 from headgate.model.breaker import OutcomeSpan, Transition
 from headgate.model.entity import NOTIFY, RESTORE, SAVE_SNAPSHOT, EntityOptions, Notification
 from headgate.model.ids import Kind
 from headgate.model.snapshot import Restored, RestoreRequest, SaveResult, Snapshot
+
+Sent = TypeVar("Sent", bound=BaseModel)
 
 _ALERTS_AT_ONCE = 20
 _FOREVER = RetryPolicy(
@@ -110,6 +114,10 @@ class Entity(ABC):
 
     def unsaved_spans(self) -> list[OutcomeSpan]:
         """Return the outcomes by time that have to reach Postgres."""
+        return []
+
+    def unsaved_audit(self) -> list[AuditEntry]:
+        """Return what people did that has to reach Postgres."""
         return []
 
     def saved(  # noqa: B027 - most have nothing to do
@@ -214,7 +222,8 @@ class Entity(ABC):
                 raise asyncio.CancelledError
             await workflow.wait_condition(lambda: deadline() is not None)
             armed = deadline()
-            assert armed is not None
+            if armed is None:
+                continue  # another task was quicker, and has done what was due
             if armed <= now_ms():
                 return
 
@@ -268,6 +277,7 @@ class Entity(ABC):
             view=view,
             transitions=list(self.unsaved_transitions()),
             spans=list(self.unsaved_spans()),
+            audit=list(self.unsaved_audit()),
         )
         try:
             result = await workflow.execute_activity(
@@ -316,6 +326,20 @@ class Entity(ABC):
             self.record.alerts = [alert for alert in self.record.alerts if alert.id not in told]
             self.changed()
             self.leave_mark()
+
+
+def decoded(kind: type[Sent], arguments: Sequence[Any]) -> Sent | None:
+    """Return what a signal brought, or None when it cannot be used.
+
+    Signals take whatever is sent: one whose arguments do not decode is dropped by the SDK, and a
+    signal handler that raises blocks the workflow.
+    """
+    try:
+        (message,) = arguments
+        return kind.model_validate(message)
+    except Exception as error:
+        workflow.logger.warning("malformed %s: %s", kind.__name__, error)
+        return None
 
 
 def require(kind: type[object], message: object) -> None:

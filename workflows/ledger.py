@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, ClassVar, NoReturn
 
@@ -10,23 +11,36 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
+from headgate.model.audit import AuditEntry
 from headgate.model.entity import (
+    DEMAND_SIGNAL,
     FIND_CLOSED,
     GRANTED_SIGNAL,
     ClosedHolders,
     HolderCheck,
     HolderRef,
 )
-from headgate.model.ids import Kind
-from headgate.model.ledger import Exchange, ExchangeReply, LedgerPage, LedgerView, Release
+from headgate.model.ids import Kind, workflow_id
+from headgate.model.ledger import (
+    CommandReply,
+    Exchange,
+    ExchangeReply,
+    LedgerCommand,
+    LedgerPage,
+    LedgerView,
+    Release,
+    WhyView,
+)
+from headgate.model.pool import Allocation, Demand
 from headgate.model.settings import LedgerSettings
-from headgate.model.snapshot import Restored
+from headgate.model.snapshot import Restored, SaveResult, Snapshot
 from headgate.quota import Ledger, LedgerInput, LedgerRecord
 from headgate.workflows.details import ledger_details
-from headgate.workflows.entity import Entity, now_ms, require
+from headgate.workflows.entity import Entity, decoded, now_ms, require
 
 _RECORD = TypeAdapter(LedgerRecord)
 _AT_ONCE = 100
+_GOVERNOR_AWAY = timedelta(seconds=10)
 
 
 @workflow.defn
@@ -65,13 +79,18 @@ class LedgerWorkflow(Entity):
     )
     def release(self, *arguments: Any) -> None:
         """Release a permit by its id. Takes whatever is sent; what cannot be used is left aside."""
-        try:
-            (message,) = arguments
-            release = Release.model_validate(message)
-        except Exception as error:  # a signal handler that raises blocks the workflow
-            workflow.logger.warning("malformed release for %s: %s", self.subject, error)
-            return
-        self.when_ready(lambda: self._ledger_now.release(release.id, now_ms()))
+        release = decoded(Release, arguments)
+        if release is not None:
+            self.when_ready(lambda: self._ledger_now.release(release.id, now_ms()))
+
+    @workflow.signal(
+        description="The governor of a pool says what may be held (model.pool.Allocation)."
+    )
+    def allocate(self, *arguments: Any) -> None:
+        """Take an allocation. Takes whatever is sent; what cannot be used is left aside."""
+        allocation = decoded(Allocation, arguments)
+        if allocation is not None:
+            self.when_ready(lambda: self._ledger_now.allocate(allocation, now_ms()))
 
     @workflow.update(description="Take new quotas (headgate apply).")
     async def configure(self, settings: LedgerSettings) -> LedgerView:
@@ -85,6 +104,18 @@ class LedgerWorkflow(Entity):
     def _is_settings(self, settings: LedgerSettings) -> None:
         require(LedgerSettings, settings)
 
+    @workflow.update(description="An operator overrides, throttles, pauses, resumes or releases.")
+    async def command(self, command: LedgerCommand) -> CommandReply:
+        """Do what an operator says; with dry_run, answer what it would be."""
+        await workflow.wait_condition(lambda: self._ledger is not None)
+        reply = self._ledger_now.operate(command, now_ms())
+        self.changed()
+        return reply
+
+    @command.validator
+    def _is_command(self, command: LedgerCommand) -> None:
+        require(LedgerCommand, command)
+
     @workflow.query(description="Quotas, and what is held and waits of each resource.")
     def state(self) -> LedgerView:
         """Return the account."""
@@ -94,6 +125,16 @@ class LedgerWorkflow(Entity):
     def holders(self) -> LedgerPage:
         """Return the account with its permits and waiters."""
         return self._ledger_now.page()
+
+    @workflow.query(description="Why the requests of a workflow wait, and what it holds.")
+    def why(self, workflow_id: str) -> list[WhyView]:
+        """Return what a workflow waits for and holds, as of the last workflow task."""
+        return self._ledger_now.why_workflow(workflow_id, now_ms())
+
+    @workflow.query(description="Which limits of new settings would be below what is held.")
+    def below_usage(self, settings: LedgerSettings) -> list[str]:
+        """Return a sentence for each limit that would be below what is held."""
+        return self._ledger_now.below_usage(settings)
 
     # The shell's side --------------------------------------------------------------------------
 
@@ -136,6 +177,14 @@ class LedgerWorkflow(Entity):
         """See base class."""
         return ledger_details(self._ledger_now.view())
 
+    def unsaved_audit(self) -> list[AuditEntry]:
+        """See base class."""
+        return self.record.audit
+
+    def saved(self, snapshot: Snapshot, result: SaveResult) -> None:
+        """See base class."""
+        self._ledger_now.audited(snapshot.audit)
+
     def continue_as_new(self) -> NoReturn:
         """See base class."""
         workflow.continue_as_new(
@@ -144,7 +193,7 @@ class LedgerWorkflow(Entity):
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
         """See base class."""
-        return (self._wake(), self._look_after_holders())
+        return (self._wake(), self._look_after_holders(), self._tell_governors())
 
     async def _wake(self) -> None:
         """Tell those whose turn has come, in the activation that freed the capacity."""
@@ -203,6 +252,40 @@ class LedgerWorkflow(Entity):
                 ledger.reclaim(permit, now_ms())
             self.changed()
             self.leave_mark()
+
+    async def _tell_governors(self) -> None:
+        """Say what is held and wanted of each pool, when it has changed."""
+        ledger = self._ledger_now
+
+        def due_ms() -> int | None:
+            return now_ms() if ledger.demands_due() else ledger.demands_due_at_ms()
+
+        while not self.draining:
+            await self.reach(due_ms, "tell the governors")
+            demands = ledger.demands()
+            # Shielded: a signal cut short by continue-as-new looks like a governor that is away.
+            told = await asyncio.shield(
+                asyncio.gather(*(self._tell_governor(demand) for demand in demands))
+            )
+            ledger.demands_sent([demand for demand in told if demand is not None])
+            self.leave_mark()
+            if None in told and not self.draining:
+                with suppress(TimeoutError):
+                    await workflow.wait_condition(
+                        lambda: self.draining,
+                        timeout=_GOVERNOR_AWAY,
+                        timeout_summary="a governor is away",
+                    )
+                self.leave_mark()
+
+    async def _tell_governor(self, demand: Demand) -> Demand | None:
+        governor = workflow.get_external_workflow_handle(workflow_id("governor", demand.pool))
+        try:
+            await governor.signal(DEMAND_SIGNAL, demand)
+        except ApplicationError:
+            workflow.logger.warning("no governor runs for pool %s", demand.pool)
+            return None
+        return demand
 
     def _around(self, record: LedgerRecord) -> Ledger:
         return Ledger(record, self.options.check_holders_every_ms)

@@ -36,6 +36,23 @@ async def test_a_breaker_is_forced_seen_and_resumed(
     assert resumed.out == f"{name} is CLOSED: no failures seen\n"
 
 
+async def test_a_breaker_is_throttled_seen_and_resumed(
+    governance: Governance, environ: dict[str, str], name: str
+) -> None:
+    await governance.set_policy(name, BreakerPolicy())
+    about = ("--actor", "ada", "--reason", "a drill")
+    args = ("breaker", "throttle", name, "--to", "12.5%", *about, "--for", "30m")
+    cut = await run(*args, environ=environ)
+    said = "no failures seen; cut to 12.5% by ada until "
+    assert cut.out.startswith(f"{name} is CLOSED: {said}")
+    await eventually(
+        lambda: governance.saved_breaker(name), lambda s: s is not None and s.throttle is not None
+    )
+    assert said in (await run("breaker", "show", name, environ=environ)).out
+    resumed = await run("breaker", "resume", name, *about, environ=environ)
+    assert resumed.out == f"{name} is CLOSED: no failures seen\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -45,6 +62,9 @@ async def test_a_breaker_is_forced_seen_and_resumed(
         (("reset", "x", "--reason", "no"), "--reason: string should have at least 3 characters"),
         (("shadow", "x", "--reason", "a drill", "--for", "soon"), "--for 'soon': write a duration"),
         (("force-open", "x"), "--reason"),
+        (("throttle", "x", "--to", "100%", "--reason", "a drill"), "--to '100%': write per cent"),
+        (("throttle", "x", "--to", "0%", "--reason", "a drill"), "--to '0%': write per cent"),
+        (("throttle", "x", "--to", "half", "--reason", "a drill"), "--to 'half': write per cent"),
     ],
 )
 async def test_what_cannot_be_done_is_told_in_a_line(

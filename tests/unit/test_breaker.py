@@ -644,3 +644,31 @@ def test_epochs_of_transitions_rise_by_one() -> None:
     gate.report(probes={"a": SUCCESS}, now_ms=now_ms)
     steps = deque(breaker.record.transitions)
     assert [step.epoch - steps[0].epoch for step in steps] == [0, 1, 2]
+
+
+def test_a_breaker_that_was_reset_takes_an_epoch_above_all_that_were() -> None:
+    lost = make(consecutive_failures=1)
+    for _ in range(3):
+        Gate(lost, "other").report("x")
+        lost.advance(lost.next_deadline() or 0)
+    breaker = make(consecutive_failures=1)
+    breaker.rise_above(lost.record.revision)
+    assert breaker.record.epoch > lost.record.epoch
+    assert breaker.record.revision >= breaker.record.epoch
+    epoch = breaker.record.epoch
+    breaker.rise_above(lost.record.revision)
+    assert breaker.record.epoch == epoch
+    # Also one that is restored later goes on above.
+    assert Breaker.restore(breaker.record, 2, NOW_MS).record.epoch > epoch
+
+
+def test_a_witness_is_remembered_for_the_window() -> None:
+    breaker = make(window={"seconds": 3_600}, quorum=2, min_calls=4, failure_rate=0.5)
+    one, other = Gate(breaker, "one"), Gate(breaker, "other")
+    one.report("xx")
+    later_ms = NOW_MS + REPORTER_TTL_MS + 60_000
+    other.report("xx", now_ms=later_ms)
+    assert breaker.record.state is OPEN
+    assert "one" in breaker.record.reporters
+    other.report(".", now_ms=NOW_MS + 3_600_001)
+    assert "one" not in breaker.record.reporters

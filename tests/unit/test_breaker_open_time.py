@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from headgate.breaker import Breaker
 from headgate.breaker.operator import obey
-from headgate.model.breaker import BreakerCommand
+from headgate.model.breaker import BreakerCommand, ProbeOutcome, Report
 from headgate.model.policy import BreakerPolicy
 from headgate.model.settings import BreakerSettings
 from tests.unit.test_breaker import CLOSED, FAILURE, HALF_OPEN, NOW_MS, OPEN, SUCCESS, Gate
@@ -177,3 +177,40 @@ def test_what_was_asked_for_under_an_older_verdict_does_not_count() -> None:
     gate.report("x", retry_after_ms=45_000, epoch=breaker.record.epoch - 1)
     gate.report("xx")
     assert breaker.record.until_ms == NOW_MS + 1_000
+
+
+def test_a_call_that_was_under_way_when_it_opened_lengthens_open() -> None:
+    breaker, gate = make()
+    before = breaker.record.epoch
+    gate.report("x")
+    breaker.record.reporters[gate.id].pushed_epoch = breaker.record.epoch
+    gate.report("x", retry_after_ms=45_000, epoch=before, now_ms=NOW_MS + 500)
+    assert breaker.record.until_ms == breaker.verdict().until_ms == NOW_MS + 45_500
+    assert breaker.record.open_time_ms == 45_500
+    assert breaker.record.window.calls == 1
+    # Every gate is told of the same verdict again, because of its end.
+    assert breaker.record.reporters[gate.id].pushed_epoch != breaker.record.epoch
+
+
+def test_what_is_asked_for_while_open_neither_shortens_it_nor_exceeds_the_cap() -> None:
+    breaker, gate = make(open_max_ms=60_000)
+    before = breaker.record.epoch
+    gate.report("x", retry_after_ms=30_000)
+    gate.report("x", retry_after_ms=10, epoch=before)
+    assert breaker.record.until_ms == NOW_MS + 30_000
+    gate.report("x", retry_after_ms=86_400_000, epoch=before, now_ms=NOW_MS + 20_000)
+    assert breaker.record.until_ms == NOW_MS + 60_000
+
+
+def test_another_probe_that_comes_late_lengthens_open_as_well() -> None:
+    breaker, gate = make(probes=2, close_at=1.0)
+    gate.report("x")
+    breaker.advance(NOW_MS + 1_000)
+    epoch = breaker.record.epoch
+    gate.lease("p", "q", now_ms=NOW_MS + 1_000)
+    gate.report(probes={"p": FAILURE}, now_ms=NOW_MS + 1_000)
+    assert breaker.record.state is OPEN
+    late = ProbeOutcome(id="q", epoch=epoch, outcome=FAILURE, retry_after_ms=50_000)
+    report = Report(gate=gate.id, seq=99, task_queue="q", probes=[late])
+    breaker.report(report, NOW_MS + 1_200)
+    assert breaker.record.until_ms == NOW_MS + 51_200

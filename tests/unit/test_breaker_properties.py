@@ -4,7 +4,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +16,7 @@ from headgate.breaker.machine import REPORTER_TTL_MS
 from headgate.breaker.operator import obey
 from headgate.breaker.sliding_time import BUCKETS
 from headgate.model.breaker import (
+    BreakerAction,
     BreakerCommand,
     BreakerState,
     CallOutcome,
@@ -126,6 +127,7 @@ class NaiveBreaker:
     since_ms: int = START_MS
     until_ms: int | None = None
     override: tuple[BreakerState, int | None] | None = None
+    cut: tuple[float, int | None] | None = None
     batches: list[Batch] = field(default_factory=list)
     calls: deque[tuple[bool, bool]] = field(default_factory=deque)
     troubled: list[tuple[str, int, int]] = field(default_factory=list)
@@ -243,10 +245,15 @@ class NaiveBreaker:
         return self.state if self.override is None else self.override[0]
 
     @property
+    def is_cut(self) -> bool:
+        return self.cut is not None and self.override is None
+
+    @property
     def allow(self) -> str:
         if self.override is not None:
             return "none" if self.override[0] is BreakerState.FORCED_OPEN else "all"
-        return {CLOSED: "all", OPEN: "none", HALF_OPEN: "probes", RAMP: "ramp"}[self.state]
+        whole = "all" if self.cut is None else "ramp"
+        return {CLOSED: whole, OPEN: "none", HALF_OPEN: "probes", RAMP: "ramp"}[self.state]
 
     def note(self, source: BreakerState, target: BreakerState, enforced: bool) -> None:
         self.epoch += 1
@@ -319,6 +326,8 @@ class NaiveBreaker:
             if until_ms is not None and now_ms >= until_ms:
                 self.override = None
                 self.note(mode, self.state, True)
+        if self.cut is not None and self.cut[1] is not None and now_ms >= self.cut[1]:
+            self.uncut()
         over = self.until_ms is not None and now_ms >= self.until_ms
         if self.state is OPEN and over:
             self.move(HALF_OPEN, now_ms, self.policy.half_open_max_ms)
@@ -328,11 +337,14 @@ class NaiveBreaker:
             overdue = [id for id, deadline_ms in self.in_flight.items() if now_ms >= deadline_ms]
             for id in overdue:
                 del self.in_flight[id]
-                self.probed.append(CallOutcome.FAILURE)
+                excused = self.is_open_dependency()
+                self.excused += excused
+                self.probed.append(CallOutcome.IGNORED if excused else CallOutcome.FAILURE)
             if overdue:
                 self.judge(now_ms)
             if self.state is HALF_OPEN and over:
-                if CallOutcome.FAILURE in self.probed or self.in_flight:
+                lost = self.in_flight and not self.is_open_dependency()
+                if CallOutcome.FAILURE in self.probed or lost:
                     self.open(now_ms)
                 else:
                     self.come_back(now_ms)
@@ -373,9 +385,14 @@ class NaiveBreaker:
         [bucket] = report.buckets
         batch = Batch(report.gate, min(bucket.at_ms, now_ms), list(sent))
         self.all_calls += sent
+        oldest = {OPEN: -1, HALF_OPEN: self.half_open_epoch}.get(self.state, self.epoch)
+        if bucket.retry_after_ms and (oldest <= bucket.epoch <= self.epoch or bucket.epoch == -1):
+            self.retry_at_ms = max(self.retry_at_ms, batch.at_ms + bucket.retry_after_ms)
+            if self.state is OPEN and self.until_ms is not None:
+                last = self.since_ms + self.policy.open_max_ms
+                self.until_ms = max(self.until_ms, min(self.retry_at_ms, last))
+                self.open_time_ms = self.until_ms - self.since_ms
         if bucket.epoch in (self.epoch, -1):
-            if bucket.retry_after_ms:
-                self.retry_at_ms = max(self.retry_at_ms, batch.at_ms + bucket.retry_after_ms)
             if self.is_open_dependency() and batch.count("x"):
                 self.excused += batch.count("x")
                 good = [call for call in batch.calls if "x" not in call]
@@ -398,7 +415,11 @@ class NaiveBreaker:
             slow = late and probe.outcome is not CallOutcome.IGNORED
             known = self.half_open_epoch <= probe.epoch <= self.epoch
             if known and self.in_flight.pop(probe.id, None) is not None:
-                self.probed.append(CallOutcome.FAILURE if slow else probe.outcome)
+                outcome = CallOutcome.FAILURE if slow else probe.outcome
+                if probe.outcome is CallOutcome.FAILURE and self.is_open_dependency():
+                    outcome = CallOutcome.IGNORED
+                    self.excused += 1
+                self.probed.append(outcome)
             sign = {"success": ".", "failure": "x", "ignored": "i"}[probe.outcome]
             self.all_calls.append(sign + "s" * slow)
         self.judge(now_ms)
@@ -441,18 +462,28 @@ class NaiveBreaker:
         self.policy = policy
         self.judge(now_ms)
 
+    def uncut(self) -> None:
+        self.cut = None
+        self.note(self.effective, self.effective, self.override is None)
+
     def obey(self, action: str, for_ms: int | None, now_ms: int) -> None:
         self.advance(now_ms)
         source = self.effective
-        if action in MODES:
+        if action == "throttle":
+            self.cut = 0.3, None if for_ms is None else now_ms + for_ms
+            self.note(source, source, True)
+        elif action in MODES:
             self.override = MODES[action], None if for_ms is None else now_ms + for_ms
             self.note(source, MODES[action], True)
         elif action == "resume":
+            if self.cut is not None:
+                self.uncut()
+                self.moves[-1] = (*self.moves[-1][:2], True)  # by people
             if self.override is not None:
                 self.override = None
                 self.note(source, self.state, True)
         else:
-            self.override = None
+            self.override = self.cut = None
             self.forget_window()
             self.forget_probes()
             self.wary = False
@@ -461,7 +492,8 @@ class NaiveBreaker:
             self.note(source, CLOSED, True)
 
     def restore(self, incarnation: int, now_ms: int) -> None:
-        self.epoch = self.half_open_epoch = incarnation * 1_000_000
+        blocks = max(incarnation, self.epoch // 1_000_000 + 1)
+        self.epoch = self.half_open_epoch = blocks * 1_000_000
         for gate, heard_at in list(self.heard_at.items()):
             if now_ms - heard_at > REPORTER_TTL_MS:
                 self.forget_gate(gate)
@@ -640,20 +672,27 @@ class BreakerAgainstModel(RuleBasedStateMachine):
         self.model.configure(policy, self.now_ms)
 
     @rule(
-        action=st.sampled_from(["force_open", "force_closed", "shadow", "resume", "reset"]),
+        action=st.sampled_from(
+            ["force_open", "force_closed", "shadow", "throttle", "resume", "reset"]
+        ),
         for_ms=st.sampled_from([None, 1_000, 20_000, 100_000]),
         now=seldom,
     )
     def people_command(
         self,
-        action: Literal["force_open", "force_closed", "shadow", "resume", "reset"],
+        action: BreakerAction,
         for_ms: int | None,
         now: bool,
     ) -> None:
         if not now:
             return
         command = BreakerCommand(
-            id=str(len(self.commands)), action=action, actor="ann", reason="because", for_ms=for_ms
+            id=str(len(self.commands)),
+            action=action,
+            actor="ann",
+            reason="because",
+            for_ms=for_ms,
+            share=0.3 if action == "throttle" else None,
         )
         self.commands.append(command)
         obey(self.breaker, command, self.now_ms)
@@ -685,6 +724,13 @@ class BreakerAgainstModel(RuleBasedStateMachine):
         self.breaker = Breaker(RECORD.validate_json(before))
         assert RECORD.dump_json(self.breaker.record) == before
 
+    @rule(lost=st.integers(0, 50), now=seldom)
+    def workflow_is_reset(self, lost: int, now: bool) -> None:
+        if not now:
+            return
+        self.breaker.rise_above(self.breaker.record.revision + lost)
+        self.model.epoch = self.breaker.record.epoch
+
     @rule(now=seldom)
     def workflow_is_restored(self, now: bool) -> None:
         if not now:
@@ -699,6 +745,7 @@ class BreakerAgainstModel(RuleBasedStateMachine):
         record, model = self.breaker.record, self.model
         assert (record.state, record.effective) == (model.state, model.effective)
         assert self.breaker.allow == model.allow
+        assert self.breaker.verdict().share(self.now_ms) <= (0.3 if model.is_cut else 1.0)
         assert (record.epoch, record.since_ms) == (model.epoch, model.since_ms)
         assert record.until_ms == model.until_ms
         assert record.open_time_ms == model.open_time_ms
@@ -744,7 +791,7 @@ class BreakerAgainstModel(RuleBasedStateMachine):
     @invariant()
     def epoch_and_revision_only_rise(self) -> None:
         now = (self.breaker.record.epoch, self.breaker.record.revision)
-        assert now[0] >= self.last[0]
+        assert now[1] >= now[0] >= self.last[0]
         assert now[1] >= self.last[1]
         assert now[0] == self.last[0] or now[1] > self.last[1]
         self.last = now

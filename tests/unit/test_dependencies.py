@@ -6,10 +6,20 @@ from typing import Any
 import pytest
 
 from headgate.breaker import Breaker
-from headgate.model.breaker import DependencyNews
+from headgate.breaker.machine import MAX_PROBE_ANSWERS
+from headgate.model.breaker import BreakerState, DependencyNews
 from headgate.model.policy import BreakerPolicy
 from headgate.model.settings import BreakerSettings
-from tests.unit.test_breaker import CLOSED, NOW_MS, OPEN, RECORD, Gate
+from tests.unit.test_breaker import (
+    CLOSED,
+    FAILURE,
+    HALF_OPEN,
+    NOW_MS,
+    OPEN,
+    RECORD,
+    SUCCESS,
+    Gate,
+)
 
 
 def make(depends_on: tuple[str, ...] = ("store",), **policy: Any) -> tuple[Breaker, Gate]:
@@ -120,3 +130,74 @@ def test_it_keeps_calls_away_from_opening_to_the_end_of_half_open() -> None:
     assert breaker.keeps_calls_away
     breaker.advance(NOW_MS + 150_000)
     assert not breaker.keeps_calls_away
+
+
+# HALF_OPEN ---------------------------------------------------------------------------------------
+
+
+def probing() -> tuple[Breaker, Gate, int]:
+    """Return a half-open breaker whose dependency is open, a gate, and the time."""
+    breaker, gate = make(probes=1, probe_deadline_ms=10_000, half_open_max_ms=60_000)
+    gate.report("xxx")
+    breaker.hear(news(is_open=True))
+    now_ms = NOW_MS + 30_000
+    breaker.advance(now_ms)
+    assert breaker.record.state is HALF_OPEN
+    assert gate.lease("a", now_ms=now_ms).granted == ["a"]
+    return breaker, gate, now_ms
+
+
+def test_a_probe_that_fails_while_a_dependency_is_open_makes_room_for_another() -> None:
+    breaker, gate, now_ms = probing()
+    gate.report(probes={"a": FAILURE}, now_ms=now_ms)
+    assert (breaker.record.state, breaker.record.excused) == (HALF_OPEN, 1)
+    assert gate.lease("a", now_ms=now_ms).granted == []
+    assert gate.lease("b", now_ms=now_ms).granted == ["b"]
+    gate.report(probes={"b": SUCCESS}, now_ms=now_ms)
+    assert breaker.record.state is BreakerState.RAMP
+
+
+def test_so_does_a_probe_that_does_not_come_back() -> None:
+    breaker, gate, now_ms = probing()
+    breaker.advance(now_ms + 10_000)
+    assert (breaker.record.state, breaker.record.probe_failures) == (HALF_OPEN, 0)
+    assert gate.lease("b", now_ms=now_ms + 10_000).granted == ["b"]
+
+
+def test_half_open_ends_by_its_deadline_while_a_dependency_is_open() -> None:
+    breaker, gate, now_ms = probing()
+    for nth in range(1, 7):
+        breaker.advance(now_ms + nth * 9_999)
+        gate.lease(f"p{nth}", now_ms=now_ms + nth * 9_999)
+    assert breaker.record.state is HALF_OPEN
+    breaker.advance(now_ms + 60_000)
+    step = breaker.record.transitions[-1]
+    assert (step.target, step.rule) == (BreakerState.RAMP, "deadline")
+    assert breaker.record.wary
+
+
+def test_a_probe_that_fails_once_the_dependency_is_well_reopens() -> None:
+    breaker, gate, now_ms = probing()
+    breaker.hear(news(is_open=False, epoch=2))
+    gate.report(probes={"a": FAILURE}, now_ms=now_ms)
+    assert breaker.record.state is OPEN
+
+
+def test_ids_of_excused_probes_do_not_pile_up() -> None:
+    breaker, gate, now_ms = probing()
+    gate.report(probes={"a": FAILURE}, now_ms=now_ms)
+    for nth in range(MAX_PROBE_ANSWERS + 10):
+        gate.lease(f"p{nth}", now_ms=now_ms)
+        gate.report(probes={f"p{nth}": FAILURE}, now_ms=now_ms)
+    assert len(breaker.record.probe_answers) == MAX_PROBE_ANSWERS
+
+
+def test_a_dependency_that_nobody_governs_any_more_excuses_nothing() -> None:
+    breaker, gate = make()
+    breaker.hear(news(is_open=True))
+    breaker.miss("store")
+    before = RECORD.dump_json(breaker.record)
+    breaker.miss("store")
+    assert RECORD.dump_json(breaker.record) == before
+    gate.report("xxx")
+    assert breaker.record.state is OPEN

@@ -8,11 +8,8 @@ from headgate.model.quota import Quota
 from headgate.model.reason import ReasonCode
 from headgate.model.settings import LedgerSettings
 from headgate.quota import Ledger, LedgerRecord
-from headgate.quota.ledger import (
-    MAX_DENIALS_KEPT,
-    MAX_RESOLVED_KEPT,
-    REVISIONS_PER_INCARNATION,
-)
+from headgate.quota.book import MAX_RESOLVED_KEPT
+from headgate.quota.ledger import MAX_DENIALS_KEPT, REVISIONS_PER_INCARNATION
 
 NOW_MS = 1_700_000_000_000
 RECORD = TypeAdapter(LedgerRecord)
@@ -290,7 +287,8 @@ def test_an_explanation_never_speaks_of_a_limit_that_is_not_there() -> None:
     wait = ask(ledger, "small", wait_ms=60_000)
     assert wait.reason is not None
     assert "None" not in wait.reason.message
-    assert wait.reason.code is ReasonCode.RATE
+    assert wait.reason.code is ReasonCode.QUEUED
+    assert "job-big waits: the rate of 10/s" in wait.reason.message
 
 
 def test_estimates_follow_how_long_permits_are_held() -> None:

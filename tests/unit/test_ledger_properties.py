@@ -85,6 +85,7 @@ class NaiveLedger:
     denied: set[str] = field(default_factory=set)
     to_wake: set[str] = field(default_factory=set)
     arrival_ms: dict[str, Fraction] = field(default_factory=dict)
+    rates: dict[str, Rate] = field(default_factory=dict)
     granted: Counter[str] = field(default_factory=Counter)
     resolved: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -116,6 +117,7 @@ class NaiveLedger:
         if arrival_ms + one.units * each_ms - now_ms > quota.effective_burst * each_ms:
             return False
         self.arrival_ms[one.resource] = arrival_ms + one.units * each_ms
+        self.rates[one.resource] = quota.rate
         return True
 
     def serve(self, now_ms: int, told: str | None = None) -> None:
@@ -177,15 +179,15 @@ class NaiveLedger:
         return Outcome.DENIED
 
     def configure(self, quotas: dict[str, Quota] | None, now_ms: int) -> None:
-        before = {resource: self.quota(resource) for resource in self.arrival_ms}
+        for one in [one for one in self.line if one.until_ms <= now_ms]:
+            self.line.remove(one)
+            self.ended[one.id] = "expired"
         self.quotas = quotas
-        for resource, old in before.items():
+        for resource, old_rate in list(self.rates.items()):
             new = self.quota(resource)
-            old_rate, new_rate = old and old.rate, new and new.rate
-            if not old_rate or not new_rate:
-                del self.arrival_ms[resource]
-            elif old_rate != new_rate:
-                self.arrival_ms[resource] = self.same_debt(resource, old_rate, new_rate, now_ms)
+            if new is not None and new.rate is not None and new.rate != old_rate:
+                self.arrival_ms[resource] = self.same_debt(resource, old_rate, new.rate, now_ms)
+                self.rates[resource] = new.rate
         for one in [one for one in self.line if not self.can_ever(one.resource, one.units)]:
             self.line.remove(one)
             self.denied.add(one.id)

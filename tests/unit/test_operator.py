@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from headgate.breaker import Breaker
 from headgate.breaker.operator import MAX_COMMANDS_KEPT, obey
@@ -276,3 +277,99 @@ def test_an_override_survives_json_and_a_restore() -> None:
             assert restored.verdict().state is mode
             restored.advance(LATER_MS + 50_000)
             assert restored.record.override is None
+
+
+# Throttle ----------------------------------------------------------------------------------------
+
+
+def cut(share: float = 0.4, for_ms: int | None = None) -> BreakerCommand:
+    plain = command("resume", for_ms).model_dump()
+    return BreakerCommand.model_validate({**plain, "action": "throttle", "share": share})
+
+
+def test_a_throttle_lets_a_share_pass_and_says_who_set_it() -> None:
+    breaker = closed()
+    epoch = breaker.record.epoch
+    obey(breaker, cut(0.07), NOW_MS)
+    verdict = breaker.verdict()
+    assert (verdict.state, verdict.allow, verdict.share(NOW_MS + 10**9)) == (CLOSED, "ramp", 0.07)
+    assert verdict.reason == "no failures seen; cut to 7% by ann: deploy of the scanner"
+    assert verdict.epoch > epoch
+    step = breaker.record.transitions[-1]
+    assert (step.source, step.target, step.rule, step.actor) == (CLOSED, CLOSED, "operator", "ann")
+    assert (step.reason, step.numbers) == ("cut to 7%: deploy of the scanner", {"share": 0.07})
+    assert breaker.view(NOW_MS).throttle == breaker.record.throttle
+
+
+@pytest.mark.parametrize(("state", "begin"), STATES)
+def test_the_breaker_lives_on_under_a_throttle(
+    state: BreakerState, begin: Callable[[], Breaker]
+) -> None:
+    breaker, plain = begin(), begin()
+    obey(breaker, cut(), LATER_MS)
+    assert breaker.record.state is plain.record.state is state
+    assert breaker.allow == ("ramp" if state is CLOSED else plain.allow)
+    assert (breaker.verdict().until_ms, breaker.next_deadline()) == (
+        plain.verdict().until_ms,
+        plain.next_deadline(),
+    )
+
+
+def test_a_ramp_rises_no_further_than_the_throttle() -> None:
+    breaker = ramping()
+    free = breaker.verdict()
+    obey(breaker, cut(), LATER_MS)
+    bound = breaker.verdict()
+    for at_ms in range(NOW_MS, NOW_MS + 90_000, 5_000):
+        assert bound.share(at_ms) == min(0.4, free.share(at_ms))
+
+
+def test_failures_open_a_throttled_breaker() -> None:
+    breaker = closed()
+    obey(breaker, cut(), NOW_MS)
+    Gate(breaker).report("xxx")
+    assert (breaker.verdict().state, breaker.verdict().allow) == (OPEN, "none")
+    assert breaker.verdict().reason == "3 calls in a row failed (limit 3)"
+
+
+def test_a_throttle_ends_by_itself_and_what_is_set_over_it_sooner() -> None:
+    breaker = closed()
+    obey(breaker, cut(for_ms=9_000), NOW_MS)
+    obey(breaker, command("force_closed", for_ms=5_000), NOW_MS)
+    assert (breaker.verdict().allow, breaker.verdict().most) == ("all", 1.0)
+    assert breaker.next_deadline() == NOW_MS + 5_000
+    breaker.advance(NOW_MS + 5_000)
+    assert (breaker.verdict().allow, breaker.verdict().most) == ("ramp", 0.4)
+    assert breaker.next_deadline() == NOW_MS + 9_000
+    breaker.advance(NOW_MS + 9_000)
+    assert (breaker.verdict().allow, breaker.record.throttle) == ("all", None)
+    step = breaker.record.transitions[-1]
+    assert (step.rule, step.reason) == ("expiry", "the throttle set by ann is over")
+
+
+@pytest.mark.parametrize("action", ["resume", "reset"])
+def test_a_throttle_is_ended_with_all_that_is_set(action: str) -> None:
+    breaker = closed()
+    obey(breaker, cut(), NOW_MS)
+    obey(breaker, command("shadow"), NOW_MS)
+    obey(breaker, command(action), NOW_MS)
+    assert (breaker.record.throttle, breaker.record.override) == (None, None)
+    assert (breaker.verdict().state, breaker.verdict().allow) == (CLOSED, "all")
+
+
+def test_a_throttle_survives_json_and_a_restore() -> None:
+    breaker = closed()
+    obey(breaker, cut(for_ms=50_000), NOW_MS)
+    again = RECORD.validate_json(RECORD.dump_json(breaker.record))
+    assert again == breaker.record
+    assert Breaker.restore(again, 2, LATER_MS).verdict().most == 0.4
+
+
+@pytest.mark.parametrize(
+    ("action", "share"),
+    [("throttle", None), ("throttle", 0), ("throttle", 1), ("throttle", -1), ("shadow", 0.5)],
+)
+def test_a_share_goes_with_a_throttle_and_only_with_it(action: str, share: float | None) -> None:
+    plain = command("resume").model_dump()
+    with pytest.raises(ValidationError, match="share"):
+        BreakerCommand.model_validate({**plain, "action": action, "share": share})

@@ -25,7 +25,7 @@ def test_the_first_to_come_is_next() -> None:
 
 def test_a_higher_priority_is_next_whenever_it_came() -> None:
     queues = Queues([("a", waiter(0)), ("b", waiter(1, priority=5)), ("c", waiter(2, priority=5))])
-    assert [id for _, id in queues.in_order()] == ["b", "c", "a"]
+    assert list(queues.in_order()) == ["b", "c", "a"]
 
 
 def test_lines_of_different_resources_do_not_meet() -> None:
@@ -33,6 +33,20 @@ def test_lines_of_different_resources_do_not_meet() -> None:
     assert queues.resources() == ["scan", "sign"]
     assert (queues.head("scan"), queues.head("sign")) == ("a", "b")
     assert queues.length("scan") == 1
+
+
+def test_who_needs_several_resources_stands_in_each_line_once() -> None:
+    both = waiter(1)
+    both.also = {"sign": 3}
+    queues = Queues([("a", waiter(0)), ("b", both), ("c", waiter(2, resource="sign"))])
+    assert (queues.head("scan"), queues.head("sign")) == ("a", "b")
+    assert not queues.is_next("b", both)
+    assert (queues.position("b", both), queues.position("c", waiter(2, resource="sign"))) == (2, 2)
+    assert queues.ahead("b", both, 5) == ["a"]
+    assert (queues.units("scan"), queues.units("sign")) == (2, 4)
+    assert list(queues.in_order()) == ["a", "b", "c"]
+    queues.remove("a", waiter(0))
+    assert queues.is_next("b", both)
 
 
 def test_an_empty_line_is_no_line() -> None:
@@ -61,6 +75,6 @@ def test_it_agrees_with_a_sorted_list(arrivals: list[tuple[int, str]], leaving: 
             key=lambda id: (-waiters[id].priority, waiters[id].order),
         )
         assert queues.head(resource) == (line[0] if line else None)
-        assert queues.length(resource) == len(line)
+        assert queues.length(resource) == queues.units(resource) == len(line)
         for position, id in enumerate(line, start=1):
             assert queues.position(id, waiters[id]) == position

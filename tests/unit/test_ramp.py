@@ -187,3 +187,22 @@ def test_the_pause_is_the_time_until_the_next_call_passes(
     rate: float, share: float, pause_ms: int
 ) -> None:
     assert Ramp(rate_per_s=rate).pause_ms(share) == pause_ms
+
+
+@pytest.mark.parametrize("rate_per_s", [0.1, 1, 20])
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_a_throttle_cuts_to_its_share_of_what_there_was(rate_per_s: float, share: float) -> None:
+    ramp = after(rate_per_s, for_s=600)
+    ramp.begin(NOW_MS)
+    passed, for_ms = 0, 1_800_000
+    for now_ms in range(NOW_MS, NOW_MS + for_ms, 50):
+        passed += ramp.passes("crowd", share, now_ms, rising=False)
+    assert passed == pytest.approx(rate_per_s * share * for_ms / 1_000, rel=0.25)
+
+
+def test_a_process_that_knows_no_rate_lets_a_call_pass_now_and_then_under_a_throttle() -> None:
+    ramp = Ramp()
+    ramp.begin(NOW_MS)
+    at_ms = range(NOW_MS, NOW_MS + 60_000, 1_000)
+    passed = sum(ramp.passes("one", 0.5, now_ms, rising=False) for now_ms in at_ms)
+    assert passed == pytest.approx(30, abs=2)

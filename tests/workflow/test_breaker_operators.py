@@ -53,6 +53,24 @@ async def test_shadow_lets_calls_pass_and_records_what_it_would_have_done(
     assert resumed.state == "OPEN"
 
 
+async def test_a_throttle_is_in_the_verdict_until_its_time_is_over(
+    governance: Governance, client: Client, database: Database, name: str
+) -> None:
+    await governance.set_policy(name, POLICY)
+    cut = await command_breaker(client, name, a_command("throttle", share=0.5, for_ms=1_000))
+    assert (cut.state, cut.throttle and cut.throttle.share) == ("CLOSED", 0.5)
+    verdict = await governance.verdict(name)
+    assert (verdict.allow, verdict.most) == ("ramp", 0.5)
+    back = await eventually(lambda: governance.breaker_state(name), lambda s: s.throttle is None)
+    assert [step.rule for step in back.transitions] == ["operator", "expiry"]
+    assert (await governance.verdict(name)).allow == "all"
+    rows = await eventually(
+        lambda: database.fetch("SELECT reason FROM audit WHERE target = $1", f"breaker/{name}"),
+        lambda found: len(found) == 1,
+    )
+    assert rows[0]["reason"] == "cut to 50%: a drill"
+
+
 async def test_a_dry_run_changes_nothing_and_a_repeat_is_done_once(
     governance: Governance, client: Client, name: str
 ) -> None:

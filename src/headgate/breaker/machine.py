@@ -27,6 +27,7 @@ from headgate.model.breaker import (
     Transition,
     Verdict,
 )
+from headgate.model.policy import TimeWindow
 from headgate.model.settings import BreakerSettings
 
 REVISIONS_PER_INCARNATION: Final = 1_000_000_000
@@ -38,8 +39,11 @@ MAX_UNSAVED_KEPT: Final = 500
 MAX_SPANS_KEPT: Final = 720
 """Outcome spans that wait for Postgres: two hours of them."""
 
+MAX_PROBE_ANSWERS: Final = 2_000
+"""Probe ids of one epoch that are known again; so many only when outcomes are ignored for long."""
+
 REPORTER_TTL_MS: Final = 900_000
-"""A gate that has been silent for so long is not told of verdicts any more."""
+"""A gate that has been silent for so long, and for the window, is not told of verdicts any more."""
 
 MAX_STEPS: Final = 40
 KEEPS_CALLS_AWAY: Final = (BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.FORCED_OPEN)
@@ -98,7 +102,9 @@ class Breaker:
         breaker are gone with the epoch, so it asks for new ones.
         """
         record.incarnation = incarnation
-        record.epoch = incarnation * EPOCHS_PER_INCARNATION
+        # Usually that of the incarnation; higher when it had to rise above a later state.
+        blocks = max(incarnation, record.epoch // EPOCHS_PER_INCARNATION + 1)
+        record.epoch = blocks * EPOCHS_PER_INCARNATION
         record.revision = incarnation * REVISIONS_PER_INCARNATION
         record.half_open_epoch = record.epoch
         record.told_dependents.clear()
@@ -144,7 +150,7 @@ class Breaker:
                 if id not in record.probe_answers and self._probe_is_free():
                     deadline_ms = now_ms + record.policy.probe_deadline_ms
                     record.probes[id] = Probe(request.gate, deadline_ms)
-                    record.probe_answers.append(id)
+                    record.probe_answers = [*record.probe_answers, id][-MAX_PROBE_ANSWERS:]
                     record.revision += 1
                 if id in record.probes:
                     granted.append(id)
@@ -165,6 +171,17 @@ class Breaker:
         record.revision += 1
         STATES[record.state].on_outcomes(self, now_ms)
 
+    def rise_above(self, revision: int) -> None:
+        """Take an epoch that no breaker has had which got as far as ``revision``.
+
+        For a breaker that was set back in time: what it decides from here on is the truth, and
+        gates must not take it for older than what they heard before. An epoch is never above the
+        revision, since whatever raises the one raises the other.
+        """
+        record = self.record
+        record.epoch = max(record.epoch, revision + 1)
+        record.revision = max(record.revision, record.epoch)
+
     def hear(self, news: DependencyNews) -> None:
         """Take in whether a dependency is open; while one is, failures here are its failures."""
         record = self.record
@@ -179,11 +196,19 @@ class Breaker:
             record.open_dependencies.pop(news.downstream, None)
         record.revision += 1
 
+    def miss(self, dependency: str) -> None:
+        """Take in that nobody governs a dependency any more: it excuses nothing."""
+        if self.record.open_dependencies.pop(dependency, None) is not None:
+            self.record.revision += 1
+
     def advance(self, now_ms: int) -> None:
         """Let time do what it does: end an override, an open time, HALF_OPEN, a ramp."""
         override = self.record.override
         if override is not None and override.until_ms is not None and now_ms >= override.until_ms:
             self.lift("expiry", f"the time set by {override.actor} is over", None, now_ms)
+        cut = self.record.throttle
+        if cut is not None and cut.until_ms is not None and now_ms >= cut.until_ms:
+            self.unthrottle("expiry", f"the throttle set by {cut.actor} is over", None, now_ms)
         STATES[self.record.state].on_time(self, now_ms)
 
     # What can be asked -----------------------------------------------------------------------
@@ -194,7 +219,8 @@ class Breaker:
         record = self.record
         if record.override is not None:
             return OVERRIDE_ALLOWS[record.override.mode]
-        return STATES[record.state].allow
+        allow = STATES[record.state].allow
+        return "ramp" if allow == "all" and record.throttle is not None else allow
 
     @property
     def keeps_calls_away(self) -> bool:
@@ -207,14 +233,17 @@ class Breaker:
         deadlines = [probe.deadline_ms for probe in record.probes.values()]
         if record.until_ms is not None:
             deadlines.append(record.until_ms)
-        if record.override is not None and record.override.until_ms is not None:
-            deadlines.append(record.override.until_ms)
+        deadlines += [
+            by_people.until_ms
+            for by_people in (record.override, record.throttle)
+            if by_people is not None and by_people.until_ms is not None
+        ]
         return min(deadlines, default=None)
 
     def verdict(self) -> Verdict:
         """Return what the breaker lets pass now."""
         record, override = self.record, self.record.override
-        policy = record.policy
+        policy, cut = record.policy, record.throttle
         return Verdict(
             downstream=record.downstream,
             state=record.effective,
@@ -222,14 +251,13 @@ class Breaker:
             allow=self.allow,
             since_ms=record.since_ms if override is None else override.since_ms,
             until_ms=record.until_ms if override is None else override.until_ms,
-            reason=record.reason
-            if override is None
-            else f"set by {override.actor}: {override.reason}",
+            reason=self._why(),
             # Also with a quorum: a gate may always hold back its own calls.
             consecutive_failures=policy.consecutive_failures if override is None else None,
             report_every_ms=report_every_ms(record),
             slow_call_ms=policy.slow_call_ms,
             ramp_start=policy.ramp_start,
+            most=1.0 if cut is None or override is not None else cut.share,
             outcomes=record.settings.outcomes,
         )
 
@@ -242,6 +270,7 @@ class Breaker:
             state=record.effective,
             own_state=record.state,
             override=record.override,
+            throttle=record.throttle,
             epoch=record.epoch,
             since_ms=record.since_ms,
             until_ms=record.until_ms,
@@ -324,10 +353,14 @@ class Breaker:
         """Take the outcome of a probe; one that is not in flight (any more) changes nothing.
 
         A slow probe is a failed one: a downstream that is as slow as it was has not come back.
+        While a dependency is open, a failure is that one's, and says nothing of this downstream.
         """
         record = self.record
         if record.probes.pop(id, None) is None:
             return
+        if outcome is CallOutcome.FAILURE and record.open_dependencies:
+            record.excused += 1
+            outcome = CallOutcome.IGNORED
         match outcome:
             case CallOutcome.SUCCESS if not slow:
                 record.probe_successes += 1
@@ -346,6 +379,12 @@ class Breaker:
             self._alert_recovered(record.reason, now_ms)
         elif not record.alarmed:
             self._alert_opened("breaker.opened", record.reason, now_ms)
+
+    def unthrottle(self, rule: str, reason: str, actor: str | None, now_ms: int) -> None:
+        """End the cut that people have made."""
+        record = self.record
+        record.throttle = None
+        self.note(record.effective, record.effective, rule, reason, {"share": 1.0}, now_ms, actor)
 
     def note(
         self,
@@ -388,6 +427,16 @@ class Breaker:
 
     # Inside ----------------------------------------------------------------------------------
 
+    def _why(self) -> str:
+        """Return why what passes passes, in a sentence."""
+        record = self.record
+        if record.override is not None:
+            return f"set by {record.override.actor}: {record.override.reason}"
+        cut = record.throttle
+        if cut is not None and self.allow == "ramp":
+            return f"{record.reason}; cut to {cut.share * 100:g}% by {cut.actor}: {cut.reason}"
+        return record.reason
+
     def _count(self, bucket: OutcomeBucket, reporter: Reporter, now_ms: int) -> None:
         record = self.record
         at_ms = min(bucket.at_ms, now_ms)
@@ -397,11 +446,11 @@ class Breaker:
         record.rejected += bucket.rejected
         record.slow += bucket.slow
         self._remember(bucket, at_ms)
+        self._heed(bucket.epoch, at_ms, bucket.retry_after_ms)
         # Calls that were let go under an earlier verdict are part of the totals, but say nothing
         # about the downstream as it is now.
         if bucket.epoch not in (record.epoch, UNKNOWN_EPOCH):
             return
-        self._heed(at_ms, bucket.retry_after_ms)
         if record.open_dependencies and bucket.failures:
             record.excused += bucket.failures
             good = {"failures": 0, "trailing_failures": 0}
@@ -427,9 +476,9 @@ class Breaker:
         record = self.record
         slow_ms = record.policy.slow_call_ms
         slow = slow_ms is not None and probe.duration_ms >= slow_ms
+        self._heed(probe.epoch, now_ms, probe.retry_after_ms)
         # What people set begins a new epoch, but leaves the probes in flight what they are.
         if record.half_open_epoch <= probe.epoch <= record.epoch:
-            self._heed(now_ms, probe.retry_after_ms)
             self.settle_probe(probe.id, probe.outcome, slow=slow)
         success = int(probe.outcome is CallOutcome.SUCCESS)
         failure = int(probe.outcome is CallOutcome.FAILURE)
@@ -449,10 +498,26 @@ class Breaker:
         record.slow += bucket.slow
         self._remember(bucket, now_ms)
 
-    def _heed(self, at_ms: int, retry_after_ms: int) -> None:
-        """Note for how long the downstream asked not to be called."""
-        if retry_after_ms:
-            self.record.retry_at_ms = max(self.record.retry_at_ms, at_ms + retry_after_ms)
+    def _heed(self, epoch: int, at_ms: int, retry_after_ms: int) -> None:
+        """Note for how long the downstream asked not to be called, and stay OPEN for as long.
+
+        Believed while it holds: also from a call that was under way when the breaker opened, but
+        not from before it came back.
+        """
+        record = self.record
+        is_open = record.state is BreakerState.OPEN
+        oldest = record.half_open_epoch if record.state is BreakerState.HALF_OPEN else record.epoch
+        known = is_open or epoch == UNKNOWN_EPOCH or oldest <= epoch
+        if not retry_after_ms or not known or epoch > record.epoch:
+            return
+        record.retry_at_ms = max(record.retry_at_ms, at_ms + retry_after_ms)
+        longest_ms = record.since_ms + record.policy.longest_open_ms
+        until_ms = min(record.retry_at_ms, longest_ms)
+        if is_open and record.until_ms is not None and until_ms > record.until_ms:
+            record.until_ms = until_ms
+            record.open_time_ms = until_ms - record.since_ms
+            for reporter in record.reporters.values():
+                reporter.pushed_epoch = UNKNOWN_EPOCH  # the same verdict, with another end
 
     def _remember(self, bucket: OutcomeBucket, at_ms: int) -> None:
         """Keep the outcomes by time, for the history."""
@@ -573,10 +638,10 @@ class Breaker:
         return True
 
     def _forget_silent_reporters(self, now_ms: int) -> None:
-        reporters = self.record.reporters
+        reporters, window = self.record.reporters, self.record.policy.window
+        window_ms = window.seconds * 1_000 if isinstance(window, TimeWindow) else 0
+        ttl_ms = max(REPORTER_TTL_MS, window_ms)  # within the window it may be a witness
         for gate in [
-            gate
-            for gate, reporter in reporters.items()
-            if now_ms - reporter.seen_at_ms > REPORTER_TTL_MS
+            gate for gate, reporter in reporters.items() if now_ms - reporter.seen_at_ms > ttl_ms
         ]:
             self.record.row_of_gone += reporters.pop(gate).row

@@ -3,7 +3,7 @@
 from typing import Final
 
 from headgate.breaker.machine import Breaker
-from headgate.model.breaker import BreakerCommand, BreakerState, Override
+from headgate.model.breaker import BreakerCommand, BreakerState, Override, Throttle
 
 MAX_COMMANDS_KEPT: Final = 100
 _MODES: Final = {
@@ -17,7 +17,8 @@ def obey(breaker: Breaker, command: BreakerCommand, now_ms: int) -> None:
     """Do what an operator says; a repeat of the same command changes nothing.
 
     What is set lies over the breaker's own state, which goes on underneath: when the time is over,
-    or the operator resumes, the breaker is what it would have been.
+    or the operator resumes, the breaker is what it would have been. A throttle takes nothing from
+    that: it only bounds what passes while calls pass.
     """
     record = breaker.record
     breaker.advance(now_ms)
@@ -25,6 +26,7 @@ def obey(breaker: Breaker, command: BreakerCommand, now_ms: int) -> None:
         return
     record.commands = [*record.commands, command.id][-MAX_COMMANDS_KEPT:]
     source = record.effective
+    until_ms = None if command.for_ms is None else now_ms + command.for_ms
     if command.action in _MODES:
         target = _MODES[command.action]
         record.override = Override.model_validate(
@@ -33,15 +35,29 @@ def obey(breaker: Breaker, command: BreakerCommand, now_ms: int) -> None:
                 "actor": command.actor,
                 "reason": command.reason,
                 "since_ms": now_ms,
-                "until_ms": None if command.for_ms is None else now_ms + command.for_ms,
+                "until_ms": until_ms,
             }
         )
         breaker.note(source, target, "operator", command.reason, {}, now_ms, command.actor)
+    elif command.share is not None:
+        record.throttle = Throttle(
+            share=command.share,
+            actor=command.actor,
+            reason=command.reason,
+            since_ms=now_ms,
+            until_ms=until_ms,
+        )
+        reason = f"cut to {command.share * 100:g}%: {command.reason}"
+        numbers = {"share": command.share}
+        breaker.note(source, source, "operator", reason, numbers, now_ms, command.actor)
     elif command.action == "resume":
+        if record.throttle is not None:
+            reason = f"cut no more: {command.reason}"
+            breaker.unthrottle("operator", reason, command.actor, now_ms)
         if record.override is not None:
             breaker.lift("operator", command.reason, command.actor, now_ms)
     else:
-        record.override = None
+        record.override = record.throttle = None
         breaker.start_afresh(now_ms)
         record.reason = f"reset by {command.actor}: {command.reason}"
         closed = BreakerState.CLOSED

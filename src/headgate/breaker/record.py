@@ -5,7 +5,7 @@ from typing import Final
 
 from headgate.breaker.windows import Sliding
 from headgate.model.alert import Alert
-from headgate.model.breaker import BreakerState, OutcomeSpan, Override, Transition
+from headgate.model.breaker import BreakerState, OutcomeSpan, Override, Throttle, Transition
 from headgate.model.entity import EntityOptions
 from headgate.model.policy import BreakerPolicy
 from headgate.model.settings import BreakerSettings
@@ -74,6 +74,7 @@ class BreakerRecord:
         window: The outcomes that are judged.
         state: CLOSED, OPEN, HALF_OPEN or RAMP: what it decided by itself, also under an override.
         override: What people have set, if anything.
+        throttle: To what share people have cut what passes, if they have.
         epoch: Rises with every transition; starts at ``incarnation`` x 1,000,000.
         revision: Rises with every change; starts at ``incarnation`` x 10^9.
         since_ms: When the state began.
@@ -119,6 +120,7 @@ class BreakerRecord:
     window: Sliding
     state: BreakerState = BreakerState.CLOSED
     override: Override | None = None
+    throttle: Throttle | None = None
     epoch: int = 0
     revision: int = 0
     incarnation: int = 0

@@ -80,10 +80,11 @@ class HalfOpen:
         if record.state is not self.name or record.until_ms is None or now_ms < record.until_ms:
             return
         numbers = {"succeeded": record.probe_successes, "failed": record.probe_failures}
-        if record.probe_failures or record.probes:
+        if record.probe_failures or (record.probes and not record.open_dependencies):
             breaker.open("deadline", "the probes were not settled in time", numbers, now_ms)
         else:
-            # Nobody called, or all that did succeeded: there is no ground to keep calls away.
+            # Nobody called, or all that did succeeded, or failed with a dependency that is open:
+            # there is no ground to keep calls away.
             breaker.come_back("deadline", "no probe failed in the half-open time", numbers, now_ms)
 
 

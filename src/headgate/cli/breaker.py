@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import re
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import typer
 from pydantic import ValidationError
@@ -13,14 +14,15 @@ from rich.table import Table
 from headgate.cli.connect import connect_temporal, database
 from headgate.cli.durations import parse_duration
 from headgate.cli.user import current_user
-from headgate.model.breaker import BreakerCommand, BreakerView
+from headgate.model.breaker import BreakerAction, BreakerCommand, BreakerView
 from headgate.model.errors import ConfigurationError
 from headgate.orchestrator.operate import command_breaker, new_command_id
 from headgate.store.migrate import require_current
 from headgate.store.snapshots import SnapshotStore
 
-app = typer.Typer(help="See breakers; force, shadow, resume or reset one.", no_args_is_help=True)
-Action = Literal["force_open", "force_closed", "shadow", "resume", "reset"]
+app = typer.Typer(
+    help="See breakers; force, throttle, shadow, resume or reset one.", no_args_is_help=True
+)
 
 _NAME = typer.Argument(help="The downstream.")
 _REASON = typer.Option(..., "--reason", help="Why; stands in the audit.")
@@ -42,7 +44,7 @@ def show(name: str = _NAME, as_json: bool = _JSON) -> None:
     asyncio.run(_show(name, as_json))
 
 
-def _setting(action: Action, what: str) -> None:
+def _setting(action: BreakerAction, what: str) -> None:
     """Add a command that sets something for a time."""
 
     def command(
@@ -62,6 +64,19 @@ _setting("force_closed", "Let every call pass, whatever the downstream does.")
 _setting("shadow", "Let every call pass, and record what the breaker would have done.")
 
 
+@app.command("throttle")
+def throttle(
+    name: str = _NAME,
+    to: str = typer.Option(..., "--to", help="The share of calls that passes, such as 50%."),
+    reason: str = _REASON,
+    actor: str = _ACTOR,
+    duration: str | None = _FOR,
+    dry_run: bool = _DRY_RUN,
+) -> None:
+    """Let at most a share of the calls pass; the breaker goes on as usual."""
+    _command(name, "throttle", reason, actor, duration, dry_run, _share(to))
+
+
 @app.command("resume")
 def resume(
     name: str = _NAME, reason: str = _REASON, actor: str = _ACTOR, dry_run: bool = _DRY_RUN
@@ -79,7 +94,13 @@ def reset(
 
 
 def _command(
-    name: str, action: Action, reason: str, actor: str, duration: str | None, dry_run: bool
+    name: str,
+    action: BreakerAction,
+    reason: str,
+    actor: str,
+    duration: str | None,
+    dry_run: bool,
+    share: float | None = None,
 ) -> None:
     for_ms = None if duration is None else parse_duration(duration, "--for")
     try:
@@ -89,6 +110,7 @@ def _command(
             actor=actor or current_user(),
             reason=reason,
             for_ms=for_ms,
+            share=share,
             dry_run=dry_run,
         )
     except ValidationError as error:
@@ -96,6 +118,14 @@ def _command(
         raise ConfigurationError(f"--{problem['loc'][0]}: {problem['msg'].lower()}") from error
     view = asyncio.run(_tell(name, command))
     print(f"{name} {'would be' if dry_run else 'is'} {view.state}: {_why(view)}")
+
+
+def _share(text: str) -> float:
+    """Return a share that is written in per cent."""
+    match = re.fullmatch(r"(\d{1,2}(?:\.\d{1,3})?)%", text.strip())
+    if match is None or float(match[1]) == 0:
+        raise ConfigurationError(f"--to {text!r}: write per cent above 0% and below 100%, as 50%")
+    return float(match[1]) / 100
 
 
 async def _tell(name: str, command: BreakerCommand) -> BreakerView:
@@ -160,9 +190,13 @@ def _why(view: BreakerView) -> str:
     if view.override is not None:
         until = f" until {_utc(view.override.until_ms)}" if view.override.until_ms else ""
         return f"set by {view.override.actor}{until}: {view.override.reason}"
+    why = view.reason
     if view.open_dependencies:
-        return f"{view.reason}; waits for {', '.join(view.open_dependencies)}"
-    return view.reason
+        why += f"; waits for {', '.join(view.open_dependencies)}"
+    if (cut := view.throttle) is not None:
+        until = f" until {_utc(cut.until_ms)}" if cut.until_ms else ""
+        why += f"; cut to {cut.share * 100:g}% by {cut.actor}{until}: {cut.reason}"
+    return why
 
 
 def _utc(ms: int) -> str:

@@ -6,7 +6,17 @@ from typing import NoReturn
 import typer
 from temporalio.service import RPCError
 
-from headgate.cli import apply, backtest, breaker, demo, dev, migrate, search_attributes, worker
+from headgate.cli import (
+    allocate,
+    apply,
+    backtest,
+    breaker,
+    demo,
+    dev,
+    migrate,
+    search_attributes,
+    worker,
+)
 from headgate.model.errors import HeadgateError
 from headgate.version import __version__
 
@@ -32,6 +42,7 @@ def _root(
     pass
 
 
+app.command("allocate")(allocate.command)
 app.command("apply")(apply.command)
 app.command("migrate")(migrate.command)
 app.command("worker")(worker.command)

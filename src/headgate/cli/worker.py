@@ -1,4 +1,4 @@
-"""The governance worker: runs the breakers and ledgers."""
+"""The governance worker: runs the breakers, ledgers and governors."""
 
 import asyncio
 import logging
@@ -22,9 +22,10 @@ from headgate.orchestrator.search_attributes import require_registered
 from headgate.store.database import Database
 from headgate.store.migrate import require_current
 from headgate.workflows.breaker import BreakerWorkflow
+from headgate.workflows.governor import GovernorWorkflow
 from headgate.workflows.ledger import LedgerWorkflow
 
-WORKFLOWS = [BreakerWorkflow, LedgerWorkflow]
+WORKFLOWS = [BreakerWorkflow, LedgerWorkflow, GovernorWorkflow]
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
@@ -103,7 +104,7 @@ def command(
         help="Make breakers searchable by state in Temporal; see headgate search-attributes.",
     ),
 ) -> None:
-    """Run a governance worker: breakers, ledgers, snapshots and alerts.
+    """Run a governance worker: breakers, ledgers, governors, snapshots and alerts.
 
     Takes Temporal's client environment (TEMPORAL_ADDRESS and the rest) and HEADGATE_DATABASE_URL.
     """

@@ -25,10 +25,12 @@ from headgate.devstack.screen import Board
 from headgate.devstack.stack import Stack
 from headgate.devstack.tally import Books, Jobs, summary
 from headgate.devstack.workers import GOVERNANCE, JOBS, SupervisedWorker, worker_environment
+from headgate.gate.kinds import KINDS
 from headgate.model.breaker import BreakerView
 from headgate.model.errors import HeadgateError, UnavailableError
 from headgate.model.ids import Kind, workflow_id
 from headgate.model.ledger import LedgerView
+from headgate.model.pool import PoolView
 from headgate.orchestrator.configure import Configurator
 from headgate.store.database import Database
 from headgate.store.migrate import migrate
@@ -238,6 +240,7 @@ class _Bookkeeper:
         return Books(
             await self._snapshots.breakers(),
             await self._snapshots.ledgers(),
+            await self._snapshots.pools(),
             await self._snapshots.transitions(since_ms),
         )
 
@@ -253,6 +256,7 @@ class _Bookkeeper:
             saved: dict[tuple[Kind, str], int] = {
                 **{("breaker", view.downstream): view.revision for view in books.breakers},
                 **{("ledger", view.tenant): view.revision for view in books.ledgers},
+                **{("governor", view.pool): view.revision for view in books.pools},
             }
             limit = asyncio.Semaphore(_AT_ONCE)
 
@@ -278,8 +282,8 @@ class _Bookkeeper:
     async def _revision(self, kind: Kind, subject: str) -> int:
         handle = self._client.get_workflow_handle(workflow_id(kind, subject))
         try:
-            view: BreakerView | LedgerView = await handle.query(
-                "state", result_type=BreakerView if kind == "breaker" else LedgerView
+            view: BreakerView | LedgerView | PoolView = await handle.query(
+                "state", result_type=KINDS[kind].view
             )
             return view.revision
         except RPCError as error:

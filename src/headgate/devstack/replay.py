@@ -2,15 +2,13 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Final
 
 from temporalio.client import Client, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from headgate.cli.worker import WORKFLOWS, workflow_runner
-
-GOVERNANCE_WORKFLOWS: Final = "WorkflowType IN ('BreakerWorkflow', 'LedgerWorkflow')"
+from headgate.gate.kinds import GOVERNANCE_WORKFLOWS
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from headgate.devstack.receiver import Receiver
 from headgate.devstack.replay import ReplayResult
 from headgate.model.breaker import BreakerView, Transition
 from headgate.model.ledger import LedgerView
+from headgate.model.pool import PoolView
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class Books:
 
     breakers: list[BreakerView] = field(default_factory=list)
     ledgers: list[LedgerView] = field(default_factory=list)
+    pools: list[PoolView] = field(default_factory=list)
     transitions: list[tuple[str, Transition]] = field(default_factory=list)
 
     def permits(self) -> dict[str, int]:

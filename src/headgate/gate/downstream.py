@@ -15,6 +15,7 @@ from headgate.gate.clock import now_ms
 from headgate.gate.group_commit import GroupCommit
 from headgate.gate.outcomes import Ended, Outcomes
 from headgate.gate.ramp import Ramp
+from headgate.gate.watch import PASSES, Watch
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.breaker import (
     UNKNOWN_EPOCH,
@@ -39,13 +40,8 @@ _VERDICT_OUTDATED_MS: Final = 120_000
 _CAUTION_S: Final = 0.5
 """How long a call waits for those in flight that may be about to trip the breaker."""
 
-_OWN_TRIP_MS: Final = 5_000
-"""How long a gate holds back by itself until the breaker has spoken."""
-
-_PASSES: Final = ("all", "ramp")
 _SPREAD: Final = 0.1
 _RETRY_FORCED_MS: Final = 5_000
-_MIN_REPORT_MS: Final = 1_000
 _RETRY_PROBE_MS: Final = 1_000
 _MAX_PROBE_ASKS: Final = 50
 
@@ -91,18 +87,12 @@ class Downstream:
         self._breaker = breaker
         self._heard_at_ms = 0
         self._in_flight: dict[str, Ticket] = {}
-        self._in_a_row = 0
-        self._has_settled = False
-        self._told_failing = False
-        self._own_trips = 0
-        self._own_trip_until_ms = 0
+        self._watch = Watch()
         self._probes_busy_until_ms = 0
         self._ramp = Ramp()
         self._settled = asyncio.Event()
         self._outcomes = Outcomes()
         self._seq = itertools.count(1)
-        self._reported_at_ms = 0
-        self._report_due_ms: int | None = None
         self._due_changed = asyncio.Event()
         self._sending = asyncio.Lock()
         self._introduction: asyncio.Task[None] | None = None
@@ -144,9 +134,9 @@ class Downstream:
         if verdict.allow == "probes" and now < self._probes_busy_until_ms:
             message = f"breaker of {self.name} is {verdict.state}: all probes are in flight"
             return self._refuse(ReasonCode.PROBES_BUSY, message, self._probes_busy_until_ms)
-        if verdict.allow in _PASSES and now < self._own_trip_until_ms:
-            message = f"{self._in_a_row} calls to {self.name} in a row failed here"
-            return self._refuse(ReasonCode.BREAKER_OPEN, message, self._own_trip_until_ms)
+        if self._watch.holds_back(verdict, now):
+            message = f"{self._watch.in_a_row} calls to {self.name} in a row failed here"
+            return self._refuse(ReasonCode.BREAKER_OPEN, message, self._watch.own_trip_until_ms)
         return None
 
     def ticket(self, key: str) -> Ticket | None:
@@ -170,7 +160,6 @@ class Downstream:
         """Take the outcome of a call."""
         now = now_ms()
         self._in_flight.pop(key, None)
-        self._has_settled = True
         limit = self.verdict.slow_call_ms
         slow = limit is not None and ended.duration_ms >= limit
         if ticket.probe is not None:
@@ -182,10 +171,11 @@ class Downstream:
                 retry_after_ms=ended.retry_after_ms,
             )
             self._outcomes.probes.append(probe)
-            self._report_by(now)
+            self._watch.settle_probe(now)
         else:
             self._outcomes.add(ended, ticket.epoch, now, slow=slow)
-            self._watch(ended.outcome, ticket, now, slow=slow)
+            self._watch.settle(ended.outcome, ticket.epoch, self.verdict, now, slow=slow)
+        self._due_changed.set()
         self._settled.set()
         self._settled.clear()
 
@@ -205,8 +195,7 @@ class Downstream:
             return
         first = self.verdict.epoch == UNKNOWN_EPOCH and verdict.allow == "all"
         if verdict.epoch != self.verdict.epoch and not first:
-            self._in_a_row = self._own_trips = 0
-            self._own_trip_until_ms = 0
+            self._watch.begin_anew()
             self._probes_busy_until_ms = 0
             if verdict.allow == "ramp":
                 self._ramp.begin(self._heard_at_ms)
@@ -220,9 +209,7 @@ class Downstream:
         """Report what there is; one report at a time."""
         async with self._sending:
             buckets, probes = self._outcomes.take()
-            self._told_failing = any(bucket.trailing_failures for bucket in buckets)
-            self._report_due_ms = None
-            self._reported_at_ms = now_ms()
+            self._watch.report(buckets, now_ms())
             await self._send(
                 Report(
                     gate=self._gate,
@@ -281,18 +268,11 @@ class Downstream:
     async def _caution(self) -> None:
         """Do not send more calls after a failing one than the breaker would let fail.
 
-        With ``n`` failures in a row seen here and a limit of ``N``, at most ``N - n`` calls are in
-        flight at once: a further one waits a moment for one of those to settle. So a downstream
-        that has died gets no more than ``N`` calls from this gate, however many jobs there are,
-        beyond those that were under way when the first one failed. Before any call of this gate
-        has come back it is as careful, for the same moment: nobody knows how the downstream is.
+        A call waits for one of those in flight to settle, but only a moment.
         """
-        limit = self.verdict.consecutive_failures
         deadline = asyncio.get_running_loop().time() + _CAUTION_S
-        while (
-            limit is not None
-            and (self._in_a_row > 0 or not self._has_settled)
-            and self._young() >= max(1, limit - self._in_a_row)
+        while self._watch.is_cautious(
+            self.verdict, (ticket.at_ms for ticket in self._in_flight.values()), now_ms()
         ):
             left_s = deadline - asyncio.get_running_loop().time()
             if left_s <= 0:
@@ -303,22 +283,20 @@ class Downstream:
             except TimeoutError:
                 return
 
-    def _young(self) -> int:
-        """Return how many calls in flight may be about to settle."""
-        since = now_ms() - 10_000
-        return sum(1 for ticket in self._in_flight.values() if ticket.at_ms >= since)
-
     def _not_yet(self, tenant: str) -> Refusal | None:
-        """Return why a call has to wait for the ramp to rise, or None when it may pass."""
-        now = now_ms()
-        if self.verdict.allow == "all":
+        """Return why a call has to wait for its share, or None when it may pass."""
+        now, verdict = now_ms(), self.verdict
+        if verdict.allow == "all":
             self._ramp.count(now)
             return None
-        share = self.verdict.share(now)
-        if self._ramp.passes(tenant, share, now):
+        share, rising = verdict.share(now), verdict.is_ramp
+        if self._ramp.passes(tenant, share, now, rising=rising):
             return None
-        message = f"{self.name} is coming back: {share:.0%} of its calls pass now"
-        return self._refuse(ReasonCode.RAMP, message, now + self._ramp.pause_ms(share))
+        message = f"{self.name} is coming back: {share * 100:.3g}% of its calls pass now"
+        if not rising:
+            message = f"{share * 100:.3g}% of the calls to {self.name} pass now: {verdict.reason}"
+        pause_ms = self._ramp.pause_ms(share, rising=rising)
+        return self._refuse(ReasonCode.RAMP, message, now + pause_ms)
 
     def _let_pass(self, key: str, probe: str | None) -> Ticket:
         ticket = self._in_flight[key] = Ticket(self.verdict.epoch, now_ms(), probe)
@@ -333,7 +311,7 @@ class Downstream:
             return self._refuse(ReasonCode.UNAVAILABLE, str(error), now_ms() + _RETRY_PROBE_MS)
         if granted and self.verdict.epoch == epoch:
             return self._let_pass(key, key)
-        if self.verdict.allow in ("all", "ramp"):
+        if self.verdict.allow in PASSES:
             return self._let_pass(key, None)
         if self.verdict.allow == "probes":
             self._probes_busy_until_ms = now_ms() + _RETRY_PROBE_MS
@@ -359,43 +337,14 @@ class Downstream:
     def _refuse(self, code: ReasonCode, message: str, retry_at_ms: int) -> Refusal:
         return Refusal(Reason(code=code, message=message), retry_at_ms)
 
-    def _watch(self, outcome: CallOutcome, ticket: Ticket, now: int, *, slow: bool) -> None:
-        """Notice at once what the breaker will decide, and report the sooner the worse it is."""
-        if outcome is CallOutcome.SUCCESS:
-            self._in_a_row = self._own_trips = 0
-        elif outcome is CallOutcome.FAILURE and ticket.epoch in (self.verdict.epoch, UNKNOWN_EPOCH):
-            self._in_a_row += 1
-        if outcome is not CallOutcome.FAILURE and not slow:
-            if self._told_failing and outcome is CallOutcome.SUCCESS:
-                # The breaker counts a row of failures here that has just ended.
-                self._report_by(max(now, self._reported_at_ms + _MIN_REPORT_MS))
-            else:
-                # Along a ramp every outcome is awaited.
-                part = 1 if self.verdict.allow == "all" else 4
-                self._report_by(now + self.verdict.report_every_ms // part)
-            return
-        limit = self.verdict.consecutive_failures
-        if limit is not None and self._in_a_row >= limit and self.verdict.allow in _PASSES:
-            if now >= self._own_trip_until_ms:
-                # When the time is over one more failure is enough, and doubles it: a node that is
-                # bad while others are well keeps itself away, with a call now and then to see.
-                self._own_trip_until_ms = now + _OWN_TRIP_MS * 2 ** min(self._own_trips, 2)
-                self._own_trips += 1
-            self._report_by(now)
-        else:
-            # Sooner than while all is well, and still seldom for a large fleet.
-            pause_ms = min(_MIN_REPORT_MS, self.verdict.report_every_ms // 4)
-            self._report_by(max(now, self._reported_at_ms + pause_ms))
-
     def _report_by(self, at_ms: int) -> None:
-        if self._report_due_ms is None or at_ms < self._report_due_ms:
-            self._report_due_ms = at_ms
-            self._due_changed.set()
+        self._watch.report_by(at_ms)
+        self._due_changed.set()
 
     async def _report_when_due(self) -> None:
         while True:
             self._due_changed.clear()
-            due = self._report_due_ms
+            due = self._watch.due_ms
             pause_s = None if due is None else (due - now_ms()) / 1000
             if pause_s is None or pause_s > 0:
                 try:

@@ -12,21 +12,19 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from headgate.activities.verdicts import VerdictActivities
-from headgate.breaker import BreakerInput
 from headgate.gate.clock import now_ms
 from headgate.gate.downstream import Downstream, Refusal, Ticket
+from headgate.gate.kinds import governing
 from headgate.gate.ledger import LedgerLink
 from headgate.gate.outcomes import Ended
-from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.breaker import Verdict
 from headgate.model.contract import Message
 from headgate.model.entity import EntityOptions
 from headgate.model.errors import UnavailableError
-from headgate.model.ids import gate_task_queue, workflow_id
+from headgate.model.ids import gate_task_queue
 from headgate.model.ledger import Acquire, Admit, Decision, Outcome, Release
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.reason import Reason, ReasonCode
-from headgate.quota import LedgerInput
 
 _RETRY_UNAVAILABLE_MS: Final = 1_000
 
@@ -175,13 +173,7 @@ class Gate:
     def _downstream(self, name: str) -> Downstream:
         found = self._downstreams.get(name)
         if found is None:
-            breaker = GovernanceWorkflow(
-                self._client,
-                "BreakerWorkflow",
-                workflow_id("breaker", name),
-                BreakerInput(name, options=self._options),
-                self._task_queue,
-            )
+            breaker = governing(self._client, "breaker", name, self._options, self._task_queue)
             found = Downstream(name, self.id, gate_task_queue(self.id), breaker)
             self._downstreams[name] = found
         return found
@@ -189,13 +181,7 @@ class Gate:
     def _ledger(self, tenant: str) -> LedgerLink:
         found = self._ledgers.get(tenant)
         if found is None:
-            ledger = GovernanceWorkflow(
-                self._client,
-                "LedgerWorkflow",
-                workflow_id("ledger", tenant),
-                LedgerInput(tenant, options=self._options),
-                self._task_queue,
-            )
+            ledger = governing(self._client, "ledger", tenant, self._options, self._task_queue)
             found = self._ledgers[tenant] = LedgerLink(self.id, ledger)
         return found
 

@@ -130,14 +130,19 @@ class GovernanceWorkflow:
 
         await self._insist(running, started, give_up_s)
 
-    async def query(self, name: str, result: type[Result], timeout_s: float) -> Result:
-        """Ask a query, once.
+    async def query(
+        self, name: str, result: type[Result], timeout_s: float, argument: object = None
+    ) -> Result:
+        """Ask a query, once; with an argument unless that is None.
 
         Raises:
             RPCError: It does not run, or was not answered in time.
         """
         answer: Result = await self._handle.query(
-            name, result_type=result, rpc_timeout=timedelta(seconds=timeout_s)
+            name,
+            args=[] if argument is None else [argument],
+            result_type=result,
+            rpc_timeout=timedelta(seconds=timeout_s),
         )
         return answer
 

@@ -15,6 +15,8 @@ UNKNOWN_EPOCH: Final = -1
 OUTCOME_SPAN_MS: Final = 10_000
 """Outcomes are kept for history in stretches of this length."""
 
+ThrottleShare = Annotated[float, Field(gt=0.0, lt=1.0)]
+BreakerAction = Literal["force_open", "force_closed", "shadow", "throttle", "resume", "reset"]
 GateId = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -31,7 +33,7 @@ class BreakerState(StrEnum):
 
 
 Allow = Literal["all", "none", "probes", "ramp"]
-"""What passes: every call, none, only probes, or a share that rises over time."""
+"""What passes: every call, none, only probes, or a share (of a ramp, or set by people)."""
 
 
 class CallOutcome(StrEnum):
@@ -129,6 +131,7 @@ class Verdict(Message):
         report_every_ms: How often the gate reports while all is well.
         slow_call_ms: From when on a call is slow; null: none is.
         ramp_start: The share of calls that pass at the beginning of a ramp; all pass at its end.
+        most: The largest share that people let pass; 1: they have not throttled it.
         outcomes: How outcomes are classified.
     """
 
@@ -143,14 +146,20 @@ class Verdict(Message):
     report_every_ms: int = 1_000
     slow_call_ms: int | None = None
     ramp_start: float = 1.0
+    most: float = 1.0
     outcomes: OutcomeRules = OutcomeRules()
 
+    @property
+    def is_ramp(self) -> bool:
+        """Whether the downstream is coming back; a throttle lets a share pass as well."""
+        return self.state is BreakerState.RAMP
+
     def share(self, now_ms: int) -> float:
-        """Return the share of calls that a ramp lets pass at ``now_ms``, 0 to 1."""
+        """Return the share of calls that passes at ``now_ms`` with ``allow`` "ramp", 0 to 1."""
         if self.until_ms is None or now_ms >= self.until_ms:
-            return 1.0
+            return self.most
         done = max(0, now_ms - self.since_ms) / max(1, self.until_ms - self.since_ms)
-        return self.ramp_start + (1.0 - self.ramp_start) * done
+        return min(self.most, self.ramp_start + (1.0 - self.ramp_start) * done)
 
     @classmethod
     def unknown(cls, downstream: str) -> Self:
@@ -231,26 +240,53 @@ class Override(Message):
     until_ms: int | None = None
 
 
+class Throttle(Message):
+    """A cut that people have made: the breaker goes on as usual, and lets less pass.
+
+    Attributes:
+        share: At most this share of the calls passes.
+        actor: Who.
+        reason: Why.
+        since_ms: Since when.
+        until_ms: When it ends by itself; null: when people end it.
+    """
+
+    share: ThrottleShare
+    actor: str
+    reason: str
+    since_ms: int
+    until_ms: int | None = None
+
+
 class BreakerCommand(Message):
     """What an operator tells a breaker.
 
     Attributes:
         id: The same for every attempt, so that it is done once.
         action: ``force_open``: no call passes. ``force_closed``: every call passes. ``shadow``:
-            every call passes, and what it would have done is recorded. ``resume``: end what was
-            set. ``reset``: end what was set, forget all outcomes and close.
+            every call passes, and what it would have done is recorded. ``throttle``: at most
+            ``share`` of the calls passes, also over a ramp. ``resume``: end what was set.
+            ``reset``: end what was set, forget all outcomes and close.
         actor: Who.
         reason: Why; for the audit.
         for_ms: How long it holds; null: until ``resume``. Only for what is set.
+        share: For ``throttle``, and only for it.
         dry_run: Answer what it would be, change nothing.
     """
 
     id: Annotated[str, Field(min_length=1, max_length=200)]
-    action: Literal["force_open", "force_closed", "shadow", "resume", "reset"]
+    action: BreakerAction
     actor: Annotated[str, Field(min_length=1, max_length=200)]
     reason: Annotated[str, Field(min_length=3, max_length=1000)]
     for_ms: Annotated[int, Field(ge=1_000, le=365 * 86_400_000)] | None = None
+    share: ThrottleShare | None = None
     dry_run: bool = False
+
+    @model_validator(mode="after")
+    def _share_fits(self) -> Self:
+        if (self.action == "throttle") != (self.share is not None):
+            raise ValueError("share goes with the action throttle, and only with it")
+        return self
 
 
 class DependencyNews(Message):
@@ -297,6 +333,7 @@ class BreakerView(Message):
     state: BreakerState
     own_state: BreakerState
     override: Override | None
+    throttle: Throttle | None = None
     epoch: int
     since_ms: int
     until_ms: int | None

@@ -5,15 +5,17 @@ from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
 
+from headgate.model.consistency import groups_exist, no_circles, pools_hold
 from headgate.model.contract import Contract, Name
 from headgate.model.ids import DEFAULT
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.policy import BreakerPolicy
-from headgate.model.quota import Quota
+from headgate.model.pool import Damping, GroupShare, PoolSettings, Share, Strategy, Units
+from headgate.model.quota import PauseReason, Quota
 from headgate.model.settings import BreakerSettings, LedgerSettings
 
+_DOMINANT: Final = (Strategy.PROPORTIONAL, Strategy.EQUAL)
 NameOrDefault = Annotated[Name | Literal["*"], Field(union_mode="left_to_right")]
 
 
@@ -87,26 +89,73 @@ class Tenant(Contract):
 
     Attributes:
         quotas: What the tenant may take, by resource; ``*`` for every resource not named.
+        group: The group that it is part of.
+        paused: Why nothing is granted to it; null: it is not suspended.
     """
 
     quotas: Annotated[dict[NameOrDefault, Quota], Field(min_length=1)]
+    group: Name | None = None
+    paused: PauseReason | None = None
+
+    def quota(self, resource: str) -> Quota | None:
+        """Return what holds for a resource, named or not."""
+        return self.quotas.get(resource, self.quotas.get(DEFAULT))
+
+
+class Group(Contract):
+    """Tenants, or groups of them, that share a part of a pool.
+
+    Attributes:
+        parent: The group that it is part of.
+        shares: What its tenants may claim together, by resource; without one the group has a
+            weight of 1 and guarantees nothing.
+    """
+
+    parent: Name | None = None
+    shares: dict[Name, Share] = {}
 
 
 class Pool(Contract):
     """A capacity shared by tenants.
 
     Attributes:
-        resource: What is shared.
-        capacity: How many units there are.
-        strategy: ``fixed``: the ``max_active`` of the tenants are their parts, and may not add up
-            to more than the capacity.
-        tenants: Who shares it; each must be listed with a ``max_active`` of the resource.
+        resource: What is shared, when it is one resource.
+        capacity: How many units there are; of several resources, by resource.
+        strategy: How it is divided; docs/allocation.md. ``fixed``: the ``max_active`` of the
+            tenants are their parts, and may not add up to more than the capacity.
+        tenants: Who shares it; null: every listed tenant that has a quota of a resource of it.
+        observe_only: Compute and show, limit nothing.
+        damping: How calmly it is divided anew.
+        history_half_life_ms: Who used little lately comes first; null: the past does not matter.
     """
 
-    resource: Name
-    capacity: Annotated[int, Field(ge=0, le=1_000_000_000)]
-    strategy: Literal["fixed"] = "fixed"
-    tenants: Annotated[list[Name], Field(min_length=1)]
+    resource: Name | None = None
+    capacity: Units | Annotated[dict[Name, Units], Field(min_length=1)]
+    strategy: Strategy = Strategy.PROPORTIONAL
+    tenants: Annotated[list[Name], Field(min_length=1)] | None = None
+    observe_only: bool = False
+    damping: Damping = Damping()
+    history_half_life_ms: Annotated[int, Field(ge=1_000)] | None = None
+
+    @model_validator(mode="after")
+    def _names_its_resources(self) -> Self:
+        if isinstance(self.capacity, dict):
+            if self.resource is not None:
+                raise ValueError("has a resource and a capacity by resource: remove resource")
+            if len(self.capacity) > 1 and self.strategy not in _DOMINANT:
+                names = " or ".join(_DOMINANT)
+                raise ValueError(f"several resources are divided with strategy {names}: write one")
+        elif self.resource is None:
+            raise ValueError("says how much, but not of what: add resource, such as resource: scan")
+        return self
+
+    @property
+    def capacities(self) -> dict[str, int]:
+        """Units by resource."""
+        if isinstance(self.capacity, dict):
+            return self.capacity
+        assert self.resource is not None
+        return {self.resource: self.capacity}
 
 
 class WebhookChannel(Contract):
@@ -145,6 +194,7 @@ class Configuration(Contract):
 
     Attributes:
         downstreams: Breakers by downstream; ``*`` for every one not listed.
+        groups: Groups of tenants, which may be parts of others.
         pools: Capacities shared by tenants.
         tenants: Quotas by tenant; ``*`` for every one not listed. Without it, an unlisted tenant is
             refused.
@@ -155,53 +205,33 @@ class Configuration(Contract):
         dict[NameOrDefault, Annotated[Downstream, BeforeValidator(_empty_if_null)]],
         BeforeValidator(_empty_if_null),
     ] = {}
+    groups: Annotated[
+        dict[Name, Annotated[Group, BeforeValidator(_empty_if_null)]],
+        BeforeValidator(_empty_if_null),
+    ] = {}
     pools: Annotated[dict[Name, Pool], BeforeValidator(_empty_if_null)] = {}
     tenants: Annotated[dict[NameOrDefault, Tenant], BeforeValidator(_empty_if_null)] = {}
     notifier: Annotated[NotifierSettings, BeforeValidator(_empty_if_null)] = NotifierSettings()
 
     @model_validator(mode="after")
-    def _no_circles(self) -> Self:
-        for name in sorted(self.downstreams):
-            seen, ahead = [name], list(self.downstreams[name].depends_on)
-            while ahead:
-                other = ahead.pop()
-                if other == name:
-                    raise ValueError(
-                        f"downstreams.{name}: depends on itself, by way of "
-                        f"{' and '.join(seen[1:]) or 'its own depends_on'}: break the circle"
-                    )
-                if other not in seen:
-                    seen.append(other)
-                    ahead += self.downstreams.get(other, Downstream()).depends_on
-        return self
-
-    @model_validator(mode="after")
-    def _pools_hold(self) -> Self:
-        for name, pool in self.pools.items():
-            parts = 0
-            for number, tenant in enumerate(pool.tenants):
-                if tenant in pool.tenants[:number]:
-                    raise _at(f"names {tenant} twice: remove one", "pools", name, "tenants", number)
-                quotas = self.tenants[tenant].quotas if tenant in self.tenants else {}
-                quota = quotas.get(pool.resource, quotas.get(DEFAULT))
-                if quota is None or quota.max_active is None:
-                    raise _at(
-                        f"tenant {tenant} needs a max_active of {pool.resource}: "
-                        f"write it at tenants.{tenant}.quotas.{pool.resource}.max_active",
-                        *("pools", name, "tenants", number),
-                    )
-                parts += quota.max_active
-            if parts > pool.capacity:
-                raise _at(
-                    f"is {pool.capacity}, but its tenants may hold {parts} {pool.resource}: "
-                    "lower their max_active or raise the capacity",
-                    *("pools", name, "capacity"),
-                )
+    def _is_consistent(self) -> Self:
+        no_circles(
+            "downstreams",
+            "depends_on",
+            {name: spec.depends_on for name, spec in self.downstreams.items()},
+        )
+        no_circles(
+            "groups",
+            "parent",
+            {name: [spec.parent] for name, spec in self.groups.items() if spec.parent},
+        )
+        groups_exist(self)
+        pools_hold(self)
         return self
 
     def breaker(self, downstream: str) -> BreakerSettings:
         """Return what holds for ``downstream``, listed or not."""
-        found = self.downstreams.get(downstream)
+        found = self.downstreams.get(downstream) if downstream != DEFAULT else None
         spec = found or self.downstreams.get(DEFAULT, Downstream())
         return BreakerSettings(
             policy=spec.breaker,
@@ -217,13 +247,53 @@ class Configuration(Contract):
 
     def ledger(self, tenant: str) -> LedgerSettings:
         """Return what holds for ``tenant``, listed or not."""
-        if tenant in self.tenants:
-            return LedgerSettings(quotas=self.tenants[tenant].quotas, source="listed")
+        if tenant in self.tenants and tenant != DEFAULT:
+            spec = self.tenants[tenant]
+            return LedgerSettings(
+                quotas=spec.quotas,
+                source="listed",
+                pools={
+                    resource: name
+                    for name, pool in sorted(self.pools.items())
+                    if tenant in self.members(pool)
+                    for resource in sorted(pool.capacities)
+                },
+                group=spec.group,
+                paused=spec.paused,
+            )
         if DEFAULT in self.tenants:
-            return LedgerSettings(quotas=self.tenants[DEFAULT].quotas, source="default")
+            spec = self.tenants[DEFAULT]
+            return LedgerSettings(quotas=spec.quotas, source="default", paused=spec.paused)
         return LedgerSettings(quotas=None, source="none")
 
+    def governor(self, pool: str) -> PoolSettings:
+        """Return what holds for ``pool``, listed or not."""
+        spec = self.pools.get(pool)
+        if spec is None:
+            return PoolSettings()
+        first = min(spec.capacities)
+        return PoolSettings(
+            capacity=dict(sorted(spec.capacities.items())),
+            strategy=spec.strategy,
+            tenants={name: self.tenants[name].group for name in self.members(spec)},
+            groups={
+                name: GroupShare(
+                    parent=group.parent, **group.shares.get(first, Share()).model_dump()
+                )
+                for name, group in sorted(self.groups.items())
+            },
+            enforced=not spec.observe_only,
+            damping=spec.damping,
+            history_half_life_ms=spec.history_half_life_ms,
+            source="listed",
+        )
 
-def _at(message: str, *path: str | int) -> PydanticCustomError:
-    """Return an error of the whole configuration that says where in it the mistake is."""
-    return PydanticCustomError("misfit", "{message}", {"message": message, "path": path})
+    def members(self, pool: Pool) -> list[str]:
+        """Return the tenants of a pool, sorted."""
+        if pool.tenants is not None:
+            return sorted(pool.tenants)
+        return sorted(
+            name
+            for name, tenant in self.tenants.items()
+            if name != DEFAULT and any(tenant.quota(resource) for resource in pool.capacities)
+        )

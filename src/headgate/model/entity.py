@@ -16,6 +16,8 @@ PUSH_VERDICT: Final = "headgate.push_verdict"
 ADMIT: Final = "headgate.admit"
 RELEASE: Final = "headgate.release"
 GRANTED_SIGNAL: Final = "headgate_granted"
+DEMAND_SIGNAL: Final = "demand"
+ALLOCATE_SIGNAL: Final = "allocate"
 
 
 class EntityOptions(Message):

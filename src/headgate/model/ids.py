@@ -2,7 +2,7 @@
 
 from typing import Final, Literal
 
-Kind = Literal["breaker", "ledger"]
+Kind = Literal["breaker", "ledger", "governor"]
 """What a governance workflow governs."""
 
 GOVERNANCE_TASK_QUEUE: Final = "headgate"
@@ -13,7 +13,7 @@ DEFAULT: Final = "*"
 
 
 def workflow_id(kind: Kind, subject: str) -> str:
-    """Return the id of the workflow that governs ``subject``: one per downstream or tenant."""
+    """Return the id of the workflow that governs a downstream, tenant or pool."""
     return f"headgate/{kind}/{subject}"
 
 

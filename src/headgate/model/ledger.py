@@ -1,12 +1,18 @@
 """Messages between job, gate and ledger."""
 
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_serializer,
+    model_validator,
+)
 
 from headgate.model.contract import Message, Millis, Name
-from headgate.model.quota import Quota
+from headgate.model.quota import Quota, QuotaChanges, QuotaOverride, Rate, Throttle
 from headgate.model.reason import Reason
 
 MAX_BATCH: Final = 500
@@ -31,6 +37,7 @@ class Acquire(Message):
         holder: Who will hold the permit.
         resource: What is counted.
         units: How much of it.
+        also: What else is needed, in units by resource; all is granted together or nothing.
         wait_until_ms: Unix time until which the asker is willing to wait; null: it does not wait.
         priority: A higher one is served before a lower one that waits.
     """
@@ -39,8 +46,18 @@ class Acquire(Message):
     holder: Holder
     resource: Name
     units: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1
+    also: Annotated[
+        dict[Name, Annotated[int, Field(ge=1, le=1_000_000_000)]],
+        Field(max_length=20),
+    ] = Field(default_factory=dict)
     wait_until_ms: Millis | None = None
     priority: Priority = 0
+
+    @model_validator(mode="after")
+    def _each_resource_once(self) -> Self:
+        if self.also and self.resource in self.also:
+            raise ValueError(f"also names {self.resource} again: put all of it into units")
+        return self
 
 
 class Admit(Message):
@@ -140,11 +157,12 @@ Resolution = Literal["released", "expired", "reclaimed"]
 
 
 class PermitView(Message):
-    """A held permit, as shown to people."""
+    """A held permit, as shown to people; ``also``: what else it holds, in units by resource."""
 
     id: str
     resource: str
     units: int
+    also: dict[str, int] = {}
     workflow_id: str
     run_id: str
     granted_at_ms: int
@@ -152,11 +170,12 @@ class PermitView(Message):
 
 
 class WaiterView(Message):
-    """A waiting request, as shown to people."""
+    """A waiting request, as shown to people; ``also``: what else it needs."""
 
     id: str
     resource: str
     units: int
+    also: dict[str, int] = {}
     workflow_id: str
     priority: int
     since_ms: int
@@ -174,8 +193,67 @@ class Account(Message):
     held: int = 0
 
 
+class WindowView(Message):
+    """A calendar window as it was last touched; after ``ends_at_ms`` nothing of it is used."""
+
+    used: int
+    limit: int
+    ends_at_ms: int
+
+
+class LimitView(Message):
+    """What limits a resource now: the quota with reservations, overrides and throttles.
+
+    In JSON, what is not set is left out.
+
+    Attributes:
+        max_active: Units that may be held.
+        allocated: Units that the pool lets the tenant hold; null when no pool limits it.
+        pool: The pool of the resource.
+        guaranteed: Units of the pool that it has whenever it wants them.
+        rate: Units over time.
+        windows: Calendar windows by field of the quota (``per_hour``, ...).
+        paused: Why nothing is granted.
+    """
+
+    max_active: int | None = None
+    allocated: int | None = None
+    pool: str | None = None
+    guaranteed: int = 0
+    rate: Rate | None = None
+    windows: dict[str, WindowView] = {}
+    paused: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _what_is_set(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        defaults = type(self).model_fields
+        return {
+            name: value
+            for name, value in plain(self).items()
+            if getattr(self, name) != defaults[name].default
+        }
+
+
 class LedgerView(Message):
-    """A ledger as queries return it and snapshots summarise it."""
+    """A ledger as queries return it and snapshots summarise it.
+
+    Attributes:
+        tenant: Whose.
+        quotas: As configured; in JSON without what has its default value.
+        quota_source: Where they come from.
+        accounts: The permits of each resource; ``*``: those of resources long out of use.
+        units_held: By resource.
+        waiting: Requests in line, by resource.
+        revision: Of the ledger.
+        incarnation: Of the ledger.
+        limits: What holds now, by resource; see ``LimitView``.
+        overrides: Quotas for a time, in force or to come.
+        throttles: Pauses and cuts in force.
+        pools: The pool of each resource that is shared, as configured.
+        group: The group that the tenant is part of.
+        paused: Why the tenant is suspended.
+        resource_throttles: Pauses and cuts that hold for all tenants.
+    """
 
     tenant: str
     quotas: dict[str, Quota] | None
@@ -185,6 +263,22 @@ class LedgerView(Message):
     waiting: dict[str, int]
     revision: int
     incarnation: int
+    limits: dict[str, LimitView] = {}
+    overrides: list[QuotaOverride] = []
+    throttles: list[Throttle] = []
+    pools: dict[str, str] = {}
+    group: str | None = None
+    paused: str | None = None
+    resource_throttles: list[Throttle] = []
+
+    @field_serializer("quotas")
+    def _briefly(self, quotas: dict[str, Quota] | None) -> dict[str, Any] | None:
+        if quotas is None:
+            return None
+        return {
+            name: quota.model_dump(mode="json", exclude_defaults=True)
+            for name, quota in quotas.items()
+        }
 
 
 class LedgerPage(Message):
@@ -193,3 +287,159 @@ class LedgerPage(Message):
     ledger: LedgerView
     permits: list[PermitView]
     waiters: list[WaiterView]
+
+
+class WhyView(Message):
+    """Why a request waits, and who is in its way; or that it is held.
+
+    Attributes:
+        id: Of the request, and of the permit.
+        tenant: Whose.
+        resource: What it is for.
+        units: How much of it.
+        also: What else it needs.
+        workflow_id: Who asks or holds.
+        state: Whether it is held or waits.
+        since_ms: Since when.
+        expires_at_ms: When the permit ends, or the patience of the one who waits.
+        position: Place in line, in the longest of its lines; 1 is next; only while it waits.
+        reason: What stands in its way; only while it waits.
+        retry_at_ms: When that may change; an estimate where ``reason.message`` says so.
+        holders: Up to 10 permits of what it waits for, the oldest first.
+        ahead: Up to 10 requests that are served before it, the next first.
+    """
+
+    id: str
+    tenant: str
+    resource: str
+    units: int
+    also: dict[str, int] = {}
+    workflow_id: str
+    state: Literal["held", "waiting"]
+    since_ms: int
+    expires_at_ms: int
+    position: int | None = None
+    reason: Reason | None = None
+    retry_at_ms: int | None = None
+    holders: list[PermitView] = []
+    ahead: list[WaiterView] = []
+
+
+class SetOverride(Message):
+    """Another quota for a time.
+
+    Attributes:
+        kind: ``override``.
+        resource: Whose quota.
+        changes: What is different, by field of the quota.
+        begins_at_ms: From when; null: from now on.
+        ends_at_ms: Until when.
+    """
+
+    kind: Literal["override"] = "override"
+    resource: Name
+    changes: QuotaChanges
+    begins_at_ms: Millis | None = None
+    ends_at_ms: Millis
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> Self:
+        if self.begins_at_ms is not None and self.ends_at_ms <= self.begins_at_ms:
+            raise ValueError("ends_at_ms is not after begins_at_ms: an override lasts for a time")
+        return self
+
+
+class SetThrottle(Message):
+    """A cut of a resource, or of all.
+
+    Attributes:
+        kind: ``throttle``.
+        resource: Of what; ``*``: of all that the tenant has.
+        share: What is left of every limit, rounded down, but at least one unit of what was one or
+            more; 0: nothing is granted.
+        until_ms: When it ends by itself; null: when people end it.
+    """
+
+    kind: Literal["throttle"] = "throttle"
+    resource: Name | Literal["*"]
+    share: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+    until_ms: Millis | None = None
+
+
+class SetPause(Message):
+    """Nothing is granted until people resume."""
+
+    kind: Literal["pause"] = "pause"
+    resource: Name | Literal["*"]
+
+
+class Resume(Message):
+    """End every pause and cut that was set for exactly this resource, or for ``*``."""
+
+    kind: Literal["resume"] = "resume"
+    resource: Name | Literal["*"]
+
+
+class Lift(Message):
+    """End one override or throttle, by its id."""
+
+    kind: Literal["lift"] = "lift"
+    id: RequestId
+
+
+class ReleasePermit(Message):
+    """Take a permit from its holder, or a request out of the line."""
+
+    kind: Literal["release"] = "release"
+    permit: RequestId
+
+
+LedgerAction = Annotated[
+    SetOverride | SetThrottle | SetPause | Resume | Lift | ReleasePermit,
+    Field(discriminator="kind"),
+]
+
+
+class LedgerCommand(Message):
+    """What an operator tells a ledger.
+
+    Attributes:
+        id: The same for every attempt, so that it is done once; the id of what it sets.
+        actor: Who.
+        reason: Why; for the audit.
+        action: What to do.
+        dry_run: Answer what it would be, change nothing.
+        allow_below_usage: Do it also if a limit would then be below what is held.
+    """
+
+    id: Annotated[str, Field(min_length=1, max_length=200)]
+    actor: Annotated[str, Field(min_length=1, max_length=200)]
+    reason: Annotated[str, Field(min_length=3, max_length=1_000)]
+    action: LedgerAction
+    dry_run: bool = False
+    allow_below_usage: bool = False
+
+
+class CommandReply(Message):
+    """What became of a command.
+
+    Attributes:
+        id: The command's.
+        accepted: Whether it was done, or would be in a dry run.
+        message: In a sentence what was done, or why not.
+        refused: The kind of refusal: ``invalid``: it makes no sense here; ``not_found``: there is
+            no such thing; ``below_usage``: repeat it with ``allow_below_usage``.
+        dry_run: Nothing was changed.
+        before: What it changes, as it was.
+        after: As it is then.
+        revision: Of the ledger, afterwards.
+    """
+
+    id: str
+    accepted: bool
+    message: str
+    refused: Literal["invalid", "not_found", "below_usage"] | None = None
+    dry_run: bool = False
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    revision: int = 0

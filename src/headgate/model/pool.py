@@ -1,9 +1,9 @@
-"""What ledgers and the governor of a pool tell each other, and what a pool is."""
+"""What a pool is, and what its governor, the ledgers and the operators tell each other."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from headgate.model.contract import Contract, Message, Millis, Name
 
@@ -109,17 +109,20 @@ class Damping(Contract):
 
     Attributes:
         dead_zone: An allocation is not changed for less than this share of it.
-        share_per_round: Of what a borrower is to lose, this share is taken in each round.
+        share_per_round: Of what borrowers are to lose, this share is taken in each round.
         min_hold_ms: What was raised is not cut before this time.
         round_ms: Rounds are at least so far apart.
         demand_half_life_ms: Demand counts at once when it rises, and falls by half in this time.
+        headroom: As long as the pool has some to spare, a tenant is given this share more than it
+            wants, so that its next job need not wait for a round.
     """
 
     dead_zone: Annotated[float, Field(ge=0, le=1)] = 0.1
     share_per_round: Annotated[float, Field(gt=0, le=1)] = 0.5
     min_hold_ms: Millis = 2_000
     round_ms: Annotated[int, Field(ge=10, le=60_000)] = 250
-    demand_half_life_ms: Millis = 5_000
+    demand_half_life_ms: Annotated[int, Field(ge=1)] = 5_000
+    headroom: Annotated[float, Field(ge=0, le=10)] = 0.25
 
 
 class GroupShare(Share):
@@ -155,3 +158,119 @@ class PoolSettings(Contract):
     damping: Damping = Damping()
     history_half_life_ms: Annotated[int, Field(ge=1_000)] | None = None
     source: Literal["listed", "none"] = "none"
+
+
+class PoolCommand(Message):
+    """What an operator tells the governor of a pool.
+
+    Attributes:
+        id: The same for every attempt, so that it is done once.
+        action: ``set_capacity``: the pool has so many units. ``throttle``: the pool has this share
+            of its capacity. ``resume``: end what was set.
+        actor: Who.
+        reason: Why; for the audit.
+        capacity: With ``set_capacity``: units by resource; those not named stay.
+        share: With ``throttle``.
+        for_ms: How long it holds; null: until ``resume``.
+        dry_run: Answer what it would be, change nothing.
+    """
+
+    id: Annotated[str, Field(min_length=1, max_length=200)]
+    action: Literal["set_capacity", "throttle", "resume"]
+    actor: Annotated[str, Field(min_length=1, max_length=200)]
+    reason: Annotated[str, Field(min_length=3, max_length=1000)]
+    capacity: dict[Name, Units] = {}
+    share: Annotated[float, Field(ge=0, lt=1)] | None = None
+    for_ms: Annotated[int, Field(ge=1_000, le=365 * 86_400_000)] | None = None
+    dry_run: bool = False
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> Self:
+        if self.action == "set_capacity" and not self.capacity:
+            raise ValueError("set_capacity needs a capacity, such as {scan: 40}")
+        if self.action == "throttle" and self.share is None:
+            raise ValueError("throttle needs a share, such as 0.5")
+        return self
+
+
+class CapacityOverride(Message):
+    """A capacity that an operator has set.
+
+    Attributes:
+        capacity: Units by resource, where set.
+        share: Of the configured capacity, where set.
+        actor: Who.
+        reason: Why.
+        since_ms: Since when.
+        until_ms: Until when; null: until ``resume``.
+    """
+
+    capacity: dict[Name, Units] = {}
+    share: float | None = None
+    actor: str
+    reason: str
+    since_ms: int
+    until_ms: int | None = None
+
+
+class Condition(Message):
+    """Something about a division that people should know, such as ``OVERCOMMITTED``."""
+
+    type: str
+    message: str
+
+
+class MemberView(Message):
+    """One tenant in a pool, for people. All by resource.
+
+    Attributes:
+        held: Units held, as last told.
+        wanted: Units wanted, as last told.
+        demand: The demand that was reckoned with: what is wanted, smoothed.
+        target: What the last division gave.
+        allocated: What the ledger has been told it may hold.
+        ceiling: What it may hold until it has confirmed the last cut.
+        guaranteed: Its guarantee.
+        weight: Its weight.
+        group: Its group.
+    """
+
+    held: dict[str, int] = {}
+    wanted: dict[str, int] = {}
+    demand: dict[str, int] = {}
+    target: dict[str, int] = {}
+    allocated: dict[str, int] = {}
+    ceiling: dict[str, int] = {}
+    guaranteed: dict[str, int] = {}
+    weight: float = 1.0
+    group: str | None = None
+
+
+class PoolView(Message):
+    """A pool as queries return it and snapshots summarise it.
+
+    Attributes:
+        pool: Its name.
+        settings: What is applied.
+        capacity: Units by resource, with what operators have set.
+        override: What they have set.
+        members: By tenant.
+        unheard: Tenants whose ledgers have not answered yet; nothing is raised until they have.
+        conditions: Of the last division.
+        rounds: How many divisions there have been.
+        divided_at_ms: When the last one was; 0: never.
+        revision: Rises with every change.
+        incarnation: How often the governor has been restored.
+    """
+
+    pool: str
+    settings: PoolSettings
+    capacity: dict[str, int]
+    override: CapacityOverride | None = None
+    members: dict[str, MemberView] = {}
+    unheard: list[str] = []
+    conditions: list[Condition] = []
+    rounds: int = 0
+    divided_at_ms: int = 0
+    revision: int
+    incarnation: int

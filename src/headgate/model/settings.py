@@ -1,11 +1,13 @@
 """The applied configuration of one breaker or ledger, as its workflow receives it."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from headgate.model.contract import Contract, Name
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.policy import BreakerPolicy
-from headgate.model.quota import Quota
+from headgate.model.quota import Quota, Throttle
 
 
 class BreakerSettings(Contract):
@@ -34,7 +36,16 @@ class LedgerSettings(Contract):
             configuration neither lists the tenant nor has a default: then nothing is granted.
         source: ``listed`` when the configuration names the tenant, ``default`` when it has the
             quotas of ``*``, ``none`` when there is neither.
+        pools: The pool of each resource that is shared; the governor of the pool says how much of
+            it the tenant may hold.
+        group: The group that the tenant is part of.
+        paused: Why nothing is granted to the tenant; null: it is not suspended.
+        resource_throttles: Pauses and cuts of resources, set for all tenants by operators.
     """
 
     quotas: dict[Name | Literal["*"], Quota] | None = None
     source: Literal["listed", "default", "none"] = "none"
+    pools: dict[Name, Name] = {}
+    group: Name | None = None
+    paused: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
+    resource_throttles: list[Throttle] = []

@@ -1,16 +1,17 @@
 """What a governance workflow keeps in Postgres, and gets back when it starts without state."""
 
+from headgate.model.audit import AuditEntry
 from headgate.model.breaker import OutcomeSpan, Transition
 from headgate.model.contract import Message
 from headgate.model.ids import Kind
 
 
 class Snapshot(Message):
-    """The whole state of a breaker or ledger at one revision.
+    """The whole state of a governance workflow at one revision.
 
     Attributes:
-        kind: Breaker or ledger.
-        subject: The downstream or tenant.
+        kind: What it governs.
+        subject: Which downstream, tenant or pool.
         incarnation: How often the workflow has been restored.
         revision: Rises with every change; an older one never overwrites a newer one.
         at_ms: When, by the workflow's clock.
@@ -18,6 +19,7 @@ class Snapshot(Message):
         view: The state in JSON, for readers.
         transitions: Changes of state since the last snapshot that was saved.
         spans: Outcomes by time that have changed since then.
+        audit: What people have done since then.
     """
 
     kind: Kind
@@ -29,6 +31,7 @@ class Snapshot(Message):
     view: str
     transitions: list[Transition] = []
     spans: list[OutcomeSpan] = []
+    audit: list[AuditEntry] = []
 
 
 class SaveResult(Message):
@@ -58,8 +61,8 @@ class Restored(Message):
     Attributes:
         incarnation: Higher than any before, so that revisions and epochs only rise.
         state: The last saved state in JSON, or null when there is none.
-        settings: The applied configuration of this subject in JSON: ``BreakerSettings`` or
-            ``LedgerSettings``; null when nothing has been applied that concerns it.
+        settings: The applied configuration of this subject in JSON: ``BreakerSettings``,
+            ``LedgerSettings`` or ``PoolSettings``; null when nothing applied concerns it.
     """
 
     incarnation: int

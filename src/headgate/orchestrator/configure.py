@@ -17,16 +17,17 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from headgate.breaker import BreakerInput
+from headgate.gate.kinds import KINDS, governing
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.breaker import BreakerView
 from headgate.model.configuration import Configuration
 from headgate.model.entity import EntityOptions
-from headgate.model.errors import UnavailableError
+from headgate.model.errors import ConfigurationError, UnavailableError
 from headgate.model.ids import DEFAULT, GOVERNANCE_TASK_QUEUE, Kind, workflow_id
 from headgate.model.ledger import LedgerView
+from headgate.model.pool import PoolSettings, PoolView
+from headgate.model.quota import Throttle
 from headgate.model.settings import BreakerSettings, LedgerSettings
-from headgate.quota import LedgerInput
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
@@ -34,7 +35,8 @@ from headgate.store.snapshots import SnapshotStore
 _AT_ONCE: Final = 8
 _ASK_S: Final = 10.0
 _TELL_S: Final = 20.0
-_TYPES: Final[dict[Kind, str]] = {"breaker": "BreakerWorkflow", "ledger": "LedgerWorkflow"}
+Settings = BreakerSettings | LedgerSettings | PoolSettings
+View = BreakerView | LedgerView | PoolView
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,17 @@ class Change:
 
 @dataclass(slots=True)
 class Plan:
-    """What has to change for what runs to be as the configuration says."""
+    """What has to change for what runs to be as the configuration says.
+
+    Attributes:
+        changes: Line by line.
+        settings: What the workflows are to be told.
+        below_usage: Limits that would be below what is held now, in sentences.
+    """
 
     changes: list[Change] = field(default_factory=list)
-    settings: dict[tuple[Kind, str], BreakerSettings | LedgerSettings] = field(default_factory=dict)
+    settings: dict[tuple[Kind, str], Settings] = field(default_factory=dict)
+    below_usage: list[str] = field(default_factory=list)
 
 
 class Configurator:
@@ -110,25 +119,35 @@ class Configurator:
         """
         applied = await self._configuration.load()
         plan = Plan()
-        breakers = {*wanted.downstreams, *applied.downstreams}
-        breakers |= {*await self._snapshots.subjects("breaker")}
-        ledgers = {*wanted.tenants, *applied.tenants}
-        ledgers |= {*await self._snapshots.subjects("ledger")}
+        throttles = await self._configuration.resource_throttles()
+        subjects: dict[Kind, set[str]] = {
+            "breaker": {*wanted.downstreams, *applied.downstreams},
+            "ledger": {*wanted.tenants, *applied.tenants},
+            "governor": {*wanted.pools, *applied.pools},
+        }
         limit = asyncio.Semaphore(_AT_ONCE)
 
         async def compare(kind: Kind, subject: str) -> None:
             async with limit:
-                await self._compare(plan, wanted, kind, subject)
+                new = _wanted(wanted, throttles, kind, subject)
+                await self._compare(plan, kind, subject, new)
 
+        for kind, named in subjects.items():
+            named |= {*await self._snapshots.subjects(kind)}
         await asyncio.gather(
-            *(compare("breaker", name) for name in sorted(breakers - {DEFAULT})),
-            *(compare("ledger", name) for name in sorted(ledgers - {DEFAULT})),
+            *(
+                compare(kind, subject)
+                for kind, named in subjects.items()
+                for subject in sorted(named - {DEFAULT})
+            )
         )
         self._compare_documents(plan, applied, wanted)
         plan.changes.sort(key=lambda change: change.target)
         return plan
 
-    async def apply(self, wanted: Configuration, actor: str, reason: str) -> Plan:
+    async def apply(
+        self, wanted: Configuration, actor: str, reason: str, allow_below_usage: bool = False
+    ) -> Plan:
         """Make what runs be as ``wanted`` says; what already is, is left alone.
 
         The configuration is stored first, in one transaction with the audit. A workflow that
@@ -136,12 +155,19 @@ class Configurator:
         finishes the work.
 
         Raises:
+            ConfigurationError: A limit would be below what is held, and that is not allowed.
             UnavailableError: No governance worker runs, and nothing was changed; or a workflow
                 could not be told.
         """
         plan = await self.plan(wanted)
         if not plan.changes:
             return plan
+        if plan.below_usage and not allow_below_usage:
+            raise ConfigurationError(
+                "nothing was changed, because limits would be below what is held: "
+                + "; ".join(plan.below_usage)
+                + ". With --allow-below-usage nothing is granted until enough has come back"
+            )
         if plan.settings:
             await self._require_worker()
         await self._configuration.save(
@@ -154,9 +180,8 @@ class Configurator:
 
         async def tell(kind: Kind, subject: str, settings: object) -> None:
             async with limit:
-                view: Any = BreakerView if kind == "breaker" else LedgerView
                 await self._workflow(kind, subject).update(
-                    "configure", settings, f"apply:{uuid4()}", view, give_up_s=_TELL_S
+                    "configure", settings, f"apply:{uuid4()}", KINDS[kind].view, give_up_s=_TELL_S
                 )
 
         # One that cannot be told is no reason to leave the others half told.
@@ -181,11 +206,15 @@ class Configurator:
             )
         return plan
 
-    async def _compare(self, plan: Plan, wanted: Configuration, kind: Kind, subject: str) -> None:
-        new = wanted.breaker(subject) if kind == "breaker" else wanted.ledger(subject)
-        now = await self._running(kind, subject)
+    async def _compare(self, plan: Plan, kind: Kind, subject: str, new: Settings) -> None:
+        view = await self._running(kind, subject)
+        now = None if view is None else _settings(view)
         if now == new or (now is None and new.source != "listed"):
             return
+        if isinstance(view, LedgerView) and isinstance(new, LedgerSettings):
+            plan.below_usage += await self._workflow(kind, subject).query(
+                "below_usage", list[str], timeout_s=_ASK_S, argument=new
+            )
         plan.settings[kind, subject] = new
         action: Literal["create", "update", "remove"] = "update"
         if now is None:
@@ -210,7 +239,8 @@ class Configurator:
         sections: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
             ("breaker", {**applied.downstreams}, {**wanted.downstreams}),
             ("ledger", {**applied.tenants}, {**wanted.tenants}),
-            ("pool", {**applied.pools}, {**wanted.pools}),
+            ("group", {**applied.groups}, {**wanted.groups}),
+            ("governor", {**applied.pools}, {**wanted.pools}),
         )
         for section, before, after in sections:
             for name in sorted({*before, *after}):
@@ -228,8 +258,8 @@ class Configurator:
                 )
             )
 
-    async def _running(self, kind: Kind, subject: str) -> BreakerSettings | LedgerSettings | None:
-        """Return the settings that a workflow runs with, or None when it does not run."""
+    async def _running(self, kind: Kind, subject: str) -> View | None:
+        """Return the state of a workflow, or None when it does not run."""
         handle = self._client.get_workflow_handle(workflow_id(kind, subject))
         deadline = time.monotonic() + _ASK_S
         while True:
@@ -238,7 +268,10 @@ class Configurator:
                 if description.status is not WorkflowExecutionStatus.RUNNING:
                     return None
                 await self._require_worker()
-                return await self._ask(kind, subject)
+                state: View = await self._workflow(kind, subject).query(
+                    "state", KINDS[kind].view, timeout_s=_ASK_S
+                )
+                return state
             except (RPCError, WorkflowQueryFailedError) as error:
                 if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
                     return None
@@ -250,14 +283,6 @@ class Configurator:
                         f"is a governance worker running on task queue {self._task_queue}?"
                     ) from error
             await asyncio.sleep(0.1)
-
-    async def _ask(self, kind: Kind, subject: str) -> BreakerSettings | LedgerSettings:
-        workflow = self._workflow(kind, subject)
-        if kind == "breaker":
-            breaker = await workflow.query("state", BreakerView, timeout_s=_ASK_S)
-            return breaker.settings
-        ledger = await workflow.query("state", LedgerView, timeout_s=_ASK_S)
-        return LedgerSettings(quotas=ledger.quotas, source=ledger.quota_source)
 
     async def _require_worker(self) -> None:
         """Make sure that somebody polls, before anything is stored that nobody would be told of.
@@ -290,14 +315,30 @@ class Configurator:
                 await asyncio.sleep(0.1)
 
     def _workflow(self, kind: Kind, subject: str) -> GovernanceWorkflow:
-        start = (
-            BreakerInput(subject, options=self._options)
-            if kind == "breaker"
-            else LedgerInput(subject, options=self._options)
+        return governing(self._client, kind, subject, self._options, self._task_queue)
+
+
+def _wanted(wanted: Configuration, throttles: list[Throttle], kind: Kind, subject: str) -> Settings:
+    """Return what one workflow is to run with."""
+    if kind == "breaker":
+        return wanted.breaker(subject)
+    if kind == "governor":
+        return wanted.governor(subject)
+    return wanted.ledger(subject).model_copy(update={"resource_throttles": throttles})
+
+
+def _settings(view: View) -> Settings:
+    """Return what one workflow runs with."""
+    if isinstance(view, LedgerView):
+        return LedgerSettings(
+            quotas=view.quotas,
+            source=view.quota_source,
+            pools=view.pools,
+            group=view.group,
+            paused=view.paused,
+            resource_throttles=view.resource_throttles,
         )
-        return GovernanceWorkflow(
-            self._client, _TYPES[kind], workflow_id(kind, subject), start, self._task_queue
-        )
+    return view.settings
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

@@ -1,7 +1,12 @@
-"""The waiting lines of a ledger, one for each resource: priority, then order of arrival."""
+"""The waiting lines of a ledger, one for each resource: priority, then order of arrival.
+
+Who needs several resources stands in the line of each. The order is the same in all lines, so the
+first of all who wait is the first of each of its lines, and no two can wait for each other.
+"""
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
+from heapq import merge
 
 from headgate.quota.record import Waiter
 
@@ -13,42 +18,80 @@ class Queues:
 
     def __init__(self, waiters: Iterable[tuple[str, Waiter]]) -> None:
         self._lines: dict[str, list[_Place]] = {}
+        self._units: dict[str, int] = {}
         for id, waiter in waiters:
             self.add(id, waiter)
 
     def add(self, id: str, waiter: Waiter) -> None:
-        """Take a place in the line of the waiter's resource."""
-        insort(self._lines.setdefault(waiter.resource, []), _place(id, waiter))
+        """Take a place in the line of each resource that the waiter needs."""
+        place = _place(id, waiter)
+        for resource, units in waiter.needs:
+            line = self._lines.get(resource)
+            if line is None:
+                self._lines[resource] = [place]
+                self._units[resource] = units
+            else:
+                insort(line, place)
+                self._units[resource] += units
 
     def remove(self, id: str, waiter: Waiter) -> None:
-        """Leave the line."""
-        line = self._lines[waiter.resource]
-        del line[bisect_left(line, _place(id, waiter))]
-        if not line:
-            del self._lines[waiter.resource]
+        """Leave the lines."""
+        place = _place(id, waiter)
+        for resource, units in waiter.needs:
+            line = self._lines[resource]
+            if len(line) == 1:
+                del self._lines[resource], self._units[resource]
+            else:
+                del line[bisect_left(line, place)]
+                self._units[resource] -= units
 
     def head(self, resource: str) -> str | None:
         """Return the id that is next, or None when nobody waits."""
         line = self._lines.get(resource)
         return line[0][2] if line else None
 
+    def is_next(self, id: str, waiter: Waiter) -> bool:
+        """Return whether the waiter is the first in every one of its lines."""
+        return all(self._lines[resource][0][2] == id for resource, _ in waiter.needs)
+
     def position(self, id: str, waiter: Waiter) -> int:
-        """Return the place in the line; 1 is next."""
-        return bisect_left(self._lines[waiter.resource], _place(id, waiter)) + 1
+        """Return the place in that of its lines in which it is farthest back; 1 is next."""
+        place = _place(id, waiter)
+        if not waiter.also:
+            return 1 + bisect_left(self._lines[waiter.resource], place)
+        return 1 + max(bisect_left(self._lines[resource], place) for resource, _ in waiter.needs)
+
+    def ahead(self, id: str, waiter: Waiter, at_most: int) -> list[str]:
+        """Return the first of those who are served before the waiter, in their order."""
+        place = _place(id, waiter)
+        lines = []
+        for resource, _ in waiter.needs:
+            line = self._lines[resource]
+            lines.append(line[: min(at_most, bisect_left(line, place))])
+        if len(lines) == 1:
+            return [other for _, _, other in lines[0]]
+        return list(dict.fromkeys(place[2] for place in merge(*lines)))[:at_most]
 
     def length(self, resource: str) -> int:
         """Return how many wait for ``resource``."""
         return len(self._lines.get(resource, ()))
 
+    def units(self, resource: str) -> int:
+        """Return how many units of ``resource`` are waited for."""
+        return self._units.get(resource, 0)
+
     def resources(self) -> list[str]:
         """Return the resources that somebody waits for, sorted."""
         return sorted(self._lines)
 
-    def in_order(self) -> Iterator[tuple[int, str]]:
-        """Yield (position, id) of every waiter, resource by resource."""
+    def in_order(self) -> Iterator[str]:
+        """Yield every waiter once, resource by resource."""
+        seen: set[str] = set()
         for resource in self.resources():
-            for position, (_, _, id) in enumerate(self._lines[resource], start=1):
-                yield position, id
+            for _, _, id in self._lines[resource]:
+                if id not in seen:
+                    seen.add(id)
+                    yield id
 
 
 def _place(id: str, waiter: Waiter) -> _Place:

@@ -5,9 +5,14 @@ from typing import Literal
 
 from headgate.alerts.usage import UsageLevel
 from headgate.model.alert import Alert
+from headgate.model.audit import AuditEntry
 from headgate.model.entity import EntityOptions
-from headgate.model.ledger import Decision, Resolution
-from headgate.model.quota import Quota
+from headgate.model.ledger import CommandReply, Decision, Resolution
+from headgate.model.pool import Allocation, Demand
+from headgate.model.quota import Quota, QuotaOverride, Rate, Throttle
+from headgate.model.settings import LedgerSettings
+
+WindowKind = Literal["per_hour", "per_day", "per_month"]
 
 
 @dataclass(slots=True)
@@ -22,6 +27,7 @@ class Permit:
         granted_at_ms: Since when.
         expires_at_ms: When it ends unless it is resolved before.
         check_at_ms: When to ask Temporal whether the holder is still running.
+        also: What else it holds, in units by resource.
     """
 
     resource: str
@@ -31,6 +37,13 @@ class Permit:
     granted_at_ms: int
     expires_at_ms: int
     check_at_ms: int
+    also: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def needs(self) -> list[tuple[str, int]]:
+        """All that it holds: (resource, units)."""
+        first = [(self.resource, self.units)]
+        return [*first, *self.also.items()] if self.also else first
 
 
 @dataclass(slots=True)
@@ -46,6 +59,7 @@ class Waiter:
         order: Place in the order of arrival.
         since_ms: Since when it waits.
         until_ms: How long it is willing to.
+        also: What else it needs, in units by resource; all is granted together.
     """
 
     resource: str
@@ -56,6 +70,60 @@ class Waiter:
     order: int
     since_ms: int
     until_ms: int
+    also: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def needs(self) -> list[tuple[str, int]]:
+        """All that it needs: (resource, units)."""
+        first = [(self.resource, self.units)]
+        return [*first, *self.also.items()] if self.also else first
+
+
+@dataclass(slots=True)
+class Window:
+    """What was granted in a calendar window.
+
+    Attributes:
+        used: Units.
+        ends_at_ms: When it ends; computed once, when it begins.
+    """
+
+    used: int
+    ends_at_ms: int
+
+
+@dataclass(slots=True)
+class Refused:
+    """What was lately refused because the pool had no more: demand that stands in no line.
+
+    Attributes:
+        units: In the present stretch of time.
+        before: In the stretch before.
+        since_ms: When the present stretch began.
+        until_ms: When all of it is forgotten.
+    """
+
+    units: int
+    before: int
+    since_ms: int
+    until_ms: int
+
+
+@dataclass(slots=True)
+class PoolAccount:
+    """What a ledger and the governor of a pool have told each other.
+
+    Attributes:
+        allocation: What the tenant may hold; None: nothing heard in this incarnation.
+        sequence: Allocations up to this one are old news.
+        told: The demand that the governor was last told.
+        lower_since_ms: Since when less is wanted than it was told.
+    """
+
+    allocation: Allocation | None = None
+    sequence: int = 0
+    told: Demand | None = None
+    lower_since_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -68,6 +136,10 @@ class Meter:
         units: Units held.
         held: Permits held.
         tat: The rate's theoretical arrival time, see ``gcra``.
+        rate: The rate in whose ticks ``tat`` counts; kept while there is none, so that taking a
+            rate away and setting it again forgives nothing.
+        windows: Calendar windows that something was granted in.
+        refused: What the pool had no room for.
         granted: Permits granted since the ledger began, like those that follow.
         released: Given back by their holders.
         expired: Not given back in time.
@@ -80,6 +152,9 @@ class Meter:
     units: int = 0
     held: int = 0
     tat: int = 0
+    rate: Rate | None = None
+    windows: dict[WindowKind, Window] = field(default_factory=dict)
+    refused: Refused | None = None
     granted: int = 0
     released: int = 0
     expired: int = 0
@@ -109,6 +184,17 @@ class LedgerRecord:
         alerts: The outbox: alerts that are not delivered yet.
         alerts_lost: Alerts that the full outbox could not take.
         alert_sequence: Number of the last alert.
+        pools: The pool of each resource that is shared.
+        group: The group of the tenant.
+        paused: Why the tenant is suspended.
+        resource_throttles: Set for all tenants.
+        overrides: Quotas for a time, by the id of the command; in force, or to come.
+        throttles: Pauses and cuts of this tenant, likewise.
+        accounts: What is known of pools, by name.
+        commands: The last answers to operators, oldest first; a repeat is answered from it.
+        audit: Changes made by people that are not saved yet, oldest first.
+        audit_lost: Such changes that there was no room for.
+        settled_at_ms: The time for which overrides, throttles and reservations were last looked at.
     """
 
     tenant: str
@@ -126,6 +212,17 @@ class LedgerRecord:
     alerts: list[Alert] = field(default_factory=list)
     alerts_lost: int = 0
     alert_sequence: int = 0
+    pools: dict[str, str] = field(default_factory=dict)
+    group: str | None = None
+    paused: str | None = None
+    resource_throttles: list[Throttle] = field(default_factory=list)
+    overrides: dict[str, QuotaOverride] = field(default_factory=dict)
+    throttles: dict[str, Throttle] = field(default_factory=dict)
+    accounts: dict[str, PoolAccount] = field(default_factory=dict)
+    commands: dict[str, CommandReply] = field(default_factory=dict)
+    audit: list[AuditEntry] = field(default_factory=list)
+    audit_lost: int = 0
+    settled_at_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -143,3 +240,13 @@ class LedgerInput:
     record: LedgerRecord | None = None
     saved_revision: int = -1
     options: EntityOptions = field(default_factory=EntityOptions)
+
+
+def take_settings(record: LedgerRecord, settings: LedgerSettings) -> None:
+    """Note what is configured."""
+    record.quotas = dict(settings.quotas) if settings.quotas is not None else None
+    record.quota_source = settings.source
+    record.pools = dict(settings.pools)
+    record.group = settings.group
+    record.paused = settings.paused
+    record.resource_throttles = list(settings.resource_throttles)

@@ -4,11 +4,14 @@ import json
 
 import asyncpg
 
+from headgate.model.audit import AuditEntry
 from headgate.model.breaker import BreakerView, OutcomeSpan, Transition
 from headgate.model.errors import ConfigurationError
 from headgate.model.ids import Kind
 from headgate.model.ledger import LedgerView
+from headgate.model.pool import PoolView
 from headgate.model.snapshot import SaveResult, Snapshot
+from headgate.store.audit import write_audit
 from headgate.store.database import Database
 
 
@@ -63,6 +66,7 @@ class SnapshotStore:
             )
             await self._save_transitions(connection, snapshot)
             await self._save_spans(connection, snapshot)
+            await write_audit(connection, snapshot.audit)
             if revision is not None:
                 return SaveResult(saved=True, revision=revision)
             there = await connection.fetchval(
@@ -93,16 +97,17 @@ class SnapshotStore:
                 step.enforced,
             )
             if added and step.actor is not None:
-                await connection.execute(
-                    "INSERT INTO audit (at, actor, reason, action, target, before, after) "
-                    "VALUES (to_timestamp($1::bigint / 1000.0), $2, $3, 'breaker', $4, $5, $6)",
-                    step.at_ms,
-                    step.actor,
-                    step.reason,
-                    f"breaker/{snapshot.subject}",
-                    {"state": step.source},
-                    {"state": step.target, "epoch": step.epoch},
+                entry = AuditEntry(
+                    at_ms=step.at_ms,
+                    actor=step.actor,
+                    reason=step.reason,
+                    action="breaker",
+                    target=f"breaker/{snapshot.subject}",
+                    before={"state": step.source},
+                    after={"state": step.target, "epoch": step.epoch},
+                    request_id=f"epoch:{step.epoch}",
                 )
+                await write_audit(connection, [entry])
 
     @staticmethod
     async def _save_spans(connection: asyncpg.Connection, snapshot: Snapshot) -> None:
@@ -168,6 +173,10 @@ class SnapshotStore:
     async def ledgers(self) -> list[LedgerView]:
         """Return every saved ledger, by tenant."""
         return [LedgerView.model_validate(view) for view in await self._views("ledger")]
+
+    async def pools(self) -> list[PoolView]:
+        """Return every saved pool, by name."""
+        return [PoolView.model_validate(view) for view in await self._views("governor")]
 
     async def transitions(self, since_ms: int = 0) -> list[tuple[str, Transition]]:
         """Return (downstream, transition) from ``since_ms`` on, in the order of time."""

@@ -1,0 +1,467 @@
+"""The governor of one pool: demand in, allocations out, and never more than there is."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from headgate.allocation.claims import Claim, Division, DominantClaim, Group
+from headgate.allocation.dominant import divide_dominant
+from headgate.allocation.governor_record import GovernorRecord, Member
+from headgate.allocation.rounds import Place, step
+from headgate.allocation.history import MICRO, adjusted_weights, decayed
+from headgate.allocation.strategies import divide
+from headgate.model.audit import AuditEntry
+from headgate.model.pool import (
+    Allocation,
+    CapacityOverride,
+    Condition,
+    Demand,
+    MemberView,
+    PoolSettings,
+    PoolView,
+    Share,
+    Strategy,
+)
+
+REVISIONS_PER_INCARNATION: Final = 1_000_000_000
+
+
+class Governor:
+    """Divides a pool: every decision a function of its record, a message and time.
+
+    Times are Unix milliseconds. What the ledgers may hold together never passes the capacity: an
+    allocation is raised only out of what no ledger can still use. A cut counts from the moment
+    that the ledger has confirmed it, and then only as far as it has come below it.
+
+    Attributes:
+        record: All it remembers; may be stored at any time between two calls.
+    """
+
+    def __init__(self, record: GovernorRecord) -> None:
+        self.record = record
+
+    @classmethod
+    def begin(cls, pool: str, settings: PoolSettings, incarnation: int) -> "Governor":
+        """Return a governor without a past. Ledgers may hold units already, so all are asked."""
+        base = incarnation * REVISIONS_PER_INCARNATION
+        record = GovernorRecord(
+            pool=pool, settings=settings, revision=base, incarnation=incarnation, sequence=base
+        )
+        governor = cls(record)
+        governor._ask(settings.tenants)
+        return governor
+
+    @classmethod
+    def restore(cls, record: GovernorRecord, incarnation: int) -> "Governor":
+        """Go on from a saved record, above every sequence there may have been.
+
+        What was allocated since the snapshot is not known, so nothing is raised until every
+        ledger has confirmed what it goes by.
+        """
+        record.incarnation = incarnation
+        record.revision = record.sequence = incarnation * REVISIONS_PER_INCARNATION
+        governor = cls(record)
+        governor._ask(record.settings.tenants)
+        return governor
+
+    # What comes in ---------------------------------------------------------------------------
+
+    def configure(self, settings: PoolSettings, now_ms: int) -> None:
+        """Take new settings; who is no longer named leaves, who is new is asked what it holds."""
+        record = self.record
+        new = [tenant for tenant in settings.tenants if tenant not in record.settings.tenants]
+        record.settings = settings
+        for tenant in [name for name in record.members if name not in settings.tenants]:
+            del record.members[tenant]
+        record.unheard = [tenant for tenant in record.unheard if tenant in settings.tenants]
+        self._ask(new)
+        record.revision += 1
+        record.unsettled = True
+        self.advance(now_ms)
+
+    def demand(self, message: Demand, now_ms: int) -> None:
+        """Take in what a ledger holds and wants, and which allocation it goes by."""
+        record = self.record
+        if message.tenant not in record.settings.tenants:
+            record.strangers += 1
+            return
+        member = record.members.setdefault(message.tenant, Member())
+        if (message.incarnation, message.revision) < (member.incarnation, member.revision):
+            return
+        self._smooth(member, now_ms)
+        if message.incarnation != member.incarnation and message.sequence < member.sequence:
+            # Restored: it goes by no allocation at all until it gets a new one.
+            member.allocated, member.outstanding = {}, {}
+            self._allocate(member, {})
+        member.incarnation, member.revision = message.incarnation, message.revision
+        member.claims = dict(sorted(message.claims.items()))
+        member.told_at_ms = now_ms
+        for resource, claim in member.claims.items():
+            member.smoothed[resource] = max(member.smoothed.get(resource, 0), claim.wanted * MICRO)
+        if message.sequence == member.sequence:
+            member.acknowledged, member.outstanding = True, {}
+            if message.tenant in record.unheard:
+                record.unheard.remove(message.tenant)
+        record.revision += 1
+        record.unsettled = True
+        self.advance(now_ms)
+
+    def advance(self, now_ms: int) -> None:
+        """Let time do what it does: end what people have set, and divide when it is time."""
+        override = self.record.override
+        if override is not None and override.until_ms is not None and override.until_ms <= now_ms:
+            self.record.audit.append(
+                AuditEntry(
+                    at_ms=now_ms,
+                    actor="headgate",
+                    reason=override.reason,
+                    action="capacity_ended",
+                    target=f"governor/{self.record.pool}",
+                    before={"capacity": self.capacity()},
+                    after={"capacity": dict(self.record.settings.capacity)},
+                    request_id=f"{override.since_ms}",
+                )
+            )
+            self.set_capacity(None)
+        if self.record.unsettled and now_ms >= self._next_round_ms():
+            self._divide(now_ms)
+
+    def set_capacity(self, override: CapacityOverride | None) -> None:
+        """Have another capacity than the configured one, or that one again."""
+        self.record.override = override
+        self.record.revision += 1
+        self.record.unsettled = True
+
+    # What goes out ---------------------------------------------------------------------------
+
+    def to_tell(self) -> list[str]:
+        """Return the tenants whose ledgers have yet to be told their allocation, cuts first."""
+        waiting = [(t, member) for t, member in self.record.members.items() if member.to_tell]
+        return [t for t, member in sorted(waiting, key=lambda one: not _loses(one[1]))]
+
+    def allocation_of(self, tenant: str) -> Allocation:
+        """Return what to tell the ledger of ``tenant``."""
+        record = self.record
+        member, capacity = record.members[tenant], self.capacity()
+        return Allocation(
+            pool=record.pool,
+            sequence=member.sequence,
+            incarnation=member.incarnation,
+            units={resource: member.allocated.get(resource, 0) for resource in capacity},
+            enforced=self.enforces,
+            why=self._why(member),
+            capacity=capacity,
+            allocated={
+                resource: sum(m.allocated.get(resource, 0) for m in record.members.values())
+                for resource in capacity
+            },
+        )
+
+    def told(self, tenant: str, sequence: int, runs: bool) -> None:
+        """Note that the ledger of ``tenant`` has been told, or that it does not run.
+
+        One that does not run holds nothing more than it was known to, and speaks up when it does.
+        """
+        record = self.record
+        member = record.members.get(tenant)
+        if member is None or member.sequence != sequence:
+            return
+        member.to_tell = False
+        if not runs:
+            member.allocated, member.outstanding, member.acknowledged = {}, {}, True
+            member.smoothed, member.claims = (
+                {},
+                {
+                    resource: claim.model_copy(update={"wanted": 0})
+                    for resource, claim in member.claims.items()
+                },
+            )
+            if tenant in record.unheard:
+                record.unheard.remove(tenant)
+            record.unsettled = True
+        record.revision += 1
+
+    # What can be asked -----------------------------------------------------------------------
+
+    def next_deadline(self) -> int | None:
+        """Return when ``advance`` next has something to do, or None."""
+        found = []
+        if self.record.unsettled:
+            found.append(self._next_round_ms())
+        override = self.record.override
+        if override is not None and override.until_ms is not None:
+            found.append(override.until_ms)
+        return min(found, default=None)
+
+    @property
+    def enforces(self) -> bool:
+        """Whether allocations limit anybody, and are not only shown."""
+        settings = self.record.settings
+        return settings.enforced and settings.strategy is not Strategy.UNLIMITED
+
+    def capacity(self) -> dict[str, int]:
+        """Return the capacity by resource, with what people have set."""
+        configured = dict(sorted(self.record.settings.capacity.items()))
+        override = self.record.override
+        if override is None:
+            return configured
+        if override.share is not None:
+            millionths = round(override.share * 1_000_000)
+            return {name: units * millionths // 1_000_000 for name, units in configured.items()}
+        return {name: override.capacity.get(name, units) for name, units in configured.items()}
+
+    def ceiling(self, tenant: str, resource: str) -> int:
+        """Return what the ledger of ``tenant`` may hold at most, as far as can be known."""
+        member = self.record.members[tenant]
+        return max(
+            member.allocated.get(resource, 0),
+            member.outstanding.get(resource, 0),
+            member.claims[resource].held if resource in member.claims else 0,
+        )
+
+    def view(self) -> PoolView:
+        """Return the pool as people see it."""
+        record, capacity = self.record, self.capacity()
+        return PoolView(
+            pool=record.pool,
+            settings=record.settings,
+            capacity=capacity,
+            override=record.override,
+            members={
+                tenant: MemberView(
+                    held={name: claim.held for name, claim in member.claims.items()},
+                    wanted={name: claim.wanted for name, claim in member.claims.items()},
+                    demand={name: _demand(member, name) for name in member.smoothed},
+                    target=dict(member.target),
+                    allocated=dict(member.allocated),
+                    ceiling={resource: self.ceiling(tenant, resource) for resource in capacity},
+                    guaranteed={n: claim.share.guaranteed for n, claim in member.claims.items()},
+                    weight=_weight(member),
+                    group=record.settings.tenants[tenant],
+                )
+                for tenant, member in sorted(record.members.items())
+            },
+            unheard=list(record.unheard),
+            conditions=list(record.conditions),
+            rounds=record.rounds,
+            divided_at_ms=record.divided_at_ms,
+            revision=record.revision,
+            incarnation=record.incarnation,
+        )
+
+    # Deciding --------------------------------------------------------------------------------
+
+    def _ask(self, tenants: Mapping[str, object] | list[str]) -> None:
+        """Tell ledgers what they have, so that they say what they hold and go by."""
+        record = self.record
+        for tenant in sorted(tenants):
+            member = record.members.setdefault(tenant, Member())
+            if tenant not in record.unheard:
+                record.unheard.append(tenant)
+            self._allocate(member, dict(member.allocated))
+
+    def _next_round_ms(self) -> int:
+        return self.record.divided_at_ms + self.record.settings.damping.round_ms
+
+    def _divide(self, now_ms: int) -> None:
+        record = self.record
+        record.rounds += 1
+        record.divided_at_ms = now_ms
+        record.unsettled = False
+        record.revision += 1
+        for _, member in sorted(record.members.items()):
+            self._smooth(member, now_ms)
+        capacity = self.capacity()
+        targets, conditions = self._targets(capacity)
+        record.conditions = conditions
+        for tenant, member in record.members.items():
+            member.target = targets.get(tenant, {})
+        if not self.enforces:
+            for member in record.members.values():
+                self._give(member, dict(member.target), now_ms)
+            return
+        new: dict[str, dict[str, int]] = {}
+        for resource, units in capacity.items():
+            places = self._places(resource, units, now_ms)
+            taken = step(units, places, record.settings.damping)
+            for tenant, allocated in taken.allocated.items():
+                # What the unheard hold is not known, so until then only cuts are safe.
+                if not record.unheard or allocated < places[tenant].allocated:
+                    new.setdefault(tenant, {})[resource] = allocated
+            lacks = any(place.target > place.ceiling for place in places.values())
+            record.unsettled |= not taken.settled or (lacks and self._falls())
+        for tenant, changed in sorted(new.items()):
+            member = record.members[tenant]
+            self._give(member, member.allocated | changed, now_ms)
+
+    def _give(self, member: Member, allocated: dict[str, int], now_ms: int) -> None:
+        if allocated == member.allocated:
+            return
+        if any(units > member.allocated.get(name, 0) for name, units in allocated.items()):
+            member.raised_at_ms = now_ms
+        self._allocate(member, allocated)
+
+    def _allocate(self, member: Member, allocated: dict[str, int]) -> None:
+        record = self.record
+        for resource, units in member.allocated.items():
+            # What was told before holds until the ledger confirms that it goes by the new one.
+            member.outstanding[resource] = max(member.outstanding.get(resource, 0), units)
+        member.allocated = dict(sorted(allocated.items()))
+        record.sequence += 1
+        member.sequence = record.sequence
+        member.acknowledged, member.to_tell = False, True
+
+    def _falls(self) -> bool:
+        """Whether some demand is still falling, so that the division changes with time."""
+        return any(
+            _demand(member, name) > (member.claims[name].wanted if name in member.claims else 0)
+            for member in self.record.members.values()
+            for name in member.smoothed
+        )
+
+    def _smooth(self, member: Member, now_ms: int) -> None:
+        """Let demand fall by half in each half-life towards what is wanted, and note the usage."""
+        settings = self.record.settings
+        elapsed_ms = now_ms - member.smoothed_at_ms
+        for resource, micro_units in member.smoothed.items():
+            claim = member.claims.get(resource)
+            wanted, held = (0, 0) if claim is None else (claim.wanted, claim.held)
+            half_life_ms = settings.damping.demand_half_life_ms
+            member.smoothed[resource] = decayed(micro_units, wanted, elapsed_ms, half_life_ms)
+            if settings.history_half_life_ms is not None:
+                used = member.usage.get(resource, 0)
+                member.usage[resource] = decayed(
+                    used, held, elapsed_ms, settings.history_half_life_ms
+                )
+        member.smoothed_at_ms = now_ms
+
+    def _targets(
+        self, capacity: Mapping[str, int]
+    ) -> tuple[dict[str, dict[str, int]], list[Condition]]:
+        """Return who should have what, by tenant and resource, and what to know about it."""
+        record, strategy = self.record, self.record.settings.strategy
+        members = sorted(record.members.items())
+        if len(capacity) > 1:
+            claims = [
+                DominantClaim(
+                    tenant=tenant,
+                    demand={name: _demand(m, name) for name in capacity},
+                    weight=_weight(m),
+                )
+                for tenant, m in members
+            ]
+            return divide_dominant(capacity, claims).allocations, []
+        targets: dict[str, dict[str, int]] = {}
+        conditions: list[Condition] = []
+        for resource, units in capacity.items():
+            division = self._division(resource, units, strategy)
+            conditions += [Condition(type=c.type, message=c.message) for c in division.conditions]
+            for tenant, part in division.allocations.items():
+                targets.setdefault(tenant, {})[resource] = part
+        return targets, conditions
+
+    def _division(self, resource: str, units: int, strategy: Strategy) -> Division:
+        settings, members = self.record.settings, self.record.members
+        shares = {t: self._share(member, resource) for t, member in sorted(members.items())}
+        weights = {tenant: share.weight for tenant, share in shares.items()}
+        if settings.history_half_life_ms is not None:
+            micro_weights = {tenant: round(weight * MICRO) for tenant, weight in weights.items()}
+            usage = {tenant: m.usage.get(resource, 0) for tenant, m in members.items()}
+            adjusted = adjusted_weights(micro_weights, usage, units)
+            weights = {tenant: weight / MICRO for tenant, weight in adjusted.items()}
+        claims = []
+        for tenant, share in shares.items():
+            claims.append(
+                Claim(
+                    tenant=tenant,
+                    demand=_demand(members[tenant], resource),
+                    weight=weights[tenant],
+                    priority=share.priority,
+                    guaranteed=share.guaranteed,
+                    borrow_limit=share.borrow_limit,
+                    lend_limit=share.lend_limit,
+                    maximum=share.maximum,
+                    fixed=share.maximum,
+                    group=settings.tenants[tenant],
+                )
+            )
+        groups = [
+            Group(
+                name=name,
+                parent=group.parent,
+                weight=group.weight,
+                guaranteed=group.guaranteed,
+                borrow_limit=group.borrow_limit,
+                lend_limit=group.lend_limit,
+            )
+            for name, group in sorted(settings.groups.items())
+        ]
+        return divide(units, strategy, claims, groups)
+
+    def _places(self, resource: str, units: int, now_ms: int) -> dict[str, Place]:
+        record, damping = self.record, self.record.settings.damping
+        places = {}
+        for tenant, member in sorted(record.members.items()):
+            share = self._share(member, resource)
+            demand = _demand(member, resource)
+            target = member.target.get(resource, 0)
+            places[tenant] = Place(
+                demand=demand,
+                target=target,
+                comfort=self._comfort(share, demand, target, units),
+                allocated=member.allocated.get(resource, 0),
+                ceiling=self.ceiling(tenant, resource),
+                owed=min(demand, share.guaranteed),
+                may_cut=now_ms - member.raised_at_ms >= damping.min_hold_ms,
+            )
+        return places
+
+    def _comfort(self, share: Share, demand: int, target: int, units: int) -> int:
+        """Return what a tenant may have beyond its target, so that it need not ask first."""
+        settings = self.record.settings
+        limit = share.maximum if share.maximum is not None else units
+        match settings.strategy:
+            case Strategy.FIXED:
+                return max(0, (share.maximum or 0) - target)
+            case Strategy.RESERVED | Strategy.PRIORITY:
+                standing = share.guaranteed
+                if settings.strategy is Strategy.RESERVED and share.borrow_limit is not None:
+                    limit = min(limit, share.guaranteed + share.borrow_limit)
+            case _:
+                standing = 0
+        extra = -(-demand * round(settings.damping.headroom * 1_000_000) // 1_000_000)
+        return max(0, min(limit, max(standing, demand + extra)) - target)
+
+    @staticmethod
+    def _share(member: Member, resource: str) -> Share:
+        claim = member.claims.get(resource)
+        return claim.share if claim is not None else Share(weight=0.0)
+
+    def _why(self, member: Member) -> str:
+        """Return in a sentence what the allocation was made by."""
+        record = self.record
+        if record.unheard:
+            return f"waiting for {len(record.unheard)} ledgers to say what they hold"
+        others = sum(
+            1
+            for other in record.members.values()
+            if any(_demand(other, n) > units for n, units in other.allocated.items())
+        )
+        text = f"{record.settings.strategy}, {len(record.members)} tenants"
+        if others:
+            text += f", {others} of them want more than they have"
+        if record.conditions:
+            text += f"; {record.conditions[0].message}"
+        return text
+
+
+def _loses(member: Member) -> bool:
+    return any(units > member.allocated.get(n, 0) for n, units in member.outstanding.items())
+
+
+def _demand(member: Member, resource: str) -> int:
+    """Return the demand that is reckoned with, in units."""
+    return -(-member.smoothed.get(resource, 0) // MICRO)
+
+
+def _weight(member: Member) -> float:
+    return max((claim.share.weight for claim in member.claims.values()), default=1.0)

@@ -1,0 +1,108 @@
+"""What a governor remembers: plain data, carried across continue-as-new and into snapshots."""
+
+from dataclasses import dataclass, field
+
+from headgate.model.alert import Alert
+from headgate.model.audit import AuditEntry
+from headgate.model.entity import EntityOptions
+from headgate.model.pool import CapacityOverride, Claim, Condition, PoolSettings
+
+Amounts = dict[str, int]
+"""Units by resource."""
+
+
+@dataclass(slots=True)
+class Member:
+    """What is known of one tenant of the pool.
+
+    Attributes:
+        incarnation: Of its ledger; 0: it has never said anything.
+        revision: Of its ledger, when it last said something.
+        claims: What it said, by resource.
+        told_at_ms: When.
+        smoothed: Its demand in micro-units; it falls more slowly than what it wants.
+        smoothed_at_ms: When that was reckoned.
+        target: What the last division gave it.
+        allocated: What it was last told that it may hold.
+        outstanding: The most it was told before, by allocations that it may still go by.
+        sequence: Of the last allocation; 0: none.
+        acknowledged: Whether the ledger has taken that one.
+        raised_at_ms: When it was last given more.
+        to_tell: The last allocation has not been sent yet.
+        usage: Micro-units used lately, if the pool looks back; see ``history``.
+    """
+
+    incarnation: int = 0
+    revision: int = -1
+    claims: dict[str, Claim] = field(default_factory=dict)
+    told_at_ms: int = 0
+    smoothed: Amounts = field(default_factory=dict)
+    smoothed_at_ms: int = 0
+    target: Amounts = field(default_factory=dict)
+    allocated: Amounts = field(default_factory=dict)
+    outstanding: Amounts = field(default_factory=dict)
+    sequence: int = 0
+    acknowledged: bool = True
+    raised_at_ms: int = 0
+    to_tell: bool = False
+    usage: Amounts = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class GovernorRecord:
+    """The state of one governor.
+
+    Attributes:
+        pool: Its pool.
+        settings: What is applied.
+        revision: Rises with every change; starts at ``incarnation`` x 10^9.
+        incarnation: How often the governor has been restored.
+        sequence: Of the last allocation; starts there too.
+        members: By tenant.
+        unheard: Whose ledgers have not answered this incarnation yet, and may hold anything.
+        override: A capacity that people have set.
+        commands: The last commands of operators, so that a repeat does nothing.
+        conditions: Of the last division.
+        rounds: How many divisions there have been.
+        divided_at_ms: When the last one was.
+        unsettled: Something has changed since, or was left undone then.
+        strangers: Demands of tenants that do not share the pool.
+        audit: What people did, until Postgres has it.
+        alerts: The outbox: alerts that are not delivered yet.
+        alerts_lost: Alerts that the full outbox could not take.
+    """
+
+    pool: str
+    settings: PoolSettings
+    revision: int = 0
+    incarnation: int = 0
+    sequence: int = 0
+    members: dict[str, Member] = field(default_factory=dict)
+    unheard: list[str] = field(default_factory=list)
+    override: CapacityOverride | None = None
+    commands: list[str] = field(default_factory=list)
+    conditions: list[Condition] = field(default_factory=list)
+    rounds: int = 0
+    divided_at_ms: int = 0
+    unsettled: bool = True
+    strangers: int = 0
+    audit: list[AuditEntry] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    alerts_lost: int = 0
+
+
+@dataclass(slots=True)
+class GovernorInput:
+    """The input of a governor workflow.
+
+    Attributes:
+        pool: Its pool.
+        record: What the previous run carried over; None: restore from Postgres.
+        saved_revision: The revision that Postgres has.
+        options: How it keeps house.
+    """
+
+    pool: str
+    record: GovernorRecord | None = None
+    saved_revision: int = -1
+    options: EntityOptions = field(default_factory=EntityOptions)

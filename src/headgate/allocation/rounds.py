@@ -1,0 +1,166 @@
+"""One round of a governor: from what a pool should be divided into to the next safe step.
+
+The target says who should have what. A step towards it takes away first, and gives only what has
+come back: what every ledger may hold at most stays within the capacity, whatever gets lost.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from headgate.allocation.claims import Claim
+from headgate.allocation.strategies import divide
+from headgate.model.pool import Damping, Strategy
+
+Amounts = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a tenant stands with one resource, in units.
+
+    Attributes:
+        demand: What it wants, smoothed.
+        target: What the division gives it.
+        comfort: What it may have beyond that, as long as nobody else wants it.
+        allocated: What it has been told it may hold.
+        ceiling: What it may hold until it has confirmed the last cut; never below ``allocated``.
+        owed: What it has a right to now: its guarantee, as far as it wants it.
+        may_cut: False while what it was given last is to be left with it for a time.
+    """
+
+    demand: int
+    target: int
+    comfort: int
+    allocated: int
+    ceiling: int
+    owed: int
+    may_cut: bool
+
+
+@dataclass(slots=True)
+class Step:
+    """What changes now, by tenant, and whether more is to follow.
+
+    Attributes:
+        allocated: New allocations, where they change.
+        settled: Nothing is left to do, unless something changes.
+    """
+
+    allocated: dict[str, int] = field(default_factory=dict)
+    settled: bool = True
+
+
+def step(capacity: int, places: Mapping[str, Place], damping: Damping) -> Step:
+    """Return the next step for one resource.
+
+    Nothing is taken from a tenant unless somebody else is to have it: what is left with an idle
+    one harms nobody, and spares messages.
+    """
+    next_step = Step()
+    free = capacity - sum(place.ceiling for place in places.values())
+    lacking = {
+        tenant: place.target - place.ceiling
+        for tenant, place in places.items()
+        if place.target > place.ceiling
+    }
+    for tenant in _cuts(capacity, free, places, lacking, damping, next_step):
+        # What it gives back is only there once its ledger has said so.
+        lacking.pop(tenant, None)
+    _raise(free, places, lacking, next_step)
+    return next_step
+
+
+def _cuts(
+    capacity: int,
+    free: int,
+    places: Mapping[str, Place],
+    lacking: Mapping[str, int],
+    damping: Damping,
+    next_step: Step,
+) -> list[str]:
+    """Take away what others are to have; return from whom."""
+    on_the_way = sum(place.ceiling - place.allocated for place in places.values())
+    over = sum(place.allocated for place in places.values()) - capacity
+    missing = max(over, sum(lacking.values()) - free - on_the_way)
+    if missing <= 0:
+        return []
+    # What a tenant does not use is taken first, and at once: nobody feels it.
+    idle = _by_need(
+        missing, {t: p.allocated - max(p.target, p.demand) for t, p in places.items()}
+    )
+    missing, over = missing - sum(idle.values()), over - sum(idle.values())
+    busy = {
+        tenant: place.allocated - place.target - idle.get(tenant, 0)
+        for tenant, place in places.items()
+        if place.allocated > place.target
+    }
+    owed = sum(max(0, min(p.owed, p.target) - p.ceiling) for p in places.values())
+    urgent = max(0, over, min(missing, owed - max(0, free) - on_the_way - sum(idle.values())))
+    calm = missing - urgent
+    if not urgent and _within(damping.dead_zone, places, lacking):
+        calm = 0
+    ready = busy if urgent else {t: units for t, units in busy.items() if places[t].may_cut}
+    share = -(-calm * _millionths(damping.share_per_round) // 1_000_000)
+    cuts = _by_need(urgent + share, ready)
+    next_step.settled = sum(cuts.values()) >= min(urgent + calm, sum(busy.values()))
+    for tenant in {*idle, *cuts}:
+        loss = idle.get(tenant, 0) + cuts.get(tenant, 0)
+        next_step.allocated[tenant] = places[tenant].allocated - loss
+    return list(next_step.allocated)
+
+
+def _raise(
+    free: int, places: Mapping[str, Place], lacking: Mapping[str, int], next_step: Step
+) -> None:
+    """Give what is free: first what is owed, then what is wanted, then comfort."""
+    for tenant, place in places.items():
+        # Within its ceiling, a tenant takes nothing from what is free.
+        if place.allocated < min(place.target, place.ceiling):
+            next_step.allocated[tenant] = min(place.target, place.ceiling)
+    if free <= 0:
+        return
+    owed = {
+        tenant: min(units, max(0, places[tenant].owed - places[tenant].ceiling))
+        for tenant, units in lacking.items()
+    }
+    given = _by_need(free, owed)
+    left = free - sum(given.values())
+    more = _by_need(left, {t: units - given.get(t, 0) for t, units in lacking.items()})
+    given = {tenant: given.get(tenant, 0) + more.get(tenant, 0) for tenant in lacking}
+    left -= sum(more.values())
+    if all(given[tenant] == units for tenant, units in lacking.items()):
+        comfort = {
+            tenant: place.target + place.comfort - max(place.ceiling, place.target)
+            for tenant, place in places.items()
+            if tenant not in next_step.allocated
+        }
+        for tenant, units in _by_need(left, comfort).items():
+            given[tenant] = given.get(tenant, 0) + units
+    for tenant, units in given.items():
+        if units > 0:
+            next_step.allocated[tenant] = places[tenant].ceiling + units
+
+
+def _within(dead_zone: float, places: Mapping[str, Place], lacking: Mapping[str, int]) -> bool:
+    """Whether nobody lacks more than the dead zone of what it is to have."""
+    share = _millionths(dead_zone)
+    return all(
+        units * 1_000_000 <= share * places[tenant].target for tenant, units in lacking.items()
+    )
+
+
+def _by_need(amount: int, needs: Mapping[str, int]) -> dict[str, int]:
+    """Divide ``amount`` in proportion to the needs, nobody more than its need."""
+    claims = [
+        Claim(tenant=tenant, demand=units, weight=units)
+        for tenant, units in sorted(needs.items())
+        if units > 0
+    ]
+    if amount <= 0 or not claims:
+        return {}
+    parts = divide(amount, Strategy.PROPORTIONAL, claims).allocations
+    return {tenant: units for tenant, units in parts.items() if units > 0}
+
+
+def _millionths(share: float) -> int:
+    return round(share * 1_000_000)

@@ -1,0 +1,214 @@
+"""``headgate allocate``: who would get what of a pool, from a file, with nothing running."""
+
+import json
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from headgate.allocation import (
+    Claim,
+    Division,
+    DominantClaim,
+    DominantDivision,
+    Group,
+    divide,
+    divide_dominant,
+)
+from headgate.cli.yaml_file import read_yaml
+from headgate.model.allocation import PoolProblem, TenantClaim
+from headgate.model.pool import Strategy
+
+_GUARANTEEING = (Strategy.RESERVED, Strategy.PRIORITY)
+
+
+def command(
+    file: Path = typer.Option(..., "-f", "--file", help="The pool, YAML; see examples/pool.yaml."),
+    as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
+) -> None:
+    """Divide a pool between its tenants, as the governor would, and say why.
+
+    Nothing needs to run, and nothing is changed.
+    """
+    problem = read_yaml(file, PoolProblem, what="pool", parts="keys")
+    if isinstance(problem.capacity, dict):
+        several = _divide_several(problem, problem.capacity)
+        if as_json:
+            _print_json(several.allocations, several.unallocated, {}, [])
+        else:
+            _show_several(problem, problem.capacity, several)
+        return
+    division = _divide(problem, problem.capacity)
+    if as_json:
+        conditions = [condition.model_dump() for condition in division.conditions]
+        _print_json(division.allocations, division.unallocated, division.held_back, conditions)
+    else:
+        _show(problem, problem.capacity, division)
+
+
+# The problem -----------------------------------------------------------------------------------
+
+
+def _divide(problem: PoolProblem, capacity: int) -> Division:
+    claims = [
+        Claim(
+            tenant=claim.tenant,
+            demand=_one(claim),
+            weight=claim.weight,
+            priority=claim.priority,
+            guaranteed=claim.guaranteed,
+            borrow_limit=claim.borrow_limit,
+            lend_limit=claim.lend_limit,
+            maximum=claim.max,
+            fixed=claim.fixed,
+            group=claim.group,
+        )
+        for claim in problem.tenants
+    ]
+    groups = [
+        Group(
+            name=group.group,
+            parent=group.parent,
+            weight=group.weight,
+            priority=group.priority,
+            guaranteed=group.guaranteed,
+            borrow_limit=group.borrow_limit,
+            lend_limit=group.lend_limit,
+            maximum=group.max,
+        )
+        for group in problem.groups
+    ]
+    return divide(capacity, problem.strategy, claims, groups)
+
+
+def _divide_several(problem: PoolProblem, capacities: dict[str, int]) -> DominantDivision:
+    equal = problem.strategy is Strategy.EQUAL
+    claims = [
+        DominantClaim(claim.tenant, _several(claim), 1 if equal else claim.weight)
+        for claim in problem.tenants
+    ]
+    return divide_dominant(capacities, claims)
+
+
+def _one(claim: TenantClaim) -> int:
+    assert isinstance(claim.demand, int)  # the contract has seen to it
+    return claim.demand
+
+
+def _several(claim: TenantClaim) -> dict[str, int]:
+    assert isinstance(claim.demand, dict)
+    return claim.demand
+
+
+# The result ------------------------------------------------------------------------------------
+
+
+def _print_json(
+    allocations: object, unallocated: object, held_back: object, conditions: object
+) -> None:
+    result = {
+        "allocations": allocations,
+        "unallocated": unallocated,
+        "held_back": held_back,
+        "conditions": conditions,
+    }
+    print(json.dumps(result, indent=2))
+
+
+def _show(problem: PoolProblem, capacity: int, division: Division) -> None:
+    table = _table("Demand", "Guaranteed", "Gets", "Borrowed")
+    guaranteeing = problem.strategy in _GUARANTEEING
+    gets = division.allocations
+    for claim in sorted(problem.tenants, key=lambda claim: claim.tenant):
+        given = gets[claim.tenant]
+        borrowed = max(0, given - claim.guaranteed)
+        table.add_row(
+            claim.tenant,
+            f"{_one(claim):,}",
+            f"{claim.guaranteed:,}" if guaranteeing else "-",
+            f"{given:,}",
+            f"{borrowed:,}" if guaranteeing else "-",
+            _why(problem, claim, given, division.held_back.get(claim.tenant, 0)),
+        )
+    table.add_section()
+    demand = f"{sum(map(_one, problem.tenants)):,}"
+    table.add_row("all", demand, "", f"{sum(gets.values()):,}", "", "", style="bold")
+    console = Console(highlight=False)
+    console.print(table)
+    left = f"{division.unallocated:,} of {capacity:,} units are left"
+    if held := sum(division.held_back.values()):
+        left += f", {held:,} of them held back"
+    console.print(f"\n{left} ({problem.strategy.value}).", soft_wrap=True)
+    for condition in division.conditions:
+        console.print(f"{condition.type}: {condition.message}.", soft_wrap=True, markup=False)
+
+
+def _why(problem: PoolProblem, claim: TenantClaim, given: int, held_back: int) -> str:
+    """Return in few words what a tenant's part was decided by."""
+    why = _limit(problem, claim, given)
+    return f"{why}; holds {held_back:,} back" if held_back else why
+
+
+def _limit(problem: PoolProblem, claim: TenantClaim, given: int) -> str:
+    guaranteeing = problem.strategy in _GUARANTEEING
+    if given == _one(claim):
+        return "all it wants" if given else "wants nothing"
+    if given == claim.max:
+        return "its max"
+    if problem.strategy is Strategy.FIXED:
+        if claim.fixed is None:
+            return "has no fixed part"
+        return "its fixed part" if given == claim.fixed else "its fixed part, cut"
+    if guaranteeing and given < claim.guaranteed:
+        return "its guarantee, cut"
+    if guaranteeing and claim.borrow_limit == given - claim.guaranteed:
+        return "its borrow limit"
+    weightless = problem.strategy in (Strategy.EQUAL, Strategy.UNLIMITED)
+    if claim.weight == 0 and not weightless:
+        return "weight 0: no more"
+    if guaranteeing and given == claim.guaranteed:
+        return "its guarantee"
+    if problem.strategy is Strategy.PRIORITY:
+        return f"share in tier {claim.priority}" if given else f"tier {claim.priority}: none left"
+    within = f" in {claim.group}" if claim.group else ""
+    kind = "equal share" if weightless else f"share by weight {claim.weight:g}"
+    return kind + within
+
+
+def _show_several(
+    problem: PoolProblem, capacities: dict[str, int], division: DominantDivision
+) -> None:
+    table = _table("Resource", "Demand", "Gets", "Share")
+    for claim in sorted(problem.tenants, key=lambda claim: claim.tenant):
+        given = division.allocations[claim.tenant]
+        used_up = [name for name in given if not division.unallocated[name]]
+        for number, (resource, units) in enumerate(given.items()):
+            demand = _several(claim)[resource]
+            capacity = capacities[resource]
+            why = "all it wants"
+            if any(given[name] < _several(claim)[name] for name in given):
+                why = "weight 0" if not claim.weight else f"{', '.join(used_up)} used up"
+            table.add_row(
+                claim.tenant if number == 0 else "",
+                resource,
+                f"{demand:,}",
+                f"{units:,}",
+                f"{units / capacity:.0%}" if capacity else "-",
+                why if number == 0 else "",
+            )
+    console = Console(highlight=False)
+    console.print(table)
+    left = ", ".join(
+        f"{units:,} of {capacities[name]:,} {name}" for name, units in division.unallocated.items()
+    )
+    console.print(f"\nLeft: {left} ({problem.strategy.value}, by dominant share).", soft_wrap=True)
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("Tenant", overflow="fold")
+    for title in titles:
+        table.add_column(title, justify="left" if title == "Resource" else "right")
+    table.add_column("Why", overflow="fold")
+    return table

@@ -1,0 +1,121 @@
+"""What a gate makes of its own calls: when to report, how careful to be, when to hold back."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from headgate.model.breaker import UNKNOWN_EPOCH, CallOutcome, OutcomeBucket, Verdict
+
+PASSES: Final = ("all", "ramp")
+"""What a verdict may allow for ordinary calls to pass."""
+
+_OWN_TRIP_MS: Final = 5_000
+"""How long a gate holds back by itself until the breaker has spoken."""
+
+_MOST_DOUBLINGS: Final = 2
+_YOUNG_MS: Final = 10_000
+_MIN_REPORT_MS: Final = 1_000
+
+
+@dataclass(slots=True)
+class Watch:
+    """The rules by which a gate is faster than the breaker, and spares it messages.
+
+    Pure, so that the benchmark plays by the same rules as the worker.
+
+    Attributes:
+        in_a_row: Failures that this gate has seen in a row under the verdict.
+        own_trip_until_ms: Until when it holds back by itself.
+        due_ms: When the next report has to go; None: there is nothing to say.
+    """
+
+    in_a_row: int = 0
+    own_trip_until_ms: int = 0
+    due_ms: int | None = None
+    _own_trips: int = 0
+    _has_settled: bool = False
+    _told_failing: bool = False
+    _reported_at_ms: int = 0
+
+    def holds_back(self, verdict: Verdict, now_ms: int) -> bool:
+        """Return whether calls that the verdict lets pass should not be made all the same."""
+        return verdict.allow in PASSES and now_ms < self.own_trip_until_ms
+
+    def is_cautious(self, verdict: Verdict, began_ms: Iterable[int], now_ms: int) -> bool:
+        """Return whether a call should wait a moment for one of those in flight to settle.
+
+        With ``n`` failures in a row seen here and a limit of ``N``, at most ``N - n`` calls are in
+        flight at once. So a downstream that has died gets no more than ``N`` calls from this gate,
+        however many jobs there are, beyond those that were under way when the first one failed.
+        Before any call of this gate has come back it is as careful: nobody knows how the
+        downstream is.
+
+        Args:
+            verdict: That holds.
+            began_ms: When the calls in flight began; old ones are not about to settle.
+            now_ms: Unix time.
+        """
+        limit = verdict.consecutive_failures
+        if limit is None or (self.in_a_row == 0 and self._has_settled):
+            return False
+        young = sum(1 for at_ms in began_ms if at_ms >= now_ms - _YOUNG_MS)
+        return young >= max(1, limit - self.in_a_row)
+
+    def settle(
+        self, outcome: CallOutcome, epoch: int, verdict: Verdict, now_ms: int, *, slow: bool
+    ) -> None:
+        """Notice at once what the breaker will decide, and report the sooner the worse it is.
+
+        Args:
+            outcome: Of an ordinary call.
+            epoch: Under which it was let pass.
+            verdict: That holds.
+            now_ms: Unix time.
+            slow: It was slow.
+        """
+        self._has_settled = True
+        if outcome is CallOutcome.SUCCESS:
+            self.in_a_row = self._own_trips = 0
+        elif outcome is CallOutcome.FAILURE and epoch in (verdict.epoch, UNKNOWN_EPOCH):
+            self.in_a_row += 1
+        if outcome is not CallOutcome.FAILURE and not slow:
+            if self._told_failing and outcome is CallOutcome.SUCCESS:
+                # The breaker counts a row of failures here that has just ended.
+                self.report_by(max(now_ms, self._reported_at_ms + _MIN_REPORT_MS))
+            else:
+                # Along a ramp every outcome is awaited.
+                part = 4 if verdict.is_ramp else 1
+                self.report_by(now_ms + verdict.report_every_ms // part)
+            return
+        limit = verdict.consecutive_failures
+        if limit is not None and self.in_a_row >= limit and verdict.allow in PASSES:
+            if now_ms >= self.own_trip_until_ms:
+                # When the time is over one more failure is enough, and doubles it: a node that is
+                # bad while others are well keeps itself away, with a call now and then to see.
+                doublings = min(self._own_trips, _MOST_DOUBLINGS)
+                self.own_trip_until_ms = now_ms + _OWN_TRIP_MS * 2**doublings
+                self._own_trips += 1
+            self.report_by(now_ms)
+        else:
+            # Sooner than while all is well, and still seldom for a large fleet.
+            pause_ms = min(_MIN_REPORT_MS, verdict.report_every_ms // 4)
+            self.report_by(max(now_ms, self._reported_at_ms + pause_ms))
+
+    def settle_probe(self, now_ms: int) -> None:
+        """Report the outcome of a probe at once: it is what a half-open breaker waits for."""
+        self._has_settled = True
+        self.report_by(now_ms)
+
+    def report_by(self, at_ms: int) -> None:
+        """Report then at the latest."""
+        self.due_ms = at_ms if self.due_ms is None else min(self.due_ms, at_ms)
+
+    def report(self, buckets: Sequence[OutcomeBucket], now_ms: int) -> None:
+        """Note what is being reported now."""
+        self._told_failing = any(bucket.trailing_failures for bucket in buckets)
+        self._reported_at_ms = now_ms
+        self.due_ms = None
+
+    def begin_anew(self) -> None:
+        """Forget the row of failures: the breaker has spoken."""
+        self.in_a_row = self._own_trips = self.own_trip_until_ms = 0

@@ -1,0 +1,121 @@
+"""What must fit together in a configuration; each mistake is named with its place in the file."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pydantic_core import PydanticCustomError
+
+from headgate.model.pool import Strategy
+
+if TYPE_CHECKING:
+    from headgate.model.configuration import Configuration, Pool
+
+
+def no_circles(section: str, field: str, ahead_of: Mapping[str, Sequence[str]]) -> None:
+    """Refuse names that lead back to themselves.
+
+    Raises:
+        ValueError: One does.
+    """
+    for name in sorted(ahead_of):
+        seen, ahead = [name], list(ahead_of[name])
+        while ahead:
+            other = ahead.pop()
+            if other == name:
+                raise ValueError(
+                    f"{section}.{name}: depends on itself, by way of "
+                    f"{' and '.join(seen[1:]) or f'its own {field}'}: break the circle"
+                )
+            if other not in seen:
+                seen.append(other)
+                ahead += ahead_of.get(other, ())
+
+
+def groups_exist(configuration: "Configuration") -> None:
+    """Refuse a group that is named but not listed.
+
+    Raises:
+        PydanticCustomError: There is one.
+    """
+    groups = configuration.groups
+    known = ", ".join(sorted(groups)) or "none"
+    for name, tenant in configuration.tenants.items():
+        if tenant.group is not None and tenant.group not in groups:
+            raise at(
+                f"{tenant.group} is no group (there is: {known}): list it under groups",
+                *("tenants", name, "group"),
+            )
+    for name, group in groups.items():
+        if group.parent is not None and group.parent not in groups:
+            raise at(
+                f"{group.parent} is no group (there is: {known}): list it under groups",
+                *("groups", name, "parent"),
+            )
+
+
+def pools_hold(configuration: "Configuration") -> None:
+    """Refuse a pool whose tenants do not fit it.
+
+    Raises:
+        PydanticCustomError: There is one.
+    """
+    pool_of: dict[tuple[str, str], str] = {}
+    for name, pool in sorted(configuration.pools.items()):
+        for number, tenant in enumerate(pool.tenants or ()):
+            if tenant in (pool.tenants or ())[:number]:
+                raise at(f"names {tenant} twice: remove one", "pools", name, "tenants", number)
+            for resource in pool.capacities:
+                spec = configuration.tenants.get(tenant)
+                if spec is None or spec.quota(resource) is None:
+                    raise at(
+                        f"tenant {tenant} has no quota of {resource}: "
+                        f"write one at tenants.{tenant}.quotas.{resource}",
+                        *("pools", name, "tenants", number),
+                    )
+        for tenant in configuration.members(pool):
+            for resource in pool.capacities:
+                other = pool_of.setdefault((tenant, resource), name)
+                if other != name:
+                    raise at(
+                        f"shares {resource} between tenants of which {tenant} has it from pool "
+                        f"{other}: name the tenants of each pool, none in both",
+                        *("pools", name),
+                    )
+        _parts_fit(configuration, name, pool)
+
+
+def _parts_fit(configuration: "Configuration", name: str, pool: "Pool") -> None:
+    parts = 0
+    for tenant in configuration.members(pool):
+        for resource, capacity in pool.capacities.items():
+            quota = configuration.tenants[tenant].quota(resource)
+            if quota is None:
+                continue
+            path = ("tenants", tenant, "quotas", resource)
+            if quota.guaranteed > capacity:
+                raise at(
+                    f"guarantees {quota.guaranteed}, but pool {name} has {capacity} {resource}: "
+                    "lower the guarantee or raise the capacity",
+                    *(path if resource in configuration.tenants[tenant].quotas else path[:3]),
+                )
+            if pool.strategy is Strategy.FIXED:
+                if quota.max_active is None:
+                    raise at(
+                        f"tenant {tenant} needs a max_active of {resource}: "
+                        f"write it at tenants.{tenant}.quotas.{resource}.max_active",
+                        *("pools", name, "tenants"),
+                    )
+                parts += quota.max_active
+    capacity = sum(pool.capacities.values())
+    if pool.strategy is Strategy.FIXED and parts > capacity:
+        what = pool.resource or min(pool.capacities)
+        raise at(
+            f"is {capacity}, but its tenants may hold {parts} {what}: "
+            "lower their max_active or raise the capacity",
+            *("pools", name, "capacity"),
+        )
+
+
+def at(message: str, *path: str | int) -> PydanticCustomError:
+    """Return an error of the whole configuration that says where in it the mistake is."""
+    return PydanticCustomError("misfit", "{message}", {"message": message, "path": path})

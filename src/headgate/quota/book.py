@@ -1,0 +1,166 @@
+"""The book of permits: what is granted, what has ended, and that every one is accounted for."""
+
+from typing import Final
+
+from headgate.model.ledger import Resolution
+from headgate.quota.deadlines import Deadlines
+from headgate.quota.decide import admits, opens_at, take
+from headgate.quota.meters import MAX_METERS_KEPT, sweep, watch_usage
+from headgate.quota.queues import Queues
+from headgate.quota.record import LedgerRecord, Meter, Permit, Waiter
+from headgate.quota.standing import Standing
+
+MAX_RESOLVED_KEPT: Final = 5_000
+"""Resolved permits that are remembered, so that a repeat is not granted again: what ten gates may
+send in one exchange each."""
+
+
+class Book:
+    """The permits and meters of a record, with an index over their deadlines.
+
+    Attributes:
+        check_every_ms: How soon after a grant, and then how often, a holder is looked after.
+        expiries: When permits end that are not given back.
+        checks: When holders have to be looked after.
+    """
+
+    def __init__(
+        self, record: LedgerRecord, standing: Standing, queues: Queues, check_every_ms: int
+    ) -> None:
+        self._record = record
+        self._standing = standing
+        self._queues = queues
+        self.check_every_ms = check_every_ms
+        self.expiries = Deadlines(
+            lambda id, at: id in record.permits and record.permits[id].expires_at_ms == at
+        )
+        self.checks = Deadlines(
+            lambda id, at: id in record.permits and record.permits[id].check_at_ms == at
+        )
+        for id, permit in record.permits.items():
+            self.expiries.add(id, permit.expires_at_ms)
+            self.checks.add(id, permit.check_at_ms)
+        self._held_beside = sum(len(permit.also) for permit in record.permits.values())
+        self._sweep_at = max(MAX_METERS_KEPT, 2 * len(record.meters))
+
+    def admits(self, needs: list[tuple[str, int]], now_ms: int) -> bool:
+        """Return whether all of ``needs``, (resource, units), may be granted together now."""
+        for resource, units in needs:
+            limits = self._standing.of(resource)
+            if limits is None or not admits(limits, self.meter(resource, now_ms), units, now_ms):
+                return False
+        return True
+
+    def opens_at(self, needs: list[tuple[str, int]]) -> int | None:
+        """Return when all of ``needs`` can be granted if only time stands in the way, or None."""
+        latest = 0
+        for resource, units in needs:
+            limits = self._standing.of(resource)
+            meter = self._record.meters.get(resource) or Meter()
+            at_ms = None if limits is None else opens_at(limits, meter, units)
+            if at_ms is None:
+                return None
+            latest = max(latest, at_ms)
+        return latest
+
+    def grant(self, id: str, waiter: Waiter, needs: list[tuple[str, int]], now_ms: int) -> None:
+        """Give ``waiter`` all of its ``needs``, which ``admits`` has found to fit."""
+        record = self._record
+        record.revision += 1
+        hold_ms: int | None = None
+        for resource, units in needs:
+            limits, meter = self._standing.of(resource), self.meter(resource, now_ms)
+            assert limits is not None
+            take(limits, meter, units, now_ms)
+            meter.granted += 1
+            meter.held += 1
+            meter.units += units
+            hold_ms = limits.max_hold_ms if hold_ms is None else min(hold_ms, limits.max_hold_ms)
+            watch_usage(record, resource, limits, meter, now_ms)
+        assert hold_ms is not None
+        permit = Permit(
+            resource=waiter.resource,
+            units=waiter.units,
+            workflow_id=waiter.workflow_id,
+            run_id=waiter.run_id,
+            granted_at_ms=now_ms,
+            expires_at_ms=now_ms + hold_ms,
+            check_at_ms=now_ms + self.check_every_ms,
+            also=waiter.also,
+        )
+        record.permits[id] = permit
+        self._held_beside += len(permit.also)
+        self.expiries.add(id, permit.expires_at_ms)
+        self.checks.add(id, permit.check_at_ms)
+
+    def end(self, id: str, how: Resolution, now_ms: int) -> list[str]:
+        """End a permit, once.
+
+        Returns:
+            The resources of which something has come back.
+        """
+        record = self._record
+        permit = record.permits.pop(id)
+        self._held_beside -= len(permit.also)
+        record.wakes.pop(id, None)
+        record.revision += 1
+        self.remember(id, how)
+        resources: list[str] = []
+        for resource, units in permit.needs:
+            meter = record.meters[resource]
+            meter.held -= 1
+            meter.units -= units
+            match how:
+                case "released":
+                    meter.released += 1
+                    held_ms = now_ms - permit.granted_at_ms
+                    meter.hold_ms = (
+                        held_ms if meter.released == 1 else (meter.hold_ms * 4 + held_ms) // 5
+                    )
+                case "expired":
+                    meter.expired += 1
+                case "reclaimed":
+                    meter.reclaimed += 1
+            limits = self._standing.of(resource)
+            if limits is not None:
+                watch_usage(record, resource, limits, meter, now_ms)
+            resources.append(resource)
+        return resources
+
+    def remember(self, id: str, how: Resolution) -> None:
+        """Remember how a request has ended, whether or not it was ever granted."""
+        resolved = self._record.resolved
+        resolved[id] = how
+        while len(resolved) > MAX_RESOLVED_KEPT:
+            del resolved[next(iter(resolved))]
+
+    def meter(self, resource: str, now_ms: int) -> Meter:
+        """Return the meter of ``resource``, a new one if need be."""
+        meters = self._record.meters
+        meter = meters.get(resource)
+        if meter is None:
+            if len(meters) >= self._sweep_at:
+                self._sweep_at = sweep(self._record, self._queues, now_ms)
+            meter = meters[resource] = Meter()
+        return meter
+
+    def holders_to_check(self, now_ms: int, at_most: int) -> list[tuple[str, str, str]]:
+        """Return (permit, workflow, run) of holders that are due; each less and less often."""
+        found: list[tuple[str, str, str]] = []
+        for id in self.checks.due(now_ms, at_most):
+            permit = self._record.permits[id]
+            permit.check_at_ms = now_ms + max(self.check_every_ms, now_ms - permit.granted_at_ms)
+            self.checks.add(id, permit.check_at_ms)
+            found.append((id, permit.workflow_id, permit.run_id))
+        return found
+
+    def check_conservation(self) -> None:
+        """Assert that every permit is accounted for."""
+        held = 0
+        for meter in self._record.meters.values():
+            assert meter.granted == meter.held + meter.released + meter.expired + meter.reclaimed
+            assert meter.held >= 0
+            assert meter.units >= 0
+            held += meter.held
+        # A permit counts once in the meter of each of its resources.
+        assert held == len(self._record.permits) + self._held_beside

@@ -1,0 +1,168 @@
+"""What the governor of a pool has to know of a ledger, and when it has to be told."""
+
+from collections.abc import Callable
+from typing import Final, Literal
+
+from headgate.model.pool import Claim, Demand, Share
+from headgate.quota.limits import Limits, window_used
+from headgate.quota.queues import Queues
+from headgate.quota.record import LedgerRecord, Meter, PoolAccount, Refused
+
+TELL_LOWER_AFTER_MS: Final = 1_000
+"""So long less may be wanted than the governor was told before it is told of it."""
+
+REFUSED_COUNTS_MS: Final = 5_000
+"""So long after a refusal for want of a pool the demand of jobs that do not wait counts."""
+
+_STRETCH_MS: Final = 1_000
+
+
+_LimitsOf = Callable[[str], Limits | None]
+
+
+def demands(
+    record: LedgerRecord, queues: Queues, limits_of: _LimitsOf, now_ms: int
+) -> list[Demand]:
+    """Return the demand for each pool that is configured, or has dealt with the ledger."""
+    dealt = [
+        pool
+        for pool, account in record.accounts.items()
+        if (account.allocation is not None and any(account.allocation.units.values()))
+        or (account.told is not None and account.told.claims)
+    ]
+    pools = sorted({*record.pools.values(), *dealt})
+    return [demand_of(record, queues, limits_of, pool, now_ms) for pool in pools]
+
+
+def look(record: LedgerRecord, queues: Queues, limits_of: _LimitsOf, now_ms: int) -> bool:
+    """Note since when less is wanted than governors were told.
+
+    Returns:
+        Whether a governor has to be told something at once.
+    """
+    due = False
+    for demand in demands(record, queues, limits_of, now_ms):
+        account = record.accounts.get(demand.pool)
+        kind = news(account, demand)
+        due = due or kind == "now"
+        if account is None:
+            continue
+        if kind == "none":
+            account.lower_since_ms = None
+            continue
+        if account.lower_since_ms is None and kind == "lower":
+            account.lower_since_ms = now_ms
+        if account.told is not None and account.told.revision >= record.revision:
+            # Whatever is told next has to count as the later message.
+            record.revision = account.told.revision + 1
+    return due
+
+
+def is_governed(record: LedgerRecord) -> bool:
+    """Return whether a governor knows of the ledger."""
+    return any(account.told is not None for account in record.accounts.values())
+
+
+def demand_of(
+    record: LedgerRecord, queues: Queues, limits_of: _LimitsOf, pool: str, now_ms: int
+) -> Demand:
+    """Return what the governor of ``pool`` is to know.
+
+    What is wanted is what is held and waited for, as far as ``max_active``, the calendar windows
+    and pauses would let it pass, with what was lately refused to jobs that do not wait. Of a
+    resource that is no longer of the pool, what is held counts as long as it may have come from it.
+    """
+    account = record.accounts.get(pool)
+    allocation = None if account is None else account.allocation
+    claims: dict[str, Claim] = {}
+    for resource in sorted(name for name, of in record.pools.items() if of == pool):
+        limits, meter = limits_of(resource), record.meters.get(resource)
+        held = 0 if meter is None else meter.units
+        wanted = held if limits is None else _wanted(limits, meter, queues.units(resource), now_ms)
+        share = Share(weight=0.0, maximum=0) if limits is None else limits.share
+        claims[resource] = Claim(held=held, wanted=wanted, share=share)
+    if allocation is not None:
+        for resource, units in sorted(allocation.units.items()):
+            meter = record.meters.get(resource)
+            if resource not in claims and units > 0:
+                held = 0 if meter is None else min(meter.units, units)
+                claims[resource] = Claim(held=held, share=Share(weight=0.0, maximum=0))
+    return Demand(
+        pool=pool,
+        tenant=record.tenant,
+        incarnation=record.incarnation,
+        revision=record.revision,
+        sequence=0 if allocation is None else allocation.sequence,
+        claims=claims,
+    )
+
+
+def news(account: PoolAccount | None, demand: Demand) -> Literal["none", "lower", "now"]:
+    """Return whether the governor has to be told: at once, when less is wanted for a while, or not.
+
+    At once: an allocation was taken; the ledger was restored; more is wanted than allowed; what
+    had to come back has come back; a share has changed. How much is held below the allocation is
+    not the governor's business, as all of it may be held at any time.
+    """
+    told = None if account is None else account.told
+    if told is None:
+        if account is not None and account.allocation is not None:
+            return "now"
+        idle = all(claim.held == claim.wanted == 0 for claim in demand.claims.values())
+        return "none" if idle else "now"
+    if told.incarnation != demand.incarnation or told.sequence != demand.sequence:
+        return "now"
+    if told.claims.keys() != demand.claims.keys():
+        return "now"
+    assert account is not None
+    allocation = account.allocation
+    answer: Literal["none", "lower", "now"] = "none"
+    for resource, claim in demand.claims.items():
+        before = told.claims[resource]
+        if claim == before:
+            continue
+        if claim.share != before.share:
+            return "now"
+        enforced = allocation is None or allocation.enforced
+        allocated = 0 if allocation is None else allocation.units.get(resource, 0)
+        if enforced:
+            if claim.wanted > before.wanted and claim.wanted > allocated:
+                return "now"
+            if claim.held < before.held and before.held > allocated:
+                return "now"
+            if claim.wanted < before.wanted:
+                answer = "lower"
+        elif claim.wanted != before.wanted:
+            answer = "lower"  # only looked at: no haste
+    return answer
+
+
+def note_refusal(meter: Meter, units: int, now_ms: int) -> None:
+    """Remember demand for a pool that stands in no line.
+
+    A job that does not wait asks again under another id, so refusals are not summed up for long:
+    what was refused within a second, or within the second before, is the demand.
+    """
+    past = meter.refused
+    if past is None or now_ms >= past.since_ms + 2 * _STRETCH_MS:
+        meter.refused = Refused(units, 0, now_ms, now_ms + REFUSED_COUNTS_MS)
+        return
+    if now_ms >= past.since_ms + _STRETCH_MS:
+        past.units, past.before, past.since_ms = 0, past.units, now_ms
+    past.units += units
+    past.until_ms = now_ms + REFUSED_COUNTS_MS
+
+
+def _wanted(limits: Limits, meter: Meter | None, waiting: int, now_ms: int) -> int:
+    held = 0 if meter is None else meter.units
+    if limits.pause is not None:
+        return held
+    more = waiting
+    if meter is not None and meter.refused is not None:
+        more += max(meter.refused.units, meter.refused.before)
+    for kind, limit in limits.windows:
+        used = 0 if meter is None else window_used(meter, kind, now_ms)
+        more = min(more, max(0, limit - used))
+    if limits.max_active is not None:
+        more = min(more, max(0, limits.max_active - held))
+    return min(held + more, 1_000_000_000)

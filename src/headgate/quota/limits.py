@@ -1,0 +1,255 @@
+"""What limits a resource now: its quota, then reservations, overrides and throttles over it."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from headgate.model.ids import DEFAULT
+from headgate.model.pool import Allocation, Share
+from headgate.model.quota import Quota, Rate, Throttle
+from headgate.quota import calendar
+from headgate.quota.record import LedgerRecord, Meter, WindowKind
+
+WINDOWS: Final[tuple[WindowKind, ...]] = ("per_hour", "per_day", "per_month")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why nothing is granted.
+
+    Attributes:
+        message: In a sentence.
+        until_ms: When that ends by itself, if it does.
+    """
+
+    message: str
+    until_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What limits one resource at one time; what is None is not limited.
+
+    Attributes:
+        max_active: Units that may be held.
+        rate: Units over time.
+        burst: Units that ``rate`` lets pass at once.
+        windows: Units in each calendar window.
+        time_zone: Of the windows.
+        max_hold_ms: How long a permit may be held.
+        pause: Why nothing is granted.
+        cut: The throttle that makes the numbers smaller than the quota's.
+        pool: The pool of the resource.
+        allocation: What is known from its governor.
+        allocated: Units that the pool lets the tenant hold; None: as many as it likes.
+        room: The smaller of ``max_active`` and ``allocated``.
+        share: What the tenant may claim of the pool.
+        ceilings: The most that could ever be granted at once, by the name of the limit: with
+            every reservation and every override, without throttles.
+        capacity: Units of the whole pool, where its governor has said so.
+    """
+
+    max_active: int | None
+    rate: Rate | None
+    burst: int
+    windows: tuple[tuple[WindowKind, int], ...]
+    time_zone: str
+    max_hold_ms: int
+    pause: Pause | None
+    cut: Throttle | None
+    pool: str | None
+    allocation: Allocation | None
+    allocated: int | None
+    room: int | None
+    share: Share
+    ceilings: tuple[tuple[str, int], ...]
+    capacity: int | None
+
+
+def base_quota(record: LedgerRecord, resource: str) -> Quota | None:
+    """Return the quota of the configuration, or None when there is none."""
+    quotas = record.quotas
+    return None if quotas is None else quotas.get(resource, quotas.get(DEFAULT))
+
+
+def limits_at(record: LedgerRecord, resource: str, now_ms: int) -> Limits | None:
+    """Return what limits ``resource`` at ``now_ms``; None when the tenant has no quota of it.
+
+    Reservations in force lie over the quota, overrides in force over these, in the order in which
+    they begin. A throttle then takes its share of every number, rounded down, but leaves at least
+    one unit of what was one or more: to leave nothing is to pause. Of several throttles the
+    strictest holds.
+    """
+    base = base_quota(record, resource)
+    if base is None:
+        return None
+    quota = overridden(record, resource, base, now_ms)
+    cut = _strictest(record, resource, now_ms)
+    share = 1.0 if cut is None else cut.share
+    pool = record.pools.get(resource)
+    account = None if pool is None else record.accounts.get(pool)
+    allocation = None if account is None else account.allocation
+    allocated = None
+    if pool is not None and (allocation is None or allocation.enforced):
+        allocated = 0 if allocation is None else cut_to(allocation.units.get(resource, 0), share)
+    max_active = None if quota.max_active is None else cut_to(quota.max_active, share)
+    rooms = [room for room in (max_active, allocated) if room is not None]
+    rate = quota.rate
+    if rate is not None and share < 1.0:
+        rate = Rate(limit=cut_to(rate.limit, share, least=1), period_ms=rate.period_ms)
+    return Limits(
+        max_active=max_active,
+        rate=rate,
+        burst=cut_to(quota.effective_burst, share),
+        windows=tuple(
+            (kind, cut_to(units, share))
+            for kind in WINDOWS
+            if (units := getattr(quota, kind)) is not None
+        ),
+        time_zone=quota.time_zone,
+        max_hold_ms=quota.max_hold_ms,
+        pause=_pause(record, resource, quota, cut),
+        cut=cut,
+        pool=pool,
+        allocation=allocation,
+        allocated=allocated,
+        room=min(rooms, default=None),
+        share=quota.share.model_copy(update={"maximum": max_active}),
+        ceilings=_ceilings(record, resource, base, pooled=allocated is not None),
+        capacity=(
+            allocation.capacity.get(resource)
+            if allocation is not None and allocation.enforced
+            else None
+        ),
+    )
+
+
+def overridden(record: LedgerRecord, resource: str, base: Quota, now_ms: int) -> Quota:
+    """Return ``base`` with the reservations and overrides that hold at ``now_ms``."""
+    changes: dict[str, Any] = {}
+    if base.reservations:
+        for reservation in calendar.in_force(base.reservations, base.time_zone, now_ms)[0]:
+            changes.update(reservation.changes)
+    if record.overrides:
+        for override in sorted(
+            record.overrides.values(), key=lambda one: (one.begins_at_ms, one.id)
+        ):
+            if (
+                override.resource == resource
+                and override.begins_at_ms <= now_ms < override.ends_at_ms
+            ):
+                changes.update(override.changes.values)
+    return with_changes(base, changes) if changes else base
+
+
+def with_changes(quota: Quota, changes: dict[str, Any]) -> Quota:
+    """Return ``quota`` with other values, each valid; what does not go together gives way.
+
+    Overrides are set one by one over quotas that change under them, so a guarantee may meet a
+    lower ``max_active``: then the lower number holds.
+    """
+    changed = quota.model_copy(update=changes)
+    if changed.max_active is not None and changed.guaranteed > changed.max_active:
+        changed = changed.model_copy(update={"guaranteed": changed.max_active})
+    return changed
+
+
+def next_change(record: LedgerRecord, now_ms: int) -> int | None:
+    """Return when an override or a throttle next begins or ends, after ``now_ms``."""
+    times = [at for one in record.overrides.values() for at in (one.begins_at_ms, one.ends_at_ms)]
+    times += [
+        one.until_ms
+        for one in (*record.throttles.values(), *record.resource_throttles)
+        if one.until_ms is not None
+    ]
+    return min((at for at in times if at > now_ms), default=None)
+
+
+def next_reservation(record: LedgerRecord, now_ms: int) -> int | None:
+    """Return when a reservation of any resource next begins or ends."""
+    found = [
+        at
+        for quota in (record.quotas or {}).values()
+        if quota.reservations
+        and (at := calendar.in_force(quota.reservations, quota.time_zone, now_ms)[1]) is not None
+    ]
+    return min(found, default=None)
+
+
+def window_used(meter: Meter, kind: WindowKind, now_ms: int) -> int:
+    """Return the units granted in the window around ``now_ms``."""
+    window = meter.windows.get(kind)
+    return 0 if window is None or window.ends_at_ms <= now_ms else window.used
+
+
+def cut_to(units: int, share: float, least: int = 0) -> int:
+    """Return ``share`` of ``units``, rounded down, but at least one of one or more.
+
+    Args:
+        units: How many.
+        share: 0 to 1.
+        least: What is left in any case.
+    """
+    if share >= 1.0:
+        return units
+    return max(least, min(units, 1 if share > 0 else 0), int(units * share))
+
+
+def throttles_of(record: LedgerRecord) -> list[Throttle]:
+    """Return the throttles of the tenant and those of all tenants."""
+    return [*record.throttles.values(), *record.resource_throttles]
+
+
+def _strictest(record: LedgerRecord, resource: str, now_ms: int) -> Throttle | None:
+    if not record.throttles and not record.resource_throttles:
+        return None
+    found = [
+        one
+        for one in throttles_of(record)
+        if one.resource in (resource, DEFAULT) and (one.until_ms is None or now_ms < one.until_ms)
+    ]
+    # Of equally strict ones that which ends last: it says truly when there is more again.
+    return min(
+        found,
+        key=lambda one: (one.share, one.until_ms is not None, -(one.until_ms or 0), one.id),
+        default=None,
+    )
+
+
+def _pause(record: LedgerRecord, resource: str, quota: Quota, cut: Throttle | None) -> Pause | None:
+    if record.paused is not None:
+        return Pause(f"tenant {record.tenant} is suspended: {record.paused}", None)
+    if quota.paused is not None:
+        return Pause(f"{resource} of tenant {record.tenant} is paused: {quota.paused}", None)
+    if cut is not None and cut.share == 0:
+        what = f"tenant {record.tenant}" if cut.resource == DEFAULT else resource
+        return Pause(f"{what} was paused by {cut.actor}: {cut.reason}", cut.until_ms)
+    return None
+
+
+def _ceilings(
+    record: LedgerRecord, resource: str, base: Quota, *, pooled: bool
+) -> tuple[tuple[str, int], ...]:
+    """Return the most that could pass at once, whatever of all that is planned holds."""
+    variants = [base]
+    if base.reservations:
+        variants += [with_changes(base, each.changes) for each in base.reservations]
+    if record.overrides:
+        everything: dict[str, Any] = {}
+        for override in record.overrides.values():
+            if override.resource == resource:
+                variants.append(with_changes(base, override.changes.values))
+                everything.update(override.changes.values)
+        if everything:
+            variants.append(with_changes(base, everything))
+    found: list[tuple[str, int]] = []
+    for name in ("max_active", *WINDOWS):
+        values = [getattr(each, name) for each in variants]
+        if None not in values:
+            found.append((name, max(values)))
+    if all(each.rate is not None for each in variants):
+        found.append(("burst", max(each.effective_burst for each in variants)))
+    if pooled and all(each.borrow_limit is not None for each in variants):
+        guaranteed = max(each.guaranteed for each in variants)
+        borrowed = max(each.borrow_limit or 0 for each in variants)
+        found.append(("guaranteed + borrow_limit", guaranteed + borrowed))
+    return tuple(found)

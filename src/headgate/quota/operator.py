@@ -1,0 +1,326 @@
+"""What people may do to a ledger: other quotas for a time, throttles, and taking permits back."""
+
+from dataclasses import replace
+from typing import Any, Final, Literal
+
+from headgate.model.audit import AuditEntry
+from headgate.model.ids import DEFAULT
+from headgate.model.ledger import (
+    CommandReply,
+    LedgerCommand,
+    Lift,
+    ReleasePermit,
+    Resume,
+    SetOverride,
+    SetPause,
+    SetThrottle,
+)
+from headgate.model.quota import Quota, QuotaOverride, Throttle
+from headgate.model.settings import LedgerSettings
+from headgate.quota.limits import WINDOWS, base_quota, overridden, window_used
+from headgate.quota.record import LedgerRecord, Meter, take_settings
+
+MAX_COMMANDS_KEPT: Final = 100
+"""Answers that are remembered, so that a repeat gets the same one."""
+
+MAX_SET: Final = 200
+"""Overrides, and throttles, of one tenant at a time."""
+
+MAX_AUDIT_KEPT: Final = 1_000
+"""Audit entries that wait until they are saved."""
+
+_Refusal = Literal["invalid", "not_found", "below_usage"]
+
+
+def answer(record: LedgerRecord, command: LedgerCommand, now_ms: int) -> CommandReply:
+    """Return what ``command`` would do, or why it is refused; changes nothing."""
+    action = command.action
+    match action:
+        case SetOverride():
+            return _answer_override(record, command, action, now_ms)
+        case SetThrottle() | SetPause():
+            return _answer_throttle(record, command, action, now_ms)
+        case Resume():
+            return _answer_resume(record, command, action)
+        case Lift():
+            found = record.overrides.get(action.id) or record.throttles.get(action.id)
+            if found is None:
+                return _refuse(command, "not_found", f"no override or throttle {action.id}")
+            message = f"ends what {found.actor} set for {_name(found.resource)}: {found.reason}"
+            return _accept(command, message, before=_plain(found))
+        case ReleasePermit():
+            if (permit := record.permits.get(action.permit)) is not None:
+                message = f"takes {_needs(permit.needs)} back from {permit.workflow_id}"
+                return _accept(command, message, _who(permit.workflow_id, permit.needs))
+            if (waiter := record.waiters.get(action.permit)) is not None:
+                message = f"takes {waiter.workflow_id} out of the line for {_needs(waiter.needs)}"
+                return _accept(command, message, _who(waiter.workflow_id, waiter.needs))
+            return _refuse(command, "not_found", f"nobody holds or waits for {action.permit}")
+
+
+def apply(record: LedgerRecord, command: LedgerCommand, reply: CommandReply, now_ms: int) -> None:
+    """Set or end what an accepted command says, and note it in the audit.
+
+    Permits are released by the ledger itself.
+    """
+    action, target = command.action, ""
+    match action:
+        case SetOverride():
+            target = action.resource
+            record.overrides[command.id] = _override(command, action, now_ms)
+        case SetThrottle() | SetPause():
+            target = action.resource
+            record.throttles[command.id] = _throttle(command, action, now_ms)
+        case Resume():
+            target = action.resource
+            for id in [id for id, one in record.throttles.items() if one.resource == target]:
+                del record.throttles[id]
+        case Lift():
+            ended = record.overrides.pop(action.id, None) or record.throttles.pop(action.id)
+            target = ended.resource
+        case ReleasePermit():
+            target = action.permit
+    note(
+        record,
+        AuditEntry(
+            at_ms=now_ms,
+            actor=command.actor,
+            reason=command.reason,
+            action=action.kind,
+            target=f"ledger/{record.tenant}/{target}",
+            before=reply.before,
+            after=reply.after,
+            request_id=command.id,
+        ),
+    )
+
+
+def expire(record: LedgerRecord, now_ms: int) -> None:
+    """End the overrides and throttles whose time is over."""
+    for one in [one for one in record.overrides.values() if one.ends_at_ms <= now_ms]:
+        del record.overrides[one.id]
+        note(record, _ended(record, "override_ended", one, one.ends_at_ms))
+    for throttle in list(record.throttles.values()):
+        if throttle.until_ms is not None and throttle.until_ms <= now_ms:
+            del record.throttles[throttle.id]
+            note(record, _ended(record, "throttle_ended", throttle, throttle.until_ms))
+
+
+def remember(record: LedgerRecord, reply: CommandReply) -> None:
+    """Keep an answer for those who repeat the command."""
+    record.commands[reply.id] = reply
+    while len(record.commands) > MAX_COMMANDS_KEPT:
+        del record.commands[next(iter(record.commands))]
+
+
+def note(record: LedgerRecord, entry: AuditEntry) -> None:
+    """Append to the audit; when nothing has been saved for long, the oldest makes room."""
+    record.audit.append(entry)
+    if len(record.audit) > MAX_AUDIT_KEPT:
+        del record.audit[0]
+        record.audit_lost += 1
+
+
+def below_usage(
+    resource: str, before: Quota | None, after: Quota | None, meter: Meter, now_ms: int
+) -> list[str]:
+    """Return a sentence for each limit that would be lowered below what is used.
+
+    Args:
+        resource: Of which resource.
+        before: The quota that holds; a limit that is not lowered is not named.
+        after: The quota that is to hold.
+        meter: What is used.
+        now_ms: Unix time.
+    """
+    if after is None:
+        if before is None or meter.units == 0:
+            return []
+        return [f"{resource} would have no quota, but {meter.units} are held"]
+    used = {"max_active": meter.units}
+    used.update({kind: window_used(meter, kind, now_ms) for kind in WINDOWS})
+    found: list[str] = []
+    for name, units in used.items():
+        new = getattr(after, name)
+        old = None if before is None else getattr(before, name)
+        if new is not None and new < units and (old is None or new < old):
+            what = "held" if name == "max_active" else "granted already in this window"
+            found.append(f"{name} of {resource} would be {new}, but {units} are {what}")
+    return found
+
+
+def lowered_below_usage(record: LedgerRecord, settings: LedgerSettings, now_ms: int) -> list[str]:
+    """Return a sentence for each limit that ``settings`` would lower below what is used.
+
+    Overrides and reservations count as they are at ``now_ms``; throttles and pools do not.
+    """
+    then = replace(record)
+    take_settings(then, settings)
+    found: list[str] = []
+    for resource, meter in sorted(record.meters.items()):
+        old, new = base_quota(record, resource), base_quota(then, resource)
+        found += below_usage(
+            resource,
+            None if old is None else overridden(record, resource, old, now_ms),
+            None if new is None else overridden(then, resource, new, now_ms),
+            meter,
+            now_ms,
+        )
+    return found
+
+
+def _answer_override(
+    record: LedgerRecord, command: LedgerCommand, action: SetOverride, now_ms: int
+) -> CommandReply:
+    override = _override(command, action, now_ms)
+    resource = action.resource
+    base = base_quota(record, resource)
+    if base is None:
+        return _refuse(command, "not_found", f"{record.tenant} has no quota for {resource}")
+    if override.ends_at_ms <= override.begins_at_ms:
+        return _refuse(command, "invalid", "the end of the override has passed already")
+    if len(record.overrides) >= MAX_SET:
+        return _refuse(command, "invalid", f"there are {MAX_SET} overrides: lift some first")
+    at_ms = override.begins_at_ms
+    before = overridden(record, resource, base, at_ms)
+    with_it = replace(record, overrides={**record.overrides, override.id: override})
+    after = overridden(with_it, resource, base, at_ms)
+    try:
+        Quota.model_validate({**dict(before), **action.changes.values})
+    except ValueError as error:
+        return _refuse(command, "invalid", _first_message(error))
+    meter = record.meters.get(resource, Meter())
+    lower = below_usage(resource, before, after, meter, now_ms)
+    if lower and not command.allow_below_usage:
+        return _refuse(
+            command,
+            "below_usage",
+            f"{'; '.join(lower)}. Nothing would be taken back, and nothing granted until enough "
+            "has come back: say so with allow_below_usage",
+        )
+    names = sorted(action.changes.values)
+    return _accept(
+        command,
+        f"{resource} of {record.tenant} has another quota until the override ends",
+        before={name: before.model_dump(mode="json")[name] for name in names},
+        after=_plain(override),
+    )
+
+
+def _answer_throttle(
+    record: LedgerRecord, command: LedgerCommand, action: SetThrottle | SetPause, now_ms: int
+) -> CommandReply:
+    resource = action.resource
+    if resource != DEFAULT and base_quota(record, resource) is None:
+        return _refuse(command, "not_found", f"{record.tenant} has no quota for {resource}")
+    throttle = _throttle(command, action, now_ms)
+    if throttle.until_ms is not None and throttle.until_ms <= now_ms:
+        return _refuse(command, "invalid", "the end of the throttle has passed already")
+    if len(record.throttles) >= MAX_SET:
+        return _refuse(command, "invalid", f"there are {MAX_SET} throttles: lift some first")
+    what = "is paused" if throttle.share == 0 else f"is cut to {throttle.share:.0%}"
+    before = [_plain(one) for one in record.throttles.values() if one.resource == resource]
+    return _accept(
+        command,
+        f"{_name(resource)} of {record.tenant} {what}",
+        before={"throttles": before} if before else {},
+        after=_plain(throttle),
+    )
+
+
+def _answer_resume(record: LedgerRecord, command: LedgerCommand, action: Resume) -> CommandReply:
+    resource = action.resource
+    found = [one for one in record.throttles.values() if one.resource == resource]
+    if found:
+        message = f"{_name(resource)} of {record.tenant} is no longer throttled"
+        return _accept(command, message, before={"throttles": [_plain(one) for one in found]})
+    message = f"no throttle is set for {_name(resource)} of {record.tenant}"
+    if record.throttles:
+        others = sorted({_name(one.resource) for one in record.throttles.values()})
+        message += f"; there are some for {', '.join(others)}"
+    base = None if resource == DEFAULT else base_quota(record, resource)
+    if record.paused is not None or (base is not None and base.paused is not None):
+        message += "; it is paused by the configuration: change that, and run headgate apply"
+    return _refuse(command, "not_found", message)
+
+
+def _override(command: LedgerCommand, action: SetOverride, now_ms: int) -> QuotaOverride:
+    begins_at_ms = now_ms if action.begins_at_ms is None else action.begins_at_ms
+    return QuotaOverride(
+        id=command.id,
+        resource=action.resource,
+        changes=action.changes,
+        begins_at_ms=max(now_ms, begins_at_ms),
+        ends_at_ms=action.ends_at_ms,
+        actor=command.actor,
+        reason=command.reason,
+    )
+
+
+def _throttle(command: LedgerCommand, action: SetThrottle | SetPause, now_ms: int) -> Throttle:
+    return Throttle(
+        id=command.id,
+        resource=action.resource,
+        share=action.share if isinstance(action, SetThrottle) else 0.0,
+        until_ms=action.until_ms if isinstance(action, SetThrottle) else None,
+        actor=command.actor,
+        reason=command.reason,
+        since_ms=now_ms,
+    )
+
+
+def _ended(
+    record: LedgerRecord, action: str, one: QuotaOverride | Throttle, at_ms: int
+) -> AuditEntry:
+    return AuditEntry(
+        at_ms=at_ms,
+        actor="headgate",
+        reason=one.reason,
+        action=action,
+        target=f"ledger/{record.tenant}/{one.resource}",
+        before=_plain(one),
+        request_id=one.id,
+    )
+
+
+def _accept(
+    command: LedgerCommand,
+    message: str,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> CommandReply:
+    return CommandReply(
+        id=command.id,
+        accepted=True,
+        message=message,
+        dry_run=command.dry_run,
+        before=before or {},
+        after=after or {},
+    )
+
+
+def _refuse(command: LedgerCommand, refused: _Refusal, message: str) -> CommandReply:
+    return CommandReply(
+        id=command.id, accepted=False, message=message, refused=refused, dry_run=command.dry_run
+    )
+
+
+def _plain(one: QuotaOverride | Throttle) -> dict[str, Any]:
+    return one.model_dump(mode="json")
+
+
+def _name(resource: str) -> str:
+    return "all" if resource == DEFAULT else resource
+
+
+def _needs(needs: list[tuple[str, int]]) -> str:
+    return " and ".join(f"{units} {resource}" for resource, units in needs)
+
+
+def _who(workflow_id: str, needs: list[tuple[str, int]]) -> dict[str, Any]:
+    return {"workflow_id": workflow_id, "units": dict(needs)}
+
+
+def _first_message(error: ValueError) -> str:
+    errors = getattr(error, "errors", None)
+    return str(errors()[0]["msg"]).removeprefix("Value error, ") if errors else str(error)

@@ -1,0 +1,55 @@
+"""What limits each resource now, reckoned once and kept until something changes."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from headgate.quota.limits import Limits, limits_at, next_change, next_reservation
+from headgate.quota.record import LedgerRecord
+
+MAX_KEPT: Final = 2_000
+"""Resources whose limits are kept; then all are reckoned anew."""
+
+
+class Standing:
+    """The limits of a ledger as of ``record.settled_at_ms``; holds no truth of its own.
+
+    Attributes:
+        change_at_ms: When an override or a throttle next begins or ends, if one does.
+        reservation_at_ms: When a reservation next begins or ends, if one does.
+    """
+
+    def __init__(self, record: LedgerRecord) -> None:
+        self._record = record
+        self._limits: dict[str, Limits | None] = {}
+        self.change_at_ms: int | None = None
+        self.reservation_at_ms: int | None = None
+        self.renew()
+
+    def of(self, resource: str) -> Limits | None:
+        """Return what limits ``resource``, or None when the tenant has no quota of it."""
+        try:
+            return self._limits[resource]
+        except KeyError:
+            found = limits_at(self._record, resource, self._record.settled_at_ms)
+            if len(self._limits) >= MAX_KEPT:
+                self._limits.clear()
+            self._limits[resource] = found
+            return found
+
+    def renew(self) -> None:
+        """Forget all, because settings or the time that counts have changed."""
+        self._limits.clear()
+        now_ms = self._record.settled_at_ms
+        self.change_at_ms = next_change(self._record, now_ms)
+        self.reservation_at_ms = next_reservation(self._record, now_ms)
+
+    def forget(self, resources: Iterable[str]) -> None:
+        """Forget some, because their pool has given another allocation."""
+        for resource in resources:
+            self._limits.pop(resource, None)
+
+    @property
+    def next_ms(self) -> int | None:
+        """When limits next change by themselves, if they do."""
+        times = [at for at in (self.change_at_ms, self.reservation_at_ms) if at is not None]
+        return min(times, default=None)

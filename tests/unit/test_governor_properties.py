@@ -1,0 +1,235 @@
+"""A governor and its ledgers with messages that are late, repeated and lost, and with crashes.
+
+The ledgers here are as simple as can be: they hold what their allocation allows. What all of them
+hold together must never be more than the pool has, whatever happens to the messages.
+"""
+
+import copy
+from dataclasses import dataclass
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from pydantic import TypeAdapter
+
+from headgate.allocation.governor import Governor
+from headgate.allocation.governor_record import GovernorRecord
+from headgate.model.pool import Allocation, Claim, Damping, Demand, PoolSettings, Share, Strategy
+
+START_MS = 1_700_000_000_000
+RECORD = TypeAdapter(GovernorRecord)
+NAMES = ["a", "b", "c"]
+SHARES = {
+    "a": Share(guaranteed=4, weight=2),
+    "b": Share(guaranteed=2, borrow_limit=3, lend_limit=1, priority=1),
+    "c": Share(maximum=6),
+}
+strategies = st.sampled_from([s for s in Strategy if s is not Strategy.UNLIMITED])
+
+
+@dataclass
+class PlainLedger:
+    """Holds up to its allocation; knows nothing else."""
+
+    tenant: str
+    incarnation: int = 1
+    revision: int = 0
+    sequence: int = 0
+    allocated: int = 0
+    held: int = 0
+    waiting: int = 0
+
+    def demand(self) -> Demand:
+        claim = Claim(held=self.held, wanted=self.held + self.waiting, share=SHARES[self.tenant])
+        return Demand(
+            pool="p",
+            tenant=self.tenant,
+            incarnation=self.incarnation,
+            revision=self.revision,
+            sequence=self.sequence,
+            claims={"r": claim},
+        )
+
+    def allocate(self, message: Allocation) -> None:
+        if message.sequence > self.sequence and message.incarnation in (0, self.incarnation):
+            self.sequence, self.allocated = message.sequence, message.units.get("r", 0)
+            self.serve()
+
+    def serve(self) -> None:
+        self.revision += 1
+        granted = max(0, min(self.waiting, self.allocated - self.held))
+        self.waiting -= granted
+        self.held += granted
+
+    def restored(self) -> "PlainLedger":
+        """From a snapshot that is up to date, as after a reset by people."""
+        return PlainLedger(
+            self.tenant,
+            incarnation=self.incarnation + 1,
+            revision=(self.incarnation + 1) * 1_000,
+            held=self.held,
+            waiting=self.waiting,
+        )
+
+
+def pool(capacity: int, strategy: Strategy) -> PoolSettings:
+    return PoolSettings(
+        capacity={"r": capacity},
+        strategy=strategy,
+        tenants=dict.fromkeys(NAMES),
+        damping=Damping(round_ms=100, min_hold_ms=300, demand_half_life_ms=500),
+        source="listed",
+    )
+
+
+class Pooled(RuleBasedStateMachine):
+    @initialize(capacity=st.integers(0, 20), strategy=strategies)
+    def begin(self, capacity: int, strategy: Strategy) -> None:
+        self.now_ms = START_MS
+        self.capacity = self.most = capacity
+        self.strategy = strategy
+        self.governor = Governor.begin("p", pool(capacity, strategy), 1)
+        self.saved = copy.deepcopy(self.governor.record)
+        self.ledgers = {name: PlainLedger(name) for name in NAMES}
+        self.up: list[Demand] = []
+        self.down: list[tuple[str, Allocation]] = []
+
+    # What tenants do
+
+    @rule(name=st.sampled_from(NAMES), units=st.integers(1, 8))
+    def ask(self, name: str, units: int) -> None:
+        ledger = self.ledgers[name]
+        ledger.waiting += units
+        ledger.serve()
+        self.up.append(ledger.demand())
+
+    @rule(name=st.sampled_from(NAMES), units=st.integers(1, 8))
+    def give_back(self, name: str, units: int) -> None:
+        ledger = self.ledgers[name]
+        ledger.held = max(0, ledger.held - units)
+        ledger.serve()
+        self.up.append(ledger.demand())
+
+    # What becomes of messages
+
+    @rule(index=st.integers(0, 100), twice=st.booleans())
+    def hear(self, index: int, twice: bool) -> None:
+        if self.up:
+            message = self.up[index % len(self.up)]
+            if not twice:
+                self.up.remove(message)
+            self.governor.demand(message, self.now_ms)
+
+    @rule(index=st.integers(0, 100), twice=st.booleans())
+    def tell(self, index: int, twice: bool) -> None:
+        if self.down:
+            name, message = self.down[index % len(self.down)]
+            if not twice:
+                self.down.remove((name, message))
+            self.ledgers[name].allocate(message)
+            self.up.append(self.ledgers[name].demand())
+
+    @rule()
+    def send(self) -> None:
+        for name in self.governor.to_tell():
+            message = self.governor.allocation_of(name)
+            self.down.append((name, message))
+            self.governor.told(name, message.sequence, True)
+
+    @rule(index=st.integers(0, 100))
+    def lose(self, index: int) -> None:
+        if self.up:
+            del self.up[index % len(self.up)]
+
+    # Time, crashes, operators
+
+    @rule(ms=st.sampled_from([1, 50, 150, 1_000, 10_000]))
+    def wait(self, ms: int) -> None:
+        self.now_ms += ms
+        self.governor.advance(self.now_ms)
+        deadline = self.governor.next_deadline()
+        assert deadline is None or deadline > self.now_ms
+
+    @rule()
+    def save(self) -> None:
+        self.saved = RECORD.validate_json(RECORD.dump_json(self.governor.record))
+
+    @rule()
+    def continue_as_new(self) -> None:
+        self.governor = Governor(RECORD.validate_json(RECORD.dump_json(self.governor.record)))
+
+    @rule()
+    def crash_of_the_governor(self) -> None:
+        incarnation = self.governor.record.incarnation + 1
+        record = RECORD.validate_json(RECORD.dump_json(self.saved))
+        self.governor = Governor.restore(record, incarnation)
+        self.governor.configure(pool(self.capacity, self.strategy), self.now_ms)
+
+    @rule(name=st.sampled_from(NAMES))
+    def crash_of_a_ledger(self, name: str) -> None:
+        self.ledgers[name] = self.ledgers[name].restored()
+        self.up.append(self.ledgers[name].demand())
+
+    @rule(capacity=st.integers(0, 20))
+    def resize(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.most = max(self.most, capacity)
+        self.governor.configure(pool(capacity, self.strategy), self.now_ms)
+
+    # What must always hold
+
+    @invariant()
+    def no_more_than_there_is(self) -> None:
+        held = sum(ledger.held for ledger in self.ledgers.values())
+        assert held <= self.most
+        # What ledgers were told before a cut holds until they have heard of it.
+        record = self.governor.record
+        may_hold = sum(self.governor.ceiling(name, "r") for name in record.members)
+        if not record.unheard and may_hold <= self.capacity:
+            self.most = self.capacity
+
+    @invariant()
+    def the_governor_knows_the_most_that_can_be_held(self) -> None:
+        if self.governor.record.unheard:
+            return
+        for name, ledger in self.ledgers.items():
+            if name in self.governor.record.members:
+                known = self.governor.record.members[name]
+                if known.incarnation == ledger.incarnation:
+                    assert max(ledger.allocated, 0) <= max(self.governor.ceiling(name, "r"), 0)
+
+    def teardown(self) -> None:
+        """With messages that arrive, the pool comes to rest, and idles nothing that is wanted."""
+        if not hasattr(self, "governor"):
+            return
+        for name, message in self.down:
+            self.ledgers[name].allocate(message)
+        for _ in range(400):
+            for name in NAMES:
+                self.governor.demand(self.ledgers[name].demand(), self.now_ms)
+            for name in self.governor.to_tell():
+                message = self.governor.allocation_of(name)
+                self.governor.told(name, message.sequence, True)
+                self.ledgers[name].allocate(message)
+                self.governor.demand(self.ledgers[name].demand(), self.now_ms)
+            for ledger in self.ledgers.values():
+                ledger.held = min(ledger.held, ledger.allocated)
+                ledger.serve()
+            self.now_ms += 100
+            self.governor.advance(self.now_ms)
+        assert not self.governor.record.unheard
+        held = {name: ledger.held for name, ledger in self.ledgers.items()}
+        assert sum(held.values()) <= self.capacity
+        for name, ledger in self.ledgers.items():
+            share = SHARES[name]
+            if not ledger.waiting:
+                continue
+            if self.strategy in (Strategy.EQUAL, Strategy.PROPORTIONAL):
+                limit = share.maximum
+                assert (limit and ledger.held >= limit) or sum(held.values()) == self.capacity
+            if self.strategy in (Strategy.RESERVED, Strategy.PRIORITY) and self.capacity >= 6:
+                assert ledger.held >= share.guaranteed
+
+
+Pooled.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestPooled = Pooled.TestCase

@@ -1,0 +1,165 @@
+"""GovernorWorkflow: divides one pool between the ledgers of its tenants."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, ClassVar, NoReturn
+
+from pydantic import TypeAdapter
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from headgate.allocation.governor import Governor
+from headgate.allocation.governor_record import GovernorInput, GovernorRecord
+from headgate.allocation.operator import obey
+from headgate.model.audit import AuditEntry
+from headgate.model.entity import ALLOCATE_SIGNAL
+from headgate.model.ids import Kind, workflow_id
+from headgate.model.pool import Demand, PoolCommand, PoolSettings, PoolView
+from headgate.model.snapshot import Restored, SaveResult, Snapshot
+from headgate.workflows.details import pool_details
+from headgate.workflows.entity import Entity, decoded, now_ms, require
+
+_RECORD = TypeAdapter(GovernorRecord)
+_AT_ONCE = 100
+
+
+@workflow.defn
+class GovernorWorkflow(Entity):
+    """Hears what ledgers hold and want, and tells them what they may hold."""
+
+    kind: ClassVar[Kind] = "governor"
+
+    @workflow.init
+    def __init__(self, start: GovernorInput) -> None:
+        super().__init__(start.pool, start.options, start.saved_revision)
+        self._governor = Governor(start.record) if start.record is not None else None
+
+    @workflow.run
+    async def run(self, start: GovernorInput) -> None:
+        """Live until continued as new."""
+        await self.live()
+
+    # Messages ----------------------------------------------------------------------------------
+
+    @workflow.signal(description="A ledger says what it holds and wants (model.pool.Demand).")
+    def demand(self, *arguments: Any) -> None:
+        """Take in a demand. Takes whatever is sent; what cannot be used is left aside."""
+        demand = decoded(Demand, arguments)
+        if demand is not None:
+            self.when_ready(lambda: self._governor_now.demand(demand, now_ms()))
+
+    @workflow.update(description="Take new settings (headgate apply).")
+    async def configure(self, settings: PoolSettings) -> PoolView:
+        """Change capacity, strategy or tenants; what is held stays held."""
+        await workflow.wait_condition(lambda: self._governor is not None)
+        self._governor_now.configure(settings, now_ms())
+        self.changed()
+        return self._governor_now.view()
+
+    @configure.validator
+    def _is_settings(self, settings: PoolSettings) -> None:
+        require(PoolSettings, settings)
+
+    @workflow.update(description="An operator sets or throttles the capacity, or resumes.")
+    async def command(self, command: PoolCommand) -> PoolView:
+        """Do what an operator says; with dry_run, answer what it would be."""
+        await workflow.wait_condition(lambda: self._governor is not None)
+        governor = self._governor_now
+        if command.dry_run:
+            governor = Governor(_RECORD.validate_json(_RECORD.dump_json(governor.record)))
+        try:
+            obey(governor, command, now_ms())
+        except ValueError as error:
+            raise ApplicationError(str(error), non_retryable=True) from error
+        self.changed()
+        return governor.view()
+
+    @command.validator
+    def _is_command(self, command: PoolCommand) -> None:
+        require(PoolCommand, command)
+
+    @workflow.query(description="The pool: capacity, and who holds, wants and has been given what.")
+    def state(self) -> PoolView:
+        """Return the pool."""
+        return self._governor_now.view()
+
+    # The shell's side --------------------------------------------------------------------------
+
+    @property
+    def core(self) -> Governor | None:
+        """The governor, once it has been restored."""
+        return self._governor
+
+    @property
+    def record(self) -> GovernorRecord:
+        """The record of the governor."""
+        return self._governor_now.record
+
+    def restore(self, restored: Restored, now_ms: int) -> None:
+        """Go on from the snapshot, with the settings that were applied since."""
+        settings = (
+            PoolSettings.model_validate_json(restored.settings)
+            if restored.settings is not None
+            else PoolSettings()
+        )
+        if restored.state is None:
+            self._governor = Governor.begin(self.subject, settings, restored.incarnation)
+            return
+        record = _RECORD.validate_json(restored.state)
+        self._governor = Governor.restore(record, restored.incarnation)
+        self._governor.configure(settings, now_ms)
+
+    def dump(self) -> tuple[str, str]:
+        """See base class."""
+        view = self._governor_now.view().model_dump_json()
+        return _RECORD.dump_json(self.record).decode(), view
+
+    def details(self) -> str:
+        """See base class."""
+        return pool_details(self._governor_now.view())
+
+    def unsaved_audit(self) -> list[AuditEntry]:
+        """See base class."""
+        return self.record.audit
+
+    def saved(self, snapshot: Snapshot, result: SaveResult) -> None:
+        """See base class."""
+        self.record.audit = self.record.audit[len(snapshot.audit) :]
+
+    def continue_as_new(self) -> NoReturn:
+        """See base class."""
+        workflow.continue_as_new(
+            GovernorInput(self.subject, self.record, self.saved_revision, self.options)
+        )
+
+    def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """See base class."""
+        return (self._tell_ledgers(),)
+
+    async def _tell_ledgers(self) -> None:
+        """Tell the ledgers what they may hold, those that lose first."""
+        governor = self._governor_now
+        while not self.draining:
+            await workflow.wait_condition(lambda: bool(governor.to_tell()))
+            batch = governor.to_tell()[:_AT_ONCE]
+            # Shielded: a signal cut short by continue-as-new looks like a ledger that is not there.
+            await asyncio.shield(asyncio.gather(*(self._tell_one(tenant) for tenant in batch)))
+            self.changed()
+            self.leave_mark()
+
+    async def _tell_one(self, tenant: str) -> None:
+        governor = self._governor_now
+        allocation = governor.allocation_of(tenant)
+        ledger = workflow.get_external_workflow_handle(workflow_id("ledger", tenant))
+        runs = True
+        try:
+            await ledger.signal(ALLOCATE_SIGNAL, allocation)
+        except ApplicationError:
+            runs = False  # no such ledger: nobody has asked for a permit of this tenant yet
+        governor.told(tenant, allocation.sequence, runs)
+
+    @property
+    def _governor_now(self) -> Governor:
+        if self._governor is None:
+            raise ValueError(f"governor {self.subject} is being restored from Postgres; ask again")
+        return self._governor
