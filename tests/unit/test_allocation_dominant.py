@@ -34,7 +34,7 @@ def test_what_a_tenant_does_not_demand_does_not_stop_it() -> None:
     assert division.allocations == {
         "a": {"cpu": 9, "gpu": 0},
         "b": {"cpu": 0, "gpu": 0},
-        "c": {"cpu": 1, "disk": 4},
+        "c": {"cpu": 1, "disk": 3},
         "d": {},
         "e": {"cpu": 0},
     }

@@ -1,62 +1,29 @@
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import ValidationError
 
-from headgate.model.ledger import Acquire, Decision, Exchange, Holder, Outcome
-from headgate.model.quota import Quota
+from headgate.model.ledger import Exchange, LedgerView
+from headgate.model.quota import Quota, Rate
 from headgate.model.reason import ReasonCode
 from headgate.model.settings import LedgerSettings
-from headgate.quota import Ledger, LedgerRecord
+from headgate.quota import Ledger
 from headgate.quota.book import MAX_RESOLVED_KEPT
 from headgate.quota.ledger import MAX_DENIALS_KEPT, REVISIONS_PER_INCARNATION
-
-NOW_MS = 1_700_000_000_000
-RECORD = TypeAdapter(LedgerRecord)
-GRANTED, WAITING, DENIED = Outcome.GRANTED, Outcome.WAITING, Outcome.DENIED
-
-
-def quotas(**by_resource: Any) -> LedgerSettings:
-    return LedgerSettings(
-        quotas={name: Quota.model_validate(quota) for name, quota in by_resource.items()},
-        source="listed",
-    )
-
-
-def make(**quota: Any) -> Ledger:
-    return Ledger.begin("acme", quotas(scan=quota), incarnation=1, check_every_ms=1_000)
-
-
-def acquire(
-    id: str,
-    *,
-    wait_ms: int | None = None,
-    units: int = 1,
-    priority: int = 0,
-    resource: str = "scan",
-    now_ms: int = NOW_MS,
-) -> Acquire:
-    return Acquire(
-        id=id,
-        holder=Holder(workflow_id=f"job-{id}", run_id="run"),
-        resource=resource,
-        units=units,
-        wait_until_ms=None if wait_ms is None else now_ms + wait_ms,
-        priority=priority,
-    )
-
-
-def ask(ledger: Ledger, id: str, *, now_ms: int = NOW_MS, **request: Any) -> Decision:
-    message = Exchange(gate="g", acquires=[acquire(id, now_ms=now_ms, **request)])
-    [decision] = ledger.exchange(message, now_ms).decisions
-    ledger.check_conservation()
-    return decision
-
-
-def code(decision: Decision) -> ReasonCode:
-    assert decision.reason is not None
-    return decision.reason.code
-
+from headgate.quota.meters import MAX_METERS_KEPT
+from tests.unit.ledgers import (
+    DENIED,
+    GRANTED,
+    NOW_MS,
+    RECORD,
+    WAITING,
+    acquire,
+    again,
+    ask,
+    code,
+    make,
+    quotas,
+)
 
 # Answers -----------------------------------------------------------------------------------------
 
@@ -519,3 +486,262 @@ def test_the_view_and_the_page_say_what_the_record_says() -> None:
     page = ledger.page()
     assert [permit.id for permit in page.permits] == ["a", "b"]
     assert [(waiter.id, waiter.position) for waiter in page.waiters] == [("d", 1), ("c", 2)]
+
+
+# Several resources -------------------------------------------------------------------------------
+
+
+def two(scan: int = 2, sign: int = 2) -> Ledger:
+    settings = quotas(scan={"max_active": scan}, sign={"max_active": sign})
+    return Ledger.begin("acme", settings, 1, check_every_ms=1_000)
+
+
+def test_several_resources_are_granted_together_or_not_at_all() -> None:
+    ledger = two(scan=2, sign=1)
+    assert ask(ledger, "a", also={"sign": 1}).outcome is GRANTED
+    denial = ask(ledger, "b", also={"sign": 1})
+    assert denial.outcome is DENIED
+    assert denial.reason is not None
+    assert (denial.reason.limit, denial.reason.used) == (1, 1)
+    assert "sign" in denial.reason.message
+    assert ledger.view().units_held == {"scan": 1, "sign": 1}
+    ledger.release("a", NOW_MS)
+    assert ledger.view().units_held == {"scan": 0, "sign": 0}
+    accounts = ledger.view().accounts
+    assert [(one.granted, one.released) for one in accounts.values()] == [(1, 1), (1, 1)]
+
+
+def test_who_waits_for_two_is_served_when_the_second_comes_back() -> None:
+    ledger = two(scan=1, sign=1)
+    ask(ledger, "a")
+    ask(ledger, "b", resource="sign")
+    ask(ledger, "both", also={"sign": 1}, wait_ms=60_000)
+    ask(ledger, "behind", resource="sign", wait_ms=60_000)
+    ledger.release("b", NOW_MS)
+    assert set(ledger.record.permits) == {"a"}, "nobody passes the first of all who wait"
+    ledger.release("a", NOW_MS)
+    assert set(ledger.record.permits) == {"both"}
+    ledger.release("both", NOW_MS)
+    assert set(ledger.record.permits) == {"behind"}
+
+
+def test_crossed_needs_do_not_wait_for_each_other() -> None:
+    ledger = two(scan=1, sign=1)
+    ask(ledger, "a", also={"sign": 1})
+    ask(ledger, "b", also={"sign": 1}, wait_ms=60_000)
+    ask(ledger, "c", resource="sign", also={"scan": 1}, wait_ms=60_000)
+    for id in "abc":
+        assert set(ledger.record.permits) == {id}
+        ledger.release(id, NOW_MS)
+        ledger.check_conservation()
+
+
+def test_the_wait_for_two_rates_ends_with_the_longer() -> None:
+    settings = quotas(scan={"rate": "10/s", "burst": 1}, sign={"rate": "1/s", "burst": 1})
+    ledger = Ledger.begin("acme", settings, 1)
+    ask(ledger, "a", also={"sign": 1})
+    wait = ask(ledger, "b", also={"sign": 1}, wait_ms=60_000)
+    assert code(wait) is ReasonCode.RATE
+    assert wait.retry_at_ms == NOW_MS + 1_000 == ledger.next_deadline()
+    ledger.advance(NOW_MS + 1_000)
+    assert "b" in ledger.record.permits
+
+
+def test_a_request_that_names_a_resource_twice_is_refused() -> None:
+    with pytest.raises(ValidationError, match="also names scan again"):
+        acquire("a", also={"scan": 1})
+
+
+def test_an_unknown_resource_among_several_is_refused() -> None:
+    assert code(ask(two(), "a", also={"sbom": 1})) is ReasonCode.UNKNOWN_RESOURCE
+    assert code(ask(two(), "b", also={"sign": 3})) is ReasonCode.CAN_NEVER_FIT
+
+
+def test_the_shortest_hold_counts() -> None:
+    settings = quotas(scan={"max_hold_ms": 5_000}, sign={"max_hold_ms": 700})
+    ledger = Ledger.begin("acme", settings, 1)
+    assert ask(ledger, "a", also={"sign": 1}).expires_at_ms == NOW_MS + 700
+
+
+# Calendar windows --------------------------------------------------------------------------------
+
+HOUR_END_MS = 1_700_002_800_000
+
+
+def test_a_window_is_used_up_until_its_end_whatever_comes_back() -> None:
+    ledger = make(per_hour=2)
+    for id in "ab":
+        assert ask(ledger, id).outcome is GRANTED
+        ledger.release(id, NOW_MS)
+    wait = ask(ledger, "c", wait_ms=86_400_000)
+    assert code(wait) is ReasonCode.WINDOW
+    assert wait.reason is not None
+    assert (wait.reason.limit, wait.reason.used) == (2, 2)
+    assert wait.retry_at_ms == HOUR_END_MS == ledger.next_deadline()
+    ledger.advance(HOUR_END_MS - 1)
+    assert ledger.record.permits == {}
+    ledger = again(ledger)
+    ledger.advance(HOUR_END_MS)
+    assert set(ledger.record.permits) == {"c"}
+
+
+def test_a_grant_counts_in_all_windows_and_the_last_end_counts() -> None:
+    ledger = make(per_hour=1, per_day=1, rate="1/s")
+    ask(ledger, "a")
+    wait = ask(ledger, "b", wait_ms=86_400_000)
+    assert code(wait) is ReasonCode.RATE, "the first in rank is named"
+    assert wait.retry_at_ms == 1_700_006_400_000 == ledger.next_deadline()
+
+
+def test_a_limit_changed_in_a_window_keeps_what_is_used() -> None:
+    ledger = make(per_hour=5)
+    ask(ledger, "a", units=4)
+    ledger.configure(quotas(scan={"per_hour": 6}), NOW_MS)
+    assert ask(ledger, "b", units=3).outcome is DENIED
+    ledger.configure(quotas(scan={}), NOW_MS)
+    assert ask(ledger, "c", units=2).outcome is GRANTED
+    ledger.configure(quotas(scan={"per_hour": 6}), NOW_MS)
+    assert ask(ledger, "d").outcome is DENIED
+    assert ask(ledger, "e", now_ms=HOUR_END_MS).outcome is GRANTED
+
+
+def test_more_than_a_window_can_ever_have_is_refused_at_once() -> None:
+    assert code(ask(make(per_day=4), "a", units=5, wait_ms=60_000)) is ReasonCode.CAN_NEVER_FIT
+
+
+# Pauses and names --------------------------------------------------------------------------------
+
+
+def test_a_paused_quota_grants_nothing_and_says_why() -> None:
+    ledger = make(max_active=5, paused="audit until Friday")
+    denial = ask(ledger, "a")
+    assert code(denial) is ReasonCode.SUSPENDED
+    assert denial.retry_at_ms is not None
+    assert denial.reason is not None
+    assert "audit until Friday" in denial.reason.message
+    never = ask(ledger, "big", units=6, wait_ms=60_000)
+    assert (code(never), never.outcome, never.retry_at_ms) == (ReasonCode.SUSPENDED, DENIED, None)
+    ask(ledger, "b", wait_ms=60_000)
+    ledger.configure(quotas(scan={"max_active": 5}), NOW_MS)
+    assert set(ledger.record.permits) == {"b"}
+
+
+def test_a_suspended_tenant_is_told_so_before_anything_else() -> None:
+    ledger = make(max_active=1)
+    ask(ledger, "a")
+    suspended = quotas(scan={"max_active": 1}).model_copy(update={"paused": "unpaid"})
+    ledger.configure(suspended, NOW_MS)
+    assert code(ask(ledger, "b", wait_ms=60_000)) is ReasonCode.SUSPENDED
+    assert ledger.view().paused == "unpaid"
+
+
+def test_a_rate_that_is_taken_away_and_set_again_forgives_nothing() -> None:
+    ledger = make(rate="10/s", burst=10)
+    ask(ledger, "a", units=10)
+    ledger.configure(quotas(scan={}), NOW_MS)
+    ledger = again(ledger)
+    ledger.configure(quotas(scan={"rate": "20/s", "burst": 10}), NOW_MS)
+    assert ask(ledger, "b", wait_ms=60_000).retry_at_ms == NOW_MS + 50
+
+
+def test_waiters_whom_a_new_quota_refuses_are_counted() -> None:
+    ledger = make(max_active=5)
+    ask(ledger, "a", units=5)
+    ask(ledger, "big", units=4, wait_ms=60_000)
+    ledger.configure(quotas(scan={"max_active": 3}), NOW_MS)
+    assert ledger.record.meters["scan"].denied == 1
+
+
+def test_accounts_of_resources_long_out_of_use_are_added_up() -> None:
+    quota = Quota(max_active=5, rate=Rate(limit=5, period_ms=1_000))
+    ledger = Ledger.begin("acme", LedgerSettings(quotas={"*": quota}, source="listed"), 1)
+    ask(ledger, "held", resource="r0")
+    for nth in range(3 * MAX_METERS_KEPT):
+        now_ms = NOW_MS + nth * 1_000
+        ask(ledger, f"a{nth}", resource=f"r{nth}", now_ms=now_ms)
+        ledger.release(f"a{nth}", now_ms)
+    accounts = ledger.view().accounts
+    assert len(accounts) <= 2 * MAX_METERS_KEPT
+    assert sum(one.granted for one in accounts.values()) == 3 * MAX_METERS_KEPT + 1
+    assert accounts["r0"].held == 1
+
+
+# What stands in the way --------------------------------------------------------------------------
+
+
+def test_who_waits_is_told_behind_whom_and_for_what() -> None:
+    ledger = make(max_active=2)
+    ask(ledger, "a")
+    ask(ledger, "b")
+    for id in "cdefg":
+        ask(ledger, id, wait_ms=60_000)
+    view = ledger.why("g", NOW_MS + 5)
+    assert view is not None
+    assert (view.state, view.position, view.workflow_id) == ("waiting", 5, "job-g")
+    assert view.reason is not None
+    assert view.reason.code is ReasonCode.QUOTA_USED_UP
+    assert "2 of 2 scan of tenant acme in use" in view.reason.message
+    assert "number 5 in line behind job-c, job-d, job-e and 1 more" in view.reason.message
+    assert "(estimate)" in view.reason.message
+    assert [one.id for one in view.holders] == ["a", "b"]
+    assert [(one.id, one.position) for one in view.ahead] == [
+        ("c", 1), ("d", 2), ("e", 3), ("f", 4),
+    ]  # fmt: skip
+
+
+def test_who_would_fit_but_for_others_is_told_what_they_wait_for() -> None:
+    ledger = make(max_active=3)
+    ask(ledger, "a", units=2)
+    ask(ledger, "big", units=3, wait_ms=60_000)
+    ask(ledger, "small", wait_ms=60_000)
+    view = ledger.why("small", NOW_MS)
+    assert view is not None
+    assert view.reason is not None
+    assert view.reason.code is ReasonCode.QUEUED
+    assert "behind job-big; job-big waits: 2 of 3 scan" in view.reason.message
+    assert [one.id for one in view.holders] == ["a"]
+
+
+def test_an_exact_time_is_not_called_an_estimate() -> None:
+    ledger = make(rate="1/s", burst=1)
+    ask(ledger, "a")
+    wait = ask(ledger, "b", wait_ms=60_000)
+    assert wait.reason is not None
+    assert "estimate" not in wait.reason.message
+
+
+def test_all_of_a_workflow_is_shown_and_nothing_is_changed_by_asking() -> None:
+    ledger = make(max_active=1, rate="1/s", per_day=9)
+    ask(ledger, "a")
+    ask(ledger, "b", wait_ms=60_000)
+    before = RECORD.dump_json(ledger.record)
+    [held] = ledger.why_workflow("job-a", NOW_MS + 10_000)
+    assert (held.state, held.reason, held.expires_at_ms) == ("held", None, NOW_MS + 3_600_000)
+    assert ledger.why("nobody", NOW_MS) is None
+    assert ledger.why_workflow("nobody", NOW_MS) == []
+    ledger.why("b", NOW_MS + 10_000_000)
+    ledger.view()
+    ledger.page()
+    ledger.demands()
+    ledger.below_usage(quotas(scan={"max_active": 0}))
+    assert RECORD.dump_json(ledger.record) == before
+
+
+def test_the_view_says_what_limits_now_and_survives_json() -> None:
+    ledger = make(max_active=0, rate="5/s", per_day=7, guaranteed=0)
+    view = ledger.view()
+    assert LedgerView.model_validate_json(view.model_dump_json()) == view
+    scan = view.limits["scan"]
+    assert (scan.max_active, str(scan.rate), scan.windows["per_day"].limit) == (0, "5/s", 7)
+    assert '"borrow_limit"' not in view.model_dump_json()
+
+
+def test_what_would_be_lowered_below_use_is_said_in_sentences() -> None:
+    ledger = make(max_active=5, per_day=9)
+    ask(ledger, "a", units=4)
+    assert ledger.below_usage(quotas(scan={"max_active": 4, "per_day": 4})) == []
+    assert ledger.below_usage(quotas(scan={"max_active": 3, "per_day": 2})) == [
+        "max_active of scan would be 3, but 4 are held",
+        "per_day of scan would be 2, but 4 are granted already in this window",
+    ]
+    assert ledger.below_usage(LedgerSettings()) == ["scan would have no quota, but 4 are held"]

@@ -6,8 +6,8 @@ from typing import Final
 from headgate.allocation.claims import Claim, Division, DominantClaim, Group
 from headgate.allocation.dominant import divide_dominant
 from headgate.allocation.governor_record import GovernorRecord, Member
-from headgate.allocation.rounds import Place, step
 from headgate.allocation.history import MICRO, adjusted_weights, decayed
+from headgate.allocation.rounds import Place, step
 from headgate.allocation.strategies import divide
 from headgate.model.audit import AuditEntry
 from headgate.model.pool import (

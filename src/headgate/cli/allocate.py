@@ -182,12 +182,13 @@ def _show_several(
     table = _table("Resource", "Demand", "Gets", "Share")
     for claim in sorted(problem.tenants, key=lambda claim: claim.tenant):
         given = division.allocations[claim.tenant]
-        used_up = [name for name in given if not division.unallocated[name]]
+        wanted = [name for name in given if _several(claim)[name]]
+        used_up = [name for name in wanted if not division.unallocated[name]]
         for number, (resource, units) in enumerate(given.items()):
             demand = _several(claim)[resource]
             capacity = capacities[resource]
             why = "all it wants"
-            if any(given[name] < _several(claim)[name] for name in given):
+            if any(given[name] < _several(claim)[name] for name in wanted):
                 why = "weight 0" if not claim.weight else f"{', '.join(used_up)} used up"
             table.add_row(
                 claim.tenant if number == 0 else "",

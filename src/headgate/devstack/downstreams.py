@@ -54,7 +54,7 @@ class Service:
 
 
 SERVICES: Final = (
-    Service("scanner", "scan", 400, (Trouble(5, 11, error_rate=1.0),)),
+    Service("scanner", "scan", 700, (Trouble(5, 11, error_rate=1.0),)),
     Service("attestor", "attest", 250, (Trouble(15, 20, error_rate=0.7),)),
     Service("policy-engine", "evaluate", 150, (Trouble(7, 14, latency_ms=2_000),)),
 )

@@ -1,4 +1,4 @@
-"""What the downstreams see: every call, and whether a tenant holds more than its quota allows."""
+"""What the downstreams see: every call, and whether more is in use than was ever allowed."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -24,7 +24,8 @@ class Observer:
     Attributes:
         configuration: The quotas that must hold.
         calls: By downstream.
-        over_grants: Calls that arrived while their tenant already used all of its quota.
+        over_grants: Calls that arrived while their tenant already used all of its quota, or the
+            tenants of its pool together all of that.
     """
 
     configuration: Configuration
@@ -39,15 +40,22 @@ class Observer:
         calls.admitted += 1
         holder = (tenant, resource)
         self._active[holder] += 1
-        limit = self._limit(tenant, resource)
-        if limit is not None and self._active[holder] > limit:
+        if self._is_too_much(tenant, resource):
             self.over_grants += 1
         try:
             yield calls
         finally:
             self._active[holder] -= 1
 
-    def _limit(self, tenant: str, resource: str) -> int | None:
-        quotas = self.configuration.ledger(tenant).quotas or {}
+    def _is_too_much(self, tenant: str, resource: str) -> bool:
+        settings = self.configuration.ledger(tenant)
+        quotas = settings.quotas or {}
         quota = quotas.get(resource, quotas.get(DEFAULT))
-        return None if quota is None else quota.max_active
+        used = self._active[tenant, resource]
+        if quota is not None and quota.max_active is not None and used > quota.max_active:
+            return True
+        if resource not in settings.pools:
+            return False
+        pool = self.configuration.pools[settings.pools[resource]]
+        together = sum(self._active[name, resource] for name in self.configuration.members(pool))
+        return together > pool.capacities[resource]

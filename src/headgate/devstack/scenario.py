@@ -32,23 +32,48 @@ class Scenario(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Demand:
-    """What one tenant submits, in jobs a second for each service."""
+    """What one tenant submits.
+
+    Attributes:
+        tenant: Who.
+        per_second: Jobs a second for each service.
+        max_wait_ms: How long its jobs wait.
+        surge: In this part of every ``_SURGE_CYCLE_S`` it submits ``_SURGE`` scans a second more.
+    """
 
     tenant: str
     per_second: dict[str, float]
     max_wait_ms: int
+    surge: tuple[float, float] | None = None
+
+    def rate(self, service: str, now_s: float) -> float:
+        """Return how many jobs a second it submits for ``service``."""
+        base = self.per_second[service]
+        if service != _SURGES or self.surge is None:
+            return base
+        begin_s, end_s = self.surge
+        return base + (_SURGE if begin_s <= now_s % _SURGE_CYCLE_S < end_s else 0.0)
 
 
+_SURGES: Final = "scanner"
+_SURGE: Final = 4.0
+_SURGE_CYCLE_S: Final = 24.0
 _DEMANDS: Final = (
-    _Demand("acme", {"scanner": 3.0, "attestor": 1.0, "policy-engine": 1.0}, 8_000),
-    _Demand("globex", {"scanner": 1.5, "attestor": 1.5, "policy-engine": 1.0}, 8_000),
+    # The surges overlap in part: alone, a tenant borrows; together, each has its guarantee.
+    _Demand("acme", {"scanner": 0.7, "attestor": 1.0, "policy-engine": 1.0}, 8_000, surge=(11, 21)),
+    _Demand(
+        "globex", {"scanner": 0.3, "attestor": 1.5, "policy-engine": 1.0}, 8_000, surge=(16, 24)
+    ),
     _Demand("initech", {"scanner": 0.7, "attestor": 0.5, "policy-engine": 0.5}, 1_000),
     _Demand("hooli", {"scanner": 0.5, "attestor": 0.5, "policy-engine": 1.5}, 0),
 )
 
 
 class Scheduled:
-    """Four tenants, three downstreams that fail on schedule. ``hooli`` is not listed anywhere."""
+    """Four tenants, three downstreams that fail on schedule. ``hooli`` is not listed anywhere.
+
+    ``acme`` and ``globex`` share the slots of the scanner: each borrows what the other leaves idle.
+    """
 
     def configuration(self, webhook: str, secret_env: str) -> Configuration:
         """See base class."""
@@ -68,9 +93,18 @@ class Scheduled:
             webhook,
             secret_env,
             downstreams={service.name: {"breaker": breaker} for service in SERVICES},
+            pools={
+                "scanner-slots": {
+                    "resource": "scan",
+                    "capacity": 4,
+                    "strategy": "reserved",
+                    "tenants": ["acme", "globex"],
+                    "damping": {"round_ms": 100, "min_hold_ms": 500, "demand_half_life_ms": 1_000},
+                }
+            },
             tenants={
-                "acme": {"quotas": {"scan": {"max_active": 2}, "*": {"max_active": 4}}},
-                "globex": {"quotas": {"*": {"max_active": 3}}},
+                "acme": {"quotas": {"scan": {"guaranteed": 2}, "*": {"max_active": 4}}},
+                "globex": {"quotas": {"scan": {"guaranteed": 2}, "*": {"max_active": 3}}},
                 "initech": {"quotas": {"*": {"max_active": 2, "rate": "2/s", "burst": 4}}},
                 "*": {"quotas": {"*": {"max_active": 2}}},
             },
@@ -83,17 +117,19 @@ class Scheduled:
     async def jobs(self, addresses: dict[str, str]) -> AsyncIterator[Job]:
         """See base class; arrivals are a Poisson process, the same in every run."""
         resources = {service.name: service.resource for service in SERVICES}
-        sources = [
-            (demand, name, rate) for demand in _DEMANDS for name, rate in demand.per_second.items()
-        ]
+        sources = [(demand, name) for demand in _DEMANDS for name in demand.per_second]
         chance = random.Random(20261123)
-        total = sum(rate for _, _, rate in sources)
         loop = asyncio.get_running_loop()
-        due_s = loop.time()
+        began_s = due_s = loop.time()
+        most = sum(d.per_second[name] for d, name in sources) + _SURGE * len(_DEMANDS)
         while True:
-            due_s += chance.expovariate(total)
+            due_s += chance.expovariate(most)
             await asyncio.sleep(max(0.0, due_s - loop.time()))
-            demand, name, _ = chance.choices(sources, [rate for _, _, rate in sources])[0]
+            rates = [demand.rate(name, due_s - began_s) for demand, name in sources]
+            # The rates change with time: of the arrivals at the highest rate, some do not happen.
+            if chance.random() * most >= sum(rates):
+                continue
+            demand, name = chance.choices(sources, rates)[0]
             yield Job(
                 tenant=demand.tenant,
                 resource=resources[name],
@@ -148,12 +184,17 @@ class Recorded:
 
 
 def _configuration(
-    webhook: str, secret_env: str, downstreams: dict[str, Any], tenants: dict[str, Any]
+    webhook: str,
+    secret_env: str,
+    downstreams: dict[str, Any],
+    tenants: dict[str, Any],
+    pools: dict[str, Any] | None = None,
 ) -> Configuration:
     channel = {"kind": "webhook", "url": webhook, "secret_env": secret_env}
     return Configuration.model_validate(
         {
             "downstreams": downstreams,
+            "pools": pools or {},
             "tenants": tenants,
             "notifier": {"channels": {_NOTIFIER: channel}},
         }

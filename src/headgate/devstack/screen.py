@@ -15,8 +15,7 @@ from rich.text import Text
 
 from headgate.devstack.tally import Books, Jobs
 from headgate.model.breaker import BreakerState, BreakerView
-from headgate.model.ids import DEFAULT
-from headgate.model.ledger import LedgerView
+from headgate.model.ledger import LedgerView, LimitView
 
 _COLOURS: Final = {
     BreakerState.CLOSED: "green",
@@ -142,7 +141,7 @@ def _breakers(breakers: list[BreakerView]) -> Table:
 
 
 def _tenants(ledgers: list[LedgerView]) -> Table:
-    table = _table("Tenant", "Resource", "Held", "", "Waiting", "Granted", "Denied")
+    table = _table("Tenant", "Resource", "Held", "", "Waiting", "Granted", "Denied", "Of a pool")
     rows = [
         (ledger, resource, account)
         for ledger in ledgers
@@ -150,9 +149,8 @@ def _tenants(ledgers: list[LedgerView]) -> Table:
     ]
     rows.sort(key=lambda row: (-sum(row[0].waiting.values()), row[0].tenant, row[1]))
     for ledger, resource, account in rows[:_MAX_ROWS]:
-        quotas = ledger.quotas or {}
-        quota = quotas.get(resource, quotas.get(DEFAULT))
-        limit = quota.max_active if quota else None
+        now = ledger.limits.get(resource, LimitView())
+        limit = now.max_active if now.allocated is None else now.allocated
         held = ledger.units_held.get(resource, 0)
         table.add_row(
             ledger.tenant + ("" if ledger.quota_source == "listed" else " (default)"),
@@ -162,8 +160,22 @@ def _tenants(ledgers: list[LedgerView]) -> Table:
             str(ledger.waiting.get(resource, 0)),
             str(account.granted),
             str(account.denied),
+            _of_pool(now, held),
         )
     return _with_rest(table, len(rows), "accounts")
+
+
+def _of_pool(limit: LimitView, held: int) -> Text:
+    """Say what a tenant has of a pool: what it borrows, or lends to others."""
+    if limit.pool is None:
+        return Text("")
+    allocated, guaranteed = limit.allocated or 0, limit.guaranteed
+    text = Text(f"{guaranteed} guaranteed")
+    if held > guaranteed:
+        text.append(f", borrows {held - guaranteed}", "yellow")
+    elif allocated < guaranteed:
+        text.append(f", lends {guaranteed - allocated}", "cyan")
+    return text
 
 
 def _table(*columns: str) -> Table:
