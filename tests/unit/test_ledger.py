@@ -588,6 +588,7 @@ def test_a_window_is_used_up_until_its_end_whatever_comes_back() -> None:
 def test_a_grant_counts_in_all_windows_and_the_last_end_counts() -> None:
     ledger = make(per_hour=1, per_day=1, rate="1/s")
     ask(ledger, "a")
+    ledger.release("a", NOW_MS)
     wait = ask(ledger, "b", wait_ms=86_400_000)
     assert code(wait) is ReasonCode.RATE, "the first in rank is named"
     assert wait.retry_at_ms == 1_700_006_400_000 == ledger.next_deadline()
