@@ -24,10 +24,13 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# Compares our breaker with other Python libraries, and measures how fast verdicts travel (minutes).
+# Compares our breaker with other Python libraries, measures how fast verdicts travel, what one
+# ledger can grant, and what dividing a pool costs (minutes).
 bench: $(READY)
 	$(BIN)/python -m bench.breakers $(ARGS)
 	$(BIN)/python -m bench.verdict_push
+	$(BIN)/python -m bench.ledger
+	$(BIN)/python -m bench.solver
 
 # Records new workflow histories for tests/replay; never overwrites one that is there.
 record: $(READY)

@@ -9,21 +9,16 @@ import argparse
 import asyncio
 import json
 import statistics
-import tempfile
 import time
 from contextlib import AsyncExitStack
-from pathlib import Path
 from uuid import uuid4
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 
+from bench.site import governed_site
 from headgate.activities.verdicts import VerdictActivities
-from headgate.breaker import BreakerInput
-from headgate.cli.worker import governance_worker
-from headgate.devstack.stack import Stack
-from headgate.gate.workflows import GovernanceWorkflow
+from headgate.gate.kinds import governing
 from headgate.model.breaker import (
     BreakerCommand,
     BreakerState,
@@ -32,11 +27,9 @@ from headgate.model.breaker import (
     Report,
     Verdict,
 )
-from headgate.model.ids import gate_task_queue, workflow_id
+from headgate.model.ids import gate_task_queue
 from headgate.model.policy import BreakerPolicy
 from headgate.model.settings import BreakerSettings
-from headgate.store.database import Database
-from headgate.store.migrate import migrate
 
 GATES = 10
 DOWNSTREAM = "bench"
@@ -79,28 +72,11 @@ class _Gates:
 async def measure(rounds: int) -> dict[str, float]:
     """Return the figures of ``rounds`` trips."""
     times: list[float] = []
-    async with AsyncExitStack() as resources:
-        folder = Path(
-            resources.enter_context(tempfile.TemporaryDirectory(prefix="headgate-bench-"))
-        )
-        folder.chmod(0o755)
-        stack = await resources.enter_async_context(Stack(folder, temporal_ui=False))
-        database = await resources.enter_async_context(Database(stack.dsn))
-        await migrate(database)
-        client = await Client.connect(
-            stack.temporal_address, data_converter=pydantic_data_converter
-        )
-        await resources.enter_async_context(governance_worker(client, database))
+    async with governed_site() as client, AsyncExitStack() as resources:
         gates = _Gates()
         for name in gates.names:
             await resources.enter_async_context(gates.listener(client, name))
-        breaker = GovernanceWorkflow(
-            client,
-            "BreakerWorkflow",
-            workflow_id("breaker", DOWNSTREAM),
-            BreakerInput(DOWNSTREAM),
-            "headgate",
-        )
+        breaker = governing(client, "breaker", DOWNSTREAM)
         policy = BreakerPolicy(consecutive_failures=5, open_ms=600_000)
         settings = BreakerSettings(policy=policy, source="listed")
         await breaker.update("configure", settings, uuid4().hex, BreakerView, 20)

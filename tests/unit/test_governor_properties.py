@@ -1,11 +1,14 @@
 """A governor and its ledgers with messages that are late, repeated and lost, and with crashes.
 
-The ledgers here are as simple as can be: they hold what their allocation allows. What all of them
-hold together must never be more than the pool has, whatever happens to the messages.
+Once with ledgers that are as simple as can be, which hold what their allocation allows, and once
+with the real ones. What all of them hold together must never be more than the pool has, whatever
+happens to the messages.
 """
 
 import copy
 from dataclasses import dataclass
+from itertools import count
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -14,10 +17,15 @@ from pydantic import TypeAdapter
 
 from headgate.allocation.governor import Governor
 from headgate.allocation.governor_record import GovernorRecord
+from headgate.model.ledger import Acquire, Exchange, Holder
 from headgate.model.pool import Allocation, Claim, Damping, Demand, PoolSettings, Share, Strategy
+from headgate.model.quota import Quota
+from headgate.model.settings import LedgerSettings
+from headgate.quota import Ledger, LedgerRecord
 
 START_MS = 1_700_000_000_000
 RECORD = TypeAdapter(GovernorRecord)
+LEDGER_RECORD = TypeAdapter(LedgerRecord)
 NAMES = ["a", "b", "c"]
 SHARES = {
     "a": Share(guaranteed=4, weight=2),
@@ -50,7 +58,7 @@ class PlainLedger:
             claims={"r": claim},
         )
 
-    def allocate(self, message: Allocation) -> None:
+    def allocate(self, message: Allocation, now_ms: int) -> None:
         if message.sequence > self.sequence and message.incarnation in (0, self.incarnation):
             self.sequence, self.allocated = message.sequence, message.units.get("r", 0)
             self.serve()
@@ -61,7 +69,15 @@ class PlainLedger:
         self.waiting -= granted
         self.held += granted
 
-    def restored(self) -> "PlainLedger":
+    def ask(self, units: int, now_ms: int) -> None:
+        self.waiting += units
+        self.serve()
+
+    def give_back(self, units: int, now_ms: int) -> None:
+        self.held = max(0, self.held - units)
+        self.serve()
+
+    def restored(self, now_ms: int) -> "PlainLedger":
         """From a snapshot that is up to date, as after a reset by people."""
         return PlainLedger(
             self.tenant,
@@ -70,6 +86,80 @@ class PlainLedger:
             held=self.held,
             waiting=self.waiting,
         )
+
+
+class RealLedger:
+    """The real one, seen like the plain one."""
+
+    def __init__(self, tenant: str, ledger: Ledger | None = None) -> None:
+        self.tenant = tenant
+        self._ledger = ledger or Ledger.begin(tenant, settings_of(tenant), 1)
+        self._numbers = count()
+
+    @property
+    def incarnation(self) -> int:
+        return self._ledger.record.incarnation
+
+    @property
+    def allocated(self) -> int:
+        limit = self._ledger.view().limits.get("r")
+        return 0 if limit is None else limit.allocated or 0
+
+    @property
+    def held(self) -> int:
+        return self._ledger.view().units_held.get("r", 0)
+
+    @property
+    def waiting(self) -> int:
+        return self._ledger.view().waiting.get("r", 0)
+
+    def demand(self) -> Demand:
+        demands = self._ledger.demands()
+        self._ledger.demands_sent(demands)
+        (demand,) = demands
+        return demand
+
+    def allocate(self, message: Allocation, now_ms: int) -> None:
+        self._ledger.allocate(message, now_ms)
+        self._ledger.check_conservation()
+
+    def ask(self, units: int, now_ms: int) -> None:
+        """In permits of one unit, which wait as long as it takes."""
+        message = Exchange(
+            gate="g",
+            acquires=[
+                Acquire(
+                    id=f"{self.tenant}-{self.incarnation}-{next(self._numbers)}",
+                    holder=Holder(workflow_id="w"),
+                    resource="r",
+                    wait_until_ms=now_ms + 10**9,
+                )
+                for _ in range(units)
+            ],
+        )
+        self._ledger.exchange(message, now_ms)
+        self._ledger.check_conservation()
+
+    def give_back(self, units: int, now_ms: int) -> None:
+        held = list(self._ledger.record.permits)[:units]
+        self._ledger.exchange(Exchange(gate="g", releases=held), now_ms)
+        self._ledger.check_conservation()
+
+    def restored(self, now_ms: int) -> "RealLedger":
+        record = LEDGER_RECORD.validate_json(LEDGER_RECORD.dump_json(self._ledger.record))
+        ledger = Ledger.restore(record, self.incarnation + 1, now_ms)
+        ledger.configure(settings_of(self.tenant), now_ms)
+        return RealLedger(self.tenant, ledger)
+
+
+def settings_of(tenant: str) -> LedgerSettings:
+    share = SHARES[tenant]
+    quota = Quota(
+        max_active=share.maximum,
+        max_hold_ms=30 * 86_400_000,
+        **share.model_dump(exclude={"maximum"}),
+    )
+    return LedgerSettings(quotas={"r": quota}, pools={"r": "p"}, source="listed")
 
 
 def pool(capacity: int, strategy: Strategy) -> PoolSettings:
@@ -83,6 +173,8 @@ def pool(capacity: int, strategy: Strategy) -> PoolSettings:
 
 
 class Pooled(RuleBasedStateMachine):
+    ledger: type[PlainLedger] | type[RealLedger] = PlainLedger
+
     @initialize(capacity=st.integers(0, 20), strategy=strategies)
     def begin(self, capacity: int, strategy: Strategy) -> None:
         self.now_ms = START_MS
@@ -90,7 +182,7 @@ class Pooled(RuleBasedStateMachine):
         self.strategy = strategy
         self.governor = Governor.begin("p", pool(capacity, strategy), 1)
         self.saved = copy.deepcopy(self.governor.record)
-        self.ledgers = {name: PlainLedger(name) for name in NAMES}
+        self.ledgers: dict[str, Any] = {name: self.ledger(name) for name in NAMES}
         self.up: list[Demand] = []
         self.down: list[tuple[str, Allocation]] = []
 
@@ -99,15 +191,13 @@ class Pooled(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES), units=st.integers(1, 8))
     def ask(self, name: str, units: int) -> None:
         ledger = self.ledgers[name]
-        ledger.waiting += units
-        ledger.serve()
+        ledger.ask(units, self.now_ms)
         self.up.append(ledger.demand())
 
     @rule(name=st.sampled_from(NAMES), units=st.integers(1, 8))
     def give_back(self, name: str, units: int) -> None:
         ledger = self.ledgers[name]
-        ledger.held = max(0, ledger.held - units)
-        ledger.serve()
+        ledger.give_back(units, self.now_ms)
         self.up.append(ledger.demand())
 
     # What becomes of messages
@@ -126,7 +216,7 @@ class Pooled(RuleBasedStateMachine):
             name, message = self.down[index % len(self.down)]
             if not twice:
                 self.down.remove((name, message))
-            self.ledgers[name].allocate(message)
+            self.ledgers[name].allocate(message, self.now_ms)
             self.up.append(self.ledgers[name].demand())
 
     @rule()
@@ -167,7 +257,7 @@ class Pooled(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES))
     def crash_of_a_ledger(self, name: str) -> None:
-        self.ledgers[name] = self.ledgers[name].restored()
+        self.ledgers[name] = self.ledgers[name].restored(self.now_ms)
         self.up.append(self.ledgers[name].demand())
 
     @rule(capacity=st.integers(0, 20))
@@ -203,18 +293,17 @@ class Pooled(RuleBasedStateMachine):
         if not hasattr(self, "governor"):
             return
         for name, message in self.down:
-            self.ledgers[name].allocate(message)
+            self.ledgers[name].allocate(message, self.now_ms)
         for _ in range(400):
             for name in NAMES:
                 self.governor.demand(self.ledgers[name].demand(), self.now_ms)
             for name in self.governor.to_tell():
                 message = self.governor.allocation_of(name)
                 self.governor.told(name, message.sequence, True)
-                self.ledgers[name].allocate(message)
+                self.ledgers[name].allocate(message, self.now_ms)
                 self.governor.demand(self.ledgers[name].demand(), self.now_ms)
             for ledger in self.ledgers.values():
-                ledger.held = min(ledger.held, ledger.allocated)
-                ledger.serve()
+                ledger.give_back(max(0, ledger.held - ledger.allocated), self.now_ms)
             self.now_ms += 100
             self.governor.advance(self.now_ms)
         assert not self.governor.record.unheard
@@ -231,5 +320,11 @@ class Pooled(RuleBasedStateMachine):
                 assert ledger.held >= share.guaranteed
 
 
+class PooledForReal(Pooled):
+    ledger = RealLedger
+
+
 Pooled.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+PooledForReal.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestPooled = Pooled.TestCase
+TestPooledForReal = PooledForReal.TestCase

@@ -192,10 +192,18 @@ def test_a_throttle_cuts_every_number_but_leaves_one() -> None:
         "per_hour": 5,
         "per_day": 1,
     }
-    assert ask(ledger, "a", units=3).retry_at_ms is not None, "it fits again later"
     ledger.advance(LATER_MS)
     assert ledger.view().limits["scan"].max_active == 5
     assert [one.action for one in ledger.record.audit] == ["throttle", "throttle_ended"]
+
+
+def test_what_a_cut_leaves_no_room_for_may_wait_for_its_end() -> None:
+    ledger = make(max_active=5, rate="9/s", burst=4)
+    say(ledger, "t", throttle(0.5, LATER_MS))
+    assert ask(ledger, "a", units=3).retry_at_ms == LATER_MS
+    assert ask(ledger, "b", units=3, wait_ms=60_000).retry_at_ms == LATER_MS
+    ledger.advance(LATER_MS)
+    assert set(ledger.record.permits) == {"b"}
 
 
 def test_a_cut_concerns_what_the_pool_gives_too() -> None:

@@ -15,6 +15,7 @@ from headgate.cli import (
     dev,
     migrate,
     search_attributes,
+    simulate,
     worker,
 )
 from headgate.model.errors import HeadgateError
@@ -49,6 +50,7 @@ app.command("worker")(worker.command)
 app.command("dev")(dev.command)
 app.command("demo")(demo.command)
 app.command("backtest")(backtest.command)
+app.command("simulate")(simulate.command)
 app.command("search-attributes")(search_attributes.command)
 app.add_typer(breaker.app, name="breaker")
 

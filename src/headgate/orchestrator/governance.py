@@ -13,7 +13,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -23,6 +23,7 @@ from headgate.gate import Call
 from headgate.model.entity import ADMIT, GRANTED_SIGNAL, RELEASE
 from headgate.model.ledger import Admit, Decision, Grant, Holder, Outcome, Release
 from headgate.model.reason import Reason, ReasonCode
+from headgate.model.why import WHY_QUERY, AskState, JobAsk
 from headgate.orchestrator.errors import PermitDenied
 
 _ATTEMPT_TIMEOUT: Final = timedelta(seconds=20)
@@ -144,9 +145,28 @@ class _Asking:
         patience = _WAIT_FOREVER if max_wait is None else max_wait
         self._deadline_ms = _now_ms() + max(0, int(patience / timedelta(milliseconds=1)))
         self._granted = _grants()
+        self._asks = _asks()
+        self._known = JobAsk(
+            tenant=tenant, resource=resource, units=units, downstream=downstream, since_ms=_now_ms()
+        )
+
+    @property
+    def known(self) -> JobAsk:
+        """What it waits for or holds, for ``headgate why``."""
+        return self._known
 
     async def until_granted(self) -> Permit:
         """Ask, and wait as often as need be."""
+        self._asks.append(self)
+        try:
+            permit = await self._insist()
+        except BaseException:
+            self._forget()
+            raise
+        self._note(state="held", reason=None, retry_at_ms=None)
+        return permit
+
+    async def _insist(self) -> Permit:
         while True:
             # A new id for every ask: the same id would get the same answer.
             id = str(workflow.uuid4())
@@ -163,6 +183,7 @@ class _Asking:
             assert decision.reason is not None
             if decision.retry_at_ms is None or decision.retry_at_ms > self._deadline_ms:
                 raise self._denied(decision.reason, decision.retry_at_ms)
+            self._wait("asks_again", decision.reason, decision.retry_at_ms)
             await workflow.sleep(
                 timedelta(milliseconds=max(1, decision.retry_at_ms - _now_ms())),
                 summary=decision.reason.message[:180],
@@ -170,7 +191,7 @@ class _Asking:
 
     async def give_back(self, id: str) -> None:
         """Release the permit; never fails a job, because what is left behind is found again."""
-        with suppress(ActivityError):
+        try:
             # Started, not executed: no coroutine is left over when the workflow is being evicted.
             await asyncio.shield(
                 workflow.start_local_activity(
@@ -182,14 +203,20 @@ class _Asking:
                     summary=f"release {self._resource} of {self._tenant}",
                 )
             )
+        except ActivityError:
+            pass  # what is left behind is found again
+        finally:
+            self._forget()
 
     async def _ask(self, id: str) -> Decision:
+        self._note(id=id, state="asking")
         decision = await self._admit(id, held=False)
         while decision.reason is not None and decision.reason.code is ReasonCode.UNAVAILABLE:
             # Nobody knows whether it was granted, so it is asked again under the same id.
             retry_at_ms = decision.retry_at_ms or _now_ms() + 1_000
             if retry_at_ms > self._deadline_ms:
                 raise self._denied(decision.reason, retry_at_ms)
+            self._wait("asks_again", decision.reason, retry_at_ms)
             await workflow.sleep(
                 timedelta(milliseconds=max(1, retry_at_ms - _now_ms())),
                 summary="governance is out of reach",
@@ -197,7 +224,10 @@ class _Asking:
             decision = await self._admit(id, held=False)
         if decision.outcome is not Outcome.WAITING:
             return decision
+        assert decision.reason is not None
+        self._wait("in_line", decision.reason, decision.retry_at_ms)
         await self._turn(id, decision)
+        self._note(state="asking")
         if self._downstream is None:
             return Decision(id=id, outcome=Outcome.GRANTED)
         # The breaker may have opened while the job waited for its turn.
@@ -248,6 +278,18 @@ class _Asking:
             raise self._denied(reason, waiting.retry_at_ms) from None
         self._granted.discard(id)
 
+    # For ``headgate why``: only memory, so that it leaves no trace in the history.
+
+    def _note(self, **changes: Any) -> None:
+        self._known = self._known.model_copy(update=changes)
+
+    def _wait(self, state: AskState, reason: Reason, retry_at_ms: int | None) -> None:
+        self._note(state=state, reason=reason, retry_at_ms=retry_at_ms)
+
+    def _forget(self) -> None:
+        if self in self._asks:
+            self._asks.remove(self)
+
     def _permit(self, decision: Decision) -> Permit:
         call = None
         if self._downstream is not None:
@@ -284,6 +326,22 @@ def _grants() -> set[str]:
 
     workflow.set_signal_handler(GRANTED_SIGNAL, granted)
     return grants
+
+
+def _asks() -> list[_Asking]:
+    """Return what this workflow asks for and holds; from the first time on it can be asked."""
+    known: list[_Asking] | None = getattr(workflow.instance(), "_headgate_asks", None)
+    if known is not None:
+        return known
+    asks: list[_Asking] = []
+    workflow.instance()._headgate_asks = asks
+
+    def why() -> list[JobAsk]:
+        return [asking.known for asking in asks]
+
+    if workflow.get_query_handler(WHY_QUERY) is None:  # the user's own comes first
+        workflow.set_query_handler(WHY_QUERY, why)
+    return asks
 
 
 def _now_ms() -> int:

@@ -1,17 +1,36 @@
-"""What operators do to breakers, from whatever place they do it."""
+"""What operators tell breakers, ledgers and governors, from whatever place they do it."""
 
-from uuid import uuid4
+import difflib
+import secrets
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Final, TypeVar
 
-from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from headgate.gate.kinds import KINDS, governing
 from headgate.model.breaker import BreakerCommand, BreakerView
+from headgate.model.entity import EntityOptions
 from headgate.model.errors import ConfigurationError, UnavailableError
-from headgate.model.ids import workflow_id
+from headgate.model.ids import DEFAULT, GOVERNANCE_TASK_QUEUE, Kind, workflow_id
+from headgate.model.ledger import CommandReply, LedgerCommand
+from headgate.model.pool import PoolCommand, PoolView
+from headgate.store.configuration import ConfigurationStore
+from headgate.store.database import Database
+from headgate.store.snapshots import SnapshotStore
+
+Answer = TypeVar("Answer")
+Command = BreakerCommand | LedgerCommand | PoolCommand
+
+_TELL_S: Final = 15.0
+_LOOK: Final = timedelta(seconds=10)
+_NAMED: Final = 8
+_MOST_LISTED: Final = 1_000
 
 
 async def command_breaker(client: Client, downstream: str, command: BreakerCommand) -> BreakerView:
-    """Tell the breaker of ``downstream`` something.
+    """Tell the breaker of ``downstream`` something; it must run already.
 
     Returns:
         What it is now, or would be with ``dry_run``.
@@ -20,22 +39,143 @@ async def command_breaker(client: Client, downstream: str, command: BreakerComma
         ConfigurationError: No breaker of this name runs, or it refused.
         UnavailableError: Temporal or the governance workers do not answer.
     """
-    handle = client.get_workflow_handle(workflow_id("breaker", downstream))
-    try:
-        view: BreakerView = await handle.execute_update(
-            "command", command, id=command.id, result_type=BreakerView
-        )
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            raise ConfigurationError(
-                f"no breaker runs for {downstream!r}: see headgate breaker list"
-            ) from error
-        raise UnavailableError(f"breaker {downstream} does not answer: {error}") from error
-    except WorkflowUpdateFailedError as error:
-        raise ConfigurationError(f"breaker {downstream} refused: {error.cause}") from error
-    return view
+    if not await is_running(client, "breaker", downstream):
+        there = await _running(client, "breaker")
+        raise ConfigurationError(f"no breaker runs for {downstream!r}: {_say(there, downstream)}")
+    return await _tell(client, "breaker", downstream, command, BreakerView)
+
+
+async def command_ledger(
+    client: Client,
+    database: Database,
+    tenant: str,
+    command: LedgerCommand,
+    task_queue: str = GOVERNANCE_TASK_QUEUE,
+    options: EntityOptions | None = None,
+) -> CommandReply:
+    """Tell the ledger of ``tenant`` something; started if the tenant is known, but has no job yet.
+
+    Returns:
+        What was done, or would be with ``dry_run``; or why the ledger refuses it.
+
+    Raises:
+        ConfigurationError: There is no such tenant.
+        UnavailableError: Temporal, the governance workers or Postgres do not answer.
+    """
+    await _require_known(client, database, "ledger", tenant)
+    return await _tell(client, "ledger", tenant, command, CommandReply, task_queue, options)
+
+
+async def command_pool(
+    client: Client,
+    database: Database,
+    pool: str,
+    command: PoolCommand,
+    task_queue: str = GOVERNANCE_TASK_QUEUE,
+    options: EntityOptions | None = None,
+) -> PoolView:
+    """Tell the governor of ``pool`` something; started if the pool is configured.
+
+    Returns:
+        What it is now, or would be with ``dry_run``.
+
+    Raises:
+        ConfigurationError: There is no such pool, or its governor refused.
+        UnavailableError: Temporal, the governance workers or Postgres do not answer.
+    """
+    await _require_known(client, database, "governor", pool)
+    return await _tell(client, "governor", pool, command, PoolView, task_queue, options)
 
 
 def new_command_id() -> str:
-    """Return an id for a command; the same for every attempt at it."""
-    return f"command:{uuid4()}"
+    """Return an id for a command, the same for every attempt at it; short, as people type it."""
+    return secrets.token_hex(6)
+
+
+async def is_running(client: Client, kind: Kind, subject: str) -> bool:
+    """Return whether a governance workflow runs.
+
+    Raises:
+        UnavailableError: Temporal does not say.
+    """
+    handle = client.get_workflow_handle(workflow_id(kind, subject))
+    try:
+        description = await handle.describe(rpc_timeout=_LOOK)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False
+        raise _unavailable(kind, subject, error) from error
+    return description.status is WorkflowExecutionStatus.RUNNING
+
+
+async def known_names(database: Database, kind: Kind) -> set[str]:
+    """Return whoever is listed in the configuration, or has ever been governed.
+
+    Raises:
+        UnavailableError: Postgres does not answer.
+    """
+    applied = await ConfigurationStore(database).load()
+    listed: dict[Kind, Collection[str]] = {
+        "breaker": applied.downstreams,
+        "ledger": applied.tenants,
+        "governor": applied.pools,
+    }
+    return {*listed[kind], *await SnapshotStore(database).subjects(kind)} - {DEFAULT}
+
+
+async def _require_known(client: Client, database: Database, kind: Kind, subject: str) -> None:
+    """Start nothing for a name that is only a slip of the pen.
+
+    One that runs is told without a word to Postgres, which may be what is broken.
+    """
+    if await is_running(client, kind, subject):
+        return
+    known = await known_names(database, kind)
+    if subject not in known:
+        what = {"ledger": "tenant", "governor": "pool", "breaker": "downstream"}[kind]
+        raise ConfigurationError(f"there is no {what} {subject!r}: {_say(known, subject)}")
+
+
+async def _tell(
+    client: Client,
+    kind: Kind,
+    subject: str,
+    command: Command,
+    result: type[Answer],
+    task_queue: str = GOVERNANCE_TASK_QUEUE,
+    options: EntityOptions | None = None,
+) -> Answer:
+    workflow = governing(client, kind, subject, options, task_queue)
+    try:
+        return await workflow.update("command", command, command.id, result, _TELL_S)
+    except WorkflowUpdateFailedError as error:
+        raise ConfigurationError(f"{kind} {subject} refused: {error.cause}") from error
+    except RPCError as error:
+        raise _unavailable(kind, subject, error) from error
+
+
+async def _running(client: Client, kind: Kind) -> set[str]:
+    """Return who is governed now, for an error; never an error itself."""
+    query = f"WorkflowType = '{KINDS[kind].workflow}' AND ExecutionStatus = 'Running'"
+    before = len(workflow_id(kind, ""))
+    try:
+        found = client.list_workflows(query, limit=_MOST_LISTED)
+        return {one.id[before:] async for one in found}
+    except RPCError:
+        return set()
+
+
+def _say(names: Collection[str], wanted: str) -> str:
+    """Name those that were perhaps meant, or some of those that there are."""
+    if not names:
+        return "there is none yet"
+    near = difflib.get_close_matches(wanted, sorted(names), n=3)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    some = sorted(names)[:_NAMED]
+    more = len(names) - len(some)
+    return f"there are {', '.join(some)}" + (f" and {more} more" if more else "")
+
+
+def _unavailable(kind: Kind, subject: str, error: RPCError) -> UnavailableError:
+    return UnavailableError(f"{kind} {subject} does not answer: {' '.join(str(error).split())}")

@@ -83,7 +83,9 @@ def limits_at(record: LedgerRecord, resource: str, now_ms: int) -> Limits | None
     if base is None:
         return None
     quota = overridden(record, resource, base, now_ms)
-    cut = _strictest(record, resource, now_ms)
+    throttle = _strictest(record, resource, now_ms)
+    # A pause alone is enough: the numbers stay, so that they show what there is after it.
+    cut = throttle if throttle is not None and throttle.share > 0 else None
     share = 1.0 if cut is None else cut.share
     pool = record.pools.get(resource)
     account = None if pool is None else record.accounts.get(pool)
@@ -107,7 +109,7 @@ def limits_at(record: LedgerRecord, resource: str, now_ms: int) -> Limits | None
         ),
         time_zone=quota.time_zone,
         max_hold_ms=quota.max_hold_ms,
-        pause=_pause(record, resource, quota, cut),
+        pause=_pause(record, resource, quota, throttle),
         cut=cut,
         pool=pool,
         allocation=allocation,
@@ -186,12 +188,12 @@ def cut_to(units: int, share: float, least: int = 0) -> int:
 
     Args:
         units: How many.
-        share: 0 to 1.
+        share: Above 0, at most 1.
         least: What is left in any case.
     """
     if share >= 1.0:
         return units
-    return max(least, min(units, 1 if share > 0 else 0), int(units * share))
+    return max(least, min(units, 1), int(units * share))
 
 
 def throttles_of(record: LedgerRecord) -> list[Throttle]:
@@ -215,14 +217,17 @@ def _strictest(record: LedgerRecord, resource: str, now_ms: int) -> Throttle | N
     )
 
 
-def _pause(record: LedgerRecord, resource: str, quota: Quota, cut: Throttle | None) -> Pause | None:
+def _pause(
+    record: LedgerRecord, resource: str, quota: Quota, throttle: Throttle | None
+) -> Pause | None:
     if record.paused is not None:
         return Pause(f"tenant {record.tenant} is suspended: {record.paused}", None)
     if quota.paused is not None:
         return Pause(f"{resource} of tenant {record.tenant} is paused: {quota.paused}", None)
-    if cut is not None and cut.share == 0:
-        what = f"tenant {record.tenant}" if cut.resource == DEFAULT else resource
-        return Pause(f"{what} was paused by {cut.actor}: {cut.reason}", cut.until_ms)
+    if throttle is not None and throttle.share == 0:
+        what = f"tenant {record.tenant}" if throttle.resource == DEFAULT else resource
+        message = f"{what} was paused by {throttle.actor}: {throttle.reason}"
+        return Pause(message, throttle.until_ms)
     return None
 
 

@@ -1,7 +1,8 @@
 """Whether capacity lies idle while somebody waits who should have it."""
 
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from headgate.allocation.claims import Claim
@@ -57,6 +58,23 @@ class Standing:
     head: int | None = None
     head_units: int = 0
 
+    def fits(self, free: int) -> bool:
+        """Whether the first in line would fit into ``free`` units and the tenant's maximum."""
+        if self.head is None or self.head_units > free:
+            return False
+        maximum = self.claim.maximum
+        return maximum is None or self.held + self.head_units <= maximum
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """How everybody stood from ``at_ms`` on; ``fitting`` are heads of lines by number."""
+
+    at_ms: int
+    free: int
+    fitting: frozenset[int]
+    standings: tuple[Standing, ...]
+
 
 class ConservationWatch:
     """Counts jobs that could have run and did not.
@@ -65,6 +83,9 @@ class ConservationWatch:
     which the strategy, applied to what everybody held and wanted at that time, had room for, waited
     on for longer than ``bound_ms`` without a break in any of this. Units that a guarantee holds
     back are not free.
+
+    What the strategy has room for is costly to know. So moments are kept, and judged only once a
+    job has found enough units free for ``bound_ms``.
 
     Attributes:
         bound_ms: See ``settling_ms``.
@@ -80,8 +101,11 @@ class ConservationWatch:
         self.violation_ms = 0
         self.idle_ms = 0
         self._pool = pool
-        self._since: dict[int, int] = {}
-        self._idle_since: int | None = None
+        # Since when a job, by number, would fit; since when the strategy has room for it, too.
+        self._fits_since: dict[int, int] = {}
+        self._due_since: dict[int, int] = {}
+        self._moments: deque[_Moment] = deque()
+        self._idle_since = 0
         # Who has a guarantee holds back what it does not lend, also when it wants nothing.
         self._idle_claims = [
             claim
@@ -98,55 +122,82 @@ class ConservationWatch:
             now_ms: Unix time.
         """
         fitting = [
-            standing
-            for standing in standings.values()
-            if standing.head is not None
-            and standing.head_units <= free
-            and (
-                standing.claim.maximum is None
-                or standing.held + standing.head_units <= standing.claim.maximum
-            )
+            one.head
+            for one in standings.values()
+            if one.head is not None and free > 0 and one.fits(free)
         ]
-        if fitting and self._idle_since is None:
-            self._idle_since = now_ms
-        elif not fitting and self._idle_since is not None:
-            self.idle_ms += now_ms - self._idle_since
-            self._idle_since = None
-        if not fitting and not self._since:
+        before = self._fits_since
+        if not fitting and not before:
             return
-        entitled = self._entitled(standings, fitting, free) if fitting else set()
-        for job in [job for job in self._since if job not in entitled]:
-            self._close(job, now_ms)
-        for job in entitled:
-            self._since.setdefault(job, now_ms)
+        if self._due_since or (before and now_ms - min(before.values()) > self.bound_ms):
+            for moment in self._moments:
+                self._judge(moment)
+            self._moments.clear()
+        self._fits_since = {head: before.get(head, now_ms) for head in fitting}
+        if not fitting:
+            self.idle_ms += now_ms - self._idle_since
+            self._moments.clear()
+            self._close_all_but(frozenset(), now_ms)
+            return
+        if not before:
+            self._idle_since = now_ms
+        copies = tuple(
+            Standing(one.claim, one.held, one.wanted, one.head, one.head_units)
+            for one in standings.values()
+        )
+        self._moments.append(_Moment(now_ms, free, frozenset(fitting), copies))
+        if not self._due_since:
+            oldest_ms = min(self._fits_since.values())
+            while self._moments[0].at_ms < oldest_ms:
+                self._moments.popleft()
 
     def end(self, now_ms: int) -> None:
         """Close what is still open."""
         self.look({}, 0, now_ms)
 
-    def _close(self, job: int, now_ms: int) -> None:
-        over_ms = now_ms - self._since.pop(job) - self.bound_ms
-        if over_ms > 0:
-            self.violations += 1
-            self.violation_ms += over_ms
+    def _judge(self, moment: _Moment) -> None:
+        due = self._due(moment)
+        self._close_all_but(due, moment.at_ms)
+        for job in due:
+            self._due_since.setdefault(job, moment.at_ms)
 
-    def _entitled(
-        self, standings: Mapping[str, Standing], fitting: list[Standing], free: int
-    ) -> set[int]:
+    def _close_all_but(self, due: frozenset[int], now_ms: int) -> None:
+        for job in [job for job in self._due_since if job not in due]:
+            over_ms = now_ms - self._due_since.pop(job) - self.bound_ms
+            if over_ms > 0:
+                self.violations += 1
+                self.violation_ms += over_ms
+
+    def _due(self, moment: _Moment) -> frozenset[int]:
         """Return which of the jobs that would fit the strategy has room for."""
         pool = self._pool
         if pool.strategy is Strategy.UNLIMITED:
-            return {one.head for one in fitting if one.head is not None}
-        claims = [replace(one.claim, demand=one.wanted) for one in standings.values()]
-        claims += [claim for claim in self._idle_claims if claim.tenant not in standings]
+            return moment.fitting
+        claims = [_wanting(one.claim, one.wanted) for one in moment.standings]
+        if self._idle_claims:
+            there = {claim.tenant for claim in claims}
+            claims += [claim for claim in self._idle_claims if claim.tenant not in there]
         division = divide(pool.capacity, pool.strategy, claims, pool.groups)
-        lendable = free - sum(division.held_back.values())
-        return {
+        lendable = moment.free - sum(division.held_back.values())
+        return frozenset(
             one.head
-            for one in fitting
-            if one.head is not None
+            for one in moment.standings
+            if one.head in moment.fitting
             and one.head_units <= lendable
             and one.held + one.head_units <= division.allocations[one.claim.tenant]
-        }
+        )
 
 
+def _wanting(claim: Claim, demand: int) -> Claim:
+    return Claim(
+        tenant=claim.tenant,
+        demand=demand,
+        weight=claim.weight,
+        priority=claim.priority,
+        guaranteed=claim.guaranteed,
+        borrow_limit=claim.borrow_limit,
+        lend_limit=claim.lend_limit,
+        maximum=claim.maximum,
+        fixed=claim.fixed,
+        group=claim.group,
+    )

@@ -22,7 +22,7 @@ from headgate.model.pool import Allocation, Demand
 from headgate.quota import Ledger
 from headgate.simulate.conservation import ConservationWatch, Standing, settling_ms
 from headgate.simulate.simulated_pool import POOL, RESOURCE, SimulatedPool
-from headgate.simulate.workload import Job, Workload
+from headgate.simulate.workload import Workload
 
 DELAY_MS: Final = 20
 """How long a message takes between a ledger and the governor, unless told otherwise."""

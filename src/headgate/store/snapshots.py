@@ -178,6 +178,42 @@ class SnapshotStore:
         """Return every saved pool, by name."""
         return [PoolView.model_validate(view) for view in await self._views("governor")]
 
+    async def ledger(self, tenant: str) -> LedgerView | None:
+        """Return one saved ledger, or None."""
+        view = await self._view("ledger", tenant)
+        return None if view is None else LedgerView.model_validate(view)
+
+    async def pool(self, pool: str) -> PoolView | None:
+        """Return one saved pool, or None."""
+        view = await self._view("governor", pool)
+        return None if view is None else PoolView.model_validate(view)
+
+    async def breaker(self, downstream: str) -> BreakerView | None:
+        """Return one saved breaker, or None."""
+        view = await self._view("breaker", downstream)
+        return None if view is None else BreakerView.model_validate(view)
+
+    async def saved_at(self, kind: Kind) -> dict[str, int]:
+        """Return when each last changed and was saved, in Unix milliseconds by name."""
+        rows = await self._database.fetch(
+            "SELECT subject, at_ms FROM snapshot WHERE kind = $1 AND view IS NOT NULL", kind
+        )
+        return {row["subject"]: row["at_ms"] for row in rows}
+
+    async def tenants_naming(self, text: str, at_most: int = 20) -> list[str]:
+        """Return the tenants in whose saved ledgers a JSON string is exactly ``text``.
+
+        Such as the id of a permit or of a workflow, held, waiting or lately ended. All ledgers are
+        read for it, so it is for people and not for jobs.
+        """
+        rows = await self._database.fetch(
+            "SELECT subject FROM snapshot WHERE kind = 'ledger' AND strpos(state, $1) > 0 "
+            "ORDER BY at_ms DESC, subject LIMIT $2",
+            json.dumps(text, ensure_ascii=False),
+            at_most,
+        )
+        return [row["subject"] for row in rows]
+
     async def transitions(self, since_ms: int = 0) -> list[tuple[str, Transition]]:
         """Return (downstream, transition) from ``since_ms`` on, in the order of time."""
         rows = await self._database.fetch(
@@ -191,3 +227,8 @@ class SnapshotStore:
             "SELECT view FROM snapshot WHERE kind = $1 AND view IS NOT NULL ORDER BY subject", kind
         )
         return [row["view"] for row in rows]
+
+    async def _view(self, kind: Kind, subject: str) -> object:
+        return await self._database.fetch_value(
+            "SELECT view FROM snapshot WHERE kind = $1 AND subject = $2", kind, subject
+        )

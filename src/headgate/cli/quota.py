@@ -1,0 +1,314 @@
+"""``headgate quota``: what tenants may take and do take, and what operators set for a time."""
+
+import asyncio
+
+import typer
+
+from headgate.cli import options
+from headgate.cli.options import ledger_command, operating, reading
+from headgate.cli.tables import ago, ends, percent, print_json, show, table
+from headgate.gate.clock import now_ms
+from headgate.model.errors import ConfigurationError
+from headgate.model.ledger import (
+    CommandReply,
+    LedgerAction,
+    LedgerView,
+    Lift,
+    LimitView,
+    Resume,
+    SetOverride,
+    SetPause,
+)
+from headgate.model.quota import Quota, QuotaChanges
+from headgate.orchestrator.operate import command_ledger
+from headgate.orchestrator.times import lasting, utc
+from headgate.store.snapshots import SnapshotStore
+
+app = typer.Typer(
+    help="See quotas; override, pause, resume a tenant for a time.", no_args_is_help=True
+)
+
+_TENANT = typer.Argument(help="The tenant.")
+_RESOURCE = typer.Argument("*", help="The resource; all of them, if not given.")
+_EXAMPLE = "max_active=20"
+
+
+@app.command("list")
+def list_quotas(as_json: bool = options.JSON) -> None:
+    """List every tenant with what it holds and waits for, as Postgres has it."""
+    asyncio.run(_list(as_json))
+
+
+@app.command("show")
+def show_quota(tenant: str = _TENANT, as_json: bool = options.JSON) -> None:
+    """Show the limits of a tenant, what is used of them, and what operators have set."""
+    asyncio.run(_show(tenant, as_json))
+
+
+@app.command("override")
+def override(
+    tenant: str = _TENANT,
+    resource: str = typer.Argument(help="The resource."),
+    changes: list[str] = typer.Argument(
+        help="Fields of the quota, such as max_active=20 rate=5/s; none takes a limit away."
+    ),
+    duration: str | None = typer.Option(None, "--for", help="How long from now, such as 2h."),
+    begin: str | None = typer.Option(
+        None, "--from", help="When it begins, such as 2026-11-24T22Z."
+    ),
+    end: str | None = typer.Option(None, "--until", help="When it ends."),
+    allow_below_usage: bool = options.BELOW_USAGE,
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    as_json: bool = options.JSON,
+) -> None:
+    """Set another quota for a time; then the configured one holds again by itself."""
+    if (duration is None) == (end is None) or (duration is not None and begin is not None):
+        raise ConfigurationError("say how long: either --for, or --until, perhaps with --from")
+    fields = options.pairs(changes, _EXAMPLE)
+    ends_at_ms = options.until_ms(duration) if end is None else options.moment(end, "--until")
+    action = options.written(
+        SetOverride,
+        resource=options.name(resource, "resource"),
+        changes=options.written(QuotaChanges, **fields),
+        begins_at_ms=None if begin is None else options.moment(begin, "--from"),
+        ends_at_ms=ends_at_ms,
+    )
+    tell(tenant, action, reason, actor, dry_run, as_json, below_usage=allow_below_usage)
+
+
+@app.command("pause")
+def pause(
+    tenant: str = _TENANT,
+    resource: str = _RESOURCE,
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    as_json: bool = options.JSON,
+) -> None:
+    """Grant nothing to a tenant until resume; for a time: headgate throttle tenant --to 0."""
+    action = options.written(SetPause, resource=resource)
+    tell(tenant, action, reason, actor, dry_run, as_json)
+
+
+@app.command("resume")
+def resume(
+    tenant: str = _TENANT,
+    resource: str = _RESOURCE,
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    as_json: bool = options.JSON,
+) -> None:
+    """End every pause and cut that was set for exactly this."""
+    action = options.written(Resume, resource=resource)
+    tell(tenant, action, reason, actor, dry_run, as_json)
+
+
+@app.command("lift")
+def lift(
+    tenant: str = _TENANT,
+    id: str = typer.Argument(help="Of the override or throttle, as quota show has it."),
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    as_json: bool = options.JSON,
+) -> None:
+    """End one override or throttle of a tenant."""
+    tell(tenant, options.written(Lift, id=id), reason, actor, dry_run, as_json)
+
+
+def tell(
+    tenant: str,
+    action: LedgerAction,
+    reason: str,
+    actor: str,
+    dry_run: bool,
+    as_json: bool,
+    *,
+    below_usage: bool = False,
+) -> None:
+    """Tell a ledger something, and print what it says."""
+    command = ledger_command(action, reason, actor, dry_run=dry_run, below_usage=below_usage)
+
+    async def run() -> CommandReply:
+        async with operating() as (client, db):
+            return await command_ledger(client, db, tenant, command)
+
+    options.name(tenant, "tenant")
+    print_reply(asyncio.run(run()), as_json)
+
+
+def print_reply(reply: CommandReply, as_json: bool, about: str = "") -> None:
+    """Print what a ledger says of a command.
+
+    Raises:
+        ConfigurationError: It refuses.
+    """
+    if not reply.accepted:
+        hint = "; repeat it with --allow-below-usage" if reply.refused == "below_usage" else ""
+        message = reply.message.partition(": say so with")[0]
+        raise ConfigurationError(f"{about}{message}{hint}")
+    if as_json:
+        print_json(reply)
+        return
+    print(f"{about}{'would do: ' if reply.dry_run else ''}{reply.message}")
+    ends_at_ms = reply.after.get("ends_at_ms", reply.after.get("until_ms"))
+    if reply.after.get("id"):
+        print(f"{reply.after['id']}, {ends(ends_at_ms)}")
+
+
+async def _list(as_json: bool) -> None:
+    async with reading() as db:
+        store = SnapshotStore(db)
+        views, saved = await store.ledgers(), await store.saved_at("ledger")
+    if as_json:
+        print_json([_with_age(view, saved.get(view.tenant)) for view in views])
+        return
+    found = table(
+        *("Tenant", "Resource", "Held", "Limit", "Waiting", "Set", "Changed"),
+        right=("Held", "Limit", "Waiting"),
+    )
+    for view in views:
+        names = sorted({*view.limits, *view.units_held, *view.waiting})
+        for number, resource in enumerate(names or ["-"]):
+            found.add_row(
+                view.tenant if number == 0 else "",
+                resource,
+                str(view.units_held.get(resource, 0)),
+                _room(view.limits.get(resource)),
+                str(view.waiting.get(resource, 0)),
+                _set(view, resource),
+                ago(saved.get(view.tenant)) if number == 0 else "",
+            )
+    show(found)
+
+
+async def _show(tenant: str, as_json: bool) -> None:
+    async with reading() as db:
+        store = SnapshotStore(db)
+        view, saved = await store.ledger(tenant), (await store.saved_at("ledger")).get(tenant)
+    if view is None:
+        raise ConfigurationError(
+            f"no ledger is known for {tenant!r}, so nothing has been asked for: "
+            "see headgate quota list"
+        )
+    if as_json:
+        print_json(_with_age(view, saved))
+        return
+    group = f", of group {view.group}" if view.group else ""
+    print(f"{tenant}{group}: quotas {_SOURCES[view.quota_source]}; last change {ago(saved)}")
+    if view.paused:
+        print(f"suspended by the configuration: {view.paused}")
+    for resource in sorted({*view.limits, *view.units_held, *view.waiting}):
+        _show_resource(view, resource)
+    _show_set(view)
+
+
+_SOURCES = {
+    "listed": "as configured",
+    "default": "of '*', as it is not listed",
+    "none": "none: it is not listed, and there is no '*'",
+}
+
+
+def _show_resource(view: LedgerView, resource: str) -> None:
+    quota = (view.quotas or {}).get(resource, (view.quotas or {}).get("*", Quota()))
+    limits = view.limits.get(resource, LimitView())
+    account = view.accounts.get(resource)
+    held = view.units_held.get(resource, 0)
+    waiting = view.waiting.get(resource, 0)
+    print(f"{resource}")
+    _line("held", f"{held}" + (f", {waiting} requests wait" if waiting else ""))
+    if limits.paused:
+        _line("paused", limits.paused)
+    if limits.max_active is not None or quota.max_active is not None:
+        _line("max_active", _compared(limits.max_active, quota.max_active))
+    if limits.pool is not None:
+        units = "no limit" if limits.allocated is None else f"{limits.allocated}"
+        guarantee = f", {limits.guaranteed} guaranteed" if limits.guaranteed else ""
+        _line("pool", f"{units} of {limits.pool}{guarantee}")
+    if limits.rate is not None or quota.rate is not None:
+        _line("rate", _compared(limits.rate, quota.rate))
+    for kind, window in sorted(limits.windows.items()):
+        over = window.ends_at_ms <= now_ms()
+        used = 0 if over else window.used
+        configured = getattr(quota, kind)
+        changed = "" if configured == window.limit else f" (configured: {configured})"
+        reset = "" if over else f", resets in {lasting(window.ends_at_ms - now_ms())}"
+        at = "" if over else f" at {utc(window.ends_at_ms)}"
+        _line(kind, f"{used} of {window.limit} used{changed}{reset}{at}")
+    if account is not None:
+        ended = account.released + account.expired + account.reclaimed
+        _line("permits", f"{account.granted} granted, {ended} ended, {account.denied} refused")
+
+
+def _show_set(view: LedgerView) -> None:
+    """Show what operators have set, as far as it is not over."""
+    for one in view.overrides:
+        if one.ends_at_ms <= now_ms():
+            continue
+        changes = " ".join(f"{key}={value}" for key, value in _named(one.changes).items())
+        begins = f"from {utc(one.begins_at_ms)} " if one.begins_at_ms > now_ms() else ""
+        print(f"override {one.id}: {one.resource} {changes}")
+        print(f"  {begins}{ends(one.ends_at_ms)}, by {one.actor}: {one.reason}")
+    for cut in view.throttles:
+        if cut.until_ms is not None and cut.until_ms <= now_ms():
+            continue
+        what = "paused" if cut.share == 0 else f"cut to {percent(cut.share)}"
+        everyone = cut in view.resource_throttles
+        print(f"throttle {cut.id}: {_all(cut.resource)} {what}{' for all' if everyone else ''}")
+        print(f"  {ends(cut.until_ms)}, by {cut.actor}: {cut.reason}")
+
+
+def _named(changes: QuotaChanges) -> dict[str, object]:
+    return {
+        key: "none" if value is None else value
+        for key, value in changes.model_dump(mode="json").items()
+    }
+
+
+def _line(label: str, value: str) -> None:
+    print(f"  {label:11} {value}")
+
+
+def _compared(now: object, configured: object) -> str:
+    """Return a limit that holds, with the configured one where that is another."""
+    text = "no limit" if now is None else str(now)
+    if now == configured:
+        return text
+    return f"{text} (configured: {'no limit' if configured is None else configured})"
+
+
+def _room(limits: LimitView | None) -> str:
+    if limits is None:
+        return "-"
+    rooms = [room for room in (limits.max_active, limits.allocated) if room is not None]
+    return str(min(rooms)) if rooms else "-"
+
+
+def _set(view: LedgerView, resource: str) -> str:
+    """Return in few words what operators have set."""
+    limits = view.limits.get(resource)
+    if limits is not None and limits.paused:
+        return "paused"
+    words = []
+    cuts = [
+        cut.share
+        for cut in view.throttles
+        if cut.resource in (resource, "*") and (cut.until_ms is None or cut.until_ms > now_ms())
+    ]
+    if cuts:
+        words.append(f"cut to {percent(min(cuts))}")
+    if any(o.resource == resource and o.ends_at_ms > now_ms() for o in view.overrides):
+        words.append("override")
+    return ", ".join(words) or "-"
+
+
+def _all(resource: str) -> str:
+    return "all" if resource == "*" else resource
+
+
+def _with_age(view: LedgerView, saved_at_ms: int | None) -> dict[str, object]:
+    return {**view.model_dump(mode="json"), "saved_at_ms": saved_at_ms}

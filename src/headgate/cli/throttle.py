@@ -1,0 +1,170 @@
+"""``headgate throttle``: pause or cut a tenant, a resource, a pool or a downstream for a time."""
+
+import asyncio
+from typing import Literal
+
+import typer
+
+from headgate.cli import options
+from headgate.cli.options import ledger_command, operating, reading
+from headgate.cli.quota import print_reply, tell
+from headgate.cli.tables import ends, print_json, show, table
+from headgate.cli.user import current_user
+from headgate.gate.clock import now_ms
+from headgate.model.breaker import BreakerCommand, BreakerView
+from headgate.model.ledger import Lift, SetThrottle
+from headgate.model.pool import PoolCommand, PoolView
+from headgate.model.quota import Throttle
+from headgate.orchestrator.holders import Answered
+from headgate.orchestrator.operate import command_breaker, command_pool, new_command_id
+from headgate.orchestrator.throttles import (
+    ResourceThrottles,
+    Spread,
+    lift_anywhere,
+    throttles_in_force,
+)
+
+app = typer.Typer(
+    help="Pause or cut a tenant, a resource, a pool or a downstream.", no_args_is_help=True
+)
+
+
+@app.command("list")
+def list_throttles(as_json: bool = options.JSON) -> None:
+    """List all that operators have set and that still holds, as Postgres has it."""
+    asyncio.run(_list(as_json))
+
+
+@app.command("tenant")
+def tenant(
+    tenant: str = typer.Argument(help="The tenant."),
+    to: str = options.TO,
+    resource: str = typer.Option("*", "--resource", help="Of this only; all, if not given."),
+    duration: str | None = options.FOR,
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    as_json: bool = options.JSON,
+) -> None:
+    """Cut all limits of a tenant to a share, or grant it nothing."""
+    action = options.written(
+        SetThrottle, resource=resource, share=options.share(to), until_ms=options.until_ms(duration)
+    )
+    tell(tenant, action, reason, actor, dry_run, as_json)
+
+
+@app.command("resource")
+def resource(
+    resource: str = typer.Argument(help="The resource; '*' for all of them."),
+    to: str = options.TO,
+    duration: str | None = options.FOR,
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    as_json: bool = options.JSON,
+) -> None:
+    """Cut the limits of all tenants for a resource, or grant nothing of it to anybody."""
+    # Checked as a command to a ledger would be, for the same words about the same mistakes.
+    action = options.written(SetThrottle, resource=resource, share=options.share(to))
+    command = ledger_command(action, reason, actor, dry_run=dry_run)
+    throttle = options.written(
+        Throttle,
+        id=command.id,
+        resource=resource,
+        share=action.share,
+        until_ms=options.until_ms(duration),
+        actor=command.actor,
+        reason=command.reason,
+        since_ms=now_ms(),
+    )
+
+    async def run() -> Spread:
+        async with operating() as (client, db):
+            return await ResourceThrottles(client, db).set(throttle, dry_run=dry_run)
+
+    _print_spread(asyncio.run(run()), "throttled", as_json)
+
+
+@app.command("pool")
+def pool(
+    pool: str = typer.Argument(help="The pool."),
+    to: str = options.TO,
+    duration: str | None = options.FOR,
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    as_json: bool = options.JSON,
+) -> None:
+    """Cut the capacity of a pool to a share; ended by headgate pool resume."""
+    tell_pool(
+        pool,
+        options.written(
+            PoolCommand,
+            id=new_command_id(),
+            action="throttle",
+            actor=actor or current_user(),
+            reason=reason,
+            share=options.share(to),
+            for_ms=options.for_ms(duration),
+            dry_run=dry_run,
+        ),
+        as_json,
+    )
+
+
+@app.command("downstream")
+def downstream(
+    name: str = typer.Argument(help="The downstream."),
+    to: str = options.TO,
+    duration: str | None = options.FOR,
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    as_json: bool = options.JSON,
+) -> None:
+    """Let a share of the calls pass, or none; ended by headgate breaker resume."""
+    share = options.share(to)
+    action: Literal["throttle", "force_open"] = "throttle" if share else "force_open"
+    command = options.written(
+        BreakerCommand,
+        id=new_command_id(),
+        action=action,
+        actor=actor or current_user(),
+        reason=reason,
+        for_ms=options.for_ms(duration),
+        share=share or None,
+        dry_run=dry_run,
+    )
+
+    async def run() -> BreakerView:
+        async with operating() as (client, _):
+            return await command_breaker(client, name, command)
+
+    view = asyncio.run(run())
+    if as_json:
+        print_json(view)
+        return
+    left = options_word(share, "calls to " + name)
+    print(f"{'would do: ' if dry_run else ''}{left}; the breaker is {view.state}")
+
+
+@app.command("lift")
+def lift(
+    id: str = typer.Argument(help="Of the throttle or override, as throttle list has it."),
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    as_json: bool = options.JSON,
+) -> None:
+    """End one throttle, of all tenants or of one."""
+    command = ledger_command(options.written(Lift, id=id), reason, actor, dry_run=dry_run)
+
+    async def run() -> Spread | Answered:
+        async with operating() as (client, db):
+            return await lift_anywhere(client, db, command, now_ms())
+
+    ended = asyncio.run(run())
+    if isinstance(ended, Spread):
+        _print_spread(ended, "lifted", as_json)
+    else:
+        print_reply(ended.reply, as_json, about=f"{ended.tenant}: ")

@@ -1,0 +1,89 @@
+"""What a proposed configuration would change, and for whom."""
+
+from typing import Literal
+
+from headgate.model.contract import Message
+from headgate.model.pool import Condition, Strategy
+
+Seen = Literal["live", "saved", "new"]
+"""Where the present comes from: the governor; Postgres; there is no such pool yet."""
+
+
+class PlannedChange(Message):
+    """One difference between what runs and what is proposed; ``lines`` name the fields."""
+
+    action: Literal["create", "update", "remove"]
+    target: str
+    lines: list[str]
+
+
+class TenantForecast(Message):
+    """What one tenant would have of one resource of a pool, in units.
+
+    Attributes:
+        tenant: Who.
+        resource: Of what.
+        held: Held now.
+        wanted: Held and waited for now.
+        allocated: What the pool gives it now; null: it is not part of the pool, or this is new.
+        target: What it would be given on the same demand.
+        difference: ``target`` less what it has now: its allocation, or else what it holds.
+        waiting: Jobs in line now.
+        unblocked: Of these, about so many could begin at once.
+        blocked: About so many jobs that could begin now would have to wait.
+        over: What it holds above ``target``: nothing is taken back, nothing granted until it is.
+    """
+
+    tenant: str
+    resource: str
+    held: int
+    wanted: int
+    allocated: int | None
+    target: int
+    difference: int
+    waiting: int = 0
+    unblocked: int = 0
+    blocked: int = 0
+    over: int = 0
+
+
+class PoolForecast(Message):
+    """A proposed pool, divided on the demand of now.
+
+    Attributes:
+        pool: Its name.
+        source: Where the present comes from.
+        strategy: The proposed one.
+        enforced: Whether it would limit anybody.
+        capacity_before: Units by resource now; empty: it is new.
+        capacity: Units by resource then.
+        tenants: Who would have what.
+        leaves: Tenants that would no longer share it.
+        conditions: What to know of the division.
+    """
+
+    pool: str
+    source: Seen
+    strategy: Strategy
+    enforced: bool
+    capacity_before: dict[str, int]
+    capacity: dict[str, int]
+    tenants: list[TenantForecast]
+    leaves: list[str] = []
+    conditions: list[Condition] = []
+
+
+class Forecast(Message):
+    """What ``headgate plan`` tells.
+
+    Attributes:
+        changes: What would be applied.
+        below_usage: Limits that would be below what is held, in sentences.
+        pools: Who would gain and lose, by pool.
+        at_ms: When this was reckoned.
+    """
+
+    changes: list[PlannedChange]
+    below_usage: list[str]
+    pools: list[PoolForecast]
+    at_ms: int

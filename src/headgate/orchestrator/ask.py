@@ -1,0 +1,37 @@
+"""Asking governance workflows how they are: live, or else as Postgres has it."""
+
+from typing import Final, TypeVar
+
+from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRejectedError
+from temporalio.service import RPCError
+
+from headgate.gate.kinds import governing
+from headgate.model.errors import UnavailableError
+from headgate.model.ids import Kind
+
+Answer = TypeVar("Answer")
+
+ASK_S: Final = 5.0
+
+
+async def ask(
+    client: Client,
+    kind: Kind,
+    subject: str,
+    query: str,
+    result: type[Answer],
+    argument: object = None,
+) -> Answer:
+    """Return what a governance workflow answers to a query; it is not started for it.
+
+    Raises:
+        UnavailableError: It does not run, or does not answer.
+    """
+    try:
+        workflow = governing(client, kind, subject)
+        return await workflow.query(query, result, ASK_S, argument)
+    except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
+        reason = " ".join(str(error).split())
+        raise UnavailableError(
+            f"{kind} {subject} does not answer ({reason}); is a governance worker running?"
+        ) from error

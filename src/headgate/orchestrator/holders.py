@@ -1,0 +1,88 @@
+"""Who holds the permits of a tenant, and taking one back."""
+
+from temporalio.client import Client
+
+from headgate.model.contract import Message
+from headgate.model.entity import EntityOptions
+from headgate.model.errors import ConfigurationError
+from headgate.model.ids import GOVERNANCE_TASK_QUEUE
+from headgate.model.ledger import CommandReply, LedgerCommand, LedgerPage, ReleasePermit
+from headgate.orchestrator.ask import ask
+from headgate.orchestrator.operate import command_ledger, is_running
+from headgate.store.database import Database
+from headgate.store.snapshots import SnapshotStore
+
+
+class Answered(Message):
+    """Whose ledger it was that had an id, and what it says."""
+
+    tenant: str
+    reply: CommandReply
+
+
+async def holders(client: Client, tenant: str) -> LedgerPage:
+    """Return the permits and waiters of a tenant, as its ledger has them now.
+
+    Raises:
+        ConfigurationError: No ledger runs for it: nobody holds anything.
+        UnavailableError: It does not answer.
+    """
+    if not await is_running(client, "ledger", tenant):
+        raise ConfigurationError(
+            f"no ledger runs for {tenant!r}, so nobody holds anything: see headgate quota list"
+        )
+    return await ask(client, "ledger", tenant, "holders", LedgerPage)
+
+
+async def release_permit(
+    client: Client,
+    database: Database,
+    command: LedgerCommand,
+    tenant: str | None = None,
+    task_queue: str = GOVERNANCE_TASK_QUEUE,
+    options: EntityOptions | None = None,
+) -> Answered:
+    """Take a permit from its holder, or a request out of its line.
+
+    Args:
+        client: Of the namespace.
+        database: Migrated.
+        command: With the action ``release``.
+        tenant: Whose it is; None: the saved ledgers are searched for it.
+        task_queue: Of the governance workers.
+        options: How workflows that are started here keep house.
+
+    Raises:
+        ConfigurationError: Nobody holds it or waits for it, as far as Postgres knows.
+        UnavailableError: Temporal, the governance workers or Postgres do not answer.
+    """
+    assert isinstance(command.action, ReleasePermit)
+    permit = command.action.permit
+    if tenant is not None:
+        reply = await command_ledger(client, database, tenant, command, task_queue, options)
+        return Answered(tenant=tenant, reply=reply)
+    return await command_whoever_has(client, database, permit, command, task_queue, options)
+
+
+async def command_whoever_has(
+    client: Client,
+    database: Database,
+    id: str,
+    command: LedgerCommand,
+    task_queue: str = GOVERNANCE_TASK_QUEUE,
+    options: EntityOptions | None = None,
+) -> Answered:
+    """Tell something to the one ledger in whose saved state an id stands.
+
+    Raises:
+        ConfigurationError: No ledger has it, as far as Postgres knows.
+        UnavailableError: Temporal, the governance workers or Postgres do not answer.
+    """
+    # A saved ledger also remembers what has ended, so each has to be asked.
+    for tenant in await SnapshotStore(database).tenants_naming(id):
+        reply = await command_ledger(client, database, tenant, command, task_queue, options)
+        if reply.refused != "not_found":
+            return Answered(tenant=tenant, reply=reply)
+    raise ConfigurationError(
+        f"no saved ledger has {id!r}; what is only seconds old may not be saved yet"
+    )

@@ -1,0 +1,190 @@
+"""What stands in the way of a job: from what ledgers, breakers and jobs say, ranked."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from headgate.model.breaker import BreakerState, BreakerView, Verdict
+from headgate.model.ledger import WhyView
+from headgate.model.pool import PoolView
+from headgate.model.reason import ReasonCode
+from headgate.model.why import JobAsk, Obstacle, PoolPart
+from headgate.orchestrator.times import utc
+
+_RANK: Final = {code: rank for rank, code in enumerate(ReasonCode)}
+OF_BREAKERS: Final = (
+    ReasonCode.FORCED_OPEN,
+    ReasonCode.BREAKER_OPEN,
+    ReasonCode.PROBES_BUSY,
+    ReasonCode.RAMP,
+)
+"""What breakers have to do with."""
+
+_ENDED_BY_PEOPLE: Final = (ReasonCode.SUSPENDED, ReasonCode.FORCED_OPEN)
+_ESTIMATE: Final = "(estimate)"
+
+
+def ranked(obstacles: Iterable[Obstacle]) -> list[Obstacle]:
+    """Return them the most structural first; what is equal in rank stays in order."""
+    return sorted(obstacles, key=lambda one: _RANK[one.code])
+
+
+def in_the_ledger(view: WhyView, pool: PoolView | None) -> Obstacle | None:
+    """Return what a ledger says of a request that waits; None when it does not wait.
+
+    Args:
+        view: The ledger's.
+        pool: Of the resource, if it has one and that has answered.
+    """
+    if view.state != "waiting" or view.reason is None:
+        return None
+    reason = view.reason
+    message, estimate = _without_estimate(reason.message)
+    changes_at_ms = view.retry_at_ms
+    if estimate and reason.code in _ENDED_BY_PEOPLE:
+        changes_at_ms, estimate = None, False
+    return Obstacle(
+        code=reason.code,
+        message=message,
+        tenant=view.tenant,
+        resource=view.resource,
+        pool=None if pool is None else pool.pool,
+        limit=reason.limit,
+        used=reason.used,
+        needed=reason.needed,
+        position=view.position,
+        changes_at_ms=changes_at_ms,
+        estimate=estimate,
+        holders=view.holders,
+        ahead=view.ahead,
+        parts=[] if pool is None else parts(pool, view.resource),
+    )
+
+
+def in_the_breaker(view: BreakerView, now_ms: int) -> Obstacle | None:
+    """Return why a breaker keeps calls away now, or None when it lets all pass."""
+    name, until = view.downstream, view.until_ms
+    match view.state:
+        case BreakerState.FORCED_OPEN:
+            code, message = ReasonCode.FORCED_OPEN, f"the breaker of {name} is forced open"
+            if (override := view.override) is not None:
+                message += f" by {override.actor}: {override.reason}"
+                until = override.until_ms
+            return _of(view, code, message, until)
+        case BreakerState.OPEN:
+            message = f"the breaker of {name} is open: {view.reason}"
+            return _of(view, ReasonCode.BREAKER_OPEN, message, until)
+        case BreakerState.HALF_OPEN:
+            probes = view.settings.policy.probes
+            if view.probes_in_flight < probes:
+                return None
+            message = f"the breaker of {name} is half open and its {probes} probes are in flight"
+            found = _of(view, ReasonCode.PROBES_BUSY, message, until, estimate=True)
+            return found.model_copy(update={"limit": probes, "used": view.probes_in_flight})
+        case BreakerState.RAMP:
+            share = _share(view, now_ms)
+            message = f"{name} is coming back: {share:.0%} of its calls pass now"
+            return _of(view, ReasonCode.RAMP, message + _cut(view), until, estimate=True)
+        case BreakerState.CLOSED if view.throttle is not None:
+            message = f"{view.throttle.share * 100:g}% of the calls to {name} pass{_cut(view)}"
+            return _of(view, ReasonCode.RAMP, message, view.throttle.until_ms, estimate=True)
+        case _:
+            return None
+
+
+def as_the_job_says(ask: JobAsk, breaker: Obstacle | None) -> Obstacle | None:
+    """Return why a job was last refused; None when it waits in line or holds its permit.
+
+    Args:
+        ask: The job's.
+        breaker: Why its downstream is kept from it now.
+    """
+    if ask.state == "asking":
+        return Obstacle(
+            code=ReasonCode.UNAVAILABLE,
+            message="it is just asking its gate; if that lasts, no worker with the plugin runs, "
+            "or no governance worker",
+            tenant=ask.tenant,
+            resource=ask.resource,
+            downstream=ask.downstream,
+        )
+    if ask.state == "held" or ask.reason is None:
+        return None
+    message, estimate = _without_estimate(ask.reason.message)
+    of_breaker = ask.reason.code in OF_BREAKERS
+    if of_breaker and breaker is None:
+        message += "; that is over now, and it goes on when it next asks"
+    return Obstacle(
+        code=ask.reason.code,
+        message=message,
+        tenant=ask.tenant,
+        resource=ask.resource,
+        downstream=ask.downstream if of_breaker else None,
+        limit=ask.reason.limit,
+        used=ask.reason.used,
+        needed=ask.reason.needed,
+        position=ask.reason.position,
+        changes_at_ms=ask.retry_at_ms,
+        estimate=estimate,
+    )
+
+
+def parts(pool: PoolView, resource: str) -> list[PoolPart]:
+    """Return who has what of a pool, who holds most first; only those that have or want any."""
+    found = [
+        PoolPart(
+            tenant=tenant,
+            held=member.held.get(resource, 0),
+            wanted=member.wanted.get(resource, 0),
+            allocated=member.allocated.get(resource, 0),
+        )
+        for tenant, member in pool.members.items()
+    ]
+    return sorted(
+        (part for part in found if part.held or part.wanted),
+        key=lambda part: (-part.held, -part.wanted, part.tenant),
+    )
+
+
+def _of(
+    view: BreakerView,
+    code: ReasonCode,
+    message: str,
+    until_ms: int | None,
+    *,
+    estimate: bool = False,
+) -> Obstacle:
+    return Obstacle(
+        code=code,
+        message=message,
+        downstream=view.downstream,
+        changes_at_ms=until_ms,
+        estimate=estimate and until_ms is not None,
+    )
+
+
+def _share(view: BreakerView, now_ms: int) -> float:
+    verdict = Verdict(
+        downstream=view.downstream,
+        state=view.state,
+        epoch=view.epoch,
+        allow="ramp",
+        since_ms=view.since_ms,
+        until_ms=view.until_ms,
+        ramp_start=view.settings.policy.ramp_start,
+        most=1.0 if view.throttle is None else view.throttle.share,
+    )
+    return verdict.share(now_ms)
+
+
+def _cut(view: BreakerView) -> str:
+    if (cut := view.throttle) is None:
+        return ""
+    until = f" until {utc(cut.until_ms)}" if cut.until_ms else ""
+    return f", cut by {cut.actor}{until}: {cut.reason}"
+
+
+def _without_estimate(message: str) -> tuple[str, bool]:
+    """Part a ledger's sentence from its estimate, which ages; the time itself stands beside it."""
+    if not message.endswith(_ESTIMATE):
+        return message, False
+    return message.rpartition("; about ")[0] or message, True

@@ -1,0 +1,236 @@
+"""The answer of ``headgate why``: one report out of what everybody said. Pure."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from headgate.model.breaker import BreakerView
+from headgate.model.ledger import WhyView
+from headgate.model.pool import PoolView
+from headgate.model.reason import ReasonCode
+from headgate.model.why import Held, JobAsk, Obstacle, WhyReport
+from headgate.orchestrator.obstacles import (
+    OF_BREAKERS,
+    as_the_job_says,
+    in_the_breaker,
+    in_the_ledger,
+    ranked,
+)
+from headgate.orchestrator.times import lasting, utc
+
+_RECLAIMED_SOON: Final = "it has ended without giving this back: its ledger takes it back by itself"
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What everybody said of a job.
+
+    Attributes:
+        workflow_id: The job.
+        now_ms: When they were asked, Unix time.
+        status: What Temporal says of it; None: nothing.
+        is_open: Whether it has not ended, as far as Temporal knows.
+        closed_at_ms: When it ended.
+        asks: What it says itself; None: it does not answer.
+        silence: Why not.
+        views: What ledgers say of its requests and permits.
+        breakers: By downstream.
+        pools: By (tenant, resource).
+        notes: Who did not answer.
+    """
+
+    workflow_id: str
+    now_ms: int
+    status: str | None = None
+    is_open: bool = False
+    closed_at_ms: int | None = None
+    asks: list[JobAsk] | None = None
+    silence: str = ""
+    views: list[WhyView] = field(default_factory=list)
+    breakers: dict[str, BreakerView] = field(default_factory=dict)
+    pools: dict[tuple[str, str], PoolView] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def conclude(evidence: Evidence) -> WhyReport:
+    """Return the report."""
+    notes = list(evidence.notes)
+    holds = _holds(evidence)
+    obstacles: list[Obstacle] = []
+    if evidence.is_open or evidence.status is None:
+        obstacles = ranked(_obstacles(evidence, notes))
+    if evidence.is_open and evidence.asks is None and evidence.silence:
+        notes.append(evidence.silence)
+    times = [one.changes_at_ms for one in obstacles]
+    known = [at for at in times if at is not None]
+    goes_on_at_ms = max(known) if known and len(known) == len(times) else None
+    report = WhyReport(
+        workflow_id=evidence.workflow_id,
+        state="runs",
+        status=evidence.status,
+        verdict="",
+        obstacles=obstacles,
+        holds=holds,
+        goes_on_at_ms=goes_on_at_ms,
+        estimate=goes_on_at_ms is not None and any(one.estimate for one in obstacles),
+        notes=notes,
+        at_ms=evidence.now_ms,
+    )
+    if obstacles:
+        state = "waits" if evidence.is_open else "unknown"
+        return report.model_copy(update={"state": state, "verdict": _waits(report)})
+    if evidence.is_open:
+        _note_closed_downstreams(evidence, notes)
+        verdict = _runs(evidence, holds)
+        return report.model_copy(update={"verdict": verdict, "notes": notes})
+    return report.model_copy(
+        update={
+            "state": "unknown" if evidence.status is None else "closed",
+            "verdict": _ended(evidence, holds),
+            "notes": notes + ([_RECLAIMED_SOON] if holds else []),
+        }
+    )
+
+
+def _obstacles(evidence: Evidence, notes: list[str]) -> list[Obstacle]:
+    found: list[Obstacle] = []
+    in_line = {view.id: view for view in evidence.views}
+    breakers = {
+        name: in_the_breaker(view, evidence.now_ms) for name, view in evidence.breakers.items()
+    }
+    for ask in evidence.asks or []:
+        breaker = None if ask.downstream is None else breakers.get(ask.downstream)
+        if ask.state == "held":
+            continue
+        if ask.id in in_line:
+            if breaker is not None:
+                found.append(breaker)
+            continue  # what its ledger says of it follows
+        said = as_the_job_says(ask, breaker)
+        if breaker is not None:
+            # What holds now, and not before the job asks again.
+            until = breaker.changes_at_ms
+            if until is not None and ask.retry_at_ms is not None:
+                breaker = breaker.model_copy(update={"changes_at_ms": max(until, ask.retry_at_ms)})
+            found.append(breaker)
+            if ask.state == "asking" or (said is not None and said.code in OF_BREAKERS):
+                continue  # the same, as it was a while ago
+        if said is not None:
+            found.append(said)
+        if ask.state == "in_line" and not evidence.notes:
+            notes.append(
+                f"its ledger has no request {ask.id}: it has just been served, or was taken out"
+            )
+    for view in evidence.views:
+        obstacle = in_the_ledger(view, evidence.pools.get((view.tenant, view.resource)))
+        if obstacle is not None:
+            found.append(obstacle)
+    return found
+
+
+def _holds(evidence: Evidence) -> list[Held]:
+    downstreams = {ask.id: ask.downstream for ask in evidence.asks or []}
+    held = {
+        view.id: Held(
+            id=view.id,
+            tenant=view.tenant,
+            resource=view.resource,
+            units=view.units,
+            downstream=downstreams.get(view.id),
+            since_ms=view.since_ms,
+            expires_at_ms=view.expires_at_ms,
+        )
+        for view in evidence.views
+        if view.state == "held"
+    }
+    for ask in evidence.asks or []:
+        if ask.state == "held" and ask.id not in held:
+            held[ask.id] = Held(
+                id=ask.id,
+                tenant=ask.tenant,
+                resource=ask.resource,
+                units=ask.units,
+                downstream=ask.downstream,
+                since_ms=ask.since_ms,
+            )
+    return list(held.values())
+
+
+def _note_closed_downstreams(evidence: Evidence, notes: list[str]) -> None:
+    """A job that has its permit may still be kept from the call itself."""
+    for name in sorted({ask.downstream for ask in evidence.asks or [] if ask.downstream}):
+        view = evidence.breakers.get(name)
+        obstacle = None if view is None else in_the_breaker(view, evidence.now_ms)
+        if obstacle is not None:
+            notes.append(f"its calls may be refused: {obstacle.message}")
+
+
+# In words ----------------------------------------------------------------------------------------
+
+
+def headline(obstacle: Obstacle) -> str:
+    """Return an obstacle in as few words as will do."""
+    one = obstacle
+    place = f", number {one.position} in line" if (one.position or 0) > 1 else ""
+    if one.code is ReasonCode.POOL_USED_UP and one.pool and one.used is not None and one.limit:
+        return (
+            f"pool {one.pool} is used up: {one.tenant} holds {one.used} of its {one.limit}{place}"
+        )
+    if one.code is ReasonCode.QUOTA_USED_UP:
+        return (
+            f"the quota of {one.tenant} is used up: it holds {one.used} of {one.limit} "
+            f"{one.resource}{place}"
+        )
+    message = one.message.partition(", number ")[0] if place else one.message
+    return message if one.code is ReasonCode.QUEUED else message + place
+
+
+def when(obstacle: Obstacle, now_ms: int) -> str:
+    """Return when an obstacle may be out of the way, saying how sure that is."""
+    at_ms = obstacle.changes_at_ms
+    if at_ms is None:
+        by_people = obstacle.code in (ReasonCode.SUSPENDED, ReasonCode.FORCED_OPEN)
+        return "until people end it" if by_people else "nobody knows until when"
+    return _in(at_ms, now_ms, estimate=obstacle.estimate)
+
+
+def _in(at_ms: int, now_ms: int, *, estimate: bool) -> str:
+    left = lasting(at_ms - now_ms)
+    if at_ms <= now_ms:
+        return "that may change any moment"
+    if estimate:
+        return f"likely in about {left} (estimate)"
+    return f"not before {utc(at_ms)}, in {left}"
+
+
+def _waits(report: WhyReport) -> str:
+    first = report.obstacles[0]
+    also = len(report.obstacles) - 1
+    text = f"waits: {headline(first)}; "
+    if also:
+        text += f"and {also} more in its way; "
+    if report.goes_on_at_ms is None:
+        return text + when(first, report.at_ms)
+    at = _in(report.goes_on_at_ms, report.at_ms, estimate=report.estimate)
+    return text + (f"next permit {at}" if report.estimate and at.startswith("likely") else at)
+
+
+def _runs(evidence: Evidence, holds: list[Held]) -> str:
+    if holds:
+        first = holds[0]
+        more = f" and {len(holds) - 1} more" if len(holds) > 1 else ""
+        since = lasting(evidence.now_ms - first.since_ms)
+        return (
+            f"runs: it holds {first.units} {first.resource} of {first.tenant} since {since}{more}, "
+            "and waits for nothing"
+        )
+    if evidence.asks is None:
+        return "runs: no ledger knows that it waits or holds anything"
+    return "runs: it asks for no permit now, and holds none"
+
+
+def _ended(evidence: Evidence, holds: list[Held]) -> str:
+    still = f", but still holds {len(holds)} of its permits" if holds else " and waits for nothing"
+    if evidence.status is None:
+        return f"unknown: Temporal knows no workflow {evidence.workflow_id}{still}"
+    ended = "" if evidence.closed_at_ms is None else f" at {utc(evidence.closed_at_ms)}"
+    return f"closed: it ended{ended} ({evidence.status.lower()}){still}"

@@ -1,0 +1,155 @@
+"""``headgate why``: ask the job, its ledgers, its breaker and its pool, and put it together."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final, TypeVar
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from headgate.model.breaker import BreakerView
+from headgate.model.errors import ConfigurationError, UnavailableError
+from headgate.model.ids import Kind
+from headgate.model.ledger import LedgerView, WhyView
+from headgate.model.pool import PoolView
+from headgate.model.why import WHY_QUERY, JobAsk, WhyReport
+from headgate.orchestrator.ask import ask
+from headgate.orchestrator.verdict import Evidence, conclude
+from headgate.store.database import Database
+from headgate.store.snapshots import SnapshotStore
+
+View = TypeVar("View")
+
+_JOB_S: Final = timedelta(seconds=3)
+_LOOK_S: Final = timedelta(seconds=10)
+
+
+async def explain(client: Client, database: Database, workflow_id: str) -> WhyReport:
+    """Return why a job waits, or that it does not; changes nothing.
+
+    Whoever does not answer is named in the notes, and Postgres is asked in its place. A job that
+    does not answer is looked for in the saved ledgers, which may be some seconds behind.
+
+    Args:
+        client: Of the namespace.
+        database: Migrated.
+        workflow_id: Of the job, in the same namespace.
+
+    Raises:
+        ConfigurationError: Neither Temporal nor a ledger knows such a workflow.
+        UnavailableError: Temporal or Postgres does not answer.
+    """
+    search = _Search(client, database, workflow_id)
+    evidence = search.evidence
+    await search.describe()
+    if evidence.is_open:
+        await search.ask_job()
+    asks = evidence.asks or []
+    tenants = {one.tenant for one in asks}
+    if not tenants:
+        tenants = {*await search.snapshots.tenants_naming(workflow_id)}
+    await asyncio.gather(
+        *map(search.ask_ledger, sorted(tenants)),
+        *map(search.ask_breaker, sorted({one.downstream for one in asks if one.downstream})),
+    )
+    if evidence.status is None and not evidence.views:
+        raise ConfigurationError(
+            f"there is no workflow {workflow_id!r} in namespace {client.namespace}, and no ledger "
+            "knows it"
+        )
+    return conclude(evidence)
+
+
+class _Search:
+    """One inquiry: each method asks somebody, and adds what was said to the evidence."""
+
+    def __init__(self, client: Client, database: Database, workflow_id: str) -> None:
+        self.snapshots = SnapshotStore(database)
+        self.evidence = Evidence(workflow_id, time.time_ns() // 1_000_000)
+        self._client = client
+        self._job = client.get_workflow_handle(workflow_id)
+
+    async def describe(self) -> None:
+        """Ask Temporal whether there is such a job."""
+        try:
+            found = await self._job.describe(rpc_timeout=_LOOK_S)
+        except RPCError as error:
+            if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+                return
+            raise UnavailableError(f"Temporal does not answer: {error.message}") from error
+        assert found.status is not None
+        self.evidence.status = found.status.name
+        self.evidence.is_open = found.status is WorkflowExecutionStatus.RUNNING
+        if found.close_time is not None:
+            self.evidence.closed_at_ms = int(found.close_time.timestamp() * 1_000)
+
+    async def ask_job(self) -> None:
+        """Ask the job itself, which answers while ``permit()`` asks for it."""
+        try:
+            self.evidence.asks = await self._job.query(
+                WHY_QUERY, result_type=list[JobAsk], rpc_timeout=_JOB_S
+            )
+        except WorkflowQueryFailedError:
+            self.evidence.silence = (
+                "the job has not used permit() in this run, so only the ledgers were asked"
+            )
+        except (RPCError, WorkflowQueryRejectedError, RuntimeError):
+            self.evidence.silence = (
+                "the job does not answer, because no worker runs it now; only the ledgers were "
+                "asked, and what it wants to call is not known"
+            )
+
+    async def ask_ledger(self, tenant: str) -> None:
+        """Ask the ledger of a tenant, and the pools of what the job waits for."""
+        evidence = self.evidence
+        try:
+            views = await ask(
+                self._client, "ledger", tenant, "why", list[WhyView], evidence.workflow_id
+            )
+        except UnavailableError as error:
+            evidence.notes.append(str(error))
+            return
+        evidence.views += views
+        waiting = {view.resource for view in views if view.state == "waiting"}
+        if not waiting:
+            return
+        ledger = await self._live_or_saved("ledger", tenant, LedgerView, self.snapshots.ledger)
+        if ledger is not None:
+            for resource in sorted(waiting & {*ledger.pools}):
+                pool = await self._live_or_saved(
+                    "governor", ledger.pools[resource], PoolView, self.snapshots.pool
+                )
+                if pool is not None:
+                    evidence.pools[tenant, resource] = pool
+
+    async def ask_breaker(self, downstream: str) -> None:
+        """Ask a breaker; one that has never been needed keeps nothing away."""
+        found = await self._live_or_saved(
+            "breaker", downstream, BreakerView, self.snapshots.breaker
+        )
+        if found is not None:
+            self.evidence.breakers[downstream] = found
+
+    async def _live_or_saved(
+        self,
+        kind: Kind,
+        subject: str,
+        result: type[View],
+        saved: Callable[[str], Awaitable[View | None]],
+    ) -> View | None:
+        try:
+            return await ask(self._client, kind, subject, "state", result)
+        except UnavailableError:
+            found = await saved(subject)
+            if found is not None:
+                self.evidence.notes.append(
+                    f"{kind} {subject} does not answer: shown as it was last saved"
+                )
+            return found
