@@ -14,6 +14,7 @@ from temporalio.client import Client
 
 from headgate.cli.worker import governance_worker
 from headgate.devstack.stack import Stack
+from headgate.gate.kinds import KINDS, governing
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.configuration import Configuration
 from headgate.model.entity import EntityOptions
@@ -54,7 +55,7 @@ class Site:
                     for key, quotas in sections.get("tenants", {}).items()
                 },
                 "pools": {
-                    key: {**pool, "tenants": [self.of(name) for name in pool["tenants"]]}
+                    self.of(key): {**pool, "tenants": [self.of(name) for name in pool["tenants"]]}
                     for key, pool in sections.get("pools", {}).items()
                 },
                 "notifier": sections.get("notifier", {}),
@@ -75,14 +76,13 @@ class Site:
 
         async def lengths() -> tuple[bool, int]:
             store = SnapshotStore(self.governance.database)
-            view = (
-                await self.governance.breaker_state(subject)
-                if kind == "breaker"
-                else await self.governance.account(subject)
+            view = await governing(self.governance.client, kind, subject).query(
+                "state", KINDS[kind].view, 10
             )
             saved = {
                 **{("breaker", v.downstream): v.revision for v in await store.breakers()},
                 **{("ledger", v.tenant): v.revision for v in await store.ledgers()},
+                **{("governor", v.pool): v.revision for v in await store.pools()},
             }
             before = (await self.governance.handle(kind, subject).describe()).history_length
             await asyncio.sleep(0.1)
@@ -124,7 +124,7 @@ async def test_the_plan_says_what_is_created_updated_and_removed(site: Site) -> 
     changes = by_target(await site.apply(first))
     assert set(changes) == {
         f"breaker/{scanner}", "breaker/*", f"ledger/{acme}", f"ledger/{globex}", "ledger/*",
-        "pool/slots",
+        f"governor/{site.of('slots')}",
     }  # fmt: skip
     assert {change.action for change in changes.values()} == {"create"}
     assert "quotas.scan.rate: 10/s" in changes[f"ledger/{acme}"].lines()
@@ -141,10 +141,11 @@ async def test_the_plan_says_what_is_created_updated_and_removed(site: Site) -> 
         "breaker/*": "remove",
         f"ledger/{acme}": "update",
         f"ledger/{globex}": "remove",
-        "pool/slots": "remove",
+        f"governor/{site.of('slots')}": "remove",
     }
     assert changes[f"breaker/{scanner}"].lines() == ["policy.open_ms: 5000 -> 7000"]
     assert changes[f"ledger/{acme}"].lines() == [
+        f"pools.scan: {site.of('slots')} -> none",
         "quotas.scan.max_active: 4 -> 3",
         "quotas.scan.rate: 10/s -> none",
     ]
@@ -168,6 +169,7 @@ async def test_applying_twice_changes_nothing(site: Site) -> None:
         ("breaker", site.of("scanner")),
         ("ledger", site.of("acme")),
         ("ledger", site.of("globex")),
+        ("governor", site.of("slots")),
     ]
     lengths = [await site.quiet(*key) for key in keys]
     audit = await site.audit()
@@ -280,7 +282,7 @@ async def test_what_one_apply_could_not_finish_the_next_one_does(
 
     with monkeypatch.context() as broken:
         broken.setattr(GovernanceWorkflow, "update", fails_for_acme)
-        with pytest.raises(UnavailableError, match=f"stored, but 1 of 3 .*apply again.*{acme}"):
+        with pytest.raises(UnavailableError, match=f"stored, but 1 of 4 .*apply again.*{acme}"):
             await site.apply(wanted)
     # The others have been told all the same.
     assert (await site.governance.account(site.of("globex"))).quota_source == "listed"

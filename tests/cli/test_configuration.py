@@ -20,6 +20,7 @@ QUOTA = "tenants:\n  acme:\n    quotas:\n      scan: {%s}\n"
 BREAKER = "downstreams:\n  scanner:\n    breaker:\n      %s\n"
 CHANNEL = "notifier:\n  channels:\n    ops:\n      url: %s\n      secret_env: %s\n"
 POOL = "pools:\n  slots:\n    resource: scan\n    capacity: 3\n    tenants: %s\n"
+FIXED = "    strategy: fixed\n"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -57,12 +58,26 @@ def test_the_example_is_valid() -> None:
          " max_active?"),
         # `breaker` is a key elsewhere; what can be written here is what counts
         ("tenants:\n  acme:\n    breaker: {}\n    quotas: {s: {}}",
-         "3: tenants.acme.breaker: unknown key; here you can write quotas"),
-        ("a: 1\n", "1: a: unknown key; here you can write downstreams, notifier, pools, tenants"),
+         "3: tenants.acme.breaker: unknown key; here you can write group, paused, "
+         "quotas"),
+        ("a: 1\n", "1: a: unknown key; here you can write downstreams, groups, notifier, pools, "
+         "tenants"),
         ("tenants:\n  acme:\n    quotas: {}\n", "3: tenants.acme.quotas: is empty; write at least "
          "one"),
-        ("pools:\n  p:\n    capacity: 1\n    tenants: [a]\n", "2: pools.p.resource: is missing; "
-         "add it"),
+        ("pools:\n  p:\n    capacity: 1\n    tenants: [a]\n", "2: pools.p: says how much, but "
+         "not of what: add resource, such as resource: scan"),
+        ("pools:\n  p: {resource: s, capacity: 1, strategy: fair}\n", "2: pools.p.strategy: is no "
+         "strategy: write equal, proportional, priority, reserved, fixed, max_limit or unlimited"),
+        ("pools:\n  p: {capacity: {a: 1, b: 2}, strategy: fixed}\n", "2: pools.p: several resources"
+         " are divided with strategy proportional or equal: write one"),
+        ("groups:\n  a: {parent: b}\n  b: {parent: a}\n", "1: the file: groups.a: depends on itself"),
+        ("groups:\n  a: {parent: b}\n", "2: groups.a.parent: b is no group (there is: a): list it "
+         "under groups"),
+        (QUOTA % "guaranteed: 4" + "pools: {p: {resource: scan, capacity: 3, strategy: reserved}}",
+         "4: tenants.acme.quotas.scan: guarantees 4, but pool p has 3 scan: lower the guarantee or "
+         "raise the capacity"),
+        (QUOTA % "time_zone: Mars", "4: tenants.acme.quotas.scan.time_zone: 'Mars' is not a time "
+         "zone that this machine knows"),
         # numbers
         (QUOTA % "max_active: -1", "4: tenants.acme.quotas.scan.max_active: is -1; write at least "
          "0"),
@@ -105,8 +120,8 @@ def test_the_example_is_valid() -> None:
         (QUOTA % "burst: 5", "4: tenants.acme.quotas.scan: burst without rate limits nothing: add a"
          " rate such as 10/s"),
         # structure
-        ("- a\n- b", "1: the file: is ['a', 'b']; write sections at its top: downstreams, pools, "
-         "tenants, notifier"),
+        ("- a\n- b", "1: the file: is ['a', 'b']; write sections at its top: downstreams, groups, "
+         "pools, tenants, notifier"),
         ("just text", "1: the file: is 'just text'; write sections"),
         ("\n\ntenants: [a, b]", "3: tenants: is ['a', 'b']; write keys and values below it"),
         ("tenants:\n  acme:\n", "2: tenants.acme: is empty; write keys and values below it"),
@@ -146,11 +161,12 @@ def test_the_example_is_valid() -> None:
          "quotes: 'no'"),
         ("pools: {'*': {resource: s, capacity: 1, tenants: [a]}}", "1: pools.*: '*' is no name"),
         # pools
-        (QUOTA % "max_active: 4" + POOL % "[acme]", "8: pools.slots.capacity: is 3, but its tenants"
+        (QUOTA % "max_active: 4" + POOL % "[acme]" + FIXED, "8: pools.slots.capacity: is 3, but its tenants"
          " may hold 4 scan: lower their max_active or raise the capacity"),
-        (QUOTA % "rate: 4/s" + POOL % "[acme]", "9: pools.slots.tenants.0: tenant acme needs a "
+        (QUOTA % "rate: 4/s" + POOL % "[acme]" + FIXED, "9: pools.slots.tenants: tenant acme needs a "
          "max_active of scan: write it at tenants.acme.quotas.scan.max_active"),
-        (POOL % "[acme]", "5: pools.slots.tenants.0: tenant acme needs a max_active of scan"),
+        (POOL % "[acme]", "5: pools.slots.tenants.0: tenant acme has no quota of scan: write one "
+         "at tenants.acme.quotas.scan"),
         (QUOTA % "max_active: 1" + POOL % "[acme, acme]", "9: pools.slots.tenants.1: names acme "
          "twice: remove one"),
         # the notifier

@@ -82,13 +82,16 @@ async def test_what_holds_for_one_subject(own_database: Database) -> None:
     assert (await ledger("unheard-of")).source == "default"
 
 
-async def test_nothing_holds_when_neither_the_name_nor_a_default_is_there(
+async def test_the_built_in_default_holds_when_neither_the_name_nor_another_is_there(
     own_database: Database,
 ) -> None:
     store = ConfigurationStore(own_database)
     await save(store, Configuration(tenants={"acme": FULL.tenants["acme"]}))
-    assert await store.settings_of("ledger", "globex") is None
-    assert await store.settings_of("breaker", "scanner") is None
+    ledger = await store.settings_of("ledger", "globex")
+    assert LedgerSettings.model_validate_json(ledger or "") == LedgerSettings()
+    breaker = await store.settings_of("breaker", "scanner")
+    assert BreakerSettings.model_validate_json(breaker or "") == BreakerSettings()
+    assert await store.settings_of("governor", "slots") is None
 
 
 async def test_configuration_and_audit_are_written_together_or_not_at_all(

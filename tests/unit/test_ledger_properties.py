@@ -511,7 +511,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         allocation = Allocation(
             pool="machines",
             sequence=max(1, self.sequence),
-            incarnation=record.incarnation - 1 if old else record.incarnation,
+            incarnation=record.incarnation + 7 if old else record.incarnation,
             units={"scan": units, "sbom": max(0, units - 2)},
         )
         # A restored ledger takes the last one once more: it has forgotten it.

@@ -288,7 +288,10 @@ async def test_the_temporal_ui_can_show_what_is_held(governance: Governance, nam
         for handler in handlers
         if not handler.name.startswith("__")
     }
-    assert set(described) == {"exchange", "release", "configure", "state", "holders"}
+    assert set(described) == {
+        *("exchange", "release", "allocate", "configure", "command"),
+        *("state", "holders", "why", "below_usage"),
+    }
     assert all(described.values())
 
 

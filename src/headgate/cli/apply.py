@@ -8,6 +8,7 @@ import typer
 
 from headgate.cli.configuration import read
 from headgate.cli.connect import connect_temporal, database
+from headgate.cli.options import BELOW_USAGE
 from headgate.cli.user import current_user
 from headgate.orchestrator.configure import Configurator, Plan
 from headgate.store.migrate import require_current
@@ -20,15 +21,16 @@ def command(
     dry_run: bool = typer.Option(False, "--dry-run", help="Show the difference; change nothing."),
     reason: str = typer.Option("headgate apply", help="Why; stands in the audit."),
     actor: str = typer.Option("", help="Who; the user that runs the command, if not given."),
+    allow_below_usage: bool = BELOW_USAGE,
 ) -> None:
     """Show the difference between FILE and what runs, and apply it.
 
     Applying the same file twice changes nothing.
     """
-    asyncio.run(_run(file, dry_run, reason, actor or current_user()))
+    asyncio.run(_run(file, dry_run, reason, actor or current_user(), allow_below_usage))
 
 
-async def _run(file: Path, dry_run: bool, reason: str, actor: str) -> None:
+async def _run(file: Path, dry_run: bool, reason: str, actor: str, allow_below_usage: bool) -> None:
     wanted = read(file)
     async with database() as db:
         await require_current(db)
@@ -36,7 +38,7 @@ async def _run(file: Path, dry_run: bool, reason: str, actor: str) -> None:
         if dry_run:
             plan = await configurator.plan(wanted)
         else:
-            plan = await configurator.apply(wanted, actor, reason)
+            plan = await configurator.apply(wanted, actor, reason, allow_below_usage)
     _show(plan, dry_run)
 
 

@@ -13,9 +13,15 @@ from headgate.cli import (
     breaker,
     demo,
     dev,
+    holders,
     migrate,
+    plan,
+    pool,
+    quota,
     search_attributes,
     simulate,
+    throttle,
+    why,
     worker,
 )
 from headgate.model.errors import HeadgateError
@@ -51,8 +57,15 @@ app.command("dev")(dev.command)
 app.command("demo")(demo.command)
 app.command("backtest")(backtest.command)
 app.command("simulate")(simulate.command)
+app.command("plan")(plan.command)
+app.command("why")(why.command)
+app.command("holders")(holders.command)
+app.command("release")(holders.release)
 app.command("search-attributes")(search_attributes.command)
 app.add_typer(breaker.app, name="breaker")
+app.add_typer(quota.app, name="quota")
+app.add_typer(pool.app, name="pool")
+app.add_typer(throttle.app, name="throttle")
 
 
 def main() -> NoReturn:

@@ -6,7 +6,7 @@ import typer
 
 from headgate.cli import options
 from headgate.cli.options import ledger_command, operating, reading
-from headgate.cli.tables import ago, ends, percent, print_json, show, table
+from headgate.cli.tables import ago, ends, percent, print_json, say, show, table
 from headgate.gate.clock import now_ms
 from headgate.model.errors import ConfigurationError
 from headgate.model.ledger import (
@@ -54,7 +54,7 @@ def override(
     ),
     duration: str | None = typer.Option(None, "--for", help="How long from now, such as 2h."),
     begin: str | None = typer.Option(
-        None, "--from", help="When it begins, such as 2026-11-24T22Z."
+        None, "--from", help="When it begins, such as 2026-11-24T22:00Z."
     ),
     end: str | None = typer.Option(None, "--until", help="When it ends."),
     allow_below_usage: bool = options.BELOW_USAGE,
@@ -153,7 +153,7 @@ def print_reply(reply: CommandReply, as_json: bool, about: str = "") -> None:
     if as_json:
         print_json(reply)
         return
-    print(f"{about}{'would do: ' if reply.dry_run else ''}{reply.message}")
+    say(f"{about}{'would do: ' if reply.dry_run else ''}{reply.message}", 2)
     ends_at_ms = reply.after.get("ends_at_ms", reply.after.get("until_ms"))
     if reply.after.get("id"):
         print(f"{reply.after['id']}, {ends(ends_at_ms)}")

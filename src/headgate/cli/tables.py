@@ -1,6 +1,10 @@
 """How the operators' commands print: tables for 80 columns, stable JSON."""
 
 import json
+import os
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
 
 from pydantic import BaseModel
@@ -34,6 +38,22 @@ def show(found: Table) -> None:
     Console(highlight=False, markup=False).print(found)
 
 
+def say(text: str, indent: int = 0) -> None:
+    """Print a sentence, broken between words where people read it; else on one line."""
+    lines = [text]
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        width = shutil.get_terminal_size().columns
+        lines = textwrap.wrap(
+            text,
+            width,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    for line in lines:
+        print(line)
+
+
 def ago(at_ms: int | None) -> str:
     """Return how long ago something was saved."""
     return "never" if at_ms is None else f"{lasting(now_ms() - at_ms)} ago"
@@ -42,6 +62,11 @@ def ago(at_ms: int | None) -> str:
 def ends(at_ms: int | None) -> str:
     """Return until when something holds."""
     return "until lifted" if at_ms is None else f"until {utc(at_ms)}"
+
+
+def left(until_ms: int | None) -> str:
+    """Return for how much longer something holds."""
+    return "until lifted" if until_ms is None else lasting(until_ms - now_ms())
 
 
 def percent(share: float) -> str:

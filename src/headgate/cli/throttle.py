@@ -7,16 +7,17 @@ import typer
 
 from headgate.cli import options
 from headgate.cli.options import ledger_command, operating, reading
+from headgate.cli.pool import tell_pool
 from headgate.cli.quota import print_reply, tell
-from headgate.cli.tables import ends, print_json, show, table
+from headgate.cli.tables import ends, left, percent, print_json, show, table
 from headgate.cli.user import current_user
 from headgate.gate.clock import now_ms
 from headgate.model.breaker import BreakerCommand, BreakerView
 from headgate.model.ledger import Lift, SetThrottle
-from headgate.model.pool import PoolCommand, PoolView
+from headgate.model.pool import PoolCommand
 from headgate.model.quota import Throttle
 from headgate.orchestrator.holders import Answered
-from headgate.orchestrator.operate import command_breaker, command_pool, new_command_id
+from headgate.orchestrator.operate import command_breaker, new_command_id
 from headgate.orchestrator.throttles import (
     ResourceThrottles,
     Spread,
@@ -144,8 +145,10 @@ def downstream(
     if as_json:
         print_json(view)
         return
-    left = options_word(share, "calls to " + name)
-    print(f"{'would do: ' if dry_run else ''}{left}; the breaker is {view.state}")
+    passes = f"at most {percent(share)} of the calls" if share else "no call"
+    until = view.override or view.throttle
+    holds = ends(until.until_ms if until is not None else None)
+    print(f"{'would do: ' if dry_run else ''}{passes} to {name} passes, {holds}")
 
 
 @app.command("lift")
@@ -168,3 +171,40 @@ def lift(
         _print_spread(ended, "lifted", as_json)
     else:
         print_reply(ended.reply, as_json, about=f"{ended.tenant}: ")
+
+
+async def _list(as_json: bool) -> None:
+    async with reading() as db:
+        found = await throttles_in_force(db, now_ms())
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        print("nothing is throttled")
+        return
+    rows = table("What", "Is", "For", "By", "Lifted by")
+    for one in found:
+        of = f" {one.resource}" if one.kind == "tenant" and one.resource != "*" else ""
+        subject = "all" if one.subject == "*" else one.subject
+        rows.add_row(
+            f"{one.kind} {subject}{of}",
+            one.what,
+            left(one.until_ms),
+            f"{one.actor}: {one.reason}",
+            one.id or f"{one.kind} resume",
+        )
+    show(rows)
+
+
+def _print_spread(spread: Spread, what: str, as_json: bool) -> None:
+    if as_json:
+        print_json(spread)
+        return
+    one = spread.throttle
+    subject = "all resources" if one.resource == "*" else one.resource
+    would = "would be " if spread.dry_run else ""
+    how = "" if what == "lifted" else f" to {percent(one.share)}, {ends(one.until_ms)}"
+    ledgers = "1 running ledger" if spread.told == 1 else f"{spread.told} running ledgers"
+    print(f"{subject} {would}{what}{how} for all tenants; {ledgers} {would}told")
+    if how:
+        print(one.id)

@@ -2,22 +2,14 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from headgate.model.contract import Contract, Name
-from headgate.model.pool import Strategy, Units, Weight
+from headgate.model.pool import Strategy, StrategyName, Units, Weight
 
 Priority = Annotated[int, Field(ge=-1_000, le=1_000)]
 """A tier; the highest is served first."""
-
-
-def _strategy(value: Any) -> Strategy:
-    """Read a strategy: strict validation would want the enum itself, which no file has."""
-    names = [strategy.value for strategy in Strategy]
-    if not isinstance(value, str) or value not in names:
-        raise ValueError(f"is no strategy: write {', '.join(names[:-1])} or {names[-1]}")
-    return Strategy(value)
 
 
 def _several(value: Any) -> str:
@@ -96,7 +88,7 @@ class PoolProblem(Contract):
     """
 
     capacity: UnitsOrMap
-    strategy: Annotated[Strategy, BeforeValidator(_strategy)] = Strategy.PROPORTIONAL
+    strategy: StrategyName = Strategy.PROPORTIONAL
     tenants: list[TenantClaim]
     groups: list[GroupClaim] = []
 

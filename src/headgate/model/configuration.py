@@ -11,7 +11,15 @@ from headgate.model.contract import Contract, Name
 from headgate.model.ids import DEFAULT
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.policy import BreakerPolicy
-from headgate.model.pool import Damping, GroupShare, PoolSettings, Share, Strategy, Units
+from headgate.model.pool import (
+    Damping,
+    GroupShare,
+    PoolSettings,
+    Share,
+    Strategy,
+    StrategyName,
+    Units,
+)
 from headgate.model.quota import PauseReason, Quota
 from headgate.model.settings import BreakerSettings, LedgerSettings
 
@@ -131,7 +139,7 @@ class Pool(Contract):
 
     resource: Name | None = None
     capacity: Units | Annotated[dict[Name, Units], Field(min_length=1)]
-    strategy: Strategy = Strategy.PROPORTIONAL
+    strategy: StrategyName = Strategy.PROPORTIONAL
     tenants: Annotated[list[Name], Field(min_length=1)] | None = None
     observe_only: bool = False
     damping: Damping = Damping()

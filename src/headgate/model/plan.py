@@ -3,7 +3,7 @@
 from typing import Literal
 
 from headgate.model.contract import Message
-from headgate.model.pool import Condition, Strategy
+from headgate.model.pool import CapacityOverride, Condition, Strategy
 
 Seen = Literal["live", "saved", "new"]
 """Where the present comes from: the governor; Postgres; there is no such pool yet."""
@@ -59,6 +59,7 @@ class PoolForecast(Message):
         capacity: Units by resource then.
         tenants: Who would have what.
         leaves: Tenants that would no longer share it.
+        override: What operators have set instead of the capacity, now and then.
         conditions: What to know of the division.
     """
 
@@ -70,6 +71,7 @@ class PoolForecast(Message):
     capacity: dict[str, int]
     tenants: list[TenantForecast]
     leaves: list[str] = []
+    override: CapacityOverride | None = None
     conditions: list[Condition] = []
 
 

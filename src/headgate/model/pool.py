@@ -1,9 +1,9 @@
 """What a pool is, and what its governor, the ledgers and the operators tell each other."""
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from headgate.model.contract import Contract, Message, Millis, Name
 
@@ -24,6 +24,18 @@ class Strategy(StrEnum):
     FIXED = "fixed"
     MAX_LIMIT = "max_limit"
     UNLIMITED = "unlimited"
+
+
+def _strategy(value: Any) -> Strategy:
+    """Read a strategy: strict validation would want the enum itself, which no file has."""
+    names = [strategy.value for strategy in Strategy]
+    if not isinstance(value, str) or value not in names:
+        raise ValueError(f"is no strategy: write {', '.join(names[:-1])} or {names[-1]}")
+    return Strategy(value)
+
+
+StrategyName = Annotated[Strategy, BeforeValidator(_strategy)]
+"""A strategy by its name, as it is written in files."""
 
 
 class Share(Message):

@@ -19,7 +19,10 @@ OF_BREAKERS: Final = (
 )
 """What breakers have to do with."""
 
-_ENDED_BY_PEOPLE: Final = (ReasonCode.SUSPENDED, ReasonCode.FORCED_OPEN)
+ENDED_BY_PEOPLE: Final = (ReasonCode.SUSPENDED, ReasonCode.FORCED_OPEN)
+"""What people have set."""
+
+_IN_USE: Final = (ReasonCode.QUOTA_USED_UP, ReasonCode.POOL_USED_UP, ReasonCode.QUEUED)
 _ESTIMATE: Final = "(estimate)"
 
 
@@ -40,23 +43,25 @@ def in_the_ledger(view: WhyView, pool: PoolView | None) -> Obstacle | None:
     reason = view.reason
     message, estimate = _without_estimate(reason.message)
     changes_at_ms = view.retry_at_ms
-    if estimate and reason.code in _ENDED_BY_PEOPLE:
+    if estimate and reason.code in ENDED_BY_PEOPLE:
         changes_at_ms, estimate = None, False
+    in_use = reason.code in _IN_USE
+    of_pool = in_use and reason.code is not ReasonCode.QUOTA_USED_UP and pool is not None
     return Obstacle(
         code=reason.code,
         message=message,
         tenant=view.tenant,
         resource=view.resource,
-        pool=None if pool is None else pool.pool,
+        pool=pool.pool if of_pool and pool is not None else None,
         limit=reason.limit,
         used=reason.used,
         needed=reason.needed,
         position=view.position,
         changes_at_ms=changes_at_ms,
         estimate=estimate,
-        holders=view.holders,
-        ahead=view.ahead,
-        parts=[] if pool is None else parts(pool, view.resource),
+        holders=view.holders if in_use else [],
+        ahead=[] if reason.code in ENDED_BY_PEOPLE else view.ahead,
+        parts=parts(pool, view.resource) if of_pool and pool is not None else [],
     )
 
 

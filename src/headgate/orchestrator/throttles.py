@@ -76,14 +76,12 @@ async def throttles_in_force(database: Database, now_ms: int) -> list[InForce]:
         UnavailableError: Postgres does not answer.
     """
     store = SnapshotStore(database)
-    found = [
-        _of_ledger("resource", one.resource, one)
-        for one in await ConfigurationStore(database).resource_throttles()
-    ]
+    everyone = await ConfigurationStore(database).resource_throttles()
+    found = [_of_ledger("resource", one.resource, one) for one in everyone]
+    known = {one.id for one in everyone}
     for ledger in await store.ledgers():
-        for one in ledger.throttles:
-            if one not in ledger.resource_throttles:
-                found.append(_of_ledger("tenant", ledger.tenant, one))
+        own = [one for one in ledger.throttles if one.id not in known]
+        found += [_of_ledger("tenant", ledger.tenant, one) for one in own]
     for pool in await store.pools():
         if (override := pool.override) is not None:
             units = ", ".join(f"{units} {name}" for name, units in override.capacity.items())

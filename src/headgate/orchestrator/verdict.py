@@ -9,6 +9,7 @@ from headgate.model.pool import PoolView
 from headgate.model.reason import ReasonCode
 from headgate.model.why import Held, JobAsk, Obstacle, WhyReport
 from headgate.orchestrator.obstacles import (
+    ENDED_BY_PEOPLE,
     OF_BREAKERS,
     as_the_job_says,
     in_the_breaker,
@@ -180,21 +181,27 @@ def headline(obstacle: Obstacle) -> str:
             f"the quota of {one.tenant} is used up: it holds {one.used} of {one.limit} "
             f"{one.resource}{place}"
         )
-    message = one.message.partition(", number ")[0] if place else one.message
-    return message if one.code is ReasonCode.QUEUED else message + place
+    if not place or one.code is ReasonCode.QUEUED:
+        return one.message
+    message = one.message.partition(", number ")[0]
+    # Nobody in line gets anything, so the place in it does not matter now.
+    return message if one.code in ENDED_BY_PEOPLE else message + place
 
 
 def when(obstacle: Obstacle, now_ms: int) -> str:
     """Return when an obstacle may be out of the way, saying how sure that is."""
     at_ms = obstacle.changes_at_ms
     if at_ms is None:
-        by_people = obstacle.code in (ReasonCode.SUSPENDED, ReasonCode.FORCED_OPEN)
+        by_people = obstacle.code in ENDED_BY_PEOPLE
         return "until people end it" if by_people else "nobody knows until when"
     return _in(at_ms, now_ms, estimate=obstacle.estimate)
 
 
 def _in(at_ms: int, now_ms: int, *, estimate: bool) -> str:
-    left = lasting(at_ms - now_ms)
+    left = lasting(abs(at_ms - now_ms))
+    if estimate and at_ms <= now_ms:
+        # An estimate is of the ledger's last change, by how long permits were held until then.
+        return f"expected {left} ago (estimate): it takes longer than usual"
     if at_ms <= now_ms:
         return "that may change any moment"
     if estimate:
@@ -211,7 +218,7 @@ def _waits(report: WhyReport) -> str:
     if report.goes_on_at_ms is None:
         return text + when(first, report.at_ms)
     at = _in(report.goes_on_at_ms, report.at_ms, estimate=report.estimate)
-    return text + (f"next permit {at}" if report.estimate and at.startswith("likely") else at)
+    return text + (f"next permit {at}" if report.estimate else at)
 
 
 def _runs(evidence: Evidence, holds: list[Held]) -> str:

@@ -133,6 +133,7 @@ def pool_forecast(
             for tenant in sorted(settings.tenants)
         ],
         leaves=[] if before is None else sorted({*before.members} - {*settings.tenants}),
+        override=after.override,
         conditions=after.conditions,
     )
 

@@ -121,13 +121,13 @@ class _Search:
         if not waiting:
             return
         ledger = await self._live_or_saved("ledger", tenant, LedgerView, self.snapshots.ledger)
-        if ledger is not None:
-            for resource in sorted(waiting & {*ledger.pools}):
-                pool = await self._live_or_saved(
-                    "governor", ledger.pools[resource], PoolView, self.snapshots.pool
-                )
-                if pool is not None:
-                    evidence.pools[tenant, resource] = pool
+        limits = {} if ledger is None else ledger.limits
+        for resource in sorted(waiting & {*limits}):
+            if (name := limits[resource].pool) is None:
+                continue
+            pool = await self._live_or_saved("governor", name, PoolView, self.snapshots.pool)
+            if pool is not None:
+                evidence.pools[tenant, resource] = pool
 
     async def ask_breaker(self, downstream: str) -> None:
         """Ask a breaker; one that has never been needed keeps nothing away."""

@@ -57,8 +57,10 @@ def ledger_view(
             for one in throttles_of(record)
             if one.until_ms is None or one.until_ms > record.settled_at_ms
         ],
+        pools=dict(sorted(record.pools.items())),
         group=record.group,
         paused=record.paused,
+        resource_throttles=list(record.resource_throttles),
     )
 
 

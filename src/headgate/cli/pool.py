@@ -1,0 +1,185 @@
+"""``headgate pool``: who shares what, and how much of it there is."""
+
+import asyncio
+from collections.abc import Iterator
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from headgate.cli import options
+from headgate.cli.options import operating, reading
+from headgate.cli.tables import ago, ends, percent, print_json, show, table
+from headgate.cli.user import current_user
+from headgate.model.errors import ConfigurationError
+from headgate.model.pool import PoolCommand, PoolView
+from headgate.orchestrator.operate import command_pool, new_command_id
+from headgate.store.snapshots import SnapshotStore
+
+app = typer.Typer(help="See pools; set the capacity of one for a time.", no_args_is_help=True)
+
+_POOL = typer.Argument(help="The pool.")
+
+
+@app.command("list")
+def list_pools(as_json: bool = options.JSON) -> None:
+    """List every pool with what is held of it, as Postgres has it."""
+    asyncio.run(_list(as_json))
+
+
+@app.command("show")
+def show_pool(pool: str = _POOL, as_json: bool = options.JSON) -> None:
+    """Show who holds, wants and has been given what of a pool."""
+    asyncio.run(_show(pool, as_json))
+
+
+@app.command("set-capacity")
+def set_capacity(
+    pool: str = _POOL,
+    capacity: list[str] = typer.Argument(help="Units by resource, such as scan=40."),
+    duration: str | None = options.FOR,
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    as_json: bool = options.JSON,
+) -> None:
+    """Give a pool another capacity; ended by resume."""
+    units = options.pairs(capacity, "scan=40")
+    command = options.written(
+        PoolCommand,
+        id=new_command_id(),
+        action="set_capacity",
+        actor=actor or current_user(),
+        reason=reason,
+        capacity={resource: _units(resource, text) for resource, text in units.items()},
+        for_ms=options.for_ms(duration),
+        dry_run=dry_run,
+    )
+    tell_pool(pool, command, as_json)
+
+
+@app.command("resume")
+def resume(
+    pool: str = _POOL,
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    as_json: bool = options.JSON,
+) -> None:
+    """Give a pool the configured capacity again."""
+    command = options.written(
+        PoolCommand,
+        id=new_command_id(),
+        action="resume",
+        actor=actor or current_user(),
+        reason=reason,
+        dry_run=dry_run,
+    )
+    tell_pool(pool, command, as_json)
+
+
+def tell_pool(pool: str, command: PoolCommand, as_json: bool) -> None:
+    """Tell a governor something, and print what its pool is then."""
+
+    async def run() -> PoolView:
+        async with operating() as (client, db):
+            return await command_pool(client, db, pool, command)
+
+    view = asyncio.run(run())
+    if as_json:
+        print_json(view)
+        return
+    has = ", ".join(f"{units} {resource}" for resource, units in view.capacity.items())
+    print(f"pool {pool} {'would have' if command.dry_run else 'has'} {has or 'nothing'}{_by(view)}")
+
+
+async def _list(as_json: bool) -> None:
+    async with reading() as db:
+        store = SnapshotStore(db)
+        views, saved = await store.pools(), await store.saved_at("governor")
+    if as_json:
+        print_json([_with_age(view, saved.get(view.pool)) for view in views])
+        return
+    found = table(
+        *("Pool", "Resource", "Capacity", "Held", "Wanted", "Given", "Strategy", "Changed"),
+        right=("Capacity", "Held", "Wanted", "Given"),
+    )
+    for view in views:
+        for number, row in enumerate(_totals(view)):
+            name = view.pool if number == 0 else ""
+            changed = ago(saved.get(view.pool)) if number == 0 else ""
+            found.add_row(name, *row, _strategy(view) if number == 0 else "", changed)
+    show(found)
+
+
+async def _show(pool: str, as_json: bool) -> None:
+    async with reading() as db:
+        store = SnapshotStore(db)
+        view, saved = await store.pool(pool), (await store.saved_at("governor")).get(pool)
+    if view is None:
+        raise ConfigurationError(f"no pool is known by the name {pool!r}: see headgate pool list")
+    if as_json:
+        print_json(_with_age(view, saved))
+        return
+    print(f"pool {pool}: {_strategy(view)}; last change {ago(saved)}{_by(view)}")
+    for resource, capacity, held, wanted, given in _totals(view):
+        print(f"  {resource}: {held} of {capacity} held, {wanted} wanted, {given} given out")
+    if view.unheard:
+        print(f"waits for {len(view.unheard)} ledgers to say what they hold: nothing is raised yet")
+    for condition in view.conditions:
+        print(f"{condition.type}: {condition.message}")
+    found = table(
+        *("Tenant", "Resource", "Held", "Wanted", "Given", "Target", "Guaranteed", "Group"),
+        right=("Held", "Wanted", "Given", "Target", "Guaranteed"),
+    )
+    for tenant, member in view.members.items():
+        for number, resource in enumerate(view.capacity):
+            amounts = (member.held, member.wanted, member.allocated, member.target)
+            found.add_row(
+                tenant if number == 0 else "",
+                resource,
+                *(str(amount.get(resource, 0)) for amount in amounts),
+                str(member.guaranteed.get(resource, 0)),
+                member.group or "-",
+            )
+    show(found)
+
+
+def _totals(view: PoolView) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield resource, capacity, and what is held, wanted and given out of it."""
+    for resource, capacity in view.capacity.items():
+        members = view.members.values()
+        yield (
+            resource,
+            str(capacity),
+            str(sum(member.held.get(resource, 0) for member in members)),
+            str(sum(member.wanted.get(resource, 0) for member in members)),
+            str(sum(member.allocated.get(resource, 0) for member in members)),
+        )
+
+
+def _strategy(view: PoolView) -> str:
+    if view.settings.source == "none":
+        return "not configured"
+    observes = "" if view.settings.enforced else ", observes only"
+    return f"{view.settings.strategy.value}{observes}"
+
+
+def _by(view: PoolView) -> str:
+    """Say what operators have set."""
+    if (one := view.override) is None:
+        return ""
+    what = "set" if one.share is None else f"cut to {percent(one.share)}"
+    return f"; {what} by {one.actor} {ends(one.until_ms)}: {one.reason}"
+
+
+def _units(resource: str, text: str | None) -> int:
+    try:
+        return TypeAdapter(int).validate_python(text)
+    except ValidationError:
+        raise ConfigurationError(
+            f"{resource}={text}: write a whole number of units, such as {resource}=40"
+        ) from None
+
+
+def _with_age(view: PoolView, saved_at_ms: int | None) -> dict[str, object]:
+    return {**view.model_dump(mode="json"), "saved_at_ms": saved_at_ms}
