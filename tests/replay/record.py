@@ -23,16 +23,27 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from headgate.devstack.stack import Stack
+from headgate.gate.kinds import KINDS, governing
 from headgate.model.breaker import BreakerState
 from headgate.model.entity import EntityOptions
 from headgate.model.ids import Kind
+from headgate.model.ledger import (
+    CommandReply,
+    LedgerCommand,
+    Outcome,
+    Resume,
+    SetOverride,
+    SetPause,
+    SetThrottle,
+)
 from headgate.model.policy import BreakerPolicy
-from headgate.model.quota import Quota, Rate
+from headgate.model.pool import Damping, PoolCommand, PoolView, Strategy
+from headgate.model.quota import Quota, QuotaChanges, Rate
 from headgate.store.database import Database
 from headgate.store.migrate import migrate
 from headgate.version import __version__
 from tests.conftest import PROMPT
-from tests.harness import Governance, Orchestrator, acquire, apply, eventually, probe
+from tests.harness import Governance, Orchestrator, acquire, apply, eventually, now_ms, probe
 from tests.jobs import ScanJob, ScanJobInput
 
 HISTORIES: Final = Path(__file__).with_name("histories")
@@ -70,11 +81,17 @@ class Recorder:
         await self._continue_both()
         await self._breaker_trips_and_recovers()
         await self._ledger_grants_and_takes_back()
+        await self._pool_is_shared()
         found = {f"job-{what}": await _history(handle) for what, handle in jobs.items()}
-        kinds: tuple[tuple[Kind, str], ...] = (("breaker", "scanner"), ("ledger", "acme"))
+        kinds: tuple[tuple[Kind, str], ...] = (
+            ("breaker", "scanner"),
+            ("ledger", "acme"),
+            ("governor", "slots"),
+        )
         for kind, subject in kinds:
             runs = await self._runs(kind, subject)
             found[f"{kind}-fresh"], found[f"{kind}-carried"] = runs[0], runs[1]
+        found["ledger-pooled"] = (await self._runs("ledger", "borrower"))[0]
         return found
 
     # The breaker -------------------------------------------------------------------------------
@@ -144,6 +161,63 @@ class Recorder:
         )
         await self._saved("ledger", "acme")
 
+    # The pool ----------------------------------------------------------------------------------
+
+    async def _pool_is_shared(self) -> None:
+        """Borrowing, giving back, what operators do, until the governor continues as new."""
+        governance = self._governance
+        quick = Damping(round_ms=50, min_hold_ms=100, demand_half_life_ms=200)
+        await governance.set_pool(
+            "slots",
+            {"lender": Quota(guaranteed=2), "borrower": Quota(guaranteed=1, per_day=100_000)},
+            capacity={"scan": 3},
+            strategy=Strategy.RESERVED,
+            damping=quick,
+        )
+
+        async def ask(tenant: str) -> str:
+            reply = await governance.exchange(tenant, [acquire(uuid4().hex)])
+            (decision,) = reply.decisions
+            return decision.id if decision.outcome is Outcome.GRANTED else ""
+
+        async def take(tenant: str, count: int) -> list[str]:
+            """Ask again and again, as jobs do that do not wait."""
+            return [await eventually(lambda: ask(tenant), bool) for _ in range(count)]
+
+        async def runs() -> int:
+            borrowed = await take("borrower", 3)
+            await governance.handle("governor", "slots").signal("demand", "malformed")
+            asking = asyncio.create_task(take("lender", 2))
+            for permit in borrowed:
+                await governance.exchange("borrower", [], releases=[permit])
+            for permit in await asking:
+                await governance.exchange("lender", [], releases=[permit])
+            return len(await self._runs("governor", "slots"))
+
+        await runs()
+        for action in (
+            SetThrottle(resource="scan", share=0.5, until_ms=now_ms() + 300),
+            SetPause(resource="*"),
+            Resume(resource="*"),
+            SetOverride(
+                resource="scan",
+                changes=QuotaChanges(max_active=2),
+                begins_at_ms=now_ms() + 100,
+                ends_at_ms=now_ms() + 400,
+            ),
+        ):
+            command = LedgerCommand(id=uuid4().hex, actor="ada", reason="a drill", action=action)
+            await governance.ledger("borrower").update(
+                "command", command, command.id, CommandReply, 10
+            )
+        smaller = PoolCommand(
+            id="c1", action="throttle", share=0.5, actor="ada", reason="a drill", for_ms=1_000
+        )
+        await governance.governor("slots").update("command", smaller, "c1", PoolView, 10)
+        await eventually(runs, lambda count: count > 1, within_s=120)
+        await self._saved("governor", "slots")
+        await self._saved("ledger", "borrower")
+
     # The jobs ----------------------------------------------------------------------------------
 
     async def _jobs(self) -> dict[str, WorkflowHandle[ScanJob, str]]:
@@ -206,14 +280,12 @@ class Recorder:
         governance = self._governance
 
         async def lag() -> int:
-            saved: Any
-            if kind == "breaker":
-                saved = await governance.saved_breaker(subject)
-                now = (await governance.breaker_state(subject)).revision
-            else:
-                saved = await governance.saved_ledger(subject)
-                now = (await governance.account(subject)).revision
-            return now - (saved.revision if saved else 0)
+            saved = await governance.database.fetch_value(
+                "SELECT revision FROM snapshot WHERE kind = $1 AND subject = $2", kind, subject
+            )
+            workflow = governing(governance.client, kind, subject)
+            view: Any = await workflow.query("state", KINDS[kind].view, 10)
+            return int(view.revision - (saved or 0))
 
         await eventually(lag, lambda behind: behind == 0, within_s=30)
 

@@ -1,5 +1,6 @@
 """A ledger and the governors of its pools."""
 
+from collections.abc import Callable
 from typing import Any
 
 from headgate.model.ledger import Outcome
@@ -243,7 +244,7 @@ def test_a_job_that_asks_again_and_again_is_not_counted_each_time() -> None:
 def test_every_message_is_later_than_the_one_before() -> None:
     ledger = make(per_hour=1)
     last = -1
-    steps = [
+    steps: list[Callable[[], object]] = [
         lambda: ask(ledger, "a", wait_ms=86_400_000),
         lambda: ledger.allocate(allocation(1), NOW_MS),
         lambda: ask(ledger, "b", wait_ms=86_400_000),

@@ -46,14 +46,14 @@ SETTINGS = [
     configured(
         scan={"rate": "7/s", "burst": 3, "max_hold_ms": 2_000},
         sign={"max_active": 4, "rate": "30/m", "burst": 2, "max_hold_ms": 3_000},
-        sbom={"per_hour": 9, "max_active": 5},
+        sbom={"per_hour": 4, "max_active": 5},
     ),
     configured(
         scan={"max_active": 4, "rate": {"limit": 3, "period_ms": 700}, "burst": 4},
-        sign={"max_active": 1, "max_hold_ms": 100, "per_hour": 6},
+        sign={"max_active": 1, "max_hold_ms": 100, "per_hour": 3},
         sbom={"max_active": 0},
     ),
-    configured(scan={"max_active": 4}, rest={"max_active": 5, "per_hour": 8}).model_copy(
+    configured(scan={"max_active": 4}, rest={"max_active": 5, "per_hour": 5}).model_copy(
         update={"pools": {"scan": "machines", "sbom": "machines"}}
     ),
     configured(rest={"max_hold_ms": 1_000}),
@@ -66,7 +66,7 @@ acquires = st.tuples(
     st.one_of(st.just(("new", 0)), st.just(("new", 0)), picks),
     resources,
     st.integers(1, 4),
-    st.sampled_from([{}, {}, {}, {"sign": 1}, {"scan": 2}, {"sbom": 1, "scan": 1}]),
+    st.sampled_from([{}, {}, {"sign": 1}, {"scan": 2}, {"sbom": 1, "scan": 1}]),
     st.sampled_from([None, 0, 1, 300, 2_000, 60_000, 60_000, 60_000]),
     st.sampled_from([0, 0, 0, 1, -1]),
 )
@@ -74,7 +74,7 @@ Asked = tuple[tuple[str, int], str, int, dict[str, int], int | None, int]
 seldom = st.sampled_from([False, False, False, True])
 overrides = st.tuples(
     resources,
-    st.sampled_from([{"max_active": 1}, {"max_active": 7}, {"rate": "5/s"}, {"max_active": None}]),
+    st.sampled_from([{"max_active": 1}, {"max_active": 7}, {"rate": "5/s"}, {"per_hour": 2}]),
     st.sampled_from([0, 100, 700]),
     st.sampled_from([1, 333, 3_000]),
 )
@@ -458,7 +458,8 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         assert (reply.refused == "not_found") == (base is None)
         if reply.refused == "below_usage":
             assert not sure
-            assert self.model.units(resource) > changes["max_active"]
+            used = {"max_active": self.model.units(resource), "per_hour": self.model.used(resource)}
+            assert all(used[name] > limit for name, limit in changes.items())
         if reply.accepted:
             self.model.overrides.append(self.ledger.record.overrides[reply.id])
             self.limits_changed()

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from headgate.model.ledger import Acquire, Exchange
-from headgate.model.quota import Quota, Rate
+from headgate.model.pool import Share
+from headgate.model.quota import Quota, QuotaChanges, Rate
+from headgate.model.reason import ReasonCode
 
 
 @pytest.mark.parametrize(
@@ -120,3 +122,82 @@ def test_an_acquire_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> Non
 def test_an_exchange_has_an_end() -> None:
     with pytest.raises(ValidationError, match="at most 500"):
         Exchange(gate="g", releases=["a"] * 501)
+
+
+def test_a_quota_says_all_that_a_tenant_may() -> None:
+    quota = Quota.model_validate(
+        {
+            "max_active": 20,
+            "per_month": 1_000,
+            "time_zone": "Europe/Berlin",
+            "guaranteed": 5,
+            "borrow_limit": 10,
+            "lend_limit": 2,
+            "weight": 2.5,
+            "priority": 3,
+            "reservations": [{"days": ["mon"], "begin": "18:00", "end": "02:00", "guaranteed": 8}],
+        }
+    )
+    assert quota.share == Share(
+        weight=2.5, priority=3, guaranteed=5, borrow_limit=10, lend_limit=2, maximum=20
+    )
+    assert Quota.model_validate_json(quota.model_dump_json()) == quota
+
+
+@pytest.mark.parametrize(
+    ("quota", "said"),
+    [
+        ({"time_zone": "Europe/Berlyn"}, "'Europe/Berlyn' is not a time zone .* Europe/Berlin"),
+        ({"time_zone": "../etc/passwd"}, "is not a time zone"),
+        ({"time_zone": ""}, "is not a time zone"),
+        ({"guaranteed": 5, "max_active": 4}, "could never be held; raise max_active or lower"),
+        ({"guaranteed": 5, "lend_limit": 6}, "only what is guaranteed can be lent"),
+        ({"weight": -1}, "greater than or equal to 0"),
+        ({"weight": float("nan")}, "finite number"),
+        ({"weight": float("inf")}, "(finite|less than)"),
+        ({"paused": ""}, "at least 1 character"),
+        ({"per_day": -1}, "greater than or equal to 0"),
+        ({"reservations": [{"begin": "18:00", "end": "20:00"}]}, "changes nothing: add one"),
+        (
+            {"reservations": [{"begin": "6pm", "end": "20:00", "max_active": 1}]},
+            "'6pm' is not a time of day: write it like 18:00",
+        ),
+        (
+            {"reservations": [{"begin": "18:00", "end": "24:00", "max_active": 1}]},
+            "is not a time of day",
+        ),
+        (
+            {"reservations": [{"days": [], "begin": "18:00", "end": "20:00", "max_active": 1}]},
+            "at least 1 item",
+        ),
+        (
+            {
+                "max_active": 4,
+                "reservations": [
+                    {"days": ["sat", "sun"], "begin": "18:00", "end": "20:00", "guaranteed": 5}
+                ],
+            },
+            "18:00 to 20:00 on sat, sun guarantees 5, but max_active is 4",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused_with_what_to_do(
+    quota: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Quota.model_validate(quota)
+
+
+def test_changes_know_what_was_said_and_what_was_not() -> None:
+    changes = QuotaChanges.model_validate({"max_active": None, "rate": "5/s"})
+    assert changes.values == {"max_active": None, "rate": Rate(limit=5, period_ms=1_000)}
+    assert changes.model_dump_json() == '{"max_active":null,"rate":"5/s"}'
+    assert QuotaChanges.model_validate_json(changes.model_dump_json()).values == changes.values
+
+
+def test_reasons_are_ranked_as_people_were_promised() -> None:
+    promised = [
+        "unknown_tenant", "suspended", "forced_open", "can_never_fit", "breaker_open",
+        "probes_busy", "rate", "window", "quota_used_up", "pool_used_up", "queued",
+    ]  # fmt: skip
+    assert [code for code in ReasonCode if code in promised] == promised

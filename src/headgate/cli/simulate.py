@@ -159,18 +159,26 @@ def _notes(
             f"{len(others):,} of {len(tenants):,} tenants are not in the pool file and have the "
             f"default share: weight 1, no guarantee, no fixed part ({names})"
         )
-    for one in results:
-        if one.figures.refused:
-            notes.append(
-                f"{one.name}: {one.figures.refused:,} jobs are refused: they need more than their "
-                "tenant could ever have"
-            )
-        if one.figures.stranded:
-            notes.append(
-                f"{one.name}: {one.figures.stranded:,} jobs still wait when nothing can happen any "
-                "more: those that are first in line need more than their tenants are given at once"
-            )
+    refused = _counts(results, "refused")
+    if refused:
+        notes.append(
+            f"jobs that need more than their tenant could ever have are refused: {refused}"
+        )
+    stranded = _counts(results, "stranded")
+    if stranded:
+        notes.append(
+            "jobs that still wait when nothing can happen any more, because the first of each line "
+            f"needs more at once than its tenant is given: {stranded}"
+        )
     return notes
+
+
+def _counts(results: list[Simulated], count: str) -> str:
+    return ", ".join(
+        f"{one.name} {getattr(one.figures, count):,}"
+        for one in results
+        if getattr(one.figures, count)
+    )
 
 
 def _show(results: list[Simulated], html: Path | None) -> None:
@@ -178,8 +186,8 @@ def _show(results: list[Simulated], html: Path | None) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("Strategy")
     for title in (
-        *("Completed", "Refused", "Waiting", "Utilization", "Mean wait", "p95", "Longest"),
-        *("Fairness", "Violations", "Over-grants"),
+        *("Done", "Refused", "Stuck", "Used", "Mean", "p95", "Longest"),
+        *("Fair", "Idle", "Over"),
     ):
         table.add_column(title, justify="right")
     for one in results:
@@ -196,7 +204,9 @@ def _show(results: list[Simulated], html: Path | None) -> None:
     first = results[0]
     console.print(
         f"\n{first.figures.jobs:,} jobs of {len(first.figures.tenants):,} tenants, "
-        f"{first.simulation.pool.capacity:,} units.",
+        f"{first.simulation.pool.capacity:,} units. Mean, p95, Longest: waits. Fair: Jain's index of "
+        "the slowdowns. Idle: times that work was left waiting for no reason. Over: times that "
+        "more was held than there is.",
         soft_wrap=True,
     )
     if html is not None:

@@ -30,6 +30,7 @@ _STYLE: Final = """
 figure { margin-top: 10px; } figcaption b { color: var(--ink); font-weight: 600; font-size: 14px; }
 figcaption { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 16px;
   margin-bottom: 2px; }
+td:first-child { white-space: nowrap; }
 .tenants { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr));
   gap: 14px 28px; margin-top: 10px; }
 .tenants h3 { font-size: 14px; } .tenants h3 small { font-weight: 400; color: var(--dim); }
