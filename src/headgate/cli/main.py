@@ -1,6 +1,8 @@
 """The commands, and how errors are told: one line, exit code 2, nothing changed."""
 
+import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 import typer
@@ -81,14 +83,27 @@ def main() -> NoReturn:
         _end(f"Temporal: {error.message} ({error.status.name})", 2)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)
+    _leave(code if isinstance(code, int) else 0)
 
 
 def _end(message: str, code: int) -> NoReturn:
     """Tell of an error; only a file with several mistakes has several lines."""
     for line in message.splitlines():
         print(f"headgate: {line}", file=sys.stderr)
-    sys.exit(code)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without tearing Python down.
+
+    A thread of Temporal's core may still be about to let go of Python after the last answer; if the
+    interpreter is being finalised just then, it aborts ("PyGILState_Release"), and a command that
+    has done all it should ends with a crash. Seen in about one of twenty commands.
+    """
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _help_for(arguments: list[str]) -> str:

@@ -201,7 +201,7 @@ def _in(at_ms: int, now_ms: int, *, estimate: bool) -> str:
     left = lasting(abs(at_ms - now_ms))
     if estimate and at_ms <= now_ms:
         # An estimate is of the ledger's last change, by how long permits were held until then.
-        return f"expected {left} ago (estimate): it takes longer than usual"
+        return f"expected {left} ago (estimate), and takes longer"
     if at_ms <= now_ms:
         return "that may change any moment"
     if estimate:

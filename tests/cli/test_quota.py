@@ -1,0 +1,231 @@
+"""``headgate quota``, ``throttle``, ``pool``, ``holders`` and ``release``, on the real stack."""
+
+import json
+
+import pytest
+
+from headgate.model.ledger import LedgerPage
+from headgate.model.policy import BreakerPolicy
+from tests.cli.conftest import Desk
+from tests.harness import eventually
+from tests.jobs import ScanJobInput
+
+ABOUT = ("--actor", "ada", "--reason", "a drill")
+
+
+async def holding(desk: Desk, tenant: str, permits: int, waiters: int = 0) -> LedgerPage:
+    return await eventually(
+        lambda: desk.governance.holders(tenant),
+        lambda page: (len(page.permits), len(page.waiters)) == (permits, waiters),
+    )
+
+
+async def saved(desk: Desk, *arguments: str, until: str) -> str:
+    """What a command shows once Postgres has caught up."""
+    return await eventually(lambda: desk.done(*arguments), lambda out: until in out)
+
+
+async def audit(desk: Desk, action: str) -> list[tuple[str, str, str]]:
+    rows = await desk.governance.database.fetch(
+        "SELECT actor, reason, target FROM audit WHERE action = $1 ORDER BY at", action
+    )
+    return [(row["actor"], row["reason"], row["target"]) for row in rows]
+
+
+async def test_an_override_is_tried_set_seen_and_lifted(desk: Desk) -> None:
+    acme = desk.of("acme")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}}}})
+    args = ("quota", "override", acme, "scan", "max_active=20", "rate=5/s", "--for", "2h", *ABOUT)
+    assert (await desk.done(*args, "--dry-run")).startswith("would do: ")
+    assert (await desk.governance.account(acme)).overrides == []
+
+    said = json.loads(await desk.done(*args, "--json"))
+    assert said["accepted"]
+    assert said["before"] == {"max_active": 4, "rate": None}
+    shown = await saved(desk, "quota", "show", acme, until="override")
+    assert "max_active  20 (configured: 4)" in shown
+    assert f"override {said['id']}: scan max_active=20 rate=5/s" in shown
+    assert "by ada: a drill" in shown
+    assert "override" in await desk.done("quota", "list")
+
+    await desk.done("quota", "lift", acme, said["id"], *ABOUT)
+    view = await desk.governance.account(acme)
+    assert (view.overrides, view.limits["scan"].max_active) == ([], 4)
+    target = ("ada", "a drill", f"ledger/{acme}/scan")
+    await eventually(lambda: audit(desk, "lift"), lambda entries: entries == [target])
+    assert await audit(desk, "override") == [target]
+
+
+async def test_a_tenant_is_paused_before_its_first_job_and_resumed(desk: Desk) -> None:
+    acme = desk.of("acme")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}}}})
+    await desk.governance.handle("ledger", acme).terminate("as if it had never run")
+    out = await desk.done("quota", "pause", acme, *ABOUT)
+    assert out.startswith(f"all of {acme} is paused\n")
+    async with desk.orchestrator() as working:
+        await working.start(ScanJobInput(tenant=acme))
+        await holding(desk, acme, permits=0, waiters=1)
+        shown = await saved(desk, "quota", "list", until="paused")
+        assert acme in shown
+        await desk.done("quota", "resume", acme, *ABOUT)
+        await holding(desk, acme, permits=1)
+
+
+async def test_a_limit_goes_below_what_is_held_only_when_that_is_meant(desk: Desk) -> None:
+    acme = desk.of("acme")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}}}})
+    async with desk.orchestrator() as working:
+        for _ in range(2):
+            await working.start(ScanJobInput(tenant=acme))
+        await holding(desk, acme, permits=2)
+        args = ("quota", "override", acme, "scan", "max_active=1", "--for", "2h", *ABOUT)
+        refused = (await desk.headgate(*args)).refusal
+        assert "max_active of scan would be 1, but 2 are held" in refused
+        assert "--allow-below-usage" in refused
+        await desk.done(*args, "--allow-below-usage")
+        assert (await desk.governance.account(acme)).limits["scan"].max_active == 1
+
+
+async def test_a_resource_is_throttled_for_all_and_lifted(desk: Desk) -> None:
+    acme, globex = desk.of("acme"), desk.of("globex")
+    quotas = {"quotas": {"scan": {"max_active": 4}}}
+    await desk.apply(tenants={acme: quotas, globex: quotas})
+    args = ("throttle", "resource", "scan", "--to", "50%", "--for", "30m", *ABOUT)
+    trial = await desk.done(*args, "--dry-run")
+    assert trial.startswith("scan would be throttled to 50%, until ")
+    assert trial.splitlines()[0].endswith("2 running ledgers would be told")
+    assert await desk.done("throttle", "list") == "nothing is throttled\n"
+
+    said = json.loads(await desk.done(*args, "--json"))
+    assert said["told"] == 2
+    for tenant in (acme, globex):
+        assert (await desk.governance.account(tenant)).limits["scan"].max_active == 2
+    own = json.loads(await desk.done("throttle", "tenant", acme, "--to", "0", *ABOUT, "--json"))
+    listed = await saved(desk, "throttle", "list", until=own["id"])
+    assert listed.count(said["throttle"]["id"]) == 1
+    assert "resource scan" in listed
+
+    for id in (said["throttle"]["id"], own["id"]):
+        await desk.done("throttle", "lift", id, *ABOUT)
+    for tenant in (acme, globex):
+        assert (await desk.governance.account(tenant)).limits["scan"].max_active == 4
+    assert [entry[2] for entry in await audit(desk, "throttle")][0] == "resource/scan"
+
+
+async def test_a_pool_is_seen_set_cut_and_resumed(desk: Desk) -> None:
+    acme, pool = desk.of("acme"), desk.of("slots")
+    await desk.apply(
+        tenants={acme: {"quotas": {"scan": {}}}},
+        pools={pool: {"resource": "scan", "capacity": 10, "tenants": [acme]}},
+    )
+    out = await desk.done("pool", "set-capacity", pool, "scan=4", "--for", "1h", *ABOUT)
+    assert out.startswith(f"pool {pool} has 4 scan; set by ada until ")
+    shown = await saved(desk, "pool", "show", pool, until="set by ada")
+    assert "scan: 0 of 4 held" in shown
+    assert pool in await desk.done("pool", "list")
+    cut = await desk.done("throttle", "pool", pool, "--to", "50%", *ABOUT, "--dry-run")
+    assert cut.startswith(f"pool {pool} would have 5 scan; cut to 50% by ada until lifted")
+    assert (await desk.governance.pool(pool)).capacity == {"scan": 4}
+    assert await desk.done("pool", "resume", pool, *ABOUT) == f"pool {pool} has 10 scan\n"
+    refused = (await desk.headgate("pool", "set-capacity", pool, "gpu=4", *ABOUT)).refusal
+    assert f"pool {pool} has no resource gpu; it has: scan" in refused
+
+
+async def test_a_downstream_is_cut_or_shut(desk: Desk) -> None:
+    name = desk.of("scanner")
+    await desk.governance.set_policy(name, BreakerPolicy())
+    out = await desk.done("throttle", "downstream", name, "--to", "50%", *ABOUT)
+    assert out == f"at most 50% of the calls to {name} passes, until lifted\n"
+    assert (await desk.governance.verdict(name)).most == 0.5
+    out = await desk.done("throttle", "downstream", name, "--to", "0", "--for", "1h", *ABOUT)
+    assert out.startswith(f"no call to {name} passes, until 2")
+    assert (await desk.governance.breaker_state(name)).state == "FORCED_OPEN"
+    listed = await saved(desk, "throttle", "list", until="FORCED_OPEN")
+    assert "breaker resume" in listed
+
+
+async def test_who_holds_a_permit_is_seen_and_it_is_taken_back(desk: Desk) -> None:
+    acme = desk.of("acme")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 1}}}})
+    nobody = f"nobody holds anything of tenant {acme}, and nobody waits\n"
+    assert await desk.done("holders", acme) == nobody
+    async with desk.orchestrator() as working:
+        first = await working.start(ScanJobInput(tenant=acme))
+        await holding(desk, acme, permits=1)
+        second = await working.start(ScanJobInput(tenant=acme))
+        page = await holding(desk, acme, permits=1, waiters=1)
+        shown = await desk.done("holders", acme, "--resource", "scan")
+        assert first.id in shown
+        assert second.id in shown
+        assert "nobody holds anything of gpu" in await desk.done(
+            "holders", acme, "--resource", "gpu"
+        )
+        found = json.loads(await desk.done("holders", acme, "--json"))
+        assert [one["workflow_id"] for one in found["permits"]] == [first.id]
+
+        permit = page.permits[0].id
+        trial = await eventually(
+            lambda: desk.headgate("release", permit, "--dry-run", *ABOUT), lambda a: a.code == 0
+        )
+        assert trial.out == f"{acme}: would do: takes 1 scan back from {first.id}\n"
+        await desk.done("release", permit, *ABOUT)
+        page = await holding(desk, acme, permits=1)
+        assert page.permits[0].workflow_id == second.id
+        again = (await desk.headgate("release", permit, "--tenant", acme, *ABOUT)).refusal
+        assert f"nobody holds or waits for {permit}" in again
+
+
+async def test_what_is_not_there_is_said_with_what_is(desk: Desk) -> None:
+    acme = desk.of("acme")
+    await desk.apply(
+        tenants={acme: {"quotas": {"scan": {}}}},
+        pools={desk.of("slots"): {"resource": "scan", "capacity": 1}},
+    )
+    for said, *arguments in (
+        (f"did you mean {acme}?", "quota", "pause", acme[:-1], *ABOUT),
+        ("there is no tenant 'x'", "throttle", "tenant", "x", "--to", "0", *ABOUT),
+        ("there is no pool 'x'", "pool", "resume", "x", *ABOUT),
+        ("no breaker runs for 'x'", "throttle", "downstream", "x", "--to", "0", *ABOUT),
+        ("there are: scan", "throttle", "resource", "scn", "--to", "0", *ABOUT),
+        (f"{acme} has no quota for gpu", "quota", "pause", acme, "gpu", *ABOUT),
+        ("no throttle is set for all", "quota", "resume", acme, *ABOUT),
+        ("no override or throttle x", "quota", "lift", acme, "x", *ABOUT),
+        ("no saved ledger has 'x'", "throttle", "lift", "x", *ABOUT),
+        ("no saved ledger has 'x'", "release", "x", *ABOUT),
+        ("no ledger runs for 'x'", "holders", "x"),
+        ("no ledger is known for 'x'", "quota", "show", "x"),
+        ("no pool is known by the name 'x'", "pool", "show", "x"),
+    ):
+        assert said in (await desk.headgate(*arguments)).refusal
+
+
+SET = ("quota", "override", "acme", "scan")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((*SET, "max_active", "--for", "1h", *ABOUT), "'max_active': write name=value"),
+        ((*SET, "max_active=x", "--for", "1h", *ABOUT), "max_active: input should be a valid"),
+        ((*SET, "max=1", "--for", "1h", *ABOUT), "max: there is no such field"),
+        ((*SET, "rate=5", "--for", "1h", *ABOUT), "'5' is not a rate"),
+        ((*SET, "time_zone=UTC", "--for", "1h", *ABOUT), "time_zone cannot be overridden"),
+        ((*SET, "max_active=1", *ABOUT), "say how long"),
+        ((*SET, "max_active=1", "--for", "soon", *ABOUT), "--for 'soon': write a duration"),
+        ((*SET, "max_active=1", "--until", "soon", *ABOUT), "--until 'soon': write a time"),
+        (
+            (*SET, "rate=5/s", "--from", "2040-01-02", "--until", "2040-01-01", *ABOUT),
+            "ends_at_ms is not after begins_at_ms",
+        ),
+        (("quota", "pause", "a b", *ABOUT), "tenant 'a b': write letters"),
+        (("quota", "pause", "acme", "--reason", "no"), "--reason: string should have at least 3"),
+        (("quota", "pause", "acme"), "--reason"),
+        (("throttle", "tenant", "acme", "--to", "100%", *ABOUT), "--to '100%': write per cent"),
+        (("throttle", "resource", "scan", "--to", "half", *ABOUT), "--to 'half': write per cent"),
+        (("pool", "set-capacity", "slots", "scan=many", *ABOUT), "write a whole number of units"),
+    ],
+)
+async def test_what_cannot_be_read_is_told_in_a_line(
+    desk: Desk, arguments: tuple[str, ...], said: str
+) -> None:
+    assert said in (await desk.headgate(*arguments)).refusal
