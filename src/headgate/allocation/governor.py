@@ -257,6 +257,8 @@ class Governor:
             member = record.members.setdefault(tenant, Member())
             if tenant not in record.unheard:
                 record.unheard.append(tenant)
+            # For whichever incarnation of the ledger runs: the one that was known may be gone.
+            member.incarnation, member.revision = 0, -1
             self._allocate(member, dict(member.allocated))
 
     def _next_round_ms(self) -> int:
