@@ -70,7 +70,8 @@ def test_the_example_is_valid() -> None:
          "strategy: write equal, proportional, priority, reserved, fixed, max_limit or unlimited"),
         ("pools:\n  p: {capacity: {a: 1, b: 2}, strategy: fixed}\n", "2: pools.p: several resources"
          " are divided with strategy proportional or equal: write one"),
-        ("groups:\n  a: {parent: b}\n  b: {parent: a}\n", "1: the file: groups.a: depends on itself"),
+        ("groups:\n  a: {parent: b}\n  b: {parent: a}\n", "1: the file: groups.a: depends on "
+         "itself"),
         ("groups:\n  a: {parent: b}\n", "2: groups.a.parent: b is no group (there is: a): list it "
          "under groups"),
         (QUOTA % "guaranteed: 4" + "pools: {p: {resource: scan, capacity: 3, strategy: reserved}}",
@@ -161,9 +162,10 @@ def test_the_example_is_valid() -> None:
          "quotes: 'no'"),
         ("pools: {'*': {resource: s, capacity: 1, tenants: [a]}}", "1: pools.*: '*' is no name"),
         # pools
-        (QUOTA % "max_active: 4" + POOL % "[acme]" + FIXED, "8: pools.slots.capacity: is 3, but its tenants"
-         " may hold 4 scan: lower their max_active or raise the capacity"),
-        (QUOTA % "rate: 4/s" + POOL % "[acme]" + FIXED, "9: pools.slots.tenants: tenant acme needs a "
+        (QUOTA % "max_active: 4" + POOL % "[acme]" + FIXED, "8: pools.slots.capacity: is 3, "
+         "but its tenants may hold 4 scan: lower their max_active or raise the capacity"),
+        (QUOTA % "rate: 4/s" + POOL % "[acme]" + FIXED, "9: pools.slots.tenants: tenant acme "
+         "needs a "
          "max_active of scan: write it at tenants.acme.quotas.scan.max_active"),
         (POOL % "[acme]", "5: pools.slots.tenants.0: tenant acme has no quota of scan: write one "
          "at tenants.acme.quotas.scan"),

@@ -109,7 +109,7 @@ async def test_a_resource_is_throttled_for_all_and_lifted(desk: Desk) -> None:
         await desk.done("throttle", "lift", id, *ABOUT)
     for tenant in (acme, globex):
         assert (await desk.governance.account(tenant)).limits["scan"].max_active == 4
-    assert [entry[2] for entry in await audit(desk, "throttle")][0] == "resource/scan"
+    assert (await audit(desk, "throttle"))[0][2] == "resource/scan"
 
 
 async def test_a_pool_is_seen_set_cut_and_resumed(desk: Desk) -> None:

@@ -45,9 +45,7 @@ class Site:
         self.governor = Governor.begin("p", self.settings, 1)
 
     def say(self, tenant: str) -> None:
-        claim = Claim(
-            held=self.held[tenant], wanted=self.wanted[tenant], share=self.shares[tenant]
-        )
+        claim = Claim(held=self.held[tenant], wanted=self.wanted[tenant], share=self.shares[tenant])
         self.messages += 1
         self.governor.demand(
             Demand(
@@ -197,9 +195,7 @@ def test_a_smaller_capacity_takes_away_at_once() -> None:
     site = Site(RESERVED)
     site.want(borrower=8)
     site.rounds(2)
-    site.governor.configure(
-        site.settings.model_copy(update={"capacity": {"r": 3}}), site.now_ms
-    )
+    site.governor.configure(site.settings.model_copy(update={"capacity": {"r": 3}}), site.now_ms)
     site.rounds(2)
     assert site.told["borrower"] <= 3
     assert sum(site.told.values()) <= 3

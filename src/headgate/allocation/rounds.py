@@ -85,9 +85,7 @@ def _cuts(
     if missing <= 0:
         return []
     # What a tenant does not use is taken first, and at once: nobody feels it.
-    idle = _by_need(
-        missing, {t: p.allocated - max(p.target, p.demand) for t, p in places.items()}
-    )
+    idle = _by_need(missing, {t: p.allocated - max(p.target, p.demand) for t, p in places.items()})
     missing, over = missing - sum(idle.values()), over - sum(idle.values())
     busy = {
         tenant: place.allocated - place.target - idle.get(tenant, 0)

@@ -204,7 +204,8 @@ def _show(results: list[Simulated], html: Path | None) -> None:
     first = results[0]
     console.print(
         f"\n{first.figures.jobs:,} jobs of {len(first.figures.tenants):,} tenants, "
-        f"{first.simulation.pool.capacity:,} units. Mean, p95, Longest: waits. Fair: Jain's index of "
+        f"{first.simulation.pool.capacity:,} units. Mean, p95, Longest: waits. Fair: Jain's index "
+        "of "
         "the slowdowns. Idle: times that work was left waiting for no reason. Over: times that "
         "more was held than there is.",
         soft_wrap=True,
