@@ -16,6 +16,7 @@ from headgate.model.entity import (
     DEMAND_SIGNAL,
     FIND_CLOSED,
     GRANTED_SIGNAL,
+    REFUSED_SIGNAL,
     ClosedHolders,
     HolderCheck,
     HolderRef,
@@ -41,6 +42,7 @@ from headgate.workflows.entity import Entity, decoded, now_ms, require
 _RECORD = TypeAdapter(LedgerRecord)
 _AT_ONCE = 100
 _GOVERNOR_AWAY = timedelta(seconds=10)
+_TELL_EVERY = timedelta(milliseconds=100)
 
 
 @workflow.defn
@@ -196,31 +198,40 @@ class LedgerWorkflow(Entity):
         return (self._wake(), self._look_after_holders(), self._tell_governors())
 
     async def _wake(self) -> None:
-        """Tell those whose turn has come, in the activation that freed the capacity."""
+        """Tell those whose turn has come, in the activation that freed the capacity.
+
+        And those who have lost their place in line, because people took them out of it or new
+        quotas can never serve them.
+        """
+        record = self.record
         while not self.draining:
-            await workflow.wait_condition(lambda: bool(self.record.wakes))
-            batch = list(self.record.wakes)[:_AT_ONCE]
+            await workflow.wait_condition(lambda: bool(record.wakes or record.turned_away))
+            batch = [*record.turned_away, *record.wakes][:_AT_ONCE]
             # Shielded: a signal cut short by continue-as-new looks like a holder that has closed.
             # Whoever has not been told by then is told by the next run.
-            await asyncio.shield(asyncio.gather(*(self._wake_one(permit) for permit in batch)))
+            await asyncio.shield(asyncio.gather(*(self._wake_one(request) for request in batch)))
             self.changed()
             self.leave_mark()
 
-    async def _wake_one(self, permit_id: str) -> None:
-        ledger = self._ledger_now
-        if permit_id not in self.record.permits:
-            ledger.woken(permit_id)
-            return
-        permit, grant = ledger.grant_of(permit_id)
-        holder = workflow.get_external_workflow_handle(
-            permit.workflow_id, run_id=permit.run_id or None
-        )
-        try:
-            await holder.signal(GRANTED_SIGNAL, grant)
-        except ApplicationError:
-            # The holder has closed while it waited; nobody else will give this permit back.
-            ledger.reclaim(permit_id, now_ms())
-        ledger.woken(permit_id)
+    async def _wake_one(self, request_id: str) -> None:
+        ledger, record = self._ledger_now, self.record
+        if (away := record.turned_away.get(request_id)) is not None:
+            waiter = workflow.get_external_workflow_handle(
+                away.workflow_id, run_id=away.run_id or None
+            )
+            with suppress(ApplicationError):  # it has closed: nobody waits any more
+                await waiter.signal(REFUSED_SIGNAL, away.decision)
+        elif request_id in record.permits:
+            permit, grant = ledger.grant_of(request_id)
+            holder = workflow.get_external_workflow_handle(
+                permit.workflow_id, run_id=permit.run_id or None
+            )
+            try:
+                await holder.signal(GRANTED_SIGNAL, grant)
+            except ApplicationError:
+                # It has closed while it waited; nobody else will give this permit back.
+                ledger.reclaim(request_id, now_ms())
+        ledger.woken(request_id)
 
     async def _look_after_holders(self) -> None:
         """Find permits whose holders have closed without giving them back."""
@@ -260,13 +271,24 @@ class LedgerWorkflow(Entity):
         def due_ms() -> int | None:
             return now_ms() if ledger.demands_due() else ledger.demands_due_at_ms()
 
+        told_ms = 0
         while not self.draining:
             await self.reach(due_ms, "tell the governors")
+            since_last = timedelta(milliseconds=now_ms() - told_ms)
+            if since_last < _TELL_EVERY:
+                # What changes meanwhile travels along.
+                with suppress(TimeoutError):
+                    await workflow.wait_condition(
+                        lambda: self.draining,
+                        timeout=_TELL_EVERY - since_last,
+                        timeout_summary="what else changes",
+                    )
             demands = ledger.demands()
             # Shielded: a signal cut short by continue-as-new looks like a governor that is away.
             told = await asyncio.shield(
                 asyncio.gather(*(self._tell_governor(demand) for demand in demands))
             )
+            told_ms = now_ms()
             ledger.demands_sent([demand for demand in told if demand is not None])
             self.leave_mark()
             if None in told and not self.draining:

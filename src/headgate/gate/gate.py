@@ -147,6 +147,7 @@ class Gate:
             holder=request.holder,
             resource=request.resource,
             units=request.units,
+            also=request.also,
             wait_until_ms=request.wait_until_ms,
             priority=request.priority,
         )

@@ -16,6 +16,7 @@ PUSH_VERDICT: Final = "headgate.push_verdict"
 ADMIT: Final = "headgate.admit"
 RELEASE: Final = "headgate.release"
 GRANTED_SIGNAL: Final = "headgate_granted"
+REFUSED_SIGNAL: Final = "headgate_refused"
 DEMAND_SIGNAL: Final = "demand"
 ALLOCATE_SIGNAL: Final = "allocate"
 

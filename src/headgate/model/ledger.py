@@ -22,6 +22,10 @@ RequestId = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00
 Priority = Annotated[int, Field(ge=-1_000, le=1_000)]
 
 
+Needs = Annotated[dict[Name, Annotated[int, Field(ge=1, le=1_000_000_000)]], Field(max_length=20)]
+"""Units by resource."""
+
+
 class Holder(Message):
     """The workflow that asks for a permit and holds it."""
 
@@ -70,6 +74,7 @@ class Admit(Message):
         resource: What is counted.
         downstream: What it will call, if anything.
         units: How much of the resource.
+        also: As in ``Acquire``.
         wait_until_ms: As in ``Acquire``.
         priority: As in ``Acquire``.
         held: The permit is held already (its turn came); only the downstream is asked for.
@@ -81,6 +86,7 @@ class Admit(Message):
     resource: Name
     downstream: Name | None = None
     units: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1
+    also: Needs = {}
     wait_until_ms: Millis | None = None
     priority: Priority = 0
     held: bool = False

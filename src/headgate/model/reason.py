@@ -8,6 +8,7 @@ from headgate.model.contract import Message
 class ReasonCode(StrEnum):
     """What stands in the way, ranked: where several apply, the first one is named."""
 
+    TAKEN_OUT = "taken_out"
     UNKNOWN_TENANT = "unknown_tenant"
     UNKNOWN_RESOURCE = "unknown_resource"
     SUSPENDED = "suspended"

@@ -8,9 +8,10 @@ waits for its turn nothing runs and nothing polls: a signal of the ledger wakes 
 """
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final
@@ -20,7 +21,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
 from headgate.gate import Call
-from headgate.model.entity import ADMIT, GRANTED_SIGNAL, RELEASE
+from headgate.model.entity import ADMIT, GRANTED_SIGNAL, REFUSED_SIGNAL, RELEASE
 from headgate.model.ledger import Admit, Decision, Grant, Holder, Outcome, Release
 from headgate.model.reason import Reason, ReasonCode
 from headgate.model.why import WHY_QUERY, AskState, JobAsk
@@ -66,6 +67,7 @@ def permit(
     resource: str,
     downstream: str | None = None,
     units: int = 1,
+    also: Mapping[str, int] | None = None,
     priority: int = 0,
     max_wait: timedelta | None = None,
 ) -> AbstractAsyncContextManager[Permit]:
@@ -81,6 +83,7 @@ def permit(
         resource: What is counted for the tenant.
         downstream: The service that the activities in the block call.
         units: How much of the resource.
+        also: What else is needed, in units by resource: all is granted together or nothing.
         priority: A higher one is served before a lower one of the same tenant and resource.
         max_wait: How long to wait for the turn, or for the breaker to let calls pass. Zero: do not
             wait. None: wait as long as it takes.
@@ -88,7 +91,8 @@ def permit(
     Raises:
         PermitDenied: Refused for good, or the wait would be, or was, too long.
     """
-    return _Block(_Asking(tenant, resource, downstream, units, priority, max_wait))
+    needs = {resource: units, **(also or {})}
+    return _Block(_Asking(tenant, needs, downstream, priority, max_wait))
 
 
 class _Block(AbstractAsyncContextManager[Permit]):
@@ -130,21 +134,22 @@ class _Asking:
     def __init__(
         self,
         tenant: str,
-        resource: str,
+        needs: dict[str, int],
         downstream: str | None,
-        units: int,
         priority: int,
         max_wait: timedelta | None,
     ) -> None:
         self._tenant = tenant
+        (resource, units), *also = needs.items()
         self._resource = resource
-        self._downstream = downstream
         self._units = units
+        self._also = dict(also)
+        self._downstream = downstream
         self._priority = priority
         self._has_deadline = max_wait is not None
         patience = _WAIT_FOREVER if max_wait is None else max_wait
         self._deadline_ms = _now_ms() + max(0, int(patience / timedelta(milliseconds=1)))
-        self._granted = _grants()
+        self._signals = _signals()
         self._asks = _asks()
         self._known = JobAsk(
             tenant=tenant, resource=resource, units=units, downstream=downstream, since_ms=_now_ms()
@@ -245,6 +250,7 @@ class _Asking:
                 resource=self._resource,
                 downstream=self._downstream,
                 units=self._units,
+                also=self._also,
                 wait_until_ms=wait,
                 priority=self._priority,
                 held=held,
@@ -262,7 +268,7 @@ class _Asking:
         left = timedelta(milliseconds=max(1, self._deadline_ms - _now_ms()))
         try:
             await workflow.wait_condition(
-                lambda: id in self._granted,
+                lambda: id in self._signals.granted or id in self._signals.refused,
                 timeout=left if self._has_deadline else None,
                 timeout_summary=waiting.reason.message[:180],
             )
@@ -276,7 +282,10 @@ class _Asking:
                 position=waiting.reason.position,
             )
             raise self._denied(reason, waiting.retry_at_ms) from None
-        self._granted.discard(id)
+        refused = self._signals.refused.pop(id, None)
+        if refused is not None and refused.reason is not None:
+            raise self._denied(refused.reason, refused.retry_at_ms)
+        self._signals.granted.discard(id)
 
     # For ``headgate why``: only memory, so that it leaves no trace in the history.
 
@@ -312,20 +321,32 @@ class _Asking:
         )
 
 
-def _grants() -> set[str]:
-    """Return the ids of this workflow that the ledger has granted by signal."""
-    known: set[str] | None = getattr(workflow.instance(), "_headgate_granted", None)
+@dataclass(slots=True)
+class _Signals:
+    """What ledgers have told this workflow: ids that were granted, and what was refused."""
+
+    granted: set[str] = field(default_factory=set)
+    refused: dict[str, Decision] = field(default_factory=dict)
+
+
+def _signals() -> _Signals:
+    """Return what this workflow was told."""
+    known: _Signals | None = getattr(workflow.instance(), "_headgate_signals", None)
     if known is not None:
         return known
-    grants: set[str] = set()
-    # On the workflow itself: every task of it must find the same set.
-    workflow.instance()._headgate_granted = grants
+    signals = _Signals()
+    # On the workflow itself: every task of it must find the same.
+    workflow.instance()._headgate_signals = signals
 
     def granted(grant: Grant) -> None:
-        grants.add(grant.id)
+        signals.granted.add(grant.id)
+
+    def refused(decision: Decision) -> None:
+        signals.refused[decision.id] = decision
 
     workflow.set_signal_handler(GRANTED_SIGNAL, granted)
-    return grants
+    workflow.set_signal_handler(REFUSED_SIGNAL, refused)
+    return signals
 
 
 def _asks() -> list[_Asking]:

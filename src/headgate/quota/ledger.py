@@ -34,6 +34,7 @@ from headgate.quota.record import (
     LedgerRecord,
     Permit,
     PoolAccount,
+    TurnedAway,
     Waiter,
     take_settings,
 )
@@ -172,7 +173,7 @@ class Ledger:
         if reply.accepted:
             operator.apply(record, command, reply, now_ms)
             if isinstance(command.action, ReleasePermit):
-                self._release(command.action.permit, now_ms)
+                self._take_back(command.action.permit, command, now_ms)
             else:
                 self._settle(now_ms)
         record.revision += 1
@@ -180,6 +181,18 @@ class Ledger:
         reply = reply.model_copy(update={"revision": record.revision})
         operator.remember(record, reply)
         return reply
+
+    def _take_back(self, id: str, command: LedgerCommand, now_ms: int) -> None:
+        waiter = self.record.waiters.get(id)
+        self._release(id, now_ms)
+        if waiter is not None:
+            reason = Reason(
+                code=ReasonCode.TAKEN_OUT,
+                message=f"{command.actor} took it out of the line: {command.reason}",
+            )
+            decision = Decision(id=id, outcome=Outcome.DENIED, reason=reason)
+            away = TurnedAway(waiter.workflow_id, waiter.run_id, decision)
+            self.record.turned_away[id] = away
 
     def advance(self, now_ms: int) -> None:
         """Let time do what it does: end patience, permits, overrides; refill rates and windows."""
@@ -195,8 +208,9 @@ class Ledger:
         return self._book.holders_to_check(now_ms, at_most)
 
     def woken(self, id: str) -> None:
-        """Note that the holder of permit ``id`` has been told of its grant."""
+        """Note that who asked for ``id`` has been told of its grant, or that it is turned away."""
         self.record.wakes.pop(id, None)
+        self.record.turned_away.pop(id, None)
 
     def demands_sent(self, demands: Iterable[Demand]) -> None:
         """Note what the governors have been told."""
@@ -353,7 +367,7 @@ class Ledger:
         self._refuse_hopeless(at_ms)
 
     def _refuse_hopeless(self, now_ms: int) -> None:
-        """Let go of waiters that the quotas can never serve; their jobs are told when they ask."""
+        """Let go of waiters that the quotas can never serve."""
         record = self.record
         inquiry = self._inquiry(now_ms)
         for id in list(self._queues.in_order()):
@@ -361,9 +375,9 @@ class Ledger:
             reason = inquiry.never(waiter.needs, in_line=True)
             if reason is not None:
                 self._queues.remove(id, record.waiters.pop(id))
-                self._remember_denial(
-                    Decision(id=id, outcome=Outcome.DENIED, reason=reason), waiter.resource
-                )
+                decision = Decision(id=id, outcome=Outcome.DENIED, reason=reason)
+                self._remember_denial(decision, waiter.resource)
+                record.turned_away[id] = TurnedAway(waiter.workflow_id, waiter.run_id, decision)
 
     # Deciding --------------------------------------------------------------------------------
 

@@ -165,6 +165,21 @@ class Meter:
 
 
 @dataclass(slots=True)
+class TurnedAway:
+    """A waiter that will never get its turn, until it has been told.
+
+    Attributes:
+        workflow_id: Who waited.
+        run_id: The waiting run.
+        decision: What it is told.
+    """
+
+    workflow_id: str
+    run_id: str
+    decision: Decision
+
+
+@dataclass(slots=True)
 class LedgerRecord:
     """The state of one ledger.
 
@@ -181,6 +196,7 @@ class LedgerRecord:
         resolved: How the last permits ended, oldest first; a repeat is answered from it.
         denials: The last denials, oldest first; likewise.
         wakes: When a waiter was granted its permit, by permit id, until it has been told.
+        turned_away: Waiters that lost their place, by request id, until they have been told.
         alerts: The outbox: alerts that are not delivered yet.
         alerts_lost: Alerts that the full outbox could not take.
         alert_sequence: Number of the last alert.
@@ -209,6 +225,7 @@ class LedgerRecord:
     resolved: dict[str, Resolution] = field(default_factory=dict)
     denials: dict[str, Decision] = field(default_factory=dict)
     wakes: dict[str, int] = field(default_factory=dict)
+    turned_away: dict[str, TurnedAway] = field(default_factory=dict)
     alerts: list[Alert] = field(default_factory=list)
     alerts_lost: int = 0
     alert_sequence: int = 0
