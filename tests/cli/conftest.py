@@ -1,22 +1,32 @@
 """An operator's desk: the commands, a governance worker they reach, and a database of its own."""
 
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from headgate.devstack.stack import Stack
 from headgate.model.configuration import Configuration
 from headgate.model.entity import EntityOptions
-from headgate.model.ids import GOVERNANCE_TASK_QUEUE
+from headgate.model.ids import GOVERNANCE_TASK_QUEUE, Kind
 from headgate.orchestrator.configure import Configurator
 from headgate.store.database import Database
 from headgate.store.migrate import migrate
+from headgate.store.snapshots import SnapshotStore
 from tests.cli.command import Answer, run
 from tests.harness import Governance, Orchestrator
 from tests.store.fresh_database import fresh_database
+
+
+@pytest.fixture(autouse=True)
+def _in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that a test runs in its own process must not end that process."""
+    monkeypatch.setattr("headgate.cli.main._leave", sys.exit)
 
 
 class Desk:
@@ -54,6 +64,14 @@ class Desk:
         )
         await configurator.apply(Configuration.model_validate(sections), "test", "test")
 
+    async def close(self) -> None:
+        """End what was governed: the next desk's worker polls the same task queue."""
+        kinds: tuple[Kind, ...] = ("breaker", "ledger", "governor")
+        for kind in kinds:
+            for subject in await SnapshotStore(self.governance.database).subjects(kind):
+                with suppress(RPCError):
+                    await self.governance.handle(kind, subject).terminate("the test is over")
+
     @asynccontextmanager
     async def orchestrator(self) -> AsyncIterator[Orchestrator]:
         """An orchestrator whose downstream does not answer before it is opened."""
@@ -74,4 +92,6 @@ async def desk(
         await migrate(database)
         governance = Governance(client, database, GOVERNANCE_TASK_QUEUE, options)
         async with governance.running():
-            yield Desk(stack, dsn, governance, name)
+            opened = Desk(stack, dsn, governance, name)
+            yield opened
+            await opened.close()

@@ -81,11 +81,12 @@ CASES = {
         "migrate", "password authentication failed", {"HEADGATE_DATABASE_URL": "{wrong}"}
     ),
     "not migrated": Case(
-        "worker", "lacks 2 migration.*0001_initial: run headgate migrate",
+        "worker", "lacks 3 migration.*0001_initial: run headgate migrate",
         GOOD | {"HEADGATE_DATABASE_URL": "{bare}"},
     ),
     "check, not migrated": Case(
-        "migrate --check", "lacks 0001_initial, 0002_breaker_history: run headgate migrate",
+        "migrate --check",
+        "lacks 0001_initial, 0002_breaker_history, 0003_governance: run headgate migrate",
         {"HEADGATE_DATABASE_URL": "{bare}"},
     ),
     "newer database": Case(
@@ -210,7 +211,8 @@ async def test_migrate_says_what_it_does(stack: Stack) -> None:
         first = await run("migrate", environ=environ)
         assert (first.code, first.err) == (0, "")
         assert first.out == (
-            f"applied 0001_initial\napplied 0002_breaker_history\n{where} is up to date\n"
+            "applied 0001_initial\napplied 0002_breaker_history\napplied 0003_governance\n"
+            f"{where} is up to date\n"
         )
         for arguments in (["migrate"], ["migrate", "--check"]):
             again = await run(*arguments, environ=environ)

@@ -289,8 +289,7 @@ class Governor:
                 # What the unheard hold is not known, so until then only cuts are safe.
                 if not record.unheard or allocated < places[tenant].allocated:
                     new.setdefault(tenant, {})[resource] = allocated
-            lacks = any(place.target > place.ceiling for place in places.values())
-            record.unsettled |= not taken.settled or (lacks and self._falls())
+            record.unsettled |= not taken.settled
         for tenant, changed in sorted(new.items()):
             member = record.members[tenant]
             self._give(member, member.allocated | changed, now_ms)
@@ -311,14 +310,6 @@ class Governor:
         record.sequence += 1
         member.sequence = record.sequence
         member.acknowledged, member.to_tell = False, True
-
-    def _falls(self) -> bool:
-        """Whether some demand is still falling, so that the division changes with time."""
-        return any(
-            _demand(member, name) > (member.claims[name].wanted if name in member.claims else 0)
-            for member in self.record.members.values()
-            for name in member.smoothed
-        )
 
     def _smooth(self, member: Member, now_ms: int) -> None:
         """Let demand fall by half in each half-life towards what is wanted, and note the usage."""
@@ -346,7 +337,7 @@ class Governor:
             claims = [
                 DominantClaim(
                     tenant=tenant,
-                    demand={name: _demand(m, name) for name in capacity},
+                    demand={name: _wanted(m, name) for name in capacity},
                     weight=_weight(m),
                 )
                 for tenant, m in members
@@ -375,7 +366,7 @@ class Governor:
             claims.append(
                 Claim(
                     tenant=tenant,
-                    demand=_demand(members[tenant], resource),
+                    demand=_wanted(members[tenant], resource),
                     weight=weights[tenant],
                     priority=share.priority,
                     guaranteed=share.guaranteed,
@@ -404,15 +395,14 @@ class Governor:
         places = {}
         for tenant, member in sorted(record.members.items()):
             share = self._share(member, resource)
-            demand = _demand(member, resource)
-            target = member.target.get(resource, 0)
+            wanted, target = _wanted(member, resource), member.target.get(resource, 0)
             places[tenant] = Place(
-                demand=demand,
+                wanted=wanted,
                 target=target,
-                comfort=self._comfort(share, demand, target, units),
+                comfort=self._comfort(share, _demand(member, resource), target, units),
                 allocated=member.allocated.get(resource, 0),
                 ceiling=self.ceiling(tenant, resource),
-                owed=min(demand, share.guaranteed),
+                owed=min(wanted, share.guaranteed),
                 may_cut=now_ms - member.raised_at_ms >= damping.min_hold_ms,
             )
         return places
@@ -446,7 +436,7 @@ class Governor:
         others = sum(
             1
             for other in record.members.values()
-            if any(_demand(other, n) > units for n, units in other.allocated.items())
+            if any(_wanted(other, n) > units for n, units in other.allocated.items())
         )
         text = f"{record.settings.strategy}, {len(record.members)} tenants"
         if others:
@@ -460,8 +450,13 @@ def _loses(member: Member) -> bool:
     return any(units > member.allocated.get(n, 0) for n, units in member.outstanding.items())
 
 
+def _wanted(member: Member, resource: str) -> int:
+    claim = member.claims.get(resource)
+    return 0 if claim is None else claim.wanted
+
+
 def _demand(member: Member, resource: str) -> int:
-    """Return the demand that is reckoned with, in units."""
+    """Return what is or was lately wanted, in units."""
     return -(-member.smoothed.get(resource, 0) // MICRO)
 
 

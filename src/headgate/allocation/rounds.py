@@ -19,7 +19,7 @@ class Place:
     """Where a tenant stands with one resource, in units.
 
     Attributes:
-        demand: What it wants, smoothed.
+        wanted: What it wants now.
         target: What the division gives it.
         comfort: What it may have beyond that, as long as nobody else wants it.
         allocated: What it has been told it may hold.
@@ -28,7 +28,7 @@ class Place:
         may_cut: False while what it was given last is to be left with it for a time.
     """
 
-    demand: int
+    wanted: int
     target: int
     comfort: int
     allocated: int
@@ -85,7 +85,7 @@ def _cuts(
     if missing <= 0:
         return []
     # What a tenant does not use is taken first, and at once: nobody feels it.
-    idle = _by_need(missing, {t: p.allocated - max(p.target, p.demand) for t, p in places.items()})
+    idle = _by_need(missing, {t: p.allocated - max(p.target, p.wanted) for t, p in places.items()})
     missing, over = missing - sum(idle.values()), over - sum(idle.values())
     busy = {
         tenant: place.allocated - place.target - idle.get(tenant, 0)

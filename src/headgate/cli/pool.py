@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from headgate.cli import options
 from headgate.cli.options import operating, reading
-from headgate.cli.tables import ago, ends, percent, print_json, show, table
+from headgate.cli.tables import ago, ends, percent, print_json, say, show, table
 from headgate.cli.user import current_user
 from headgate.model.errors import ConfigurationError
 from headgate.model.pool import PoolCommand, PoolView
@@ -89,7 +89,7 @@ def tell_pool(pool: str, command: PoolCommand, as_json: bool) -> None:
         print_json(view)
         return
     has = ", ".join(f"{units} {resource}" for resource, units in view.capacity.items())
-    print(f"pool {pool} {'would have' if command.dry_run else 'has'} {has or 'nothing'}{_by(view)}")
+    say(f"pool {pool} {'would have' if command.dry_run else 'has'} {has or 'nothing'}{_by(view)}")
 
 
 async def _list(as_json: bool) -> None:
@@ -120,13 +120,13 @@ async def _show(pool: str, as_json: bool) -> None:
     if as_json:
         print_json(_with_age(view, saved))
         return
-    print(f"pool {pool}: {_strategy(view)}; last change {ago(saved)}{_by(view)}")
+    say(f"pool {pool}: {_strategy(view)}; last change {ago(saved)}{_by(view)}", 2)
     for resource, capacity, held, wanted, given in _totals(view):
         print(f"  {resource}: {held} of {capacity} held, {wanted} wanted, {given} given out")
     if view.unheard:
         print(f"waits for {len(view.unheard)} ledgers to say what they hold: nothing is raised yet")
     for condition in view.conditions:
-        print(f"{condition.type}: {condition.message}")
+        say(f"{condition.type}: {condition.message}", 2)
     found = table(
         *("Tenant", "Resource", "Held", "Wanted", "Given", "Target", "Guaranteed", "Group"),
         right=("Held", "Wanted", "Given", "Target", "Guaranteed"),

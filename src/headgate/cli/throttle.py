@@ -9,7 +9,7 @@ from headgate.cli import options
 from headgate.cli.options import ledger_command, operating, reading
 from headgate.cli.pool import tell_pool
 from headgate.cli.quota import print_reply, tell
-from headgate.cli.tables import ends, left, percent, print_json, show, table
+from headgate.cli.tables import ends, left, percent, print_json, say, show, table
 from headgate.cli.user import current_user
 from headgate.gate.clock import now_ms
 from headgate.model.breaker import BreakerCommand, BreakerView
@@ -205,6 +205,6 @@ def _print_spread(spread: Spread, what: str, as_json: bool) -> None:
     would = "would be " if spread.dry_run else ""
     how = "" if what == "lifted" else f" to {percent(one.share)}, {ends(one.until_ms)}"
     ledgers = "1 running ledger" if spread.told == 1 else f"{spread.told} running ledgers"
-    print(f"{subject} {would}{what}{how} for all tenants; {ledgers} {would}told")
+    say(f"{subject} {would}{what}{how} for all tenants; {ledgers} {would}told", 2)
     if how:
         print(one.id)

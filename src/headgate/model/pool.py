@@ -124,7 +124,8 @@ class Damping(Contract):
         share_per_round: Of what borrowers are to lose, this share is taken in each round.
         min_hold_ms: What was raised is not cut before this time.
         round_ms: Rounds are at least so far apart.
-        demand_half_life_ms: Demand counts at once when it rises, and falls by half in this time.
+        demand_half_life_ms: What was wanted lately counts half after this time: a tenant keeps so
+            much at hand as long as nobody else wants it.
         headroom: As long as the pool has some to spare, a tenant is given this share more than it
             wants, so that its next job need not wait for a round.
     """
@@ -238,7 +239,7 @@ class MemberView(Message):
     Attributes:
         held: Units held, as last told.
         wanted: Units wanted, as last told.
-        demand: The demand that was reckoned with: what is wanted, smoothed.
+        demand: What is wanted, or was lately; it falls more slowly.
         target: What the last division gave.
         allocated: What the ledger has been told it may hold.
         ceiling: What it may hold until it has confirmed the last cut.
