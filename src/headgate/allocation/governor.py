@@ -1,6 +1,7 @@
 """The governor of one pool: demand in, allocations out, and never more than there is."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Final
 
 from headgate.allocation.claims import Claim, Division, DominantClaim, Group
@@ -93,6 +94,9 @@ class Governor:
             member.allocated, member.outstanding = {}, {}
             self._allocate(member, {})
         member.incarnation, member.revision = message.incarnation, message.revision
+        for resource, claim in message.claims.items():
+            if resource in member.claims and claim.held > member.claims[resource].held:
+                member.left_out_ms.pop(resource, None)  # it had its turn
         member.claims = dict(sorted(message.claims.items()))
         member.told_at_ms = now_ms
         for resource, claim in member.claims.items():
@@ -273,7 +277,7 @@ class Governor:
         for _, member in sorted(record.members.items()):
             self._smooth(member, now_ms)
         capacity = self.capacity()
-        targets, conditions = self._targets(capacity)
+        targets, conditions = self._targets(capacity, now_ms)
         record.conditions = conditions
         for tenant, member in record.members.items():
             member.target = targets.get(tenant, {})
@@ -328,7 +332,7 @@ class Governor:
         member.smoothed_at_ms = now_ms
 
     def _targets(
-        self, capacity: Mapping[str, int]
+        self, capacity: Mapping[str, int], now_ms: int
     ) -> tuple[dict[str, dict[str, int]], list[Condition]]:
         """Return who should have what, by tenant and resource, and what to know about it."""
         record, strategy = self.record, self.record.settings.strategy
@@ -347,13 +351,74 @@ class Governor:
         conditions: list[Condition] = []
         for resource, units in capacity.items():
             division = self._division(resource, units, strategy)
+            turns = self._turns(resource, units, division, now_ms)
+            if turns:
+                left = max(0, units - sum(turns.values()))
+                others = self._division(resource, left, strategy, without=turns)
+                division = replace(others, allocations=others.allocations | turns)
             conditions += [Condition(type=c.type, message=c.message) for c in division.conditions]
             for tenant, part in division.allocations.items():
                 targets.setdefault(tenant, {})[resource] = part
         return targets, conditions
 
-    def _division(self, resource: str, units: int, strategy: Strategy) -> Division:
-        settings, members = self.record.settings, self.record.members
+    def _turns(self, resource: str, units: int, division: Division, now_ms: int) -> dict[str, int]:
+        """Return what goes to tenants whose share is too small for a single job of theirs.
+
+        A job needs all of its units at once, so shares that are too small for it would leave the
+        pool idle for good. They take turns: who was left out longest has what its next job needs,
+        and the others divide the rest.
+        """
+        left_out = []
+        members, parts = sorted(self.record.members.items()), division.allocations
+        # By tiers, who is below somebody that wants more is left out on purpose.
+        tier = None
+        if self.record.settings.strategy is Strategy.PRIORITY:
+            unmet = [m for tenant, m in members if _wanted(m, resource) > parts.get(tenant, 0)]
+            tier = max((self._share(m, resource).priority for m in unmet), default=None)
+        for tenant, member in members:
+            claim = member.claims.get(resource)
+            needed = 0 if claim is None else claim.next
+            fits = parts.get(tenant, 0) >= needed
+            below = tier is not None and self._share(member, resource).priority < tier
+            if fits or below or needed > self._most(member, resource):
+                member.left_out_ms.pop(resource, None)
+                continue
+            since_ms = member.left_out_ms.setdefault(resource, now_ms)
+            left_out.append((since_ms, tenant, needed))
+        turns: dict[str, int] = {}
+        for _, tenant, needed in sorted(left_out):
+            if needed > units - sum(turns.values()):
+                break  # nobody passes it, or it would never have its turn
+            turns[tenant] = needed
+        return turns
+
+    @staticmethod
+    def _turn(member: Member, resource: str) -> int:
+        """Return what a tenant whose turn it is has a right to at once, see ``_turns``."""
+        needed = member.claims[resource].next if resource in member.left_out_ms else 0
+        return needed if member.target.get(resource, 0) >= needed else 0
+
+    def _most(self, member: Member, resource: str) -> int:
+        """Return what the tenant may have at most, by its own limits."""
+        share, strategy = self._share(member, resource), self.record.settings.strategy
+        limits = [] if share.maximum is None else [share.maximum]
+        if strategy in (Strategy.RESERVED, Strategy.PRIORITY) and share.borrow_limit is not None:
+            limits.append(share.guaranteed + share.borrow_limit)
+        if strategy is Strategy.FIXED:
+            limits.append(share.maximum or 0)
+        if share.weight == 0:
+            limits.append(share.guaranteed)
+        return min(limits, default=self.capacity().get(resource, 0))
+
+    def _division(
+        self,
+        resource: str,
+        units: int,
+        strategy: Strategy,
+        without: Collection[str] = (),
+    ) -> Division:
+        settings = self.record.settings
+        members = {t: one for t, one in self.record.members.items() if t not in without}
         shares = {t: self._share(member, resource) for t, member in sorted(members.items())}
         weights = {tenant: share.weight for tenant, share in shares.items()}
         if settings.history_half_life_ms is not None:
@@ -402,7 +467,7 @@ class Governor:
                 comfort=self._comfort(share, _demand(member, resource), target, units),
                 allocated=member.allocated.get(resource, 0),
                 ceiling=self.ceiling(tenant, resource),
-                owed=min(wanted, share.guaranteed),
+                owed=max(min(wanted, share.guaranteed), self._turn(member, resource)),
                 may_cut=now_ms - member.raised_at_ms >= damping.min_hold_ms,
             )
         return places

@@ -29,6 +29,7 @@ class Member:
         acknowledged: Whether the ledger has taken that one.
         raised_at_ms: When it was last given more.
         to_tell: The last allocation has not been sent yet.
+        left_out_ms: Since when its share has been too small for its next job, by resource.
         usage: Micro-units used lately, if the pool looks back; see ``history``.
     """
 
@@ -45,6 +46,7 @@ class Member:
     acknowledged: bool = True
     raised_at_ms: int = 0
     to_tell: bool = False
+    left_out_ms: Amounts = field(default_factory=dict)
     usage: Amounts = field(default_factory=dict)
 
 

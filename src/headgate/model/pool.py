@@ -64,11 +64,13 @@ class Claim(Message):
     Attributes:
         held: Units held now.
         wanted: Units that it would hold now if the pool had no end: held and waiting.
+        next: Units that the next in line needs at once; 0: nobody waits.
         share: What it may claim, with overrides and reservations as they are now.
     """
 
     held: Units = 0
     wanted: Units = 0
+    next: Units = 0
     share: Share = Share()
 
 

@@ -80,7 +80,9 @@ def demand_of(
         held = 0 if meter is None else meter.units
         wanted = held if limits is None else _wanted(limits, meter, queues.units(resource), now_ms)
         share = Share(weight=0.0, maximum=0) if limits is None else limits.share
-        claims[resource] = Claim(held=held, wanted=wanted, share=share)
+        head = queues.head(resource)
+        needs = {} if head is None or wanted <= held else dict(record.waiters[head].needs)
+        claims[resource] = Claim(held=held, wanted=wanted, next=needs.get(resource, 0), share=share)
     if allocation is not None:
         for resource, units in sorted(allocation.units.items()):
             meter = record.meters.get(resource)
@@ -127,6 +129,8 @@ def news(account: PoolAccount | None, demand: Demand) -> Literal["none", "lower"
         allocated = 0 if allocation is None else allocation.units.get(resource, 0)
         if enforced:
             if claim.wanted > before.wanted and claim.wanted > allocated:
+                return "now"
+            if claim.next > before.next and claim.next > allocated:
                 return "now"
             if claim.held < before.held and before.held > allocated:
                 return "now"
