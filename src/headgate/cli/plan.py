@@ -49,11 +49,11 @@ def _print_changes(found: Forecast) -> None:
         # What is new or goes stands in the file; what differs is worth a line.
         lines = change.lines if change.action == "update" else []
         for line in lines[:_MOST_LINES]:
-            print(f"    {line}")
+            say(f"    {line}", 6)
         if len(lines) > _MOST_LINES:
             print(f"    and {len(lines) - _MOST_LINES} more; see headgate apply --dry-run")
     for sentence in found.below_usage:
-        print(f"! {sentence}: headgate apply needs --allow-below-usage")
+        say(f"! {sentence}: headgate apply needs --allow-below-usage", 2)
 
 
 def _print_pool(pool: PoolForecast) -> None:
@@ -92,7 +92,7 @@ def _print_pool(pool: PoolForecast) -> None:
     for tenant in pool.leaves:
         print(f"{tenant} would no longer share it")
     for condition in pool.conditions:
-        print(f"{condition.type}: {condition.message}")
+        say(f"{condition.type}: {condition.message}", 2)
 
 
 def _effect(one: TenantForecast) -> str:

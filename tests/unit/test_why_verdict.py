@@ -1,0 +1,304 @@
+"""What ``headgate why`` makes of what everybody said."""
+
+import pytest
+
+from headgate.model.breaker import BreakerState, BreakerView, Override, Throttle
+from headgate.model.ledger import PermitView, WaiterView, WhyView
+from headgate.model.policy import BreakerPolicy
+from headgate.model.pool import MemberView, PoolSettings, PoolView
+from headgate.model.reason import Reason, ReasonCode
+from headgate.model.settings import BreakerSettings
+from headgate.model.why import JobAsk, Obstacle
+from headgate.orchestrator.obstacles import in_the_breaker, ranked
+from headgate.orchestrator.times import lasting
+from headgate.orchestrator.verdict import Evidence, conclude
+
+NOW = 1_700_000_000_000
+
+
+def view(code: ReasonCode = ReasonCode.QUOTA_USED_UP, **changes: object) -> WhyView:
+    fields: dict[str, object] = {
+        "id": "p1",
+        "tenant": "acme",
+        "resource": "scan",
+        "units": 1,
+        "workflow_id": "job",
+        "state": "waiting",
+        "since_ms": NOW - 5_000,
+        "expires_at_ms": NOW + 60_000,
+        "position": 3,
+        "reason": Reason(
+            code=code,
+            message="12 of 12 scan of tenant acme in use, number 3 in line behind a, b; "
+            "about 40 s to go (estimate)",
+            limit=12,
+            used=12,
+            needed=1,
+            position=3,
+        ),
+        "retry_at_ms": NOW + 40_000,
+        "holders": [
+            PermitView(
+                id="h",
+                resource="scan",
+                units=1,
+                workflow_id="other",
+                run_id="",
+                granted_at_ms=NOW - 9_000,
+                expires_at_ms=NOW,
+            )
+        ],
+        "ahead": [
+            WaiterView(
+                id="a",
+                resource="scan",
+                units=1,
+                workflow_id="a",
+                priority=0,
+                since_ms=NOW - 6_000,
+                position=1,
+            )
+        ],
+    }
+    return WhyView.model_validate({**fields, **changes})
+
+
+def ask(**changes: object) -> JobAsk:
+    fields: dict[str, object] = {
+        "id": "p1",
+        "tenant": "acme",
+        "resource": "scan",
+        "since_ms": NOW - 5_000,
+        "state": "in_line",
+    }
+    return JobAsk.model_validate({**fields, **changes})
+
+
+def breaker(state: BreakerState = BreakerState.CLOSED, **changes: object) -> BreakerView:
+    fields: dict[str, object] = dict.fromkeys(
+        (
+            *("calls_in_window", "failures_in_window", "slow_in_window", "consecutive_failures"),
+            *("successes", "failures", "ignored", "rejected", "slow", "excused", "malformed"),
+            *("reopenings", "witnesses", "probes_in_flight", "gates", "revision", "incarnation"),
+        ),
+        0,
+    )
+    fields |= {
+        "downstream": "scanner",
+        "settings": BreakerSettings(policy=BreakerPolicy(probes=2)),
+        "state": state,
+        "own_state": state,
+        "override": None,
+        "epoch": 1,
+        "since_ms": NOW - 10_000,
+        "until_ms": NOW + 10_000,
+        "reason": "15 of 20 calls failed",
+        "open_dependencies": [],
+        "transitions": [],
+    }
+    return BreakerView.model_validate({**fields, **changes})
+
+
+def evidence(**said: object) -> Evidence:
+    found = Evidence("job", NOW, status="RUNNING", is_open=True)
+    for name, value in said.items():
+        setattr(found, name, value)
+    return found
+
+
+def test_the_most_structural_comes_first_whatever_the_order() -> None:
+    obstacles = [Obstacle(code=code, message="") for code in reversed(ReasonCode)]
+    assert [one.code for one in ranked(obstacles)] == list(ReasonCode)
+
+
+def test_a_used_up_quota_is_told_with_place_and_estimate() -> None:
+    report = conclude(evidence(asks=[ask()], views=[view()]))
+    assert report.verdict == (
+        "waits: the quota of acme is used up: it holds 12 of 12 scan, number 3 in line; "
+        "next permit likely in about 40 s (estimate)"
+    )
+    (obstacle,) = report.obstacles
+    assert (obstacle.position, obstacle.limit, obstacle.used, obstacle.needed) == (3, 12, 12, 1)
+    assert [one.workflow_id for one in obstacle.holders] == ["other"]
+    assert [one.workflow_id for one in obstacle.ahead] == ["a"]
+    # The estimate ages, so it stands beside the sentence and not in it.
+    assert obstacle.message.endswith("behind a, b")
+    assert (report.goes_on_at_ms, report.estimate) == (NOW + 40_000, True)
+
+
+def test_an_estimate_that_has_passed_is_no_promise() -> None:
+    report = conclude(evidence(asks=[ask()], views=[view(retry_at_ms=NOW - 3_000)]))
+    assert report.verdict.endswith("next permit expected 3 s ago (estimate), and takes longer")
+
+
+def test_a_used_up_pool_is_told_with_who_has_what_of_it() -> None:
+    members = {
+        "acme": MemberView(held={"scan": 12}, wanted={"scan": 20}, allocated={"scan": 12}),
+        "globex": MemberView(held={"scan": 28}, wanted={"scan": 28}, allocated={"scan": 28}),
+        "idle": MemberView(allocated={"scan": 0}),
+    }
+    pool = PoolView(
+        pool="scanner-slots",
+        settings=PoolSettings(),
+        capacity={"scan": 40},
+        members=members,
+        revision=1,
+        incarnation=1,
+    )
+    said = evidence(views=[view(ReasonCode.POOL_USED_UP)], pools={("acme", "scan"): pool})
+    report = conclude(said)
+    assert report.verdict == (
+        "waits: pool scanner-slots is used up: acme holds 12 of its 12, number 3 in line; "
+        "next permit likely in about 40 s (estimate)"
+    )
+    parts = report.obstacles[0].parts
+    assert [(part.tenant, part.held, part.wanted) for part in parts] == [
+        ("globex", 28, 28),
+        ("acme", 12, 20),
+    ]
+
+
+def test_an_exact_time_is_told_as_one() -> None:
+    reason = Reason(code=ReasonCode.RATE, message="the rate of 5/s for scan is used up")
+    report = conclude(evidence(views=[view(reason=reason, position=1)]))
+    assert report.verdict == (
+        "waits: the rate of 5/s for scan is used up; not before 2023-11-14 22:14:00Z, in 40 s"
+    )
+    assert not report.estimate
+
+
+def test_what_people_have_set_has_no_estimate() -> None:
+    reason = Reason(
+        code=ReasonCode.SUSPENDED,
+        message="scan was paused by ada: a drill, number 3 in line behind a; "
+        "about 60 s to go (estimate)",
+    )
+    report = conclude(evidence(views=[view(reason=reason)]))
+    assert report.verdict == "waits: scan was paused by ada: a drill; until people end it"
+    assert report.goes_on_at_ms is None
+    assert (report.obstacles[0].holders, report.obstacles[0].ahead) == ([], [])
+
+
+def test_a_shut_breaker_comes_before_the_line_and_both_are_told() -> None:
+    asks = [ask(downstream="scanner")]
+    said = evidence(asks=asks, views=[view()], breakers={"scanner": breaker(BreakerState.OPEN)})
+    report = conclude(said)
+    assert [one.code for one in report.obstacles] == [
+        ReasonCode.BREAKER_OPEN,
+        ReasonCode.QUOTA_USED_UP,
+    ]
+    assert report.verdict.startswith(
+        "waits: the breaker of scanner is open: 15 of 20 calls failed; and 1 more in its way; "
+    )
+    assert (report.goes_on_at_ms, report.estimate) == (NOW + 40_000, True)
+
+
+REFUSED = Reason(code=ReasonCode.BREAKER_OPEN, message="breaker of scanner is OPEN: x")
+
+
+def test_a_job_that_sleeps_goes_on_no_sooner_than_it_asks_again() -> None:
+    asleep = ask(downstream="scanner", state="asks_again", reason=REFUSED, retry_at_ms=NOW + 25_000)
+    shut = conclude(evidence(asks=[asleep], breakers={"scanner": breaker(BreakerState.OPEN)}))
+    assert [one.code for one in shut.obstacles] == [ReasonCode.BREAKER_OPEN]
+    assert (shut.goes_on_at_ms, shut.estimate) == (NOW + 25_000, False)
+    over = conclude(evidence(asks=[asleep], breakers={"scanner": breaker()}))
+    assert "that is over now, and it goes on when it next asks" in over.verdict
+    assert over.goes_on_at_ms == NOW + 25_000
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "said", "until"),
+    [
+        (
+            breaker(
+                BreakerState.FORCED_OPEN,
+                override=Override(
+                    mode=BreakerState.FORCED_OPEN, actor="ada", reason="a drill", since_ms=NOW
+                ),
+            ),
+            ReasonCode.FORCED_OPEN,
+            "the breaker of scanner is forced open by ada: a drill",
+            None,
+        ),
+        (
+            breaker(BreakerState.HALF_OPEN, probes_in_flight=2),
+            ReasonCode.PROBES_BUSY,
+            "the breaker of scanner is half open and its 2 probes are in flight",
+            NOW + 10_000,
+        ),
+        (
+            breaker(BreakerState.RAMP),
+            ReasonCode.RAMP,
+            "scanner is coming back: 55% of its calls pass now",
+            NOW + 10_000,
+        ),
+        (
+            breaker(throttle=Throttle(share=0.5, actor="ada", reason="a drill", since_ms=NOW)),
+            ReasonCode.RAMP,
+            "50% of the calls to scanner pass, cut by ada: a drill",
+            None,
+        ),
+    ],
+)
+def test_a_breaker_says_what_it_keeps_away(
+    found: BreakerView, code: ReasonCode, said: str, until: int | None
+) -> None:
+    obstacle = in_the_breaker(found, NOW)
+    assert obstacle is not None
+    assert (obstacle.code, obstacle.message, obstacle.changes_at_ms) == (code, said, until)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [breaker(), breaker(BreakerState.SHADOW), breaker(BreakerState.HALF_OPEN, probes_in_flight=1)],
+)
+def test_a_breaker_that_lets_pass_is_in_nobodys_way(found: BreakerView) -> None:
+    assert in_the_breaker(found, NOW) is None
+
+
+def test_a_job_that_holds_all_it_needs_runs() -> None:
+    held = view(state="held", reason=None, position=None, holders=[], ahead=[])
+    said = evidence(
+        asks=[ask(state="held", downstream="scanner")],
+        views=[held],
+        breakers={"scanner": breaker(BreakerState.OPEN)},
+    )
+    report = conclude(said)
+    assert report.state == "runs"
+    assert report.verdict == "runs: it holds 1 scan of acme since 5 s, and waits for nothing"
+    assert report.holds[0].downstream == "scanner"
+    assert report.notes == [
+        "its calls may be refused: the breaker of scanner is open: 15 of 20 calls failed"
+    ]
+
+
+def test_a_job_that_has_ended_waits_for_nothing() -> None:
+    ended = evidence(status="FAILED", is_open=False, closed_at_ms=NOW)
+    assert conclude(ended).verdict == (
+        "closed: it ended at 2023-11-14 22:13:20Z (failed) and waits for nothing"
+    )
+    ended.views = [view(state="held", reason=None, position=None)]
+    report = conclude(ended)
+    assert report.verdict.endswith("(failed), but still holds 1 of its permits")
+    assert "takes it back by itself" in report.notes[0]
+
+
+def test_a_job_that_is_silent_is_told_of() -> None:
+    report = conclude(evidence(silence="the job does not answer"))
+    assert report.verdict == "runs: no ledger knows that it waits or holds anything"
+    assert report.notes == ["the job does not answer"]
+
+
+@pytest.mark.parametrize(
+    ("ms", "said"),
+    [
+        (-5, "less than 1 s"),
+        (40_400, "40 s"),
+        (119_000, "119 s"),
+        (125_000, "2 min"),
+        (7_200_000, "2 h"),
+        (172_800_000, "2 d"),
+    ],
+)
+def test_durations_are_told_in_short(ms: int, said: str) -> None:
+    assert lasting(ms) == said
