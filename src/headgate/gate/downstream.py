@@ -4,7 +4,8 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,10 +16,9 @@ from headgate.gate.clock import now_ms
 from headgate.gate.group_commit import GroupCommit
 from headgate.gate.outcomes import Ended, Outcomes
 from headgate.gate.ramp import Ramp
-from headgate.gate.watch import PASSES, Watch
+from headgate.gate.watch import PASSES, PATIENCE_MS, Watch
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.breaker import (
-    UNKNOWN_EPOCH,
     CallOutcome,
     ProbeOutcome,
     ProbeReply,
@@ -110,8 +110,11 @@ class Downstream:
             tenant: For whom; along a ramp tenants take turns.
         """
         await self._know_verdict()
+        if self.refusal() is not None:
+            await self._wait_while(self._may_soon_pass, PATIENCE_MS / 1000)
         if self.refusal() is None:
-            await self._caution()  # the verdict may change meanwhile
+            # Do not send more calls after a failing one than the breaker would let fail.
+            await self._wait_while(self._is_risky, _CAUTION_S)
         if (refusal := self.refusal()) is None:
             if self.verdict.allow == "probes":
                 return await self._admit_probe(key)
@@ -135,7 +138,7 @@ class Downstream:
             message = f"breaker of {self.name} is {verdict.state}: all probes are in flight"
             return self._refuse(ReasonCode.PROBES_BUSY, message, self._probes_busy_until_ms)
         if self._watch.holds_back(verdict, now):
-            message = f"{self._watch.in_a_row} calls to {self.name} in a row failed here"
+            message = f"calls to {self.name} are held back for a moment: {self._watch.cause}"
             return self._refuse(ReasonCode.BREAKER_OPEN, message, self._watch.own_trip_until_ms)
         return None
 
@@ -193,9 +196,8 @@ class Downstream:
         self._heard_at_ms = now_ms()
         if verdict.epoch < self.verdict.epoch:
             return
-        first = self.verdict.epoch == UNKNOWN_EPOCH and verdict.allow == "all"
-        if verdict.epoch != self.verdict.epoch and not first:
-            self._watch.begin_anew()
+        self._watch.hear(verdict, self.verdict, self._heard_at_ms)
+        if verdict.epoch != self.verdict.epoch:
             self._probes_busy_until_ms = 0
             if verdict.allow == "ramp":
                 self._ramp.begin(self._heard_at_ms)
@@ -265,23 +267,21 @@ class Downstream:
             # What is known stays in force; the next use asks again.
             _LOG.warning("verdict of %s not learned, going on as before: %s", self.name, error)
 
-    async def _caution(self) -> None:
-        """Do not send more calls after a failing one than the breaker would let fail.
+    def _may_soon_pass(self) -> bool:
+        return self.refusal() is not None and self._watch.is_patient(self.verdict, now_ms())
 
-        A call waits for one of those in flight to settle, but only a moment.
-        """
-        deadline = asyncio.get_running_loop().time() + _CAUTION_S
-        while self._watch.is_cautious(
-            self.verdict, (ticket.at_ms for ticket in self._in_flight.values()), now_ms()
-        ):
-            left_s = deadline - asyncio.get_running_loop().time()
-            if left_s <= 0:
-                return
-            try:
-                async with asyncio.timeout(left_s):
+    def _is_risky(self) -> bool:
+        began_ms = (ticket.at_ms for ticket in self._in_flight.values())
+        return self._watch.is_cautious(self.verdict, began_ms, now_ms())
+
+    async def _wait_while(self, holds: Callable[[], bool], at_most_s: float) -> None:
+        """Wait while something holds that an outcome or a verdict may change, but not for long."""
+        if not holds():
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(at_most_s):
+                while holds():
                     await self._settled.wait()
-            except TimeoutError:
-                return
 
     def _not_yet(self, tenant: str) -> Refusal | None:
         """Return why a call has to wait for its share, or None when it may pass."""

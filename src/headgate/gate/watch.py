@@ -4,7 +4,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from headgate.model.breaker import UNKNOWN_EPOCH, CallOutcome, OutcomeBucket, Verdict
+from headgate.breaker.windows import Excess
+from headgate.gate.own_rates import OwnRates
+from headgate.model.breaker import (
+    UNKNOWN_EPOCH,
+    BreakerState,
+    CallOutcome,
+    OutcomeBucket,
+    Verdict,
+)
 
 PASSES: Final = ("all", "ramp")
 """What a verdict may allow for ordinary calls to pass."""
@@ -16,6 +24,9 @@ _MOST_DOUBLINGS: Final = 2
 _YOUNG_MS: Final = 10_000
 _MIN_REPORT_MS: Final = 1_000
 
+PATIENCE_MS: Final = 1_000
+"""How long a call is held back, rather than refused, when what keeps it away may soon be over."""
+
 
 @dataclass(slots=True)
 class Watch:
@@ -25,17 +36,60 @@ class Watch:
 
     Attributes:
         in_a_row: Failures that this gate has seen in a row under the verdict.
+        cause: Why it last held back by itself, in words.
         own_trip_until_ms: Until when it holds back by itself.
         due_ms: When the next report has to go; None: there is nothing to say.
     """
 
     in_a_row: int = 0
+    cause: str = ""
     own_trip_until_ms: int = 0
     due_ms: int | None = None
     _own_trips: int = 0
     _has_settled: bool = False
     _told_failing: bool = False
     _reported_at_ms: int = 0
+    _rates: OwnRates | None = None
+    _changed_at_ms: int = 0
+
+    def hear(self, verdict: Verdict, before: Verdict, now_ms: int) -> None:
+        """Take in a verdict: a new one begins a new chapter, and may bring other rates.
+
+        Args:
+            verdict: That holds from now on.
+            before: That held until now.
+            now_ms: Unix time.
+        """
+        if verdict.rates is None:
+            self._rates = None
+        elif self._rates is None or self._rates.rates != verdict.rates:
+            self._rates = OwnRates(verdict.rates)
+        first = before.epoch == UNKNOWN_EPOCH and verdict.allow == "all"
+        if verdict.epoch == before.epoch or first:
+            return
+        self.in_a_row = self._own_trips = self.own_trip_until_ms = 0
+        self._changed_at_ms = now_ms
+        if self._rates is not None:
+            self._rates.clear()
+        if before.allow == "probes" and verdict.allow == "all":
+            # Those that were held back all come now: a few first, until one has come back.
+            self._has_settled = False
+
+    def is_patient(self, verdict: Verdict, now_ms: int) -> bool:
+        """Return whether a call that is kept away should wait a moment rather than be refused.
+
+        An open time that is about to end, and probes that have only just begun, may be over before
+        a refused call would come again. While probes take longer, nobody waits for them here.
+        """
+        if verdict.allow == "probes":
+            return now_ms < self._changed_at_ms + PATIENCE_MS
+        until_ms = verdict.until_ms
+        # A little beyond its end the news is under way.
+        return (
+            verdict.state is BreakerState.OPEN
+            and until_ms is not None
+            and -PATIENCE_MS < until_ms - now_ms <= PATIENCE_MS
+        )
 
     def holds_back(self, verdict: Verdict, now_ms: int) -> bool:
         """Return whether calls that the verdict lets pass should not be made all the same."""
@@ -74,10 +128,19 @@ class Watch:
             slow: It was slow.
         """
         self._has_settled = True
+        failed, is_current = outcome is CallOutcome.FAILURE, epoch in (verdict.epoch, UNKNOWN_EPOCH)
+        too_much: Excess | None = None
         if outcome is CallOutcome.SUCCESS:
-            self.in_a_row = self._own_trips = 0
-        elif outcome is CallOutcome.FAILURE and epoch in (verdict.epoch, UNKNOWN_EPOCH):
+            self.in_a_row = 0
+            if not slow:
+                self._own_trips = 0
+        elif failed and is_current:
             self.in_a_row += 1
+        if self._rates is not None and is_current and outcome is not CallOutcome.IGNORED:
+            if failed or slow:
+                too_much = self._rates.fail(failed=failed, slow=slow, now_ms=now_ms)
+            else:
+                self._rates.succeed(now_ms)
         if outcome is not CallOutcome.FAILURE and not slow:
             if self._told_failing and outcome is CallOutcome.SUCCESS:
                 # The breaker counts a row of failures here that has just ended.
@@ -88,7 +151,11 @@ class Watch:
                 self.report_by(now_ms + verdict.report_every_ms // part)
             return
         limit = verdict.consecutive_failures
-        if limit is not None and self.in_a_row >= limit and verdict.allow in PASSES:
+        in_a_row = limit is not None and self.in_a_row >= limit
+        if (in_a_row or too_much is not None) and verdict.allow in PASSES:
+            self.cause = f"{self.in_a_row} calls in a row failed here"
+            if too_much is not None and not in_a_row:
+                self.cause = f"{too_much.count} of {too_much.calls} calls {too_much.what} here"
             if now_ms >= self.own_trip_until_ms:
                 # When the time is over one more failure is enough, and doubles it: a node that is
                 # bad while others are well keeps itself away, with a call now and then to see.
@@ -115,7 +182,3 @@ class Watch:
         self._told_failing = any(bucket.trailing_failures for bucket in buckets)
         self._reported_at_ms = now_ms
         self.due_ms = None
-
-    def begin_anew(self) -> None:
-        """Forget the row of failures: the breaker has spoken."""
-        self.in_a_row = self._own_trips = self.own_trip_until_ms = 0

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from headgate.model.contract import Count, Message, Millis
 from headgate.model.outcomes import OutcomeRules
+from headgate.model.policy import Rates
 from headgate.model.settings import BreakerSettings
 
 UNKNOWN_EPOCH: Final = -1
@@ -128,6 +129,7 @@ class Verdict(Message):
         reason: Why it is so, in a sentence.
         consecutive_failures: The gate holds back by itself when it has seen so many failures in a
             row, until the breaker has spoken; null: it does not.
+        rates: It also does when its own calls exceed these; null: it does not.
         report_every_ms: How often the gate reports while all is well.
         slow_call_ms: From when on a call is slow; null: none is.
         ramp_start: The share of calls that pass at the beginning of a ramp; all pass at its end.
@@ -143,6 +145,7 @@ class Verdict(Message):
     until_ms: int | None = None
     reason: str = ""
     consecutive_failures: int | None = None
+    rates: Rates | None = None
     report_every_ms: int = 1_000
     slow_call_ms: int | None = None
     ramp_start: float = 1.0
