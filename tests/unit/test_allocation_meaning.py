@@ -59,8 +59,7 @@ def guaranteed_first(
     kept = {
         claim.tenant: claim.guaranteed - gets[claim.tenant] - claim.lend_limit
         for claim in claims
-        if claim.lend_limit is not None
-        and claim.guaranteed - gets[claim.tenant] > claim.lend_limit
+        if claim.lend_limit is not None and claim.guaranteed - gets[claim.tenant] > claim.lend_limit
     }
     rest = capacity - sum(gets.values()) - sum(kept.values())
     for tier in tiers:
@@ -167,7 +166,7 @@ def test_guarantees_that_do_not_fit_count_in_proportion(strategy: Strategy) -> N
 
 @pytest.mark.parametrize("strategy", Strategy)
 def test_groups_divide_like_tenants_and_then_within(strategy: Strategy) -> None:
-    """A group stands for its members among its siblings; they divide what it gets in the same way."""
+    """A group stands for its members among its siblings; they divide its part in the same way."""
     chance = random.Random(strategy.value)
     guaranteeing = strategy in (Strategy.RESERVED, Strategy.PRIORITY)
     for _ in range(1_000):
