@@ -121,6 +121,13 @@ def test_what_is_idle_is_borrowed_and_the_guarantee_comes_back_without_damping()
     assert site.told == {"lender": 6, "borrower": 2}
 
 
+def test_what_is_left_is_shared_on_top_of_guarantees() -> None:
+    site = Site(RESERVED, capacity={"r": 12})
+    site.want(lender=20, borrower=20)
+    site.rounds(2)
+    assert site.told == {"lender": 8, "borrower": 4}
+
+
 def test_what_borrowers_still_hold_is_not_given_away_before_it_comes_back() -> None:
     site = Site(RESERVED)
     site.want(borrower=8)

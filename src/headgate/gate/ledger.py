@@ -53,13 +53,15 @@ class LedgerLink:
         await self._commit.idle()
 
     async def _exchange(self, asks: Sequence[Acquire | str]) -> list[Decision | None]:
+        number = next(self._number)
         message = Exchange(
             gate=self._gate,
+            number=number,
             acquires=[ask for ask in asks if isinstance(ask, Acquire)],
             releases=[ask for ask in asks if isinstance(ask, str)],
         )
         reply = await self._ledger.update(
-            "exchange", message, f"{self._gate}:{next(self._number)}", ExchangeReply, _GIVE_UP_S
+            "exchange", message, f"{self._gate}:{number}", ExchangeReply, _GIVE_UP_S
         )
         if not reply.ready:
             raise UnavailableError("the ledger is being restored from Postgres; ask again")

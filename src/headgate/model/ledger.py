@@ -131,9 +131,19 @@ class Decision(Message):
 
 
 class Exchange(Message):
-    """What a gate says to a ledger in one update: releases are done first, then acquires."""
+    """What a gate says to a ledger in one update: releases are done first, then acquires.
+
+    Attributes:
+        gate: Who says it.
+        number: Higher with each exchange of this gate with this ledger; the same when it is
+            repeated. By one that is not higher than the last, nothing new is granted. Null: not
+            numbered.
+        acquires: Requests for permits.
+        releases: Permits that are given back, or requests that are withdrawn.
+    """
 
     gate: Annotated[str, Field(min_length=1, max_length=200)]
+    number: Annotated[int, Field(ge=0, lt=2**53)] | None = None
     acquires: Annotated[list[Acquire], Field(max_length=MAX_BATCH)] = []
     releases: Annotated[list[RequestId], Field(max_length=MAX_BATCH)] = []
 

@@ -28,6 +28,7 @@ from headgate.quota.deadlines import Deadlines
 from headgate.quota.decide import rescale
 from headgate.quota.limits import limits_at
 from headgate.quota.meters import watch_usage
+from headgate.quota.past import MAX_DENIALS_KEPT, fingerprint, is_repeat
 from headgate.quota.queues import Queues
 from headgate.quota.reasons import Inquiry
 from headgate.quota.record import (
@@ -36,15 +37,13 @@ from headgate.quota.record import (
     PoolAccount,
     TurnedAway,
     Waiter,
+    take_old_memory,
     take_settings,
 )
 from headgate.quota.standing import Standing
 from headgate.quota.views import ledger_view, permit_view, waiter_view, why_view
 
 REVISIONS_PER_INCARNATION: Final = 1_000_000_000
-MAX_DENIALS_KEPT: Final = 500
-"""Denials that are remembered, so that a repeat gets the same answer."""
-
 MAX_PAGE: Final = 500
 
 
@@ -59,6 +58,7 @@ class Ledger:
     """
 
     def __init__(self, record: LedgerRecord, check_every_ms: int = 60_000) -> None:
+        take_old_memory(record)
         self.record = record
         self._queues = Queues(record.waiters.items())
         self._patience = Deadlines(
@@ -117,7 +117,10 @@ class Ledger:
         self._advance(now_ms)
         for id in message.releases:
             self._release(id, now_ms)
-        decisions = [self._acquire(request, now_ms) for request in message.acquires]
+        gates, number = self.record.gates, message.number
+        repeat = number is not None and is_repeat(gates, message.gate, number, now_ms)
+        answer = self._answer_again if repeat else self._acquire
+        decisions = [answer(request, now_ms) for request in message.acquires]
         self._look_at_demand()
         return ExchangeReply(decisions=decisions, revision=self.record.revision)
 
@@ -340,7 +343,7 @@ class Ledger:
         """Let those go who are no longer willing to wait."""
         for id in self._patience.due(now_ms):
             self._queues.remove(id, self.record.waiters.pop(id))
-            self._book.remember(id, "expired")
+            self._book.remember(id, "expired", now_ms)
             self.record.revision += 1
 
     def _catch_up(self, now_ms: int) -> None:
@@ -387,12 +390,12 @@ class Ledger:
             self._serve(self._book.end(id, "released", now_ms), now_ms)
         elif (waiter := record.waiters.pop(id, None)) is not None:
             self._queues.remove(id, waiter)
-            self._book.remember(id, "released")
+            self._book.remember(id, "released", now_ms)
             record.revision += 1
             self._serve([resource for resource, _ in waiter.needs], now_ms)
-        elif id not in record.resolved:
+        elif record.ended.get(fingerprint(id)) is None:
             # Not known: the request may still be on its way. When it comes, nobody wants it.
-            self._book.remember(id, "released")
+            self._book.remember(id, "released", now_ms)
             record.revision += 1
 
     def _acquire(self, request: Acquire, now_ms: int) -> Decision:
@@ -436,6 +439,16 @@ class Ledger:
         record.revision += 1
         return Decision(id=request.id, outcome=Outcome.WAITING, retry_at_ms=estimate, reason=reason)
 
+    def _answer_again(self, request: Acquire, now_ms: int) -> Decision:
+        """Answer a request whose gate has gone on since it was sent: nobody waits for a grant."""
+        if (known := self._known_answer(request.id, now_ms)) is not None:
+            return known
+        reason = Reason(
+            code=ReasonCode.WAITED_TOO_LONG,
+            message="this request came again after its gate had gone on",
+        )
+        return Decision(id=request.id, outcome=Outcome.DENIED, reason=reason)
+
     def _known_answer(self, id: str, now_ms: int) -> Decision | None:
         record = self.record
         if id in record.permits:
@@ -449,12 +462,12 @@ class Ledger:
                 retry_at_ms=finding.retry_at_ms,
                 reason=finding.reason,
             )
-        if (ended := record.resolved.get(id)) is not None:
+        if (ended := record.ended.get(fingerprint(id))) is not None:
             reason = Reason(
                 code=ReasonCode.WAITED_TOO_LONG, message=f"this request has ended: {ended}"
             )
             return Decision(id=id, outcome=Outcome.DENIED, reason=reason)
-        return record.denials.get(id)
+        return record.denied.get(id)
 
     def _serve(self, resources: Iterable[str], now_ms: int, told: str | None = None) -> None:
         """Grant to those next in line as long as there is room, in order, nobody skipped.
@@ -500,9 +513,7 @@ class Ledger:
     def _remember_denial(self, decision: Decision, resource: str) -> None:
         if self._standing.of(resource) is not None:
             self._book.meter(resource, self._now_ms).denied += 1
-        self.record.denials[decision.id] = decision
-        while len(self.record.denials) > MAX_DENIALS_KEPT:
-            del self.record.denials[next(iter(self.record.denials))]
+        self.record.denied.put(decision.id, decision, self._now_ms, MAX_DENIALS_KEPT)
 
     # Looking ---------------------------------------------------------------------------------
 
