@@ -177,6 +177,23 @@ class Watch:
             pause_ms = min(_MIN_REPORT_MS, verdict.report_every_ms // 4)
             self.report_by(max(now_ms, self._reported_at_ms + pause_ms))
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether the next call that succeeds changes nothing here but a count."""
+        return (
+            self._has_settled
+            and self.in_a_row == 0
+            and self._own_trips == 0
+            and self._slow_start is None
+            and not self._told_failing
+        )
+
+    def settle_calm(self, calls: int, verdict: Verdict, at_ms: int) -> None:
+        """Take in calls that succeeded while ``is_calm`` held."""
+        if self._rates is not None:
+            self._rates.succeed(at_ms, calls)
+        self.report_by(at_ms + verdict.report_every_ms)
+
     def settle_probe(self, now_ms: int) -> None:
         """Report the outcome of a probe at once: it is what a half-open breaker waits for."""
         self._has_settled = True

@@ -126,6 +126,16 @@ class Book:
         """Remember how a request has ended, whether or not it was ever granted."""
         self._record.ended.put(fingerprint(id), how, now_ms, MAX_ENDED_KEPT)
 
+    def has_ended(self, id: str) -> bool:
+        """Return whether a request of that id is known to be over."""
+        return self._record.ended.get(fingerprint(id)) is not None
+
+    def adopt(self, id: str, permit: Permit) -> None:
+        """Take in a permit that was granted out of a block; what it holds counts already."""
+        self._record.permits[id] = permit
+        self.expiries.add(id, permit.expires_at_ms)
+        self.checks.add(id, permit.check_at_ms)
+
     def meter(self, resource: str, now_ms: int) -> Meter:
         """Return the meter of ``resource``, a new one if need be."""
         meters = self._record.meters
@@ -155,4 +165,5 @@ class Book:
             assert meter.units >= 0
             held += meter.held
         # A permit counts once in the meter of each of its resources.
-        assert held == len(self._record.permits) + self._held_beside
+        out_of_blocks = sum(lease.uses for lease in self._record.leases.values())
+        assert held == len(self._record.permits) + self._held_beside + out_of_blocks

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from headgate.model.audit import AuditEntry
+from headgate.model.lease import LeaseAsk, LeaseGrant
 from headgate.model.ledger import (
     Acquire,
     CommandReply,
@@ -26,9 +27,10 @@ from headgate.quota import demand, operator
 from headgate.quota.book import Book
 from headgate.quota.deadlines import Deadlines
 from headgate.quota.decide import rescale
+from headgate.quota.leases import Leases
 from headgate.quota.limits import limits_at
 from headgate.quota.meters import watch_usage
-from headgate.quota.past import MAX_DENIALS_KEPT, fingerprint, is_repeat
+from headgate.quota.past import MAX_DENIALS_KEPT, active_gates, fingerprint, is_repeat
 from headgate.quota.queues import Queues
 from headgate.quota.reasons import Inquiry
 from headgate.quota.record import (
@@ -70,6 +72,7 @@ class Ledger:
         self._refused = {name for name, meter in record.meters.items() if meter.refused}
         self._standing = Standing(record)
         self._book = Book(record, self._standing, self._queues, check_every_ms)
+        self._leases = Leases(record, self._standing, self._queues, self._book)
         self._inquired: Inquiry | None = None
         self._due = False
         self._look_at_demand()
@@ -108,7 +111,9 @@ class Ledger:
             # The last allocation may be sent again, to this incarnation; an older one is not taken.
             account.allocation = None
             account.sequence = max(0, account.sequence - 1)
-        return cls(record, check_every_ms)
+        ledger = cls(record, check_every_ms)
+        ledger._leases.check_again(now_ms)
+        return ledger
 
     # What comes in ---------------------------------------------------------------------------
 
@@ -118,11 +123,29 @@ class Ledger:
         for id in message.releases:
             self._release(id, now_ms)
         gates, number = self.record.gates, message.number
+        grants = [self._lease(message.gate, ask, now_ms) for ask in message.leases]
         repeat = number is not None and is_repeat(gates, message.gate, number, now_ms)
         answer = self._answer_again if repeat else self._acquire
         decisions = [answer(request, now_ms) for request in message.acquires]
         self._look_at_demand()
-        return ExchangeReply(decisions=decisions, revision=self.record.revision)
+        return ExchangeReply(
+            decisions=decisions,
+            revision=self.record.revision,
+            leases=grants,
+            gates=active_gates(gates, now_ms),
+            leased=sorted(
+                {one.resource for one in message.acquires if self._is_leased(one.resource)}
+            ),
+        )
+
+    def _lease(self, gate: str, ask: LeaseAsk, now_ms: int) -> LeaseGrant:
+        grant = self._leases.answer(gate, ask, self._inquiry(now_ms), now_ms)
+        self._serve([ask.resource], now_ms)
+        return grant
+
+    def _is_leased(self, resource: str) -> bool:
+        limits = self._standing.of(resource)
+        return limits is not None and limits.leased
 
     def release(self, id: str, now_ms: int) -> None:
         """Take back a permit, or forget a request that waits or has yet to come."""
@@ -135,6 +158,8 @@ class Ledger:
         self._advance(now_ms)
         if id in self.record.permits:
             self._serve(self._book.end(id, "reclaimed", now_ms), now_ms)
+        else:
+            self._leases.close(id)
         self._look_at_demand()
 
     def configure(self, settings: LedgerSettings, now_ms: int) -> None:
@@ -208,7 +233,8 @@ class Ledger:
         Each is due again after twice the time for which it has been held, so a permit that is
         held for hours costs little.
         """
-        return self._book.holders_to_check(now_ms, at_most)
+        found = self._book.holders_to_check(now_ms, at_most)
+        return found + self._leases.jobs_to_check(now_ms, at_most - len(found))
 
     def woken(self, id: str) -> None:
         """Note that who asked for ``id`` has been told of its grant, or that it is turned away."""
@@ -234,7 +260,12 @@ class Ledger:
 
     def next_deadline(self) -> int | None:
         """Return when ``advance`` next has something to do, or None."""
-        found = [self._book.expiries.next(), self._patience.next(), self._standing.change_at_ms]
+        found = [
+            self._book.expiries.next(),
+            self._patience.next(),
+            self._standing.change_at_ms,
+            self._leases.next_deadline(),
+        ]
         if self._refused:
             meters = self.record.meters
             found += [
@@ -259,7 +290,8 @@ class Ledger:
 
     def next_check(self) -> int | None:
         """Return when a holder next has to be looked after, or None."""
-        return self._book.checks.next()
+        found = [at for at in (self._book.checks.next(), self._leases.next_check()) if at]
+        return min(found, default=None)
 
     def grant_of(self, id: str) -> tuple[Permit, Grant]:
         """Return a held permit and the message that tells its holder."""
@@ -268,7 +300,9 @@ class Ledger:
 
     def demands(self) -> list[Demand]:
         """Return what the governor of each pool is to know; see ``demand``."""
-        return demand.demands(self.record, self._queues, self._standing.of, self._now_ms)
+        return demand.demands(
+            self.record, self._queues, self._leases.unmet, self._standing.of, self._now_ms
+        )
 
     def demands_due(self) -> bool:
         """Return whether a governor has to be told something at once."""
@@ -317,6 +351,7 @@ class Ledger:
                 waiter_view(id, record, self._queues)
                 for id in list(self._queues.in_order())[:MAX_PAGE]
             ],
+            leases=self._leases.views()[:MAX_PAGE],
         )
 
     def check_conservation(self) -> None:
@@ -332,6 +367,7 @@ class Ledger:
         self._catch_up(now_ms)
         for id in self._book.expiries.due(now_ms):
             self._book.end(id, "expired", now_ms)
+        self._leases.lapse(now_ms)
         for resource in sorted(self._refused):
             meter = self.record.meters[resource]
             if meter.refused is None or meter.refused.until_ms <= now_ms:
@@ -393,6 +429,8 @@ class Ledger:
             self._book.remember(id, "released", now_ms)
             record.revision += 1
             self._serve([resource for resource, _ in waiter.needs], now_ms)
+        elif self._leases.close(id):
+            pass  # the gate whose block it came out of is told when it next asks
         elif record.ended.get(fingerprint(id)) is None:
             # Not known: the request may still be on its way. When it comes, nobody wants it.
             self._book.remember(id, "released", now_ms)
@@ -534,4 +572,6 @@ class Ledger:
 
     def _look_at_demand(self) -> None:
         if self.record.pools or self.record.accounts:
-            self._due = demand.look(self.record, self._queues, self._standing.of, self._now_ms)
+            self._due = demand.look(
+                self.record, self._queues, self._leases.unmet, self._standing.of, self._now_ms
+            )

@@ -22,6 +22,9 @@ REMEMBERED_MS: Final = 600_000
 """For how long what is over is remembered at least, unless there is too much of it: gates and jobs
 have long given up repeating a request by then."""
 
+ACTIVE_MS: Final = 1_000
+"""A gate that exchanges with the ledger all the time does so within this time."""
+
 MAX_ENDED_KEPT: Final = 2_800
 MAX_DENIALS_KEPT: Final = 400
 MAX_GATES_KEPT: Final = 200
@@ -89,3 +92,8 @@ def is_repeat(gates: dict[str, GateMark], gate: str, number: int, now_ms: int) -
             break
         del gates[oldest]
     return repeat
+
+
+def active_gates(gates: dict[str, GateMark], now_ms: int) -> int:
+    """Return how many gates have exchanged just now: so many may do so at the same time."""
+    return max(1, sum(1 for mark in gates.values() if mark.at_ms > now_ms - ACTIVE_MS))

@@ -11,6 +11,7 @@ from headgate.model.ledger import CommandReply, Decision, Resolution
 from headgate.model.pool import Allocation, Demand
 from headgate.model.quota import Quota, QuotaOverride, Rate, Throttle
 from headgate.model.settings import LedgerSettings
+from headgate.quota.lease_record import Lease
 from headgate.quota.past import GateMark, Memory, fingerprint
 
 WindowKind = Literal["per_hour", "per_day", "per_month"]
@@ -214,6 +215,7 @@ class LedgerRecord:
         commands: The last answers to operators, oldest first; a repeat is answered from it.
         audit: Changes made by people that are not saved yet, oldest first.
         audit_lost: Such changes that there was no room for.
+        leases: Blocks in the hands of gates, by ``lease_key``.
         settled_at_ms: The time for which overrides, throttles and reservations were last looked at.
     """
 
@@ -247,6 +249,7 @@ class LedgerRecord:
     audit: list[AuditEntry] = field(default_factory=list)
     audit_lost: int = 0
     settled_at_ms: int = 0
+    leases: dict[str, Lease] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
