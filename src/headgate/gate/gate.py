@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -43,6 +43,7 @@ class Call(Message):
         downstream: What is called.
         tenant: For whom.
         permit: Under which permit.
+        resource: Of which resource that is.
         probe: The probe of a half-open breaker that came with the permit.
         probe_epoch: Its epoch.
     """
@@ -50,6 +51,7 @@ class Call(Message):
     downstream: str
     tenant: str
     permit: str
+    resource: str | None = None
     probe: str | None = None
     probe_epoch: int | None = None
 
@@ -71,6 +73,8 @@ class Gate:
         self._downstreams: dict[str, Downstream] = {}
         self._ledgers: dict[str, LedgerLink] = {}
         self._lanes: dict[tuple[str, str, str | None], Lane] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.is_running = False
         self.jobs = JobHolds(self._ledger)
 
     @asynccontextmanager
@@ -82,11 +86,19 @@ class Gate:
             activities=[VerdictActivities(self.take).push_verdict],
             max_concurrent_activity_task_polls=2,
         )
+        self._loop = asyncio.get_running_loop()
         async with listener:
+            self.is_running = True
             try:
                 yield
             finally:
+                self.is_running = False
                 await self._close()
+
+    def call_soon(self, do: Callable[[], None]) -> None:
+        """Do something in the gate's thread; may be called in any other."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(do)
 
     def take(self, verdict: Verdict) -> None:
         """Take in a verdict that a breaker has pushed."""
@@ -108,6 +120,9 @@ class Gate:
             decision = Decision(id=request.id, outcome=Outcome.GRANTED)
         else:
             decision = await self._acquire(request)
+        if decision.outcome is Outcome.GRANTED:
+            # This gate runs in the process of the job, so it hears of the end without an activity.
+            decision = decision.model_copy(update={"quiet": True})
         if downstream is None or decision.outcome is not Outcome.GRANTED:
             return decision
         passed = await downstream.admit(request.id, request.tenant, held=True)
@@ -163,6 +178,25 @@ class Gate:
             stock = None if resource is None else self._ledger(tenant).stock(resource)
             found = self._lanes[key] = Lane(self._downstream(downstream), stock)
         return found
+
+    async def hold_for_job(
+        self,
+        workflow_id: str,
+        run_id: str,
+        tenant: str,
+        resource: str,
+        units: int,
+        *,
+        patience_s: float,
+        hold_ms: int,
+        priority: int = 0,
+    ) -> Refusal | None:
+        """Have a job hold units until it ends; see ``JobHolds.hold``."""
+        stock = self._ledger(tenant).stock(resource)
+        shortage = await self.jobs.hold(
+            workflow_id, run_id, stock, units, patience_s, hold_ms=hold_ms, priority=priority
+        )
+        return None if shortage is None else shortage.refusal(now_ms())
 
     def rules(self, call: Call) -> OutcomeRules:
         """Return how outcomes of a call are classified."""

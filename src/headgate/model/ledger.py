@@ -120,6 +120,8 @@ class Decision(Message):
         reason: Why not, or why it waits.
         probe: The id of the probe of a half-open breaker that came with the permit.
         probe_epoch: The epoch of that probe.
+        quiet: The job gives the permit back by a word to the gate of its process, without an event
+            in its history.
     """
 
     id: RequestId
@@ -129,6 +131,7 @@ class Decision(Message):
     reason: Reason | None = None
     probe: str | None = None
     probe_epoch: int | None = None
+    quiet: bool = False
 
 
 class Exchange(Message):
