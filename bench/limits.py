@@ -26,7 +26,7 @@ from headgate.model.limits import ConcurrencyPolicy
 from headgate.simulate.limited import LimitedDownstream, LimitedSimulation, Limiter, Run, Stretch
 
 SLOTS: Final = 30
-_PHASE_CALLS: Final = 500
+_PHASE_CALLS: Final = 250
 """A phase lasts so many times as long as a call takes."""
 
 _BOUNDS: Final = {"min": LEAST, "max": MOST, "initial": INITIAL}

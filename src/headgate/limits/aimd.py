@@ -20,8 +20,6 @@ def judge(course: Course, tally: Tally, policy: ConcurrencyPolicy, limit: int) -
     """
     if not tally.calls:
         return None
-    first = course.past_us is None
-    course.take(tally, policy.smoothing)
-    if first or tally.most_in_flight < limit:
+    if not course.take(tally, policy.smoothing) or tally.most_in_flight < limit:
         return None
     return Judgement("room", f"all {limit} were in use, and no call failed by overload")

@@ -1,16 +1,25 @@
 """Adaptive request concurrency: the limit follows how long calls take.
 
 Source: Vector's ARC (additive increase, multiplicative decrease, by a moving mean and its
-deviation; the interval is the mean itself). Added here: the standard error of the mean, without
-which a few long calls look like a slower downstream; and the duration on the idle downstream,
-without which a queue that has once built up is what is compared with, and stays.
+deviation; the interval is the mean itself). Added here:
+
+- The standard error of the mean: without it a few long calls look like a slower downstream.
+- How long calls take on the idle downstream: without that, a queue that builds up step by step is
+  never more than a little longer than usual, and grows until calls time out. Where calls take too
+  many times as long, the limit is lowered to where, if they wait for each other, they no longer
+  would (Little's law: calls in flight = rate x duration). If that does not make them shorter, it is
+  the work itself that takes longer now; the limit is restored, and the new duration is the idle one.
 """
 
 from math import isqrt
+from typing import Final
 
-from headgate.limits.course import Course, Judgement, milliseconds
+from headgate.limits.course import Course, Judgement, Trial, milliseconds
 from headgate.limits.tally import Tally
 from headgate.model.limits import ConcurrencyPolicy
+
+_REST: Final = 20
+"""After a trial that has not helped, so many intervals pass before the next."""
 
 
 def judge(course: Course, tally: Tally, policy: ConcurrencyPolicy, limit: int) -> Judgement | None:
@@ -24,24 +33,22 @@ def judge(course: Course, tally: Tally, policy: ConcurrencyPolicy, limit: int) -
     """
     if not tally.calls:
         return None
-    past = course.past_us
-    if past is None:
-        course.take(tally, policy.smoothing)
-        return None
-    mean = tally.mean_us
+    mean, past = tally.mean_us, course.past_us or 0
     deviation = isqrt(max(course.variance, tally.error_squared_us))
-    limit_us = past + int(policy.deviations * 1_000) * deviation // 1_000
-    _see_whether_it_helped(course, mean, policy)
-    course.take(tally, policy.smoothing)
-    if mean > limit_us:
+    most = past + int(policy.deviations * 1_000) * deviation // 1_000
+    if course.trial is not None:
+        return _after_trial(course, course.trial, tally, policy, limit)
+    if not course.take(tally, policy.smoothing):
+        return None
+    queueing = _queueing(course, mean, policy, limit)
+    if queueing is not None:
+        return queueing
+    if mean > most:
         return Judgement(
             "slower",
             f"calls took {milliseconds(mean)} in the mean, where {milliseconds(past)} and at most "
-            f"{milliseconds(limit_us)} were usual",
+            f"{milliseconds(most)} were usual",
         )
-    queueing = _queueing(course, mean, policy)
-    if queueing is not None:
-        return queueing
     if tally.most_in_flight >= limit and mean <= past + deviation:
         return Judgement(
             "room", f"all {limit} were in use, and calls took {milliseconds(mean)} as usual"
@@ -49,31 +56,44 @@ def judge(course: Course, tally: Tally, policy: ConcurrencyPolicy, limit: int) -
     return None
 
 
-def _queueing(course: Course, mean: int, policy: ConcurrencyPolicy) -> Judgement | None:
-    """Return whether calls wait inside the downstream, by how long they take when it is idle."""
-    if policy.slowdown is None or course.past_us is None:
+def _queueing(course: Course, mean: int, policy: ConcurrencyPolicy, limit: int) -> Judgement | None:
+    """Return whether calls may be waiting inside the downstream, and what limit would end that."""
+    if course.rest:
+        course.rest -= 1
+        return None
+    if policy.slowdown is None or course.past_us is None or limit <= policy.min:
         return None
     longest = int(policy.slowdown * 1_000) * course.idle_us // 1_000
-    if course.past_us <= longest or mean <= longest:
+    if min(course.past_us, mean) <= longest:
         return None
-    course.lowered_at_us = mean
+    course.trial = Trial(limit, mean)
     return Judgement(
         "queueing",
-        f"calls took {milliseconds(mean)} in the mean, {mean / max(1, course.idle_us):.1f} times "
-        f"the {milliseconds(course.idle_us)} of the idle downstream",
+        f"calls took {milliseconds(mean)} in the mean, and {milliseconds(course.idle_us)} when the "
+        "downstream was idle",
+        to=limit * course.idle_us // mean,
     )
 
 
-def _see_whether_it_helped(course: Course, mean: int, policy: ConcurrencyPolicy) -> None:
-    """Learn from the first interval after the limit was lowered because of queueing.
+def _after_trial(
+    course: Course, trial: Trial, tally: Tally, policy: ConcurrencyPolicy, limit: int
+) -> Judgement | None:
+    """Return what follows from how long calls take under the lower limit.
 
-    Where calls wait for each other, fewer of them take less time each, in proportion. Where they
-    do not, it is the work itself that takes longer now, and lowering the limit further would help
-    nobody.
+    Where calls wait for each other, they take less time in proportion; half of that is proof enough.
     """
-    before, course.lowered_at_us = course.lowered_at_us, None
-    if before is None:
-        return
-    helped = before - int((1.0 - policy.decrease) * 500) * before // 1_000
-    if mean > helped:
-        course.idle_us = max(course.idle_us, mean)
+    course.trial = None
+    mean = tally.mean_us
+    shorter = trial.before_us * limit // trial.before
+    course.past_us, course.variance = mean, tally.error_squared_us
+    if mean <= (trial.before_us + shorter) // 2:
+        course.idle_us = min(course.idle_us, mean)
+        return None
+    course.idle_us = mean
+    course.rest = _REST
+    return Judgement(
+        "restored",
+        f"with {limit} calls took {milliseconds(mean)} in the mean, hardly less than with "
+        f"{trial.before}: the work itself takes longer now",
+        to=trial.before,
+    )

@@ -12,11 +12,15 @@ to the same result when it is replayed elsewhere.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from headgate.limits import aimd, arc
 from headgate.limits.course import Course, Judgement
 from headgate.limits.tally import Tally
 from headgate.model.limits import ConcurrencyPolicy, LimitChange
+
+_FEWEST: Final = 5
+"""An interval goes on until so many calls have ended, however long they take."""
 
 
 @dataclass(slots=True)
@@ -28,6 +32,7 @@ class Concurrency:
         epoch: Rises each time that the limit is lowered.
         tally: What has ended in this interval, of the calls of this epoch.
         ends_at_ms: When the interval is judged, if anything has ended by then.
+        timed_from_ms: From when on it counts how long calls took.
         raises: How often in a row the limit was raised.
         course: How long calls have taken.
         last: The last change.
@@ -37,6 +42,7 @@ class Concurrency:
     epoch: int = 0
     tally: Tally = field(default_factory=Tally)
     ends_at_ms: int = 0
+    timed_from_ms: int = 0
     raises: int = 0
     course: Course = field(default_factory=Course)
     last: LimitChange | None = None
@@ -85,7 +91,9 @@ def ended(
     if epoch != state.epoch:
         return None
     state.tally.began(in_flight)
-    state.tally.ended(duration_ms, overload=overload or times_out(policy, duration_ms))
+    overload = overload or times_out(policy, duration_ms)
+    if overload or now_ms >= state.timed_from_ms:
+        state.tally.ended(duration_ms, overload=overload)
     return step(state, policy, now_ms)
 
 
@@ -120,22 +128,17 @@ def step(
     if tally.overloads > policy.tolerate * max(state.limit, ended_calls):
         message = f"{tally.overloads} of {ended_calls} calls failed by overload"
         return _lower(state, policy, Judgement("overload", message), now_ms, least_ms)
-    if now_ms < state.ends_at_ms:
+    if now_ms < state.ends_at_ms or tally.calls < _FEWEST:
         return None
     judge = arc.judge if policy.algorithm == "arc" else aimd.judge
     judgement = judge(state.course, tally, policy, state.limit)
-    if judgement is None or judgement.rule == "room":
-        after = state.limit if judgement is None else _raised(state, policy)
-        change = None
-        if judgement is not None and after > state.limit:
-            raises = state.raises + 1
-            change = _change(state, after, judgement, now_ms)
-            state.raises = raises
-        else:
-            state.raises = 0
-        _next_interval(state, now_ms, least_ms)
-        return change
-    return _lower(state, policy, judgement, now_ms, least_ms)
+    if judgement is not None and judgement.rule not in ("room", "restored"):
+        return _lower(state, policy, judgement, now_ms, least_ms)
+    change = None if judgement is None else _raise(state, policy, judgement, now_ms)
+    if change is None:
+        state.raises = 0
+    _next_interval(state, now_ms, least_ms)
+    return change
 
 
 def _lower(
@@ -145,25 +148,43 @@ def _lower(
     now_ms: int,
     least_ms: int,
 ) -> LimitChange | None:
+    after = judgement.to if judgement.to is not None else int(state.limit * policy.decrease)
     # At least one less, however it is rounded.
-    after = max(policy.min, min(state.limit - 1, int(state.limit * policy.decrease)))
-    change = _change(state, after, judgement, now_ms) if after < state.limit else None
-    _next_interval(state, now_ms, least_ms)
+    after = max(policy.min, min(state.limit - 1, after))
+    if judgement.rule != "queueing":
+        state.course.trial = None
+    change = None
+    if after < state.limit:
+        change = _change(state, after, judgement, now_ms)
+        # Of the calls that begin now the shortest end first: wait until they are as mixed as ever.
+        settling_ms = 2 * (state.course.past_us or 0) // 1_000
+        state.timed_from_ms = now_ms + settling_ms
+        _next_interval(state, now_ms + settling_ms, least_ms)
+    else:
+        _next_interval(state, now_ms, least_ms)
     return change
 
 
-def _raised(state: Concurrency, policy: ConcurrencyPolicy) -> int:
-    """Return the limit after one more raise."""
-    size = 1
-    if policy.step_doubles_after is not None:
-        doublings = min(state.raises // policy.step_doubles_after, 20)
-        size = max(1, min(1 << doublings, state.limit // 4))
-    return min(policy.max, state.limit + size)
-
-
-def _change(
-    state: Concurrency, after: int, judgement: Judgement, now_ms: int
+def _raise(
+    state: Concurrency, policy: ConcurrencyPolicy, judgement: Judgement, now_ms: int
 ) -> LimitChange | None:
+    if judgement.to is not None:
+        after = min(policy.max, judgement.to)
+    else:
+        size = 1
+        if policy.step_doubles_after is not None:
+            doublings = min(state.raises // policy.step_doubles_after, 20)
+            size = max(1, min(1 << doublings, state.limit // 4))
+        after = min(policy.max, state.limit + size)
+    if after <= state.limit:
+        return None
+    raises = state.raises + 1
+    change = _change(state, after, judgement, now_ms)
+    state.raises = raises if judgement.rule == "room" else 0
+    return change
+
+
+def _change(state: Concurrency, after: int, judgement: Judgement, now_ms: int) -> LimitChange:
     if after < state.limit:
         state.epoch += 1
     state.last = LimitChange(

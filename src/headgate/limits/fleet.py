@@ -75,7 +75,8 @@ def observe(
     gate.most_in_flight = max(gate.most_in_flight, summary.most_in_flight)
     state = fleet.of
     if summary.epoch == state.epoch:
-        state.tally.add(summary)
+        # Its first calls may have ended as long ago as gates pause between reports.
+        state.tally.add(summary, timed=now_ms >= state.timed_from_ms + report_every_ms)
     state.tally.most_in_flight = sum(each.most_in_flight for each in fleet.gates.values())
     before = state.tally
     change = step(state, policy, now_ms, report_every_ms)

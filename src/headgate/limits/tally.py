@@ -52,12 +52,18 @@ class Tally:
         self.duration_ms += duration_ms
         self.squares += duration_ms * duration_ms
 
-    def add(self, summary: CallSummary) -> None:
-        """Add the calls of a gate; the most in flight is not a sum and is left to the caller."""
-        self.calls += summary.calls
-        self.duration_ms += summary.duration_ms
-        self.squares += summary.squares
+    def add(self, summary: CallSummary, *, timed: bool = True) -> None:
+        """Add the calls of a gate; the most in flight is not a sum and is left to the caller.
+
+        Args:
+            summary: Of the gate.
+            timed: Also those that succeeded; else only those that failed by overload.
+        """
         self.overloads += summary.overloads
+        if timed:
+            self.calls += summary.calls
+            self.duration_ms += summary.duration_ms
+            self.squares += summary.squares
 
     def summary(self, gate: str, seq: int, epoch: int) -> CallSummary:
         """Return what there is as a message; begin a new tally after it has been sent."""

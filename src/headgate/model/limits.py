@@ -248,12 +248,12 @@ class LimitChange(Message):
         at_ms: When, Unix time.
         before: Calls in flight.
         after: Calls in flight.
-        rule: ``overload``, ``slower``, ``queueing``, ``room`` or ``policy``.
+        rule: ``overload``, ``slower``, ``queueing``, ``restored``, ``room`` or ``policy``.
         message: In a sentence, with numbers.
     """
 
     at_ms: Millis
     before: Count
     after: Count
-    rule: Literal["overload", "slower", "queueing", "room", "policy"]
+    rule: Literal["overload", "slower", "queueing", "restored", "room", "policy"]
     message: str
