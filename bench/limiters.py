@@ -1,7 +1,7 @@
 """The limiters that are compared: ours, and the formulas of others, behind one interface.
 
-Of others there is only the formula (``reference`` in each class), written anew, with the same first,
-lowest and highest limit as ours; what they do with windows and samples follows their defaults.
+Of others there is only the formula, written anew, with the same first, lowest and highest limit as
+ours; what they do with windows and samples follows their defaults.
 """
 
 import math
@@ -27,12 +27,13 @@ class Fixed:
     limit: int
 
     def began(self, in_flight: int, now_ms: int) -> int:
+        """Take note of a call."""
         return 0
 
     def ended(
         self, mark: int, duration_ms: int, now_ms: int, in_flight: int, *, overload: bool
     ) -> None:
-        return None
+        """Take note of how a call ended."""
 
 
 class Ours:
@@ -44,14 +45,17 @@ class Ours:
 
     @property
     def limit(self) -> int:
+        """Return how many calls may be in flight."""
         return self.state.limit
 
     def began(self, in_flight: int, now_ms: int) -> int:
+        """Take note of a call."""
         return began(self.state, in_flight)
 
     def ended(
         self, mark: int, duration_ms: int, now_ms: int, in_flight: int, *, overload: bool
     ) -> None:
+        """Take note of how a call ended."""
         ended(
             self.state,
             self._policy,
@@ -89,10 +93,12 @@ class OurFleet:
 
     @property
     def limit(self) -> int:
+        """Return how many calls may be in flight."""
         # Who calls does not ask for more than its gates may have in flight together.
         return sum(max(gate.limit, gate.in_flight) for gate in self._gates)
 
     def began(self, in_flight: int, now_ms: int) -> int:
+        """Take note of a call."""
         self._pass(now_ms)
         gate = max(self._gates, key=lambda one: one.limit - one.in_flight)
         gate.in_flight += 1
@@ -104,6 +110,7 @@ class OurFleet:
     def ended(
         self, mark: int, duration_ms: int, now_ms: int, in_flight: int, *, overload: bool
     ) -> None:
+        """Take note of how a call ended."""
         gate, epoch = self._calls.pop(mark)
         gate.tally.began(gate.in_flight)
         gate.in_flight -= 1
@@ -131,7 +138,7 @@ class OurFleet:
 
 
 class Windowed:
-    """Netflix's WindowedLimit: one sample from all calls of a second, or twice the shortest call."""
+    """Netflix's WindowedLimit: a sample from all calls of a second, or twice the shortest call."""
 
     def __init__(self) -> None:
         self._limit = float(INITIAL)
@@ -142,14 +149,17 @@ class Windowed:
 
     @property
     def limit(self) -> int:
+        """Return how many calls may be in flight."""
         return int(self._limit)
 
     def began(self, in_flight: int, now_ms: int) -> int:
+        """Take note of a call."""
         return 0
 
     def ended(
         self, mark: int, duration_ms: int, now_ms: int, in_flight: int, *, overload: bool
     ) -> None:
+        """Take note of how a call ended."""
         self._most = max(self._most, in_flight)
         if overload:
             self._dropped = True
@@ -168,11 +178,12 @@ class Windowed:
         self._least, self._dropped = math.inf, False
 
     def sample(self, mean: float, in_flight: int, dropped: bool) -> None:
+        """Adapt to the calls of a window."""
         raise NotImplementedError
 
 
 class Gradient2(Windowed):
-    """Netflix's Gradient2Limit: ignores failures, allows a queue of 4 and 1.5 times the long mean."""
+    """Netflix's Gradient2Limit: ignores failures; a queue of 4, and 1.5 times the long mean."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,6 +191,7 @@ class Gradient2(Windowed):
         self._samples = 0
 
     def sample(self, mean: float, in_flight: int, dropped: bool) -> None:
+        """Adapt to the calls of a window."""
         if not mean:
             return
         self._samples += 1
@@ -206,6 +218,7 @@ class Vegas(Windowed):
         self._since_probe = 0
 
     def sample(self, mean: float, in_flight: int, dropped: bool) -> None:
+        """Adapt to the calls of a window."""
         limit = self._limit
         step = max(1.0, math.log10(limit))
         self._since_probe += 1

@@ -2,7 +2,7 @@
 
 Run as::
 
-    python -m bench.limits [--json] [--seed N]
+    python -m bench.limits [--json] [--seed N] [--only NAME]
 
 A downstream is called by someone who always has more to do. Half of its capacity goes, and comes
 back. Three kinds: one lets calls wait inside (latency grows with load; who waits five times as long
@@ -45,9 +45,11 @@ class Calls:
 
     @property
     def mean_ms(self) -> int:
+        """Return the mean."""
         return (self.least_ms + self.most_ms) // 2
 
     def work(self, seed: int) -> Iterator[int]:
+        """Yield how long each one takes."""
         chance = random.Random(seed)
         while True:
             yield chance.randint(self.least_ms, self.most_ms)
@@ -202,12 +204,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Compare adaptive limits of concurrency.")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", help="the name of one limiter")
     options = parser.parse_args(arguments)
     rows = [
         play(kind, calls, name, options.seed)
         for calls in CALLS
         for kind in KINDS
         for name in limiters(calls)
+        if options.only in (None, name)
     ]
     print(json.dumps([asdict(row) for row in rows]) if options.json else table(rows))
 

@@ -7,8 +7,9 @@ deviation; the interval is the mean itself). Added here:
 - How long calls take on the idle downstream: without that, a queue that builds up step by step is
   never more than a little longer than usual, and grows until calls time out. Where calls take too
   many times as long, the limit is lowered to where, if they wait for each other, they no longer
-  would (Little's law: calls in flight = rate x duration). If that does not make them shorter, it is
-  the work itself that takes longer now; the limit is restored, and the new duration is the idle one.
+  would (Little's law: calls in flight = rate x duration). If that does not make them shorter, it
+  is the work itself that takes longer now: the limit is restored, and the new duration is the idle
+  one.
 """
 
 from math import isqrt
@@ -80,7 +81,7 @@ def _after_trial(
 ) -> Judgement | None:
     """Return what follows from how long calls take under the lower limit.
 
-    Where calls wait for each other, they take less time in proportion; half of that is proof enough.
+    Where calls wait for each other, they take less time in proportion; half of that is proof.
     """
     course.trial = None
     mean = tally.mean_us

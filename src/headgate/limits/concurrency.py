@@ -122,12 +122,11 @@ def step(
         message = f"the policy allows {policy.min} to {policy.max}"
         return _change(state, after, Judgement("policy", message), now_ms)
     tally = state.tally
-    if not tally:
-        return None
-    ended_calls = tally.calls + tally.overloads
-    if tally.overloads > policy.tolerate * max(state.limit, ended_calls):
-        message = f"{tally.overloads} of {ended_calls} calls failed by overload"
-        return _lower(state, policy, Judgement("overload", message), now_ms, least_ms)
+    if tally.overloads:
+        ended_calls = tally.calls + tally.overloads
+        if tally.overloads > policy.tolerate * max(state.limit, ended_calls):
+            message = f"{tally.overloads} of {ended_calls} calls failed by overload"
+            return _lower(state, policy, Judgement("overload", message), now_ms, least_ms)
     if now_ms < state.ends_at_ms or tally.calls < _FEWEST:
         return None
     judge = arc.judge if policy.algorithm == "arc" else aimd.judge

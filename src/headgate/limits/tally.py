@@ -28,9 +28,6 @@ class Tally:
     overloads: int = 0
     most_in_flight: int = 0
 
-    def __bool__(self) -> bool:
-        return bool(self.calls or self.overloads)
-
     def began(self, in_flight: int) -> None:
         """Note that a call was let pass; ``in_flight`` counts it."""
         if in_flight > self.most_in_flight:
