@@ -99,8 +99,8 @@ class Row:
             the three phases.
         overloads: Calls that failed by overload, as a share of all, in each phase.
         settled: After how many call lengths the second and third phase had settled: for ten call
-            lengths, nine tenths of what is possible, and at most half as many more calls in flight
-            as the downstream can work on, or a tenth of the calls failing; null: never.
+            lengths, 85 % of what is possible, at most half as many more calls in flight as the
+            downstream can work on, and at most a tenth of the calls failing; null: never.
         overshoot: The most calls in flight from a quarter of a phase on, as a multiple of what the
             downstream can work on, in each phase.
         slowness: How long a good call took, as a multiple of the work, in each phase.
