@@ -72,9 +72,9 @@ def admit(state: AdaptiveRate, policy: RatePolicy, now_ms: int) -> int | None:
     return now_ms + -(-(MICRO - state.tokens) * 1_000 // state.rate)
 
 
-def succeeded(state: AdaptiveRate, policy: RatePolicy, now_ms: int) -> None:
-    """Note that a call has ended that was not throttled: the rate may have risen by now."""
-    _measure(state, now_ms)
+def succeeded(state: AdaptiveRate, policy: RatePolicy, now_ms: int, calls: int = 1) -> None:
+    """Note that calls have ended that were not throttled: the rate may have risen by now."""
+    _measure(state, now_ms, calls)
     if state.rate is None:
         return
     _fill(state, policy, now_ms)
@@ -152,9 +152,9 @@ def _fill(state: AdaptiveRate, policy: RatePolicy, now_ms: int) -> None:
     state.tokens = min(_capacity(state.rate, policy), state.tokens + gained)
 
 
-def _measure(state: AdaptiveRate, now_ms: int) -> None:
-    """Count a call that has ended, in half seconds."""
-    state.slot_calls += 1
+def _measure(state: AdaptiveRate, now_ms: int, calls: int = 1) -> None:
+    """Count calls that have ended, in half seconds."""
+    state.slot_calls += calls
     begins_ms = now_ms - now_ms % _MEASURE_MS
     if state.slot_ms == 0:
         state.slot_ms = begins_ms

@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from headgate.gate import Call, Gate
-from headgate.gate.classify import classify_error, classify_result, retry_after_ms
+from headgate.gate.classify import classify_error, classify_result, is_overload, retry_after_ms
 from headgate.gate.clock import now_ms
 from headgate.gate.lane import Lane
 from headgate.gate.outcomes import Ended
@@ -244,6 +244,7 @@ class _End:
         self.result: Any = None
         self.outcome = CallOutcome.IGNORED
         self._retry_ms = 0
+        self._overload = False
 
     def __enter__(self) -> None:
         self._began_s = time.monotonic()
@@ -258,12 +259,13 @@ class _End:
         else:
             self.outcome = _outcome(said) or classify_error(error, self._rules)
             self._retry_ms = retry_after_ms(error)
+            self._overload = is_overload(error)
 
     @property
     def ended(self) -> Ended:
         """The end as the gate takes it."""
         duration_ms = round((time.monotonic() - self._began_s) * 1000)
-        return Ended(self.outcome, duration_ms, self._retry_ms)
+        return Ended(self.outcome, duration_ms, self._retry_ms, self._overload)
 
 
 def _outcome(said: CallOutcome | str | None) -> CallOutcome | None:
