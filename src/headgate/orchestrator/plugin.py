@@ -184,7 +184,10 @@ def _parts(database: str) -> "GovernanceParts":
             f"HeadgatePlugin: governance= needs the module {error.name}, which is not installed: "
             "pip install 'headgate[server]'"
         ) from error
-    return GovernanceParts(database)
+    try:
+        return GovernanceParts(database)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"HeadgatePlugin(governance=...): {error}") from None
 
 
 def _abandon(worker: Worker) -> None:
