@@ -54,6 +54,12 @@ async def test_one_on_the_client_and_one_on_the_worker_are_refused() -> None:
             Worker(client, task_queue="jobs", workflows=[ScanJob], plugins=[another])
 
 
+async def test_on_a_worker_it_cannot_replace_the_default_converter() -> None:
+    client = await connect()
+    with pytest.raises(ConfigurationError, match=r"give the plugin to Client\.connect instead"):
+        Worker(client, task_queue="jobs", workflows=[ScanJob], plugins=[HeadgatePlugin()])
+
+
 def test_two_on_one_replayer_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="twice to the replayer"):
         Replayer(workflows=[ScanJob], plugins=[HeadgatePlugin(), HeadgatePlugin()])
@@ -108,9 +114,15 @@ async def test_a_converter_that_carries_our_messages_is_kept(kind: type[Any]) ->
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (StringConverter, "cannot carry the message LedgerInput"),
-        (ForgetfulConverter, "does not give the message LedgerInput back as it was, but a dict"),
-        (ShoutingConverter, "cannot carry a message whose type the receiver does not name"),
+        (StringConverter, "cannot carry Headgate's message LedgerInput"),
+        (
+            ForgetfulConverter,
+            "does not give Headgate's message LedgerInput back as it was, but a dict",
+        ),
+        (
+            ShoutingConverter,
+            "cannot carry a message of Headgate whose type the receiver does not name",
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:If you're using Pydantic")

@@ -77,7 +77,7 @@ async def build_of(site: Site, name: str) -> str:
     """Which version a ledger last ran in, and how it is moved."""
     described = await site.governance.handle("ledger", name).describe()
     versioning = described.raw_description.workflow_execution_info.versioning_info
-    assert versioning.behavior == VersioningBehavior.AUTO_UPGRADE
+    assert versioning.behavior == VersioningBehavior.AUTO_UPGRADE.value
     return versioning.deployment_version.build_id
 
 

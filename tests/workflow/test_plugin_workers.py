@@ -53,7 +53,7 @@ async def test_each_worker_has_what_its_task_queue_calls_for(
     assert jobs["workflows"] == [ScanJob]
     assert names(jobs["activities"]) == ["scan", "headgate.admit", "headgate.release"]
     assert [type(one).__name__ for one in jobs["interceptors"]] == ["HeadgateInterceptor"]
-    calls = site.job_worker(workflows=[]).config(active_config=True)
+    calls = site.job_worker(workflows=[], task_queue="calls").config(active_config=True)
     assert names(calls["activities"]) == ["scan"]
 
 
@@ -90,11 +90,12 @@ async def test_a_database_that_is_not_migrated_ends_the_governance_worker_at_onc
     monkeypatch.setattr(GovernanceParts, "check", not_migrated)
     queue = f"governance-{uuid4().hex[:8]}"
     plugin = HeadgatePlugin(task_queue=queue, governance=stack.dsn)
-    client = await Client.connect(stack.temporal_address, plugins=[plugin])
+    one = await Client.connect(stack.temporal_address, plugins=[plugin])
     with pytest.raises(ConfigurationError, match="3 migration"):
-        await Worker(client, task_queue=queue).run()
+        await Worker(one, task_queue=queue).run()
+    another = await Client.connect(stack.temporal_address, plugins=[plugin])
     with pytest.raises(ConfigurationError, match="3 migration"):
-        async with asyncio.timeout(10), Worker(client, task_queue=queue):
+        async with asyncio.timeout(10), Worker(another, task_queue=queue):
             await asyncio.Event().wait()
 
 
@@ -187,8 +188,10 @@ async def test_the_governance_workers_of_a_process_share_what_they_work_with(
     stack: Stack, database: Database, options: EntityOptions, name: str
 ) -> None:
     site = await Site.connect(stack, database, options)
+    plugins = site.client.config()["plugins"]
+    another = await Client.connect(stack.temporal_address, plugins=plugins)
     async with soon_left(site.governance_worker()), soon_left(site.job_worker()):
-        async with soon_left(site.governance_worker()):
+        async with soon_left(Worker(another, task_queue=site.governance.task_queue)):
             await site.governance.set_quotas(name, scan=Quota(max_active=5))
         await site.run(ScanJobInput(tenant=name))
         # Saved through the database that the one that has stopped used as well.
@@ -207,11 +210,11 @@ async def test_it_works_without_the_sandbox(
 ) -> None:
     site = await Site.connect(stack, database, options)
     runner = UnsandboxedWorkflowRunner()
-    assert (
-        site.job_worker(workflow_runner=runner).config(active_config=True)["workflow_runner"]
-        is runner
-    )
-    async with site.running(workflow_runner=runner):
+    governing = site.governance_worker(workflow_runner=runner)
+    jobs = site.job_worker(workflow_runner=runner)
+    for worker in (governing, jobs):
+        assert worker.config(active_config=True)["workflow_runner"] is runner
+    async with soon_left(governing), soon_left(jobs):
         await site.governance.set_quotas(name, scan=Quota(max_active=1))
         await site.run(ScanJobInput(tenant=name, downstream=name))
         await eventually(lambda: site.governance.breaker_state(name), lambda s: s.successes == 1)

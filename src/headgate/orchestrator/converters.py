@@ -57,6 +57,20 @@ def with_pydantic(existing: DataConverter | None) -> DataConverter:
     return existing
 
 
+def require_chosen(converter: DataConverter) -> None:
+    """Make sure that a client which has its plugin on the worker does without the default.
+
+    Raises:
+        ConfigurationError: It has the default converter, which is slow and warns of every model.
+    """
+    if converter.payload_converter_class is DefaultPayloadConverter:
+        raise ConfigurationError(
+            "HeadgatePlugin is on the worker, where it cannot set the converter, and its client "
+            "has the default one: give the plugin to Client.connect instead, or connect with "
+            "temporalio.contrib.pydantic.pydantic_data_converter"
+        )
+
+
 def require_carried(converter: DataConverter, namespace: str) -> None:
     """Make sure that Headgate's messages come through a payload converter as they went in.
 
@@ -68,18 +82,18 @@ def require_carried(converter: DataConverter, namespace: str) -> None:
         ConfigurationError: Some message does not.
     """
     payloads = _in_context(converter, namespace).payload_converter
-    who = f"HeadgatePlugin: the payload converter {_name(converter.payload_converter_class)}"
+    who = f"the payload converter {_name(converter.payload_converter_class)}"
     for sample in _SAMPLES:
         kind = type(sample)
         try:
             (back,) = payloads.from_payloads(payloads.to_payloads([sample]), [kind])
         except Exception as error:
             raise ConfigurationError(
-                f"{who} cannot carry the message {kind.__name__} ({_words(error)}); {_REMEDY}"
+                f"{who} cannot carry Headgate's message {kind.__name__} ({_words(error)}); {_REMEDY}"
             ) from error
         if not isinstance(back, kind) or back != sample:
             raise ConfigurationError(
-                f"{who} does not give the message {kind.__name__} back as it was, but a "
+                f"{who} does not give Headgate's message {kind.__name__} back as it was, but a "
                 f"{type(back).__name__}; {_REMEDY}"
             )
     try:
@@ -87,12 +101,12 @@ def require_carried(converter: DataConverter, namespace: str) -> None:
         is_same = _validated(plain) == _UNTYPED
     except Exception as error:
         raise ConfigurationError(
-            f"{who} cannot carry a message whose type the receiver does not name "
+            f"{who} cannot carry a message of Headgate whose type the receiver does not name "
             f"({_words(error)}); {_REMEDY}"
         ) from error
     if not is_same:
         raise ConfigurationError(
-            f"{who} changes a message whose type the receiver does not name; {_REMEDY}"
+            f"{who} changes a message of Headgate whose type the receiver does not name; {_REMEDY}"
         )
 
 
@@ -122,7 +136,7 @@ async def require_decoded(converter: DataConverter, namespace: str) -> None:
     """
     if converter.payload_codec is None:
         return
-    who = f"HeadgatePlugin: the payload codec {_name(type(converter.payload_codec))}"
+    who = f"the payload codec {_name(type(converter.payload_codec))}"
     remedy = "check its keys and whatever it calls; job and governance workers need the same one"
     sample = _SAMPLES[0]
     context = _in_context(converter, namespace)
