@@ -5,7 +5,7 @@ stuck or a report that is not counted.
 """
 
 import dataclasses
-from typing import Any, Final
+from typing import Final
 
 from temporalio.common import HeaderCodecBehavior
 from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
@@ -17,7 +17,6 @@ from temporalio.converter import (
 
 from headgate.breaker import BreakerInput
 from headgate.model.breaker import OutcomeBucket, Report
-from headgate.model.contract import Message
 from headgate.model.errors import ConfigurationError
 from headgate.model.ids import workflow_id
 from headgate.model.ledger import Acquire, Admit, Decision, Exchange, Holder, Outcome
@@ -89,7 +88,8 @@ def require_carried(converter: DataConverter, namespace: str) -> None:
             (back,) = payloads.from_payloads(payloads.to_payloads([sample]), [kind])
         except Exception as error:
             raise ConfigurationError(
-                f"{who} cannot carry Headgate's message {kind.__name__} ({_words(error)}); {_REMEDY}"
+                f"{who} cannot carry Headgate's message {kind.__name__} ({_words(error)}); "
+                f"{_REMEDY}"
             ) from error
         if not isinstance(back, kind) or back != sample:
             raise ConfigurationError(
@@ -98,7 +98,7 @@ def require_carried(converter: DataConverter, namespace: str) -> None:
             )
     try:
         (plain,) = payloads.from_payloads(payloads.to_payloads([_UNTYPED]))
-        is_same = _validated(plain) == _UNTYPED
+        is_same = Report.model_validate(plain) == _UNTYPED
     except Exception as error:
         raise ConfigurationError(
             f"{who} cannot carry a message of Headgate whose type the receiver does not name "
@@ -155,10 +155,6 @@ def _in_context(converter: DataConverter, namespace: str) -> DataConverter:
         namespace=namespace, workflow_id=workflow_id("ledger", "acme")
     )
     return converter.with_context(context)
-
-
-def _validated(plain: Any) -> Message:
-    return Report.model_validate(plain)
 
 
 def _name(kind: type[object]) -> str:
