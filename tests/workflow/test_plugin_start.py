@@ -1,5 +1,7 @@
 """What is wrong with how the plugin was given is said at start, with what to do."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -145,3 +147,24 @@ async def test_headers_that_activities_could_not_read_are_refused() -> None:
             data_converter=DataConverter(payload_codec=Cipher()),
             header_codec_behavior=HeaderCodecBehavior.WORKFLOW_ONLY_CODEC,
         )
+
+
+# What has to be installed ----------------------------------------------------------------------
+
+WITHOUT_SERVER = """
+import sys
+for name in ("asyncpg", "httpx2", "yaml", "typer", "rich"):
+    sys.modules[name] = None
+from headgate import HeadgatePlugin, governance
+HeadgatePlugin()
+HeadgatePlugin(governance="postgresql://nobody@localhost:1/nowhere")
+"""
+
+
+def test_job_workers_need_no_server_parts_and_governance_says_that_it_does() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SERVER], capture_output=True, text=True, timeout=60
+    )
+    last = run.stderr.strip().splitlines()[-1]
+    assert "ConfigurationError: HeadgatePlugin: governance= needs the module" in last
+    assert "pip install 'headgate[server]'" in last
