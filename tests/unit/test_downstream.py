@@ -3,7 +3,8 @@
 from typing import Any, cast
 
 from headgate.gate.clock import now_ms
-from headgate.gate.downstream import Downstream, Refusal, Ticket
+from headgate.gate.downstream import Downstream
+from headgate.gate.ticket import Refusal, Ticket
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.breaker import BreakerState, Verdict
 from headgate.model.reason import ReasonCode

@@ -184,6 +184,10 @@ def test_after_probes_the_first_calls_go_ahead_of_the_others() -> None:
     back = CLOSED.model_copy(update={"epoch": 10})
     watch.hear(HALF_OPEN, CLOSED, NOW_MS)
     watch.hear(back, HALF_OPEN, NOW_MS)
-    assert watch.is_cautious(back, [NOW_MS] * 3, NOW_MS)
-    watch.settle(SUCCESS, 10, back, NOW_MS, slow=False)
-    assert not watch.is_cautious(back, [NOW_MS] * 3, NOW_MS)
+    for at_once in range(1, 5):
+        assert watch.is_cautious(back, [NOW_MS] * at_once, NOW_MS)
+        assert not watch.is_cautious(back, [NOW_MS] * (at_once - 1), NOW_MS)
+        watch.settle(SUCCESS, 10, back, NOW_MS, slow=False)
+    for _ in range(40):
+        watch.settle(SUCCESS, 10, back, NOW_MS, slow=False)
+    assert not watch.is_cautious(back, [NOW_MS] * 1_000, NOW_MS)

@@ -7,9 +7,10 @@ from typing import Final
 from headgate.allocation.claims import Claim, Division, DominantClaim, Group
 from headgate.allocation.dominant import divide_dominant
 from headgate.allocation.governor_record import GovernorRecord, Member
-from headgate.allocation.history import MICRO, adjusted_weights, decayed
+from headgate.allocation.history import adjusted_weights
 from headgate.allocation.rounds import Place, step
 from headgate.allocation.strategies import divide
+from headgate.decay import MICRO, decayed
 from headgate.model.audit import AuditEntry
 from headgate.model.pool import (
     Allocation,
@@ -98,7 +99,7 @@ class Governor:
             if resource in member.claims and claim.held > member.claims[resource].held:
                 member.left_out_ms.pop(resource, None)  # it had its turn
         member.claims = dict(sorted(message.claims.items()))
-        member.told_at_ms = now_ms
+        member.told_at_ms, member.stopped = now_ms, False
         for resource, claim in member.claims.items():
             member.smoothed[resource] = max(member.smoothed.get(resource, 0), claim.wanted * MICRO)
         if message.sequence == member.sequence:
@@ -164,12 +165,13 @@ class Governor:
         """Note that the ledger of ``tenant`` has been told, or that it does not run.
 
         One that does not run holds nothing more than it was known to, and speaks up when it does.
+        What it was known to hold goes on counting: its jobs may still be running.
         """
         record = self.record
         member = record.members.get(tenant)
         if member is None or member.sequence != sequence:
             return
-        member.to_tell = False
+        member.to_tell, member.stopped = False, not runs
         if not runs:
             member.allocated, member.outstanding, member.acknowledged = {}, {}, True
             member.smoothed, member.claims = (
@@ -241,6 +243,7 @@ class Governor:
                     guaranteed={n: claim.share.guaranteed for n, claim in member.claims.items()},
                     weight=_weight(member),
                     group=record.settings.tenants[tenant],
+                    stopped=member.stopped,
                 )
                 for tenant, member in sorted(record.members.items())
             },

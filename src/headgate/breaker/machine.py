@@ -263,6 +263,7 @@ class Breaker:
             ramp_start=policy.ramp_start,
             most=1.0 if cut is None or override is not None else cut.share,
             outcomes=record.settings.outcomes,
+            when_away=record.settings.when_away,
         )
 
     def view(self, now_ms: int) -> BreakerView:

@@ -26,11 +26,11 @@ class OwnRates:
         # By calls alone, a window needs no time; it takes what there is now and then.
         self._bucket_ms = window.bucket_ms if isinstance(window, SlidingTime) else 1_000
 
-    def succeed(self, now_ms: int) -> None:
-        """Count a call that ended well and in time."""
+    def succeed(self, now_ms: int, calls: int = 1) -> None:
+        """Count calls that ended well and in time, the last of them now."""
         if now_ms >= self._good_at_ms + self._bucket_ms:
             self._fold(now_ms)
-        self._good += 1
+        self._good += calls
 
     def fail(self, *, failed: bool, slow: bool, now_ms: int) -> Excess | None:
         """Count a call that failed or was slow; return the rate that is exceeded with it."""

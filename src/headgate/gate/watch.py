@@ -22,6 +22,7 @@ _OWN_TRIP_MS: Final = 5_000
 
 _MOST_DOUBLINGS: Final = 2
 _YOUNG_MS: Final = 10_000
+_MANY: Final = 32
 _MIN_REPORT_MS: Final = 1_000
 
 PATIENCE_MS: Final = 1_000
@@ -51,6 +52,7 @@ class Watch:
     _reported_at_ms: int = 0
     _rates: OwnRates | None = None
     _changed_at_ms: int = 0
+    _slow_start: int | None = None
 
     def hear(self, verdict: Verdict, before: Verdict, now_ms: int) -> None:
         """Take in a verdict: a new one begins a new chapter, and may bring other rates.
@@ -71,9 +73,9 @@ class Watch:
         self._changed_at_ms = now_ms
         if self._rates is not None:
             self._rates.clear()
-        if before.allow == "probes" and verdict.allow == "all":
-            # Those that were held back all come now: a few first, until one has come back.
-            self._has_settled = False
+        # Without a ramp those that were held back all come now: one first, then two, then four.
+        is_back = before.allow == "probes" and verdict.allow == "all"
+        self._slow_start = 1 if is_back else None
 
     def is_patient(self, verdict: Verdict, now_ms: int) -> bool:
         """Return whether a call that is kept away should wait a moment rather than be refused.
@@ -102,7 +104,7 @@ class Watch:
         flight at once. So a downstream that has died gets no more than ``N`` calls from this gate,
         however many jobs there are, beyond those that were under way when the first one failed.
         Before any call of this gate has come back it is as careful: nobody knows how the
-        downstream is.
+        downstream is. When it has just come back, a call more is in flight with each that succeeds.
 
         Args:
             verdict: That holds.
@@ -110,10 +112,15 @@ class Watch:
             now_ms: Unix time.
         """
         limit = verdict.consecutive_failures
-        if limit is None or (self.in_a_row == 0 and self._has_settled):
+        if limit is not None and self.in_a_row == 0 and self._has_settled:
+            limit = None
+        if limit is None and self._slow_start is None:
             return False
+        at_most = _MANY if limit is None else max(1, limit - self.in_a_row)
+        if self._slow_start is not None:
+            at_most = min(at_most, self._slow_start)
         young = sum(1 for at_ms in began_ms if at_ms >= now_ms - _YOUNG_MS)
-        return young >= max(1, limit - self.in_a_row)
+        return young >= at_most
 
     def settle(
         self, outcome: CallOutcome, epoch: int, verdict: Verdict, now_ms: int, *, slow: bool
@@ -132,6 +139,8 @@ class Watch:
         too_much: Excess | None = None
         if outcome is CallOutcome.SUCCESS:
             self.in_a_row = 0
+            if self._slow_start is not None:
+                self._slow_start = self._slow_start + 1 if self._slow_start < _MANY else None
             if not slow:
                 self._own_trips = 0
         elif failed and is_current:
@@ -167,6 +176,23 @@ class Watch:
             # Sooner than while all is well, and still seldom for a large fleet.
             pause_ms = min(_MIN_REPORT_MS, verdict.report_every_ms // 4)
             self.report_by(max(now_ms, self._reported_at_ms + pause_ms))
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether the next call that succeeds changes nothing here but a count."""
+        return (
+            self._has_settled
+            and self.in_a_row == 0
+            and self._own_trips == 0
+            and self._slow_start is None
+            and not self._told_failing
+        )
+
+    def settle_calm(self, calls: int, verdict: Verdict, at_ms: int) -> None:
+        """Take in calls that succeeded while ``is_calm`` held."""
+        if self._rates is not None:
+            self._rates.succeed(at_ms, calls)
+        self.report_by(at_ms + verdict.report_every_ms)
 
     def settle_probe(self, now_ms: int) -> None:
         """Report the outcome of a probe at once: it is what a half-open breaker waits for."""

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from headgate.model.contract import Count, Message, Millis
+from headgate.model.lease import WhenAway
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.policy import Rates
 from headgate.model.settings import BreakerSettings
@@ -135,6 +136,7 @@ class Verdict(Message):
         ramp_start: The share of calls that pass at the beginning of a ramp; all pass at its end.
         most: The largest share that people let pass; 1: they have not throttled it.
         outcomes: How outcomes are classified.
+        when_away: What holds when this is too old to go by and the breaker cannot be reached.
     """
 
     downstream: str
@@ -151,6 +153,7 @@ class Verdict(Message):
     ramp_start: float = 1.0
     most: float = 1.0
     outcomes: OutcomeRules = OutcomeRules()
+    when_away: WhenAway = WhenAway.FAIL_STATIC
 
     @property
     def is_ramp(self) -> bool:

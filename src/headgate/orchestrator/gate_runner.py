@@ -33,6 +33,12 @@ class SharedGate:
         assert self._running is not None
         return self._running.gate
 
+    @property
+    def now(self) -> Gate | None:
+        """The gate if it is running; for any thread."""
+        running = self._running
+        return None if running is None else running.gate
+
     @asynccontextmanager
     async def used(self, client: Client) -> AsyncIterator[None]:
         """Keep the gate of ``client`` running for the block; the last one to leave stops it."""

@@ -1,7 +1,8 @@
 """``HeadgatePlugin``: all that an orchestrator adds."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.client import ClientConfig
@@ -21,8 +22,11 @@ from headgate.orchestrator.converters import (
 )
 from headgate.orchestrator.gate_activities import GateActivities
 from headgate.orchestrator.gate_runner import Gates
+from headgate.orchestrator.governed import governed_activities
+from headgate.orchestrator.governed_file import governed_table
 from headgate.orchestrator.interceptors import HeadgateInterceptor
 from headgate.orchestrator.sandbox import with_passthrough
+from headgate.orchestrator.tenants import TenantOf, TenantRules
 from headgate.version import __version__
 
 if TYPE_CHECKING:
@@ -51,6 +55,13 @@ class HeadgatePlugin(SimplePlugin):
     Args:
         task_queue: Where governance workers poll.
         options: How governance workflows that this process starts keep house.
+        governed: Which activities are governed, by type, where the code does not say so by
+            ``@governed``: a table, or a YAML file with a section ``activities``.
+        tenant: For whom a workflow runs, when it does not say so by a permit: called in workflows,
+            deterministic. Without it, or when it returns None, the memo ``headgate-tenant`` and the
+            fairness key say.
+        fairness: Weights by tenant: activities get their tenant as Temporal's fairness key, and
+            its weight (1 when it is not listed). None: their priority is left alone.
         governance: What governance workers of this process work with, or just the address of
             their database; needs ``headgate[server]``.
 
@@ -68,6 +79,9 @@ class HeadgatePlugin(SimplePlugin):
         *,
         task_queue: str = GOVERNANCE_TASK_QUEUE,
         options: EntityOptions | None = None,
+        governed: "Mapping[str, Any] | str | Path | None" = None,
+        tenant: TenantOf | None = None,
+        fairness: Mapping[str, float] | None = None,
         governance: "GovernanceParts | str | None" = None,
     ) -> None:
         if not task_queue:
@@ -76,6 +90,8 @@ class HeadgatePlugin(SimplePlugin):
             )
         self._task_queue = task_queue
         self._options = options or EntityOptions()
+        self._governed = governed_table(governed)
+        self._tenants = TenantRules(tenant, fairness)
         self._governance = _parts(governance) if isinstance(governance, str) else governance
         self._gates = Gates(lambda client: Gate(client, self._task_queue, self._options))
         super().__init__(NAME, data_converter=with_pydantic, workflow_runner=with_passthrough)
@@ -115,11 +131,12 @@ class HeadgatePlugin(SimplePlugin):
             raise ConfigurationError("HeadgatePlugin is given twice to the replayer; leave one out")
         config = super().configure_replayer(config)
         require_carried(config["data_converter"], config["namespace"])
-        config["interceptors"] = [*interceptors, HeadgateInterceptor(_no_gate)]
+        ours = HeadgateInterceptor(_no_gate, governed_activities((), self._governed), self._tenants)
+        config["interceptors"] = [*interceptors, ours]
         if self._governance is not None:
             given = config["workflows"]
-            ours = (kind for kind in self._governance.workflows if kind not in given)
-            config["workflows"] = [*given, *ours]
+            missing = (kind for kind in self._governance.workflows if kind not in given)
+            config["workflows"] = [*given, *missing]
         return config
 
     def _with_governance(self, config: WorkerConfig) -> WorkerConfig:
@@ -133,8 +150,11 @@ class HeadgatePlugin(SimplePlugin):
         return self._governance.contribute(config)
 
     def _with_gate(self, config: WorkerConfig) -> WorkerConfig:
-        gate = self._gates.of(config["client"]).gate
-        config["interceptors"] = [*(config.get("interceptors") or ()), HeadgateInterceptor(gate)]
+        shared = self._gates.of(config["client"])
+        gate = shared.gate
+        governed = governed_activities(config.get("activities") or (), self._governed)
+        ours = HeadgateInterceptor(gate, governed, self._tenants, lambda: shared.now)
+        config["interceptors"] = [*(config.get("interceptors") or ()), ours]
         if not config.get("workflows"):
             return config  # nobody here asks for permits
         activities = config.get("activities") or ()
