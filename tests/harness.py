@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
+from temporalio.converter import DataConverter
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
@@ -265,8 +266,15 @@ def acquire(id: str, resource: str = "scan", *, wait_ms: int | None = None) -> A
 class Orchestrator:
     """A worker as a platform team runs it: its jobs, its client, and the plugin."""
 
-    def __init__(self, address: str, governance_queue: str, options: EntityOptions) -> None:
+    def __init__(
+        self,
+        address: str,
+        governance_queue: str,
+        options: EntityOptions,
+        converter: DataConverter = DataConverter.default,
+    ) -> None:
         self._address = address
+        self._converter = converter
         self.plugin = HeadgatePlugin(task_queue=governance_queue, options=options)
         self.task_queue = f"jobs-{uuid4().hex[:8]}"
         self.scanner = Scanner()
@@ -274,7 +282,9 @@ class Orchestrator:
 
     @asynccontextmanager
     async def running(self, max_cached_workflows: int = 100) -> AsyncIterator[Self]:
-        self.client = await Client.connect(self._address, plugins=[self.plugin])
+        self.client = await Client.connect(
+            self._address, data_converter=self._converter, plugins=[self.plugin]
+        )
         worker = Worker(
             self.client,
             task_queue=self.task_queue,

@@ -1,6 +1,7 @@
 """``HeadgatePlugin``: all that an orchestrator adds."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ from headgate.model.errors import ConfigurationError
 from headgate.model.ids import GOVERNANCE_TASK_QUEUE, gate_task_queue
 from headgate.orchestrator.converters import (
     require_carried,
+    require_chosen,
     require_decoded,
     require_readable_headers,
     with_pydantic,
@@ -113,6 +115,7 @@ class HeadgatePlugin(SimplePlugin):
         of_worker, of_client = config["plugins"], client.config()["plugins"]
         _require_alone("the client and on its worker", [*of_client, *of_worker])
         if self in of_worker:  # then the client has not been looked at yet
+            require_chosen(client.data_converter)
             require_carried(client.data_converter, client.namespace)
             headers = client.config(active_config=True)["header_codec_behavior"]
             require_readable_headers(client.data_converter, headers)
@@ -170,21 +173,18 @@ class HeadgatePlugin(SimplePlugin):
             await next(worker)
             return
         client = worker.config()["client"]  # the one that it was configured with
-        try:
-            await require_decoded(client.data_converter, client.namespace)
-            if worker.task_queue == self._task_queue:
-                assert self._governance is not None
-                using = self._governance.used(client)
-            else:
-                using = self._gates.of(client).used(client)
-            await using.__aenter__()
-        except BaseException:
-            _abandon(worker)
-            raise
-        try:
+        async with AsyncExitStack() as used:
+            try:
+                await require_decoded(client.data_converter, client.namespace)
+                if worker.task_queue == self._task_queue:
+                    assert self._governance is not None
+                    await used.enter_async_context(self._governance.used(client))
+                else:
+                    await used.enter_async_context(self._gates.of(client).used(client))
+            except BaseException:
+                _abandon(worker)
+                raise
             await next(worker)
-        finally:
-            await using.__aexit__(None, None, None)
 
 
 def _require_alone(where: str, plugins: Iterable[object]) -> None:
@@ -204,7 +204,10 @@ def _parts(database: str) -> "GovernanceParts":
             f"HeadgatePlugin: governance= needs the module {error.name}, which is not installed: "
             "pip install 'headgate[server]'"
         ) from error
-    return GovernanceParts(database)
+    try:
+        return GovernanceParts(database)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"HeadgatePlugin(governance=...): {error}") from None
 
 
 def _abandon(worker: Worker) -> None:
