@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: demo dev test check bench record clean
+.PHONY: demo dev test check bench peers record clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -32,6 +32,10 @@ bench: $(READY)
 	$(BIN)/python -m bench.ledger
 	$(BIN)/python -m bench.solver
 
+# Installs what tests in other languages use, into .peers; they do it themselves if need be.
+peers: $(READY)
+	@$(BIN)/python -m tests.foreign.packages
+
 # Records new workflow histories for tests/replay; never overwrites one that is there.
 record: $(READY)
 	$(BIN)/python -m tests.replay.record $(ARGS)
@@ -46,4 +50,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV) .headgate .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf $(VENV) .headgate .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
