@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -12,13 +12,25 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.worker import Worker
 
 from headgate.devstack.stack import Stack
+from headgate.gate import Gate
 from headgate.model.breaker import BreakerState
-from headgate.model.ledger import LedgerCommand, ReleasePermit
+from headgate.model.errors import UnavailableError
+from headgate.model.ledger import (
+    Admit,
+    Decision,
+    Holder,
+    LedgerCommand,
+    Outcome,
+    Release,
+    ReleasePermit,
+)
 from headgate.model.policy import BreakerPolicy
 from headgate.model.quota import Quota
+from headgate.model.reason import ReasonCode
 from headgate.orchestrator.operate import command_ledger
+from headgate.orchestrator.remote_admission import RemoteAdmission
 from tests.foreign.jobs import ActivityJob, RawCall
-from tests.harness import Governance, eventually, now_ms, soon_left
+from tests.harness import Governance, acquire, eventually, now_ms, soon_left
 
 Handle = WorkflowHandle[ActivityJob, list[dict[str, Any]]]
 
@@ -232,3 +244,33 @@ async def test_what_cannot_be_read_is_refused_in_plain_words(jobs: Jobs) -> None
     assert words == "headgate.admit: takes one argument, an object, and got 0"
     words = await jobs.refusal("headgate.release", {"tenant": "acme"})
     assert words == "headgate.release: id: Field required"
+
+
+class Away:
+    """A gate whose ledger does not answer."""
+
+    async def admit(self, request: Admit) -> Decision:
+        raise UnavailableError("the ledger does not answer")
+
+    async def release(self, message: Release) -> None:
+        raise UnavailableError("the ledger does not answer")
+
+
+async def test_a_ledger_that_does_not_answer_is_told_by_a_signal(
+    governance: Governance, name: str
+) -> None:
+    async def gate() -> Gate:
+        return cast(Gate, Away())
+
+    admission = RemoteAdmission(gate, governance.client, governance.task_queue, governance.options)
+    await governance.set_quotas(name, scan=Quota(max_active=1))
+    await governance.exchange(name, [acquire(f"p-{name}")])
+    await admission.release({"id": f"p-{name}", "tenant": name})
+    await governance.until_scans(name, released=1, held=0)
+
+    ask = {"tenant": name, "resource": "scan"}
+    decision = await admission.admit(ask, "the-id", Holder(workflow_id="job"))
+    assert (decision.id, decision.outcome) == ("the-id", Outcome.DENIED)
+    assert decision.reason is not None
+    assert decision.reason.code is ReasonCode.UNAVAILABLE
+    assert "same id" in decision.reason.message
