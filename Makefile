@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: demo dev test check bench record clean
+.PHONY: demo dev test check bench peers record clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -33,6 +33,10 @@ bench: $(READY)
 	$(BIN)/python -m bench.solver
 	$(BIN)/python -m bench.limits
 
+# Installs what tests in other languages use, into .peers; they do it themselves if need be.
+peers: $(READY)
+	@$(BIN)/python -m tests.foreign.packages
+
 # Records new workflow histories for tests/replay; never overwrites one that is there.
 record: $(READY)
 	$(BIN)/python -m tests.replay.record $(ARGS)
@@ -47,4 +51,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV) .headgate .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf $(VENV) .headgate .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

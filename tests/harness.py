@@ -32,7 +32,15 @@ from headgate.model.breaker import (
 from headgate.model.configuration import Configuration
 from headgate.model.entity import EntityOptions
 from headgate.model.ids import Kind, workflow_id
-from headgate.model.ledger import Acquire, Exchange, ExchangeReply, Holder, LedgerPage, LedgerView
+from headgate.model.ledger import (
+    Account,
+    Acquire,
+    Exchange,
+    ExchangeReply,
+    Holder,
+    LedgerPage,
+    LedgerView,
+)
 from headgate.model.policy import BreakerPolicy
 from headgate.model.pool import PoolSettings, PoolView
 from headgate.model.quota import Quota
@@ -166,6 +174,16 @@ class Governance:
 
     async def account(self, tenant: str) -> LedgerView:
         return await self.ledger(tenant).query("state", LedgerView, 10)
+
+    async def until_scans(self, tenant: str, **expected: int) -> Account:
+        """Wait until the account of the resource ``scan`` has these numbers."""
+
+        async def account() -> Account:
+            return (await self.account(tenant)).accounts["scan"]
+
+        return await eventually(
+            account, lambda found: expected.items() <= found.model_dump().items()
+        )
 
     async def holders(self, tenant: str) -> LedgerPage:
         return await self.ledger(tenant).query("holders", LedgerPage, 10)

@@ -63,13 +63,24 @@ class Gate:
         client: Of the namespace in which the governance workflows run.
         task_queue: Of the governance workers.
         options: How the workflows that this gate starts keep house.
+        for_others: It answers for jobs whose calls are made, and whose permits are given back, in
+            other processes. So every permit is the ledger's own, and what it lets pass is not
+            among its own calls in flight.
     """
 
-    def __init__(self, client: Client, task_queue: str, options: EntityOptions) -> None:
+    def __init__(
+        self,
+        client: Client,
+        task_queue: str,
+        options: EntityOptions,
+        *,
+        for_others: bool = False,
+    ) -> None:
         self.id = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
         self._client = client
         self._task_queue = task_queue
         self._options = options
+        self._for_others = for_others
         self._downstreams: dict[str, Downstream] = {}
         self._ledgers: dict[str, LedgerLink] = {}
         self._lanes: dict[tuple[str, str, str | None], Lane] = {}
@@ -129,6 +140,8 @@ class Gate:
         if isinstance(passed, Refusal):
             return await self._refused(request, passed, held=True)
         if passed.probe is None:
+            if self._for_others:
+                downstream.forget(request.id)
             return decision
         probe = {"probe": passed.probe, "probe_epoch": passed.era.epoch}
         return decision.model_copy(update=probe)
@@ -233,7 +246,7 @@ class Gate:
 
     async def _leased(self, link: LedgerLink, request: Admit) -> Decision | None:
         """Grant a permit out of this gate's block, or return None: the ledger has to be asked."""
-        stock = link.stock_of_jobs(request.resource)
+        stock = None if self._for_others else link.stock_of_jobs(request.resource)
         if stock is None:
             return None
         grant = stock.block.grant

@@ -46,7 +46,8 @@ class HeadgatePlugin(SimplePlugin):
     converter becomes the pydantic one, which reads everything that the default one wrote.
 
     With ``governance`` a worker of this client that polls the governance task queue is a
-    governance worker: it runs the breakers, ledgers and governors, and has no gate.
+    governance worker: it runs the breakers, ledgers and governors, and answers jobs in other
+    languages and namespaces.
 
         plugin = HeadgatePlugin(governance=os.environ["HEADGATE_DATABASE_URL"])
         client = await Client.connect(..., plugins=[plugin])
@@ -147,7 +148,7 @@ class HeadgatePlugin(SimplePlugin):
                 "HeadgatePlugin(governance=...), run headgate worker instead, or let this worker "
                 "poll another task queue"
             )
-        return self._governance.contribute(config)
+        return self._governance.contribute(config, self._options)
 
     def _with_gate(self, config: WorkerConfig) -> WorkerConfig:
         shared = self._gates.of(config["client"])
