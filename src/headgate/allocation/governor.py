@@ -8,8 +8,8 @@ from headgate.allocation.claims import Claim, Division, DominantClaim, Group
 from headgate.allocation.dominant import divide_dominant
 from headgate.allocation.governor_record import GovernorRecord, Member
 from headgate.allocation.history import MICRO, adjusted_weights, decayed
+from headgate.allocation.repeated import RepeatedDivision
 from headgate.allocation.rounds import Place, step
-from headgate.allocation.strategies import divide
 from headgate.model.audit import AuditEntry
 from headgate.model.pool import (
     Allocation,
@@ -25,6 +25,9 @@ from headgate.model.pool import (
 
 REVISIONS_PER_INCARNATION: Final = 1_000_000_000
 
+_NO_SHARE: Final = Share(weight=0.0)
+"""Of a tenant that has not said anything yet."""
+
 
 class Governor:
     """Divides a pool: every decision a function of its record, a message and time.
@@ -39,6 +42,11 @@ class Governor:
 
     def __init__(self, record: GovernorRecord) -> None:
         self.record = record
+        # What follows only saves work, and holds no truth of its own.
+        self._divisions: dict[tuple[str, bool], RepeatedDivision] = {}
+        self._claims: dict[tuple[str, str], Claim] = {}
+        self._shared: tuple[PoolSettings, list[Group]] | None = None
+        self._summed: tuple[tuple[int, int], dict[str, int], int] | None = None
 
     @classmethod
     def begin(cls, pool: str, settings: PoolSettings, incarnation: int) -> "Governor":
@@ -146,18 +154,16 @@ class Governor:
         """Return what to tell the ledger of ``tenant``."""
         record = self.record
         member, capacity = record.members[tenant], self.capacity()
+        allocated, others = self._sums(capacity)
         return Allocation(
             pool=record.pool,
             sequence=member.sequence,
             incarnation=member.incarnation,
             units={resource: member.allocated.get(resource, 0) for resource in capacity},
             enforced=self.enforces,
-            why=self._why(member),
+            why=self._why(others),
             capacity=capacity,
-            allocated={
-                resource: sum(m.allocated.get(resource, 0) for m in record.members.values())
-                for resource in capacity
-            },
+            allocated=allocated,
         )
 
     def told(self, tenant: str, sequence: int, runs: bool) -> None:
@@ -215,12 +221,16 @@ class Governor:
 
     def ceiling(self, tenant: str, resource: str) -> int:
         """Return what the ledger of ``tenant`` may hold at most, as far as can be known."""
-        member = self.record.members[tenant]
-        return max(
-            member.allocated.get(resource, 0),
-            member.outstanding.get(resource, 0),
-            member.claims[resource].held if resource in member.claims else 0,
-        )
+        return _ceiling(self.record.members[tenant], resource)
+
+    def turns(self, resource: str) -> dict[str, int]:
+        """Return what room is made for large jobs in their turn, by tenant, see ``_turns``."""
+        found = {
+            tenant: self._turn(member, resource)
+            for tenant, member in self.record.members.items()
+            if resource in member.left_out_ms
+        }
+        return {tenant: units for tenant, units in found.items() if units}
 
     def view(self) -> PoolView:
         """Return the pool as people see it."""
@@ -274,7 +284,7 @@ class Governor:
         record.divided_at_ms = now_ms
         record.unsettled = False
         record.revision += 1
-        for _, member in sorted(record.members.items()):
+        for member in record.members.values():
             self._smooth(member, now_ms)
         capacity = self.capacity()
         targets, conditions = self._targets(capacity, now_ms)
@@ -426,49 +436,88 @@ class Governor:
             usage = {tenant: m.usage.get(resource, 0) for tenant, m in members.items()}
             adjusted = adjusted_weights(micro_weights, usage, units)
             weights = {tenant: weight / MICRO for tenant, weight in adjusted.items()}
-        claims = []
-        for tenant, share in shares.items():
-            claims.append(
-                Claim(
-                    tenant=tenant,
-                    demand=_wanted(members[tenant], resource),
-                    weight=weights[tenant],
-                    priority=share.priority,
-                    guaranteed=share.guaranteed,
-                    borrow_limit=share.borrow_limit,
-                    lend_limit=share.lend_limit,
-                    maximum=share.maximum,
-                    fixed=share.maximum,
-                    group=settings.tenants[tenant],
-                )
-            )
-        groups = [
-            Group(
-                name=name,
-                parent=group.parent,
-                weight=group.weight,
-                guaranteed=group.guaranteed,
-                borrow_limit=group.borrow_limit,
-                lend_limit=group.lend_limit,
-            )
-            for name, group in sorted(settings.groups.items())
+        claims = [
+            self._claim(tenant, resource, share, weights[tenant])
+            for tenant, share in shares.items()
         ]
-        return divide(units, strategy, claims, groups)
+        division = self._divisions.setdefault((resource, bool(without)), RepeatedDivision())
+        return division.divide(units, strategy, claims, self._groups())
+
+    def _claim(self, tenant: str, resource: str, share: Share, weight: float) -> Claim:
+        """Return the claim of a tenant: the same object as last time when nothing has changed."""
+        demand = _wanted(self.record.members[tenant], resource)
+        group = self.record.settings.tenants[tenant]
+        known = self._claims.get((tenant, resource))
+        if (
+            known is not None
+            and known.demand == demand
+            and known.weight == weight
+            and known.guaranteed == share.guaranteed
+            and known.priority == share.priority
+            and known.maximum == share.maximum
+            and known.borrow_limit == share.borrow_limit
+            and known.lend_limit == share.lend_limit
+            and known.group == group
+        ):
+            return known
+        claim = self._claims[tenant, resource] = Claim(
+            tenant=tenant,
+            demand=demand,
+            weight=weight,
+            priority=share.priority,
+            guaranteed=share.guaranteed,
+            borrow_limit=share.borrow_limit,
+            lend_limit=share.lend_limit,
+            maximum=share.maximum,
+            fixed=share.maximum,
+            group=group,
+        )
+        return claim
+
+    def _groups(self) -> list[Group]:
+        """Return the groups of the settings."""
+        settings = self.record.settings
+        if self._shared is None or self._shared[0] is not settings:
+            groups = [
+                Group(
+                    name=name,
+                    parent=group.parent,
+                    weight=group.weight,
+                    guaranteed=group.guaranteed,
+                    borrow_limit=group.borrow_limit,
+                    lend_limit=group.lend_limit,
+                )
+                for name, group in sorted(settings.groups.items())
+            ]
+            self._shared = settings, groups
+        return self._shared[1]
 
     def _places(self, resource: str, units: int, now_ms: int) -> dict[str, Place]:
-        record, damping = self.record, self.record.settings.damping
+        members = sorted(self.record.members.items())
+        hold_ms = self.record.settings.damping.min_hold_ms
+        ceilings = {tenant: _ceiling(member, resource) for tenant, member in members}
+        # Comfort is for when everybody has what it is to have; else it need not be reckoned.
+        spare = units - sum(
+            max(ceilings[tenant], member.target.get(resource, 0)) for tenant, member in members
+        )
         places = {}
-        for tenant, member in sorted(record.members.items()):
-            share = self._share(member, resource)
-            wanted, target = _wanted(member, resource), member.target.get(resource, 0)
+        for tenant, member in members:
+            target, claim = member.target.get(resource, 0), member.claims.get(resource)
+            wanted, guaranteed = (0, 0) if claim is None else (claim.wanted, claim.share.guaranteed)
+            comfort = 0
+            if spare > 0:
+                share = self._share(member, resource)
+                comfort = self._comfort(share, _demand(member, resource), target, units)
             places[tenant] = Place(
                 wanted=wanted,
                 target=target,
-                comfort=self._comfort(share, _demand(member, resource), target, units),
+                comfort=comfort,
                 allocated=member.allocated.get(resource, 0),
-                ceiling=self.ceiling(tenant, resource),
-                owed=max(min(wanted, share.guaranteed), self._turn(member, resource)),
-                may_cut=now_ms - member.raised_at_ms >= damping.min_hold_ms,
+                ceiling=ceilings[tenant],
+                owed=max(min(wanted, guaranteed), self._turn(member, resource)),
+                may_cut=now_ms - member.raised_at_ms >= hold_ms,
+                first=0 if claim is None or not claim.next else claim.held + claim.next,
+                raised_at_ms=member.raised_at_ms,
             )
         return places
 
@@ -491,18 +540,29 @@ class Governor:
     @staticmethod
     def _share(member: Member, resource: str) -> Share:
         claim = member.claims.get(resource)
-        return claim.share if claim is not None else Share(weight=0.0)
+        return claim.share if claim is not None else _NO_SHARE
 
-    def _why(self, member: Member) -> str:
-        """Return in a sentence what the allocation was made by."""
+    def _sums(self, capacity: Mapping[str, int]) -> tuple[dict[str, int], int]:
+        """Return what all have been given, by resource, and how many of them want more."""
+        members, now = self.record.members, (self.record.revision, self.record.sequence)
+        if self._summed is None or self._summed[0] != now:
+            allocated = {
+                resource: sum(m.allocated.get(resource, 0) for m in members.values())
+                for resource in capacity
+            }
+            others = sum(
+                1
+                for other in members.values()
+                if any(_wanted(other, n) > units for n, units in other.allocated.items())
+            )
+            self._summed = now, allocated, others
+        return self._summed[1], self._summed[2]
+
+    def _why(self, others: int) -> str:
+        """Return in a sentence what the allocation was made by, when ``others`` want more."""
         record = self.record
         if record.unheard:
             return f"waiting for {len(record.unheard)} ledgers to say what they hold"
-        others = sum(
-            1
-            for other in record.members.values()
-            if any(_wanted(other, n) > units for n, units in other.allocated.items())
-        )
         text = f"{record.settings.strategy}, {len(record.members)} tenants"
         if others:
             text += f", {others} of them want more than they have"
@@ -513,6 +573,12 @@ class Governor:
 
 def _loses(member: Member) -> bool:
     return any(units > member.allocated.get(n, 0) for n, units in member.outstanding.items())
+
+
+def _ceiling(member: Member, resource: str) -> int:
+    claim = member.claims.get(resource)
+    held = 0 if claim is None else claim.held
+    return max(member.allocated.get(resource, 0), member.outstanding.get(resource, 0), held)
 
 
 def _wanted(member: Member, resource: str) -> int:

@@ -7,9 +7,8 @@ come back: what every ledger may hold at most stays within the capacity, whateve
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from headgate.allocation.claims import Claim
-from headgate.allocation.strategies import divide
-from headgate.model.pool import Damping, Strategy
+from headgate.allocation.solver import fill
+from headgate.model.pool import Damping
 
 Amounts = Mapping[str, int]
 
@@ -26,6 +25,8 @@ class Place:
         ceiling: What it may hold until it has confirmed the last cut; never below ``allocated``.
         owed: What it has a right to now: its guarantee, as far as it wants it.
         may_cut: False while what it was given last is to be left with it for a time.
+        first: What it has to have so that the next in its line can begin; 0: nobody waits.
+        raised_at_ms: When it was last given more.
     """
 
     wanted: int
@@ -35,6 +36,8 @@ class Place:
     ceiling: int
     owed: int
     may_cut: bool
+    first: int = 0
+    raised_at_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -110,7 +113,12 @@ def _cuts(
 def _raise(
     free: int, places: Mapping[str, Place], lacking: Mapping[str, int], next_step: Step
 ) -> None:
-    """Give what is free: first what is owed, then what is wanted, then comfort."""
+    """Give what is free: first what is owed, then what is wanted, then comfort.
+
+    A job needs all of its units at once. Spread over all who lack some, what comes back bit by bit
+    would lie idle in parts that are too small for anybody's job, so it goes to one job after the
+    other: who was given nothing for longest comes first, and nobody passes it.
+    """
     for tenant, place in places.items():
         # Within its ceiling, a tenant takes nothing from what is free.
         if place.allocated < min(place.target, place.ceiling):
@@ -121,11 +129,16 @@ def _raise(
         tenant: min(units, max(0, places[tenant].owed - places[tenant].ceiling))
         for tenant, units in lacking.items()
     }
-    given = _by_need(free, owed)
-    left = free - sum(given.values())
-    more = _by_need(left, {t: units - given.get(t, 0) for t, units in lacking.items()})
-    given = {tenant: given.get(tenant, 0) + more.get(tenant, 0) for tenant in lacking}
-    left -= sum(more.values())
+    given = dict.fromkeys(lacking, 0)
+    left = free
+    for limits in (owed, lacking):
+        left, all_served = _by_job(left, places, limits, given)
+        if not all_served:
+            break
+        rest = {tenant: units - given[tenant] for tenant, units in limits.items()}
+        for tenant, units in _by_need(left, rest).items():
+            given[tenant] += units
+            left -= units
     if all(given[tenant] == units for tenant, units in lacking.items()):
         comfort = {
             tenant: place.target + place.comfort - max(place.ceiling, place.target)
@@ -139,6 +152,25 @@ def _raise(
             next_step.allocated[tenant] = places[tenant].ceiling + units
 
 
+def _by_job(
+    left: int, places: Mapping[str, Place], limits: Mapping[str, int], given: dict[str, int]
+) -> tuple[int, bool]:
+    """Add to ``given`` what lets the next job of each begin, within ``limits``; one by one.
+
+    Returns:
+        What is left, and whether it was enough for all of these jobs.
+    """
+    for tenant in sorted(limits, key=lambda one: (places[one].raised_at_ms, one)):
+        place = places[tenant]
+        needed = place.first - place.ceiling - given[tenant]
+        if 0 < needed <= limits[tenant] - given[tenant]:
+            if needed > left:
+                return left, False
+            given[tenant] += needed
+            left -= needed
+    return left, True
+
+
 def _within(dead_zone: float, places: Mapping[str, Place], lacking: Mapping[str, int]) -> bool:
     """Whether nobody lacks more than the dead zone of what it is to have."""
     share = _millionths(dead_zone)
@@ -149,15 +181,12 @@ def _within(dead_zone: float, places: Mapping[str, Place], lacking: Mapping[str,
 
 def _by_need(amount: int, needs: Mapping[str, int]) -> dict[str, int]:
     """Divide ``amount`` in proportion to the needs, nobody more than its need."""
-    claims = [
-        Claim(tenant=tenant, demand=units, weight=units)
-        for tenant, units in sorted(needs.items())
-        if units > 0
-    ]
-    if amount <= 0 or not claims:
+    if amount <= 0:
         return {}
-    parts = divide(amount, Strategy.PROPORTIONAL, claims).allocations
-    return {tenant: units for tenant, units in parts.items() if units > 0}
+    real = sorted((tenant, units) for tenant, units in needs.items() if units > 0)
+    units = [need for _, need in real]
+    parts = fill(amount, units, [0] * len(units), units)
+    return {tenant: part for (tenant, _), part in zip(real, parts, strict=True) if part > 0}
 
 
 def _millionths(share: float) -> int:

@@ -1,9 +1,8 @@
 """Whether capacity lies idle while somebody waits who should have it."""
 
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 from headgate.allocation.claims import Claim
 from headgate.allocation.strategies import divide
@@ -40,8 +39,7 @@ def settling_ms(damping: Damping, capacity: int, delay_ms: int) -> int:
     )
 
 
-@dataclass(slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How a tenant stands at one moment.
 
     Attributes:
@@ -60,20 +58,22 @@ class Standing:
 
     def fits(self, free: int) -> bool:
         """Whether the first in line would fit into ``free`` units and the tenant's maximum."""
-        if self.head is None or self.head_units > free:
+        if self.head is None or free <= 0 or self.head_units > free:
             return False
         maximum = self.claim.maximum
         return maximum is None or self.held + self.head_units <= maximum
 
 
-@dataclass(frozen=True, slots=True)
-class _Moment:
-    """How everybody stood from ``at_ms`` on; ``fitting`` are heads of lines by number."""
+class _Moment(NamedTuple):
+    """How everybody stood from ``at_ms`` on."""
 
     at_ms: int
     free: int
-    fitting: frozenset[int]
-    standings: tuple[Standing, ...]
+    standings: Sequence[Standing]
+    turns: Mapping[str, int]
+
+
+_NO_TURNS: Final[Mapping[str, int]] = {}
 
 
 class ConservationWatch:
@@ -82,10 +82,13 @@ class ConservationWatch:
     A violation: a job, the first in the line of its tenant, for which there were units free and
     which the strategy, applied to what everybody held and wanted at that time, had room for, waited
     on for longer than ``bound_ms`` without a break in any of this. Units that a guarantee holds
-    back are not free.
+    back are not free. Neither is the room that the governor makes for a job of a tenant whose share
+    is too small for it, once it is that one's turn: the others have room in the rest only. The
+    large job itself counts like any other as soon as its room is there.
 
-    What the strategy has room for is costly to know. So moments are kept, and judged only once a
-    job has found enough units free for ``bound_ms``.
+    What the strategy has room for is costly to know. So moments are kept, and looked at backwards
+    once a job has found enough units free for ``bound_ms``: had the strategy no room for it at the
+    last of them, nothing before that matters.
 
     Attributes:
         bound_ms: See ``settling_ms``.
@@ -101,9 +104,9 @@ class ConservationWatch:
         self.violation_ms = 0
         self.idle_ms = 0
         self._pool = pool
-        # Since when a job, by number, would fit; since when the strategy has room for it, too.
-        self._fits_since: dict[int, int] = {}
-        self._due_since: dict[int, int] = {}
+        # Since when a job, by number, would fit and may have been due; until when it was for sure.
+        self._since: dict[int, int] = {}
+        self._due_until: dict[int, int] = {}
         self._moments: deque[_Moment] = deque()
         self._idle_since = 0
         # Who has a guarantee holds back what it does not lend, also when it wants nothing.
@@ -113,79 +116,120 @@ class ConservationWatch:
             if (claim := pool.claim(one.tenant)).guaranteed and claim.lend_limit is not None
         ]
 
-    def look(self, standings: Mapping[str, Standing], free: int, now_ms: int) -> None:
-        """Take in how everybody stands from ``now_ms`` on.
+    def look(
+        self,
+        standings: Mapping[str, Standing],
+        free: int,
+        now_ms: int,
+        turns: Mapping[str, int] = _NO_TURNS,
+    ) -> None:
+        """Take in how everybody stands from ``now_ms`` on; need not be told when nothing changes.
 
         Args:
             standings: Of those who hold or want something, by tenant.
             free: Units that nobody holds.
             now_ms: Unix time.
+            turns: Units that the governor makes room for, by tenant, see ``Governor.turns``.
         """
-        fitting = [
-            one.head
-            for one in standings.values()
-            if one.head is not None and free > 0 and one.fits(free)
-        ]
-        before = self._fits_since
-        if not fitting and not before:
+        fitting = _fitting(standings, free)
+        before = self._since
+        was_idle = bool(before)
+        if not fitting and not was_idle:
             return
-        if self._due_since or (before and now_ms - min(before.values()) > self.bound_ms):
-            for moment in self._moments:
-                self._judge(moment)
-            self._moments.clear()
-        self._fits_since = {head: before.get(head, now_ms) for head in fitting}
+        if was_idle and now_ms - min(before.values()) > self.bound_ms:
+            self._look_back(now_ms)
+        for job in [job for job in before if job not in fitting]:
+            self._close(job, now_ms)
+            del before[job]
         if not fitting:
             self.idle_ms += now_ms - self._idle_since
             self._moments.clear()
-            self._close_all_but(frozenset(), now_ms)
             return
-        if not before:
+        if not was_idle:
             self._idle_since = now_ms
-        copies = tuple(
-            Standing(one.claim, one.held, one.wanted, one.head, one.head_units)
-            for one in standings.values()
-        )
-        self._moments.append(_Moment(now_ms, free, frozenset(fitting), copies))
-        if not self._due_since:
-            oldest_ms = min(self._fits_since.values())
-            while self._moments[0].at_ms < oldest_ms:
-                self._moments.popleft()
+        for job in fitting:
+            before.setdefault(job, now_ms)
+        self._moments.append(_Moment(now_ms, free, tuple(standings.values()), turns))
+        oldest_ms = min(before.values())
+        while len(self._moments) > 1 and self._moments[1].at_ms <= oldest_ms:
+            self._moments.popleft()
 
     def end(self, now_ms: int) -> None:
         """Close what is still open."""
         self.look({}, 0, now_ms)
 
-    def _judge(self, moment: _Moment) -> None:
-        due = self._due(moment)
-        self._close_all_but(due, moment.at_ms)
-        for job in due:
-            self._due_since.setdefault(job, moment.at_ms)
+    def _look_back(self, now_ms: int) -> None:
+        """Find out which jobs have been due for longer than the bound."""
+        end_ms = now_ms
+        for moment in reversed(self._moments):
+            # Of the others, what is known now is enough, or they are not worth knowing of yet.
+            open_ = [
+                job
+                for job, since_ms in self._since.items()
+                if now_ms - since_ms > self.bound_ms
+                and end_ms > max(since_ms, self._due_until.get(job, 0))
+            ]
+            if not open_:
+                break
+            due = self._due(moment)
+            for job, since_ms in self._since.items():
+                if job not in due and since_ms < end_ms:
+                    self._close(job, moment.at_ms)
+                    self._since[job] = end_ms
+            end_ms = moment.at_ms
+        for job, since_ms in self._since.items():
+            if now_ms - since_ms > self.bound_ms:
+                self._due_until[job] = now_ms
 
-    def _close_all_but(self, due: frozenset[int], now_ms: int) -> None:
-        for job in [job for job in self._due_since if job not in due]:
-            over_ms = now_ms - self._due_since.pop(job) - self.bound_ms
-            if over_ms > 0:
-                self.violations += 1
-                self.violation_ms += over_ms
+    def _close(self, job: int, now_ms: int) -> None:
+        if self._due_until.pop(job, None) is not None:
+            self.violations += 1
+            self.violation_ms += now_ms - self._since[job] - self.bound_ms
 
     def _due(self, moment: _Moment) -> frozenset[int]:
         """Return which of the jobs that would fit the strategy has room for."""
-        pool = self._pool
+        pool, turns = self._pool, moment.turns
+        fitting = [one for one in moment.standings if one.fits(moment.free)]
         if pool.strategy is Strategy.UNLIMITED:
-            return moment.fitting
-        claims = [_wanting(one.claim, one.wanted) for one in moment.standings]
+            return frozenset(one.head for one in fitting if one.head is not None)
+        claims = [
+            _wanting(one.claim, one.wanted)
+            for one in moment.standings
+            if one.claim.tenant not in turns
+        ]
         if self._idle_claims:
-            there = {claim.tenant for claim in claims}
+            there = {one.claim.tenant for one in moment.standings}
             claims += [claim for claim in self._idle_claims if claim.tenant not in there]
-        division = divide(pool.capacity, pool.strategy, claims, pool.groups)
-        lendable = moment.free - sum(division.held_back.values())
+        left = max(0, pool.capacity - sum(turns.values()))
+        division = divide(left, pool.strategy, claims, pool.groups)
+        parts = {**division.allocations, **turns}
+        # What is free and being gathered for somebody else is not free.
+        gathered = {
+            one.claim.tenant: max(0, turns[one.claim.tenant] - one.held)
+            for one in moment.standings
+            if one.claim.tenant in turns
+        }
+        lendable = moment.free - sum(division.held_back.values()) - sum(gathered.values())
         return frozenset(
             one.head
-            for one in moment.standings
-            if one.head in moment.fitting
-            and one.head_units <= lendable
-            and one.held + one.head_units <= division.allocations[one.claim.tenant]
+            for one in fitting
+            if one.head is not None
+            and one.head_units <= lendable + gathered.get(one.claim.tenant, 0)
+            and one.held + one.head_units <= parts[one.claim.tenant]
         )
+
+
+def _fitting(standings: Mapping[str, Standing], free: int) -> set[int]:
+    """Return who is first in a line and would fit into what is free, as ``Standing.fits`` does."""
+    if free <= 0:
+        return set()
+    return {
+        head
+        for claim, held, _, head, units in standings.values()
+        if head is not None
+        and units <= free
+        and (claim.maximum is None or held + units <= claim.maximum)
+    }
 
 
 def _wanting(claim: Claim, demand: int) -> Claim:

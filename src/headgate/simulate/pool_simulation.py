@@ -95,18 +95,21 @@ class _Account:
 
     Attributes:
         ledger: None until the first job comes.
-        standing: What it holds and wants.
+        claim: Its share.
+        held: Units that its jobs hold.
+        wanted: Units that its jobs hold or wait for.
         most: Units that a job of it may need at most.
         line: Its jobs that wait, by number, in their order.
         telling: A demand is on its way.
         timer_ms: When it is next looked at; 0: no timer is set.
     """
 
-    __slots__ = ("ledger", "line", "most", "standing", "telling", "timer_ms")
+    __slots__ = ("claim", "held", "ledger", "line", "most", "telling", "timer_ms", "wanted")
 
     def __init__(self, claim: Claim, most: int) -> None:
         self.ledger: Ledger | None = None
-        self.standing = Standing(claim)
+        self.claim = claim
+        self.held = self.wanted = 0
         self.most = most
         self.line: deque[int] = deque()
         self.telling = False
@@ -142,8 +145,12 @@ class _Run:
         self._messages = 0
         self._started: list[int | None] = [None] * len(self._jobs)
         self._refused: list[int] = []
-        # Those who hold or want something.
+        # Those who hold or want something, as of the last look, and of whom this has changed since.
         self._standings: dict[str, Standing] = {}
+        self._moved: dict[str, _Account] = {}
+        self._turns: dict[str, int] = {}
+        self._turns_of_round = 0
+        self._turns_are_new = False
         self._conservation = ConservationWatch(
             pool, settling_ms(pool.damping, pool.capacity, delay_ms)
         )
@@ -164,7 +171,7 @@ class _Run:
         while events:
             at_ms, kind, _, what = heappop(events)
             if at_ms > now_ms:
-                self._conservation.look(self._standings, self._pool.capacity - self._held, now_ms)
+                self._look(now_ms)
                 now_ms = at_ms
                 if self._is_stuck(now_ms):
                     break
@@ -207,6 +214,31 @@ class _Run:
             accounts[tenant] = _Account(pool.claim(tenant), most)
         return accounts
 
+    def _look(self, now_ms: int) -> None:
+        """Show the watch how everybody stands, if that has changed."""
+        rounds = self._governor.record.rounds
+        if rounds != self._turns_of_round:
+            self._turns_of_round = rounds
+            turns = self._governor.turns(RESOURCE)
+            if turns != self._turns:
+                self._turns = turns
+                self._turns_are_new = True
+        if not self._moved and not self._turns_are_new:
+            return
+        self._turns_are_new = False
+        for tenant, account in self._moved.items():
+            if account.wanted == 0:
+                self._standings.pop(tenant, None)
+                continue
+            head = account.line[0] if account.line else None
+            units = 0 if head is None else self._jobs[head].units
+            self._standings[tenant] = Standing(
+                account.claim, account.held, account.wanted, head, units
+            )
+        self._moved.clear()
+        free = self._pool.capacity - self._held
+        self._conservation.look(self._standings, free, now_ms, self._turns)
+
     def _at(self, at_ms: int, kind: int, what: Any) -> None:
         self._count += 1
         heappush(self._events, (at_ms, kind, self._count, what))
@@ -231,7 +263,7 @@ class _Run:
             return
         ledger = account.ledger
         if ledger is None:
-            settings = self._pool.ledger_settings(account.standing.claim)
+            settings = self._pool.ledger_settings(account.claim)
             ledger = account.ledger = Ledger.begin(job.tenant, settings, 1, _FOREVER_MS)
         request = Acquire(
             id=str(number),
@@ -240,46 +272,42 @@ class _Run:
             units=job.units,
             wait_until_ms=_FOREVER_MS,
         )
-        # First in line, then served: so those who are granted at once are treated like the others.
-        standing = account.standing
-        standing.wanted += job.units
-        self._standings[job.tenant] = standing
+        account.wanted += job.units
+        self._moved[job.tenant] = account
         reply = ledger.exchange(Exchange(gate="simulation", acquires=[request]), now_ms)
         outcome = reply.decisions[0].outcome
         if outcome is Outcome.GRANTED:
-            self._begin(number, standing, now_ms)
+            self._begin(number, account, now_ms)
         elif outcome is Outcome.WAITING:
             account.line.append(number)
-            if standing.head is None:
-                standing.head, standing.head_units = number, job.units
         else:
-            standing.wanted -= job.units
-            self._leave_if_idle(job.tenant, standing)
+            account.wanted -= job.units
             self._refuse(number)
         self._after_ledger(job.tenant, account, now_ms)
 
     def _end(self, number: int, now_ms: int) -> None:
         job = self._jobs[number]
         account = self._accounts[job.tenant]
-        ledger, standing = account.ledger, account.standing
+        ledger = account.ledger
         assert ledger is not None and str(number) in ledger.record.permits
         ledger.release(str(number), now_ms)
         self._held -= job.units
         self._running -= 1
-        standing.held -= job.units
-        standing.wanted -= job.units
-        self._leave_if_idle(job.tenant, standing)
+        account.held -= job.units
+        account.wanted -= job.units
+        self._moved[job.tenant] = account
         self._count_ended()
         self._after_ledger(job.tenant, account, now_ms)
 
-    def _begin(self, number: int, standing: Standing, now_ms: int) -> None:
+    def _begin(self, number: int, account: _Account, now_ms: int) -> None:
         job = self._jobs[number]
         assert self._started[number] is None
         self._started[number] = self._last_begun_ms = now_ms
         self._running += 1
         self._held += job.units
         self._over_grants += self._held > self._pool.capacity
-        standing.held += job.units
+        account.held += job.units
+        self._moved[job.tenant] = account
         self._at(now_ms + job.duration_ms, _END, number)
 
     def _refuse(self, number: int) -> None:
@@ -291,10 +319,6 @@ class _Run:
         if self._watch is not None and self._ended % _TELL_EVERY == 0:
             self._watch(self._ended)
 
-    def _leave_if_idle(self, tenant: str, standing: Standing) -> None:
-        if standing.wanted == 0:
-            del self._standings[tenant]
-
     # Ledgers ---------------------------------------------------------------------------------
 
     def _after_ledger(self, tenant: str, account: _Account, now_ms: int) -> None:
@@ -302,16 +326,12 @@ class _Run:
         ledger = account.ledger
         assert ledger is not None
         if ledger.record.wakes:
-            standing = account.standing
             for id in list(ledger.record.wakes):
                 ledger.woken(id)
                 number = int(id)
                 first = account.line.popleft()
                 assert first == number, "a ledger serves in the order of arrival"
-                self._begin(number, standing, now_ms)
-            head = account.line[0] if account.line else None
-            standing.head = head
-            standing.head_units = 0 if head is None else self._jobs[head].units
+                self._begin(number, account, now_ms)
         if account.telling:
             return
         due_ms = now_ms if ledger.demands_due() else ledger.demands_due_at_ms()
