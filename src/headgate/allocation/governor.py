@@ -11,6 +11,7 @@ from headgate.allocation.history import MICRO, adjusted_weights, decayed
 from headgate.allocation.repeated import RepeatedDivision
 from headgate.allocation.rounds import Place, step
 from headgate.model.audit import AuditEntry
+from headgate.model.pool import Claim as Said
 from headgate.model.pool import (
     Allocation,
     CapacityOverride,
@@ -44,7 +45,7 @@ class Governor:
         self.record = record
         # What follows only saves work, and holds no truth of its own.
         self._divisions: dict[tuple[str, bool], RepeatedDivision] = {}
-        self._claims: dict[tuple[str, str], Claim] = {}
+        self._claims: dict[str, dict[str, tuple[Said | None, PoolSettings, Claim]]] = {}
         self._shared: tuple[PoolSettings, list[Group]] | None = None
         self._summed: tuple[tuple[int, int], dict[str, int], int] | None = None
 
@@ -329,11 +330,12 @@ class Governor:
         """Let demand fall by half in each half-life towards what is wanted, and note the usage."""
         settings = self.record.settings
         elapsed_ms = now_ms - member.smoothed_at_ms
+        half_life_ms = settings.damping.demand_half_life_ms
         for resource, micro_units in member.smoothed.items():
             claim = member.claims.get(resource)
             wanted, held = (0, 0) if claim is None else (claim.wanted, claim.held)
-            half_life_ms = settings.damping.demand_half_life_ms
-            member.smoothed[resource] = decayed(micro_units, wanted, elapsed_ms, half_life_ms)
+            if micro_units != wanted * MICRO:
+                member.smoothed[resource] = decayed(micro_units, wanted, elapsed_ms, half_life_ms)
             if settings.history_half_life_ms is not None:
                 used = member.usage.get(resource, 0)
                 member.usage[resource] = decayed(
@@ -388,6 +390,8 @@ class Governor:
         for tenant, member in members:
             claim = member.claims.get(resource)
             needed = 0 if claim is None else claim.next
+            if not needed and not member.left_out_ms:
+                continue
             fits = parts.get(tenant, 0) >= needed
             below = tier is not None and self._share(member, resource).priority < tier
             if fits or below or needed > self._most(member, resource):
@@ -428,51 +432,38 @@ class Governor:
         without: Collection[str] = (),
     ) -> Division:
         settings = self.record.settings
-        members = {t: one for t, one in self.record.members.items() if t not in without}
-        shares = {t: self._share(member, resource) for t, member in sorted(members.items())}
-        weights = {tenant: share.weight for tenant, share in shares.items()}
+        known = self._claims.setdefault(resource, {})
+        claims: list[Claim] = []
+        for tenant, member in sorted(self.record.members.items()):
+            if tenant in without:
+                continue
+            said, last = member.claims.get(resource), known.get(tenant)
+            if last is None or last[0] is not said or last[1] is not settings:
+                known[tenant] = last = said, settings, self._claim(tenant, resource)
+            claims.append(last[2])
         if settings.history_half_life_ms is not None:
-            micro_weights = {tenant: round(weight * MICRO) for tenant, weight in weights.items()}
-            usage = {tenant: m.usage.get(resource, 0) for tenant, m in members.items()}
+            micro_weights = {one.tenant: round(one.weight * MICRO) for one in claims}
+            usage = {t: self.record.members[t].usage.get(resource, 0) for t in micro_weights}
             adjusted = adjusted_weights(micro_weights, usage, units)
-            weights = {tenant: weight / MICRO for tenant, weight in adjusted.items()}
-        claims = [
-            self._claim(tenant, resource, share, weights[tenant])
-            for tenant, share in shares.items()
-        ]
+            claims = [replace(one, weight=adjusted[one.tenant] / MICRO) for one in claims]
         division = self._divisions.setdefault((resource, bool(without)), RepeatedDivision())
         return division.divide(units, strategy, claims, self._groups())
 
-    def _claim(self, tenant: str, resource: str, share: Share, weight: float) -> Claim:
-        """Return the claim of a tenant: the same object as last time when nothing has changed."""
-        demand = _wanted(self.record.members[tenant], resource)
-        group = self.record.settings.tenants[tenant]
-        known = self._claims.get((tenant, resource))
-        if (
-            known is not None
-            and known.demand == demand
-            and known.weight == weight
-            and known.guaranteed == share.guaranteed
-            and known.priority == share.priority
-            and known.maximum == share.maximum
-            and known.borrow_limit == share.borrow_limit
-            and known.lend_limit == share.lend_limit
-            and known.group == group
-        ):
-            return known
-        claim = self._claims[tenant, resource] = Claim(
+    def _claim(self, tenant: str, resource: str) -> Claim:
+        member = self.record.members[tenant]
+        share = self._share(member, resource)
+        return Claim(
             tenant=tenant,
-            demand=demand,
-            weight=weight,
+            demand=_wanted(member, resource),
+            weight=share.weight,
             priority=share.priority,
             guaranteed=share.guaranteed,
             borrow_limit=share.borrow_limit,
             lend_limit=share.lend_limit,
             maximum=share.maximum,
             fixed=share.maximum,
-            group=group,
+            group=self.record.settings.tenants[tenant],
         )
-        return claim
 
     def _groups(self) -> list[Group]:
         """Return the groups of the settings."""
@@ -486,6 +477,8 @@ class Governor:
                     guaranteed=group.guaranteed,
                     borrow_limit=group.borrow_limit,
                     lend_limit=group.lend_limit,
+                    maximum=group.maximum,
+                    priority=group.priority,
                 )
                 for name, group in sorted(settings.groups.items())
             ]
@@ -495,30 +488,34 @@ class Governor:
     def _places(self, resource: str, units: int, now_ms: int) -> dict[str, Place]:
         members = sorted(self.record.members.items())
         hold_ms = self.record.settings.damping.min_hold_ms
-        ceilings = {tenant: _ceiling(member, resource) for tenant, member in members}
-        # Comfort is for when everybody has what it is to have; else it need not be reckoned.
-        spare = units - sum(
-            max(ceilings[tenant], member.target.get(resource, 0)) for tenant, member in members
-        )
-        places = {}
+        spare = units
+        places: dict[str, Place] = {}
         for tenant, member in members:
-            target, claim = member.target.get(resource, 0), member.claims.get(resource)
-            wanted, guaranteed = (0, 0) if claim is None else (claim.wanted, claim.share.guaranteed)
-            comfort = 0
-            if spare > 0:
-                share = self._share(member, resource)
-                comfort = self._comfort(share, _demand(member, resource), target, units)
+            target, allocated = member.target.get(resource, 0), member.allocated.get(resource, 0)
+            claim = member.claims.get(resource)
+            ceiling = max(allocated, member.outstanding.get(resource, 0))
+            wanted = owed = first = 0
+            if claim is not None:
+                wanted = claim.wanted
+                ceiling = max(ceiling, claim.held)
+                owed = min(wanted, claim.share.guaranteed)
+                if claim.next:
+                    first = claim.held + claim.next
+                    if member.left_out_ms:
+                        owed = max(owed, self._turn(member, resource))
+            spare -= max(ceiling, target)
+            may_cut = now_ms - member.raised_at_ms >= hold_ms
             places[tenant] = Place(
-                wanted=wanted,
-                target=target,
-                comfort=comfort,
-                allocated=member.allocated.get(resource, 0),
-                ceiling=ceilings[tenant],
-                owed=max(min(wanted, guaranteed), self._turn(member, resource)),
-                may_cut=now_ms - member.raised_at_ms >= hold_ms,
-                first=0 if claim is None or not claim.next else claim.held + claim.next,
-                raised_at_ms=member.raised_at_ms,
+                wanted, target, 0, allocated, ceiling, owed, may_cut, first, member.raised_at_ms
             )
+        if spare > 0:
+            # Comfort is for when everybody has what it is to have; else it need not be reckoned.
+            for tenant, member in members:
+                place, share = places[tenant], self._share(member, resource)
+                demand = _demand(member, resource)
+                comfort = self._comfort(share, demand, place.target, units)
+                if comfort:
+                    places[tenant] = place._replace(comfort=comfort)
         return places
 
     def _comfort(self, share: Share, demand: int, target: int, units: int) -> int:

@@ -6,6 +6,7 @@ come back: what every ledger may hold at most stays within the capacity, whateve
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from headgate.allocation.solver import fill
 from headgate.model.pool import Damping
@@ -13,8 +14,7 @@ from headgate.model.pool import Damping
 Amounts = Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a tenant stands with one resource, in units.
 
     Attributes:
@@ -88,14 +88,22 @@ def _cuts(
     if missing <= 0:
         return []
     # What a tenant does not use is taken first, and at once: nobody feels it.
-    idle = _by_need(missing, {t: p.allocated - max(p.target, p.wanted) for t, p in places.items()})
+    unused = {
+        tenant: place.allocated - max(place.target, place.wanted)
+        for tenant, place in places.items()
+        if place.allocated > place.target
+    }
+    idle = _by_need(missing, unused)
     missing, over = missing - sum(idle.values()), over - sum(idle.values())
     busy = {
         tenant: place.allocated - place.target - idle.get(tenant, 0)
         for tenant, place in places.items()
         if place.allocated > place.target
     }
-    owed = sum(max(0, min(p.owed, p.target) - p.ceiling) for p in places.values())
+    owed = sum(
+        max(0, min(places[tenant].owed, places[tenant].target) - places[tenant].ceiling)
+        for tenant in lacking
+    )
     urgent = max(0, over, min(missing, owed - max(0, free) - on_the_way - sum(idle.values())))
     calm = missing - urgent
     if not urgent and _within(damping.dead_zone, places, lacking):
