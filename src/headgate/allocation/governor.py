@@ -47,6 +47,9 @@ class Governor:
         self._divisions: dict[tuple[str, bool], RepeatedDivision] = {}
         self._claims: dict[str, dict[str, tuple[Said | None, PoolSettings, Claim]]] = {}
         self._shared: tuple[PoolSettings, list[Group]] | None = None
+        # Who may hold or want something: a round need not look at the others. None: not known.
+        self._active: set[str] | None = None
+        self._untold = {tenant for tenant, member in record.members.items() if member.to_tell}
         self._summed: tuple[tuple[int, int], dict[str, int], int] | None = None
 
     @classmethod
@@ -84,6 +87,8 @@ class Governor:
             del record.members[tenant]
         record.unheard = [tenant for tenant in record.unheard if tenant in settings.tenants]
         self._ask(new)
+        self._active = None
+        self._untold &= record.members.keys()
         record.revision += 1
         record.unsettled = True
         self.advance(now_ms)
@@ -101,7 +106,7 @@ class Governor:
         if message.incarnation != member.incarnation and message.sequence < member.sequence:
             # Restored: it goes by no allocation at all until it gets a new one.
             member.allocated, member.outstanding = {}, {}
-            self._allocate(member, {})
+            self._allocate(message.tenant, {})
         member.incarnation, member.revision = message.incarnation, message.revision
         for resource, claim in message.claims.items():
             if resource in member.claims and claim.held > member.claims[resource].held:
@@ -114,6 +119,8 @@ class Governor:
             member.acknowledged, member.outstanding = True, {}
             if message.tenant in record.unheard:
                 record.unheard.remove(message.tenant)
+        if self._active is not None:
+            self._active.add(message.tenant)
         record.revision += 1
         record.unsettled = True
         self.advance(now_ms)
@@ -148,8 +155,11 @@ class Governor:
 
     def to_tell(self) -> list[str]:
         """Return the tenants whose ledgers have yet to be told their allocation, cuts first."""
-        waiting = [(t, member) for t, member in self.record.members.items() if member.to_tell]
-        return [t for t, member in sorted(waiting, key=lambda one: not _loses(one[1]))]
+        if not self._untold:
+            return []
+        members = self.record.members
+        waiting = [tenant for tenant in members if tenant in self._untold]
+        return sorted(waiting, key=lambda tenant: not _loses(members[tenant]))
 
     def allocation_of(self, tenant: str) -> Allocation:
         """Return what to tell the ledger of ``tenant``."""
@@ -177,6 +187,7 @@ class Governor:
         if member is None or member.sequence != sequence:
             return
         member.to_tell = False
+        self._untold.discard(tenant)
         if not runs:
             member.allocated, member.outstanding, member.acknowledged = {}, {}, True
             member.smoothed, member.claims = (
@@ -228,7 +239,7 @@ class Governor:
         """Return what room is made for large jobs in their turn, by tenant, see ``_turns``."""
         found = {
             tenant: self._turn(member, resource)
-            for tenant, member in self.record.members.items()
+            for tenant, member in self._looked_at()
             if resource in member.left_out_ms
         }
         return {tenant: units for tenant, units in found.items() if units}
@@ -274,7 +285,22 @@ class Governor:
                 record.unheard.append(tenant)
             # For whichever incarnation of the ledger runs: the one that was known may be gone.
             member.incarnation, member.revision = 0, -1
-            self._allocate(member, dict(member.allocated))
+            self._allocate(tenant, dict(member.allocated))
+
+    def _looked_at(self) -> list[tuple[str, Member]]:
+        """Return those who may hold or want something, or hold some back, by name."""
+        members = self.record.members
+        if self._active is None:
+            return sorted(members.items())
+        return [(tenant, members[tenant]) for tenant in sorted(self._active)]
+
+    def _forget_idle(self, looked_at: list[tuple[str, Member]]) -> None:
+        """Leave those out of the next rounds who have nothing and want nothing."""
+        settings = self.record.settings
+        if settings.history_half_life_ms is not None or len(settings.capacity) > 1:
+            return  # there everybody counts for the others
+        fixed = settings.strategy is Strategy.FIXED
+        self._active = {tenant for tenant, member in looked_at if not _is_idle(member, fixed)}
 
     def _next_round_ms(self) -> int:
         return self.record.divided_at_ms + self.record.settings.damping.round_ms
@@ -285,16 +311,17 @@ class Governor:
         record.divided_at_ms = now_ms
         record.unsettled = False
         record.revision += 1
-        for member in record.members.values():
+        looked_at = self._looked_at()
+        for _, member in looked_at:
             self._smooth(member, now_ms)
         capacity = self.capacity()
         targets, conditions = self._targets(capacity, now_ms)
         record.conditions = conditions
-        for tenant, member in record.members.items():
+        for tenant, member in looked_at:
             member.target = targets.get(tenant, {})
         if not self.enforces:
-            for member in record.members.values():
-                self._give(member, dict(member.target), now_ms)
+            for tenant, member in looked_at:
+                self._give(tenant, dict(member.target), now_ms)
             return
         new: dict[str, dict[str, int]] = {}
         for resource, units in capacity.items():
@@ -307,17 +334,20 @@ class Governor:
             record.unsettled |= not taken.settled
         for tenant, changed in sorted(new.items()):
             member = record.members[tenant]
-            self._give(member, member.allocated | changed, now_ms)
+            self._give(tenant, member.allocated | changed, now_ms)
+        self._forget_idle(looked_at)
 
-    def _give(self, member: Member, allocated: dict[str, int], now_ms: int) -> None:
+    def _give(self, tenant: str, allocated: dict[str, int], now_ms: int) -> None:
+        member = self.record.members[tenant]
         if allocated == member.allocated:
             return
         if any(units > member.allocated.get(name, 0) for name, units in allocated.items()):
             member.raised_at_ms = now_ms
-        self._allocate(member, allocated)
+        self._allocate(tenant, allocated)
 
-    def _allocate(self, member: Member, allocated: dict[str, int]) -> None:
+    def _allocate(self, tenant: str, allocated: dict[str, int]) -> None:
         record = self.record
+        member = record.members[tenant]
         for resource, units in member.allocated.items():
             # What was told before holds until the ledger confirms that it goes by the new one.
             member.outstanding[resource] = max(member.outstanding.get(resource, 0), units)
@@ -325,6 +355,7 @@ class Governor:
         record.sequence += 1
         member.sequence = record.sequence
         member.acknowledged, member.to_tell = False, True
+        self._untold.add(tenant)
 
     def _smooth(self, member: Member, now_ms: int) -> None:
         """Let demand fall by half in each half-life towards what is wanted, and note the usage."""
@@ -348,7 +379,7 @@ class Governor:
     ) -> tuple[dict[str, dict[str, int]], list[Condition]]:
         """Return who should have what, by tenant and resource, and what to know about it."""
         record, strategy = self.record, self.record.settings.strategy
-        members = sorted(record.members.items())
+        members = self._looked_at()
         if len(capacity) > 1:
             claims = [
                 DominantClaim(
@@ -381,7 +412,7 @@ class Governor:
         and the others divide the rest.
         """
         left_out = []
-        members, parts = sorted(self.record.members.items()), division.allocations
+        members, parts = self._looked_at(), division.allocations
         # By tiers, who is below somebody that wants more is left out on purpose.
         tier = None
         if self.record.settings.strategy is Strategy.PRIORITY:
@@ -434,7 +465,7 @@ class Governor:
         settings = self.record.settings
         known = self._claims.setdefault(resource, {})
         claims: list[Claim] = []
-        for tenant, member in sorted(self.record.members.items()):
+        for tenant, member in self._looked_at():
             if tenant in without:
                 continue
             said, last = member.claims.get(resource), known.get(tenant)
@@ -486,7 +517,7 @@ class Governor:
         return self._shared[1]
 
     def _places(self, resource: str, units: int, now_ms: int) -> dict[str, Place]:
-        members = sorted(self.record.members.items())
+        members = self._looked_at()
         hold_ms = self.record.settings.damping.min_hold_ms
         spare = units
         places: dict[str, Place] = {}
@@ -541,15 +572,16 @@ class Governor:
 
     def _sums(self, capacity: Mapping[str, int]) -> tuple[dict[str, int], int]:
         """Return what all have been given, by resource, and how many of them want more."""
-        members, now = self.record.members, (self.record.revision, self.record.sequence)
+        now = (self.record.revision, self.record.sequence)
         if self._summed is None or self._summed[0] != now:
+            members = [member for _, member in self._looked_at()]
             allocated = {
-                resource: sum(m.allocated.get(resource, 0) for m in members.values())
+                resource: sum(m.allocated.get(resource, 0) for m in members)
                 for resource in capacity
             }
             others = sum(
                 1
-                for other in members.values()
+                for other in members
                 if any(_wanted(other, n) > units for n, units in other.allocated.items())
             )
             self._summed = now, allocated, others
@@ -566,6 +598,18 @@ class Governor:
         if record.conditions:
             text += f"; {record.conditions[0].message}"
         return text
+
+
+def _is_idle(member: Member, fixed: bool) -> bool:
+    """Whether a member has nothing, wants nothing, and has no right that would count."""
+    if any(member.smoothed.values()) or member.left_out_ms or any(member.outstanding.values()):
+        return False
+    if any(member.allocated.values()):
+        return False
+    return not any(
+        claim.held or claim.wanted or claim.share.guaranteed or (fixed and claim.share.maximum)
+        for claim in member.claims.values()
+    )
 
 
 def _loses(member: Member) -> bool:

@@ -84,7 +84,8 @@ class ConservationWatch:
     on for longer than ``bound_ms`` without a break in any of this. Units that a guarantee holds
     back are not free. Neither is the room that the governor makes for a job of a tenant whose share
     is too small for it, once it is that one's turn: the others have room in the rest only. The
-    large job itself counts like any other as soon as its room is there.
+    large job itself counts like any other as soon as its room is there. And of several that the
+    strategy has room for, the one that came first is to have what is free first.
 
     What the strategy has room for is costly to know. So moments are kept, and looked at backwards
     once a job has found enough units free for ``bound_ms``: had the strategy no room for it at the
@@ -210,13 +211,19 @@ class ConservationWatch:
             if one.claim.tenant in turns
         }
         lendable = moment.free - sum(division.held_back.values()) - sum(gathered.values())
-        return frozenset(
-            one.head
-            for one in fitting
-            if one.head is not None
-            and one.head_units <= lendable + gathered.get(one.claim.tenant, 0)
-            and one.held + one.head_units <= parts[one.claim.tenant]
-        )
+        due = set()
+        # Nobody passes who came before: what is free is being gathered for that one.
+        for one in sorted(moment.standings, key=lambda one: -1 if one.head is None else one.head):
+            if one.head is None or one.held + one.head_units > parts[one.claim.tenant]:
+                continue
+            if one.claim.tenant in turns:
+                room = lendable + gathered[one.claim.tenant]
+            else:
+                room = lendable
+                lendable -= one.head_units
+            if one.head_units <= room and one.fits(moment.free):
+                due.add(one.head)
+        return frozenset(due)
 
 
 def _fitting(standings: Mapping[str, Standing], free: int) -> set[int]:
