@@ -25,12 +25,13 @@ check: $(READY)
 	$(BIN)/lint-imports --no-cache
 
 # Compares our breaker with other Python libraries, measures how fast verdicts travel, what one
-# ledger can grant, and what dividing a pool costs (minutes).
+# ledger can grant, and what dividing a pool and simulating a day cost (minutes).
 bench: $(READY)
 	$(BIN)/python -m bench.breakers $(ARGS)
 	$(BIN)/python -m bench.verdict_push
 	$(BIN)/python -m bench.ledger
 	$(BIN)/python -m bench.solver
+	$(BIN)/python -m bench.simulate
 
 # Records new workflow histories for tests/replay; never overwrites one that is there.
 record: $(READY)

@@ -11,7 +11,6 @@ from headgate.allocation.history import MICRO, adjusted_weights, decayed
 from headgate.allocation.repeated import RepeatedDivision
 from headgate.allocation.rounds import Place, step
 from headgate.model.audit import AuditEntry
-from headgate.model.pool import Claim as Said
 from headgate.model.pool import (
     Allocation,
     CapacityOverride,
@@ -23,6 +22,7 @@ from headgate.model.pool import (
     Share,
     Strategy,
 )
+from headgate.model.pool import Claim as Said
 
 REVISIONS_PER_INCARNATION: Final = 1_000_000_000
 
@@ -378,7 +378,7 @@ class Governor:
         self, capacity: Mapping[str, int], now_ms: int
     ) -> tuple[dict[str, dict[str, int]], list[Condition]]:
         """Return who should have what, by tenant and resource, and what to know about it."""
-        record, strategy = self.record, self.record.settings.strategy
+        strategy = self.record.settings.strategy
         members = self._looked_at()
         if len(capacity) > 1:
             claims = [
