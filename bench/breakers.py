@@ -19,11 +19,14 @@ has the results and what they mean.
 
 import argparse
 import json
+import os
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -161,13 +164,30 @@ def _ours(family: str, equal: BreakerPolicy, own: BreakerPolicy) -> list[Contend
 
 def play(contender: Contender, what: Play, nodes: int, seed: int) -> Result:
     """Let a contender play, and return what happened."""
-    stage = Stage(what, nodes, seed)
+    return _run(contender, Stage(what, nodes, seed))
+
+
+def _run(contender: Contender, stage: Stage) -> Result:
     with simulated_time(stage.agenda):
         fleet = contender.fleet(stage)
         result = stage.run(fleet)
         if isinstance(fleet, PerNode):
             fleet.abandon()
         return result
+
+
+def _play_outage(name: str, family: str, outage: Outage, nodes: int, plays: int) -> list[Result]:
+    """Let a contender play an outage that ends at every part of its open time alike."""
+    contender = next(each for each in contenders() if (each.name, each.family) == (name, family))
+    results = []
+    for seed in range(plays):
+        scouted = Stage(outage.lasting(), nodes, seed)
+        _run(contender, scouted)
+        assert outage.well_from_ms is not None
+        probed_ms = scouted.first_made(outage.well_from_ms) or outage.well_from_ms
+        ended = outage.ending(probed_ms, (seed + 0.5) / plays)
+        results.append(play(contender, ended, nodes, seed))
+    return results
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,20 +220,24 @@ def play_outages(
     fleets: Iterable[int] = (1, 10),
 ) -> list[Row]:
     """Return a row for each outage, size of fleet and contender."""
-    rows: list[Row] = []
-    for outage in outages:
-        for nodes in fleets:
-            if nodes < outage.needs_nodes:
-                continue
-            for contender in contenders():
-                if (contender.alone and nodes > 1) or ("quorum" in contender.name and nodes == 1):
-                    continue
-                results = [
-                    play(contender, outage.phased((n + 0.5) / plays), nodes, n)
-                    for n in range(plays)
-                ]
-                rows.append(_row(outage, nodes, contender, results))
-    return rows
+    places = [
+        (outage, nodes, contender)
+        for outage, nodes in product(outages, fleets)
+        if nodes >= outage.needs_nodes
+        for contender in contenders()
+        if _takes_part(contender, nodes)
+    ]
+    # Simulated time: it does not matter how many plays share a core.
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        played = [
+            pool.submit(_play_outage, contender.name, contender.family, outage, nodes, plays)
+            for outage, nodes, contender in places
+        ]
+        return [_row(*place, each.result()) for place, each in zip(places, played, strict=True)]
+
+
+def _takes_part(contender: Contender, nodes: int) -> bool:
+    return not ((contender.alone and nodes > 1) or ("quorum" in contender.name and nodes == 1))
 
 
 def _row(outage: Outage, nodes: int, contender: Contender, results: list[Result]) -> Row:
@@ -269,7 +293,7 @@ def play_trace(
     rows: list[TraceRow] = []
     for nodes in fleets:
         for contender in contenders():
-            if (contender.alone and nodes > 1) or ("quorum" in contender.name and nodes == 1):
+            if not _takes_part(contender, nodes):
                 continue
             results = [play(contender, each, nodes, seed) for each in plays]
             rows.append(

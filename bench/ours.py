@@ -19,9 +19,8 @@ from headgate.breaker import Breaker
 from headgate.breaker.single import Pass, SingleBreaker
 from headgate.gate.outcomes import Ended, Outcomes
 from headgate.gate.ramp import Ramp
-from headgate.gate.watch import PASSES, Watch
+from headgate.gate.watch import PASSES, PATIENCE_MS, Watch
 from headgate.model.breaker import (
-    UNKNOWN_EPOCH,
     BreakerState,
     CallOutcome,
     ProbeOutcome,
@@ -52,6 +51,7 @@ class _Ticket:
 class _Held:
     call: Call
     until_ms: int
+    then: Callable[[Call, int], None]
 
 
 class Headgate:
@@ -143,7 +143,9 @@ class _Gate:
     def introduce(self) -> None:
         """Say hello; the breaker knows this gate and it knows the verdict before the play."""
         self._fleet.breaker.report(self._report(), self._now)
-        self._verdict = self._fleet.breaker.verdict()
+        verdict = self._fleet.breaker.verdict()
+        self._watch.hear(verdict, self._verdict, self._now)
+        self._verdict = verdict
         self._heard_at_ms = self._now
 
     def keeps_away(self) -> bool:
@@ -161,7 +163,22 @@ class _Gate:
         if age_ms > _VERDICT_OUTDATED_MS:
             self._waiting_for_verdict.append(call)
         else:
-            self._consider(call, self._now + _CAUTION_MS)
+            self._receive(call)
+
+    def _receive(self, call: Call) -> None:
+        """Decide about a call, or wait a moment when what keeps it away may soon be over."""
+        self._be_patient(call, self._now + PATIENCE_MS)
+
+    def _be_patient(self, call: Call, until_ms: int) -> None:
+        now = self._now
+        if now < until_ms and self._refuses(now) and self._watch.is_patient(self._verdict, now):
+            self._hold(call, until_ms, self._be_patient)
+        else:
+            self._consider(call, now + _CAUTION_MS)
+
+    def _hold(self, call: Call, until_ms: int, then: Callable[[Call, int], None]) -> None:
+        self._held.append(_Held(call, until_ms, then))
+        self._fleet.agenda.at(until_ms, self._look_at_held)
 
     def _consider(self, call: Call, until_ms: int) -> None:
         """Decide about a call, now or when another has settled."""
@@ -172,8 +189,7 @@ class _Gate:
             self._asking.append(call)
             self._lease()
         elif now < until_ms and self._is_cautious(now):
-            self._held.append(_Held(call, until_ms))
-            self._fleet.agenda.at(until_ms, self._look_at_held)
+            self._hold(call, until_ms, self._consider)
         elif self._verdict.allow == "all":
             self._ramp.count(now)
             self._let_pass(call, None)
@@ -198,7 +214,7 @@ class _Gate:
         held, self._held = self._held, []
         for waiting in held:
             # A call that has to wait on adds itself to the list again.
-            self._consider(waiting.call, waiting.until_ms)
+            waiting.then(waiting.call, waiting.until_ms)
 
     def _let_pass(self, call: Call, probe: str | None) -> None:
         self._in_flight[call.id] = _Ticket(self._verdict.epoch, self._now, probe)
@@ -272,9 +288,8 @@ class _Gate:
         self._heard_at_ms = self._now
         if verdict.epoch < self._verdict.epoch:
             return
-        first = self._verdict.epoch == UNKNOWN_EPOCH and verdict.allow == "all"
-        if verdict.epoch != self._verdict.epoch and not first:
-            self._watch.begin_anew()
+        self._watch.hear(verdict, self._verdict, self._now)
+        if verdict.epoch != self._verdict.epoch:
             self._probes_busy_until_ms = 0
             if verdict.allow == "ramp":
                 self._ramp.begin(self._now)
@@ -288,7 +303,7 @@ class _Gate:
             self.take(verdict)
             waiting, self._waiting_for_verdict = self._waiting_for_verdict, []
             for call in waiting:
-                self._consider(call, self._now + _CAUTION_MS)
+                self._receive(call)
 
         self._fleet.later(partial(at_gate, self._fleet.breaker.verdict()))
 

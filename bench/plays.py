@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from bench.stage import Answer, Call
 
-TRACE: Final = Path("/work/shared/data/genai-requests-2024-11.csv")
+TRACE: Final = Path(__file__).parents[2] / "shared" / "data" / "genai-requests-2024-11.csv"
 _WELL_MS: Final = 100
 
 
@@ -19,9 +19,10 @@ class Outage:
     """A downstream that is well for 30 s, then sick in its own way, then well again.
 
     Calls come at random (Poisson), ``rate`` a second for the whole fleet; each takes 50 to 150 ms
-    while all is well. It is sick for 90 to 120 s: with a breaker that probes every 30 s, where in
-    that time the downstream comes back decides more than anything else how many good calls are
-    refused, so ``phased`` lets it come back at every part of it alike.
+    while all is well. It is sick for at least 90 s: with a breaker that probes every 30 s, where
+    between two probes the downstream comes back decides more than anything else how many good calls
+    are refused. So ``ending`` lets it come back at every part of that time alike, counted from a
+    probe of the breaker at hand: ``lasting`` is the outage in which that probe is found.
     """
 
     name: str
@@ -32,10 +33,14 @@ class Outage:
     end_ms: int = 330_000
     needs_nodes: int = 1
 
-    def phased(self, part: float) -> Self:
-        """Return the same outage, longer by this part of 30 s."""
+    def lasting(self) -> Self:
+        """Return the same outage without an end, played until some time after it would end."""
         assert self.well_from_ms is not None
-        return replace(self, well_from_ms=self.well_from_ms + round(30_000 * part))
+        return replace(self, well_from_ms=None, end_ms=self.well_from_ms + 40_000)
+
+    def ending(self, probed_ms: int, part: float) -> Self:
+        """Return the same outage, over this part of 30 s after a probe."""
+        return replace(self, well_from_ms=probed_ms + round(30_000 * part))
 
     def calls(self, nodes: int, seed: int) -> list[Call]:
         """Return the calls, in order of time."""

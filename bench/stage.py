@@ -172,6 +172,11 @@ class Stage:
         self.agenda.run(self.play.end_ms)
         return self._result()
 
+    def first_made(self, from_ms: int) -> int | None:
+        """Return when the first call from then on was made, or None."""
+        made = (call.made_at_ms for call in self._calls if call.made_at_ms is not None)
+        return min((at_ms for at_ms in made if at_ms >= from_ms), default=None)
+
     def make(self, call: Call, probe: bool) -> Answer:
         """Make a call now; its outcome reaches the fleet when it ends."""
         now_ms = self.agenda.now_ms

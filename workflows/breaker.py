@@ -36,6 +36,7 @@ from headgate.workflows.search_attributes import BREAKER_STATE, KIND
 _RECORD = TypeAdapter(BreakerRecord)
 _GROWING_SPANS = 6
 _BELIEVED_MS = 60_000
+_MOST_REVISIONS = 1_000_000  # far more than a few runs can have
 Decoded = TypeVar("Decoded", bound=Message)
 
 
@@ -51,6 +52,8 @@ class BreakerWorkflow(Entity):
         # A source of its own, so that drawing from it never disturbs another one's replay.
         self._chance = workflow.new_random("headgate.open_time").random
         self._breaker = Breaker(start.record, self._chance) if start.record is not None else None
+        # A run that is reset in Temporal goes on from an earlier point, and draws anew from there.
+        workflow.register_random_seed_callback(lambda _: self.when_ready(self._leap))
         self._searchable = False
         self._shown: tuple[str, str] | None = None
 
@@ -135,6 +138,10 @@ class BreakerWorkflow(Entity):
     def state(self) -> BreakerView:
         """Return the state; numbers of the window are as of the last workflow task."""
         return self._breaker_now.view(now_ms())
+
+    def _leap(self) -> None:
+        """Go above every verdict that may have been given after the point of a reset."""
+        self._breaker_now.rise_above(self.record.revision + _MOST_REVISIONS)
 
     # The shell's side --------------------------------------------------------------------------
 

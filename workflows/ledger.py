@@ -36,6 +36,7 @@ from headgate.model.pool import Allocation, Demand
 from headgate.model.settings import LedgerSettings
 from headgate.model.snapshot import Restored, SaveResult, Snapshot
 from headgate.quota import Ledger, LedgerInput, LedgerRecord
+from headgate.quota.packed import PACKED_FROM, pack, unpack
 from headgate.workflows.details import ledger_details
 from headgate.workflows.entity import Entity, decoded, now_ms, require
 
@@ -54,7 +55,10 @@ class LedgerWorkflow(Entity):
     @workflow.init
     def __init__(self, start: LedgerInput) -> None:
         super().__init__(start.tenant, start.options, start.saved_revision)
-        self._ledger = self._around(start.record) if start.record is not None else None
+        record = start.record
+        if start.packed is not None:
+            record = _RECORD.validate_json(unpack(start.packed))
+        self._ledger = self._around(record) if record is not None else None
 
     @workflow.run
     async def run(self, start: LedgerInput) -> None:
@@ -166,14 +170,14 @@ class LedgerWorkflow(Entity):
         if restored.state is None:
             self._ledger = Ledger.begin(self.subject, settings, restored.incarnation, every_ms)
             return
-        record = _RECORD.validate_json(restored.state)
+        record = _RECORD.validate_json(unpack(restored.state))
         self._ledger = Ledger.restore(record, restored.incarnation, now_ms, every_ms)
         self._ledger.configure(settings, now_ms)
 
     def dump(self) -> tuple[str, str]:
         """See base class."""
         view = self._ledger_now.view().model_dump_json()
-        return _RECORD.dump_json(self.record).decode(), view
+        return pack(self._state()), view
 
     def details(self) -> str:
         """See base class."""
@@ -189,9 +193,11 @@ class LedgerWorkflow(Entity):
 
     def continue_as_new(self) -> NoReturn:
         """See base class."""
-        workflow.continue_as_new(
-            LedgerInput(self.subject, self.record, self.saved_revision, self.options)
-        )
+        carried = LedgerInput(self.subject, self.record, self.saved_revision, self.options)
+        state = self._state()
+        if len(state) >= PACKED_FROM:
+            carried.record, carried.packed = None, pack(state)
+        workflow.continue_as_new(carried)
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
         """See base class."""
@@ -308,6 +314,9 @@ class LedgerWorkflow(Entity):
             workflow.logger.warning("no governor runs for pool %s", demand.pool)
             return None
         return demand
+
+    def _state(self) -> str:
+        return _RECORD.dump_json(self.record).decode()
 
     def _around(self, record: LedgerRecord) -> Ledger:
         return Ledger(record, self.options.check_holders_every_ms)

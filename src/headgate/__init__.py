@@ -13,11 +13,13 @@ from headgate.version import __version__
 if TYPE_CHECKING:
     from headgate.orchestrator import governance
     from headgate.orchestrator.errors import PermitDenied
+    from headgate.orchestrator.governance_parts import GovernanceParts
     from headgate.orchestrator.plugin import HeadgatePlugin
 
-__all__ = ["HeadgatePlugin", "PermitDenied", "__version__", "governance"]
+__all__ = ["GovernanceParts", "HeadgatePlugin", "PermitDenied", "__version__", "governance"]
 
 _HOMES = {
+    "GovernanceParts": "headgate.orchestrator.governance_parts",
     "HeadgatePlugin": "headgate.orchestrator.plugin",
     "PermitDenied": "headgate.orchestrator.errors",
     "governance": "headgate.orchestrator.governance",

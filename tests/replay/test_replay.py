@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from headgate import HeadgatePlugin
-from headgate.cli.worker import workflow_runner
 from headgate.devstack.replay import governance_replayer
 from tests.jobs import ScanJob
 from tests.replay.changed import ChangedBreaker
@@ -38,10 +36,6 @@ async def test_a_recorded_history_replays(file: Path) -> None:
     "file", [file for file in FILES if "-breaker-" in file.stem and "-job-" not in file.stem]
 )
 async def test_a_workflow_that_was_changed_does_not_replay(file: Path) -> None:
-    replayer = Replayer(
-        workflows=[ChangedBreaker],
-        data_converter=pydantic_data_converter,
-        workflow_runner=workflow_runner(),
-    )
+    replayer = Replayer(workflows=[ChangedBreaker], plugins=[HeadgatePlugin()])
     result = await replayer.replay_workflow(history_of(file), raise_on_replay_failure=False)
     assert result.replay_failure is not None

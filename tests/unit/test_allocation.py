@@ -30,8 +30,8 @@ def test_proportional_goes_by_weight_up_to_demand_and_maximum() -> None:
 
 def test_reserved_serves_guarantees_first_and_lends_what_is_unused() -> None:
     a = Claim("a", 99, guaranteed=60)
-    assert gets(100, "reserved", a, Claim("b", 99)) == [60, 40]
-    assert gets(100, "reserved", a, Claim("b", 99, weight=9)) == [60, 40]
+    assert gets(100, "reserved", a, Claim("b", 99)) == [80, 20]
+    assert gets(100, "reserved", a, Claim("b", 99, weight=3)) == [70, 30]
     assert gets(100, "reserved", Claim("a", 10, guaranteed=60), Claim("b", 99)) == [10, 90]
 
 
@@ -131,7 +131,8 @@ def test_the_guarantee_of_a_group_is_for_all_in_it() -> None:
         Claim("z", 999, weight=9),
     ]
     division = divide(100, Strategy.RESERVED, claims, groups)
-    assert division.allocations == {"a": 30, "b": 30, "z": 40}
+    # On top of the 60, the department has a tenth of the 40; and "a" its 20 before it shares.
+    assert division.allocations == {"a": 42, "b": 22, "z": 36}
     division = divide(100, Strategy.RESERVED, claims[:2], groups)
     assert sum(division.allocations.values()) == 70
 

@@ -128,6 +128,18 @@ def test_a_witness_whose_failure_newer_calls_have_pushed_out_is_none() -> None:
     assert witnesses(breaker.record, NOW_MS) == 1
 
 
+def test_a_silent_gate_remains_a_witness_while_its_calls_are_in_the_window() -> None:
+    hour_ms = 3_600_000
+    for between, state in (("", OPEN), ("." * 9, CLOSED)):
+        breaker = make(quorum=2, window=COUNT_10, failure_rate=0.4, min_calls=4)
+        Gate(breaker, "gone").report("xx")
+        two = Gate(breaker, "two")
+        two.report(between, now_ms=NOW_MS + hour_ms)
+        assert "gone" not in breaker.record.reporters
+        two.report("xxxx", now_ms=NOW_MS + hour_ms)
+        assert breaker.record.state is state
+
+
 def test_a_late_report_does_not_make_a_witness_older() -> None:
     breaker = make(quorum=2, min_calls=4)
     one = Gate(breaker, "one")

@@ -111,6 +111,23 @@ def test_a_ledger_that_does_not_run_is_not_waited_for() -> None:
     assert site.governor.allocation_of("borrower").units == {"r": 8}
 
 
+def test_what_a_terminated_ledger_last_held_counts_until_it_runs_again() -> None:
+    site = Site(RESERVED)
+    site.want(lender=5, borrower=1)
+    site.rounds(2)
+    site.want(borrower=8)
+    site.governor.told("lender", site.governor.record.members["lender"].sequence, False)
+    site.now_ms += ROUND_MS
+    site.governor.advance(site.now_ms)
+    lender = site.governor.view().members["lender"]
+    assert (lender.held, lender.wanted, lender.stopped) == ({"r": 5}, {"r": 0}, True)
+    assert site.governor.allocation_of("borrower").units == {"r": 3}
+    site.held["lender"] = site.wanted["lender"] = 0
+    site.rounds(2)
+    assert not site.governor.view().members["lender"].stopped
+    assert site.told["borrower"] == 8
+
+
 def test_what_is_idle_is_borrowed_and_the_guarantee_comes_back_without_damping() -> None:
     site = Site(RESERVED)
     site.want(borrower=8)
@@ -119,6 +136,13 @@ def test_what_is_idle_is_borrowed_and_the_guarantee_comes_back_without_damping()
     site.want(lender=6)
     site.rounds(2)
     assert site.told == {"lender": 6, "borrower": 2}
+
+
+def test_what_is_left_is_shared_on_top_of_guarantees() -> None:
+    site = Site(RESERVED, capacity={"r": 12})
+    site.want(lender=20, borrower=20)
+    site.rounds(2)
+    assert site.told == {"lender": 8, "borrower": 4}
 
 
 def test_what_borrowers_still_hold_is_not_given_away_before_it_comes_back() -> None:

@@ -8,8 +8,7 @@ from headgate.model.quota import Quota, Rate
 from headgate.model.reason import ReasonCode
 from headgate.model.settings import LedgerSettings
 from headgate.quota import Ledger
-from headgate.quota.book import MAX_RESOLVED_KEPT
-from headgate.quota.ledger import MAX_DENIALS_KEPT, REVISIONS_PER_INCARNATION
+from headgate.quota.ledger import REVISIONS_PER_INCARNATION
 from headgate.quota.meters import MAX_METERS_KEPT
 from tests.unit.ledgers import (
     DENIED,
@@ -311,17 +310,6 @@ def test_a_release_that_overtakes_its_acquire_withdraws_it() -> None:
     assert ledger.record.permits == {}
 
 
-def test_what_it_keeps_of_its_past_is_bounded() -> None:
-    ledger = make(max_active=1)
-    for nth in range(MAX_RESOLVED_KEPT + 100):
-        ask(ledger, f"a{nth}")
-        ask(ledger, f"b{nth}")
-        ledger.release(f"a{nth}", NOW_MS)
-    assert len(ledger.record.resolved) == MAX_RESOLVED_KEPT
-    assert len(ledger.record.denials) == MAX_DENIALS_KEPT
-    assert next(iter(ledger.record.resolved)) == "a100"
-
-
 def test_an_id_that_comes_back_after_it_was_forgotten_harms_nothing() -> None:
     ledger = make(max_active=1, max_hold_ms=1_000)
     for _ in range(2):
@@ -329,7 +317,7 @@ def test_an_id_that_comes_back_after_it_was_forgotten_harms_nothing() -> None:
         ask(ledger, "waits", wait_ms=500)
         ledger.release("waits", NOW_MS)
         ledger.release("held", NOW_MS)
-        ledger.record.resolved.clear()
+        ledger.record.ended.recent.clear()
     ask(ledger, "held")
     ask(ledger, "waits", wait_ms=500)
     ledger.advance(NOW_MS + 500)

@@ -26,6 +26,7 @@ from headgate.model.quota import Quota, QuotaOverride, Rate, Throttle
 from headgate.model.reason import ReasonCode
 from headgate.model.settings import LedgerSettings
 from headgate.quota import Ledger, LedgerRecord
+from headgate.quota.past import REMEMBERED_MS, fingerprint
 
 START_MS = 1_700_000_000_000
 HOUR_MS = 3_600_000
@@ -109,6 +110,7 @@ class NaiveLedger:
     line: list[Waiting] = field(default_factory=list)
     ended: dict[str, str] = field(default_factory=dict)
     denied: set[str] = field(default_factory=set)
+    over_ms: dict[str, int] = field(default_factory=dict)
     to_wake: set[str] = field(default_factory=set)
     arrival_ms: dict[str, Fraction] = field(default_factory=dict)
     rates: dict[str, Rate] = field(default_factory=dict)
@@ -243,14 +245,26 @@ class NaiveLedger:
     def end(self, id: str, how: str) -> None:
         held = self.held.pop(id)
         self.to_wake.discard(id)
-        self.ended[id] = how
+        self.be_over(id, how)
         for resource in held.needs:
             self.resolved[resource, how] += 1
+
+    def be_over(self, id: str, how: str, now_ms: int | None = None) -> None:
+        self.ended[id] = how
+        self.over_ms.setdefault(id, self.now_ms if now_ms is None else now_ms)
+
+    def be_denied(self, id: str) -> None:
+        self.denied.add(id)
+        self.over_ms.setdefault(id, self.now_ms)
+
+    def is_remembered(self, id: str) -> bool:
+        """Whether the ledger has to know what became of it."""
+        return self.now_ms - self.over_ms.get(id, self.now_ms) < REMEMBERED_MS
 
     def lapse(self, now_ms: int) -> None:
         for one in [one for one in self.line if one.until_ms <= now_ms]:
             self.line.remove(one)
-            self.ended[one.id] = "expired"
+            self.be_over(one.id, "expired", now_ms)
         times = [at for one in self.overrides for at in (one.begins_at_ms, one.ends_at_ms)]
         times += [one.until_ms for one in self.throttles if one.until_ms is not None]
         for at_ms in sorted({at for at in times if self.now_ms < at <= now_ms}):
@@ -271,7 +285,7 @@ class NaiveLedger:
                 self.rates[resource] = new.rate
         for one in [one for one in self.line if not self.can_ever(one.needs)]:
             self.line.remove(one)
-            self.denied.add(one.id)
+            self.be_denied(one.id)
 
     def advance(self, now_ms: int) -> None:
         self.lapse(now_ms)
@@ -284,7 +298,7 @@ class NaiveLedger:
             self.end(id, "released")
         else:
             self.line = [one for one in self.line if one.id != id]
-            self.ended.setdefault(id, "released")
+            self.be_over(id, self.ended.get(id, "released"))
         self.serve()
 
     def acquire(self, request: Acquire) -> Outcome:
@@ -307,7 +321,7 @@ class NaiveLedger:
             if until_ms > self.now_ms:
                 return Outcome.WAITING
             self.line.remove(one)
-        self.denied.add(id)
+        self.be_denied(id)
         return Outcome.DENIED
 
     def configure(self, settings: LedgerSettings, now_ms: int) -> None:
@@ -334,6 +348,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         self.sequence = 0
         self.first_answers: dict[str, Decision] = {}
         self.ids = 0
+        self.sent: list[tuple[int, Exchange]] = []
         self.places: dict[str, tuple[int, int]] = {}
         self.known_held: set[str] = set()
         self.passed: dict[str, list[tuple[int, int]]] = {}
@@ -344,7 +359,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         kind, number = whom
         record = self.ledger.record
         known = {"held": sorted(record.permits), "waits": sorted(record.waiters)}.get(
-            kind, sorted(self.places)
+            kind, [id for id in sorted(self.places) if self.model.is_remembered(id)]
         )
         if kind != "new" and known:
             return known[number % len(known)]
@@ -373,7 +388,9 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         for request in requests:
             # An id is asked for in earnest once; whatever became of it is the answer for good.
             self.places.setdefault(request.id, (-request.priority, len(self.places)))
-        message = Exchange(gate="g", acquires=requests, releases=releases)
+        number = len(self.sent)
+        message = Exchange(gate="g", number=number, acquires=requests, releases=releases)
+        self.sent.append((self.now_ms, message))
         reply = self.ledger.exchange(message, self.now_ms)
         self.model.advance(self.now_ms)
         for id in releases:
@@ -383,6 +400,21 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         assert reply.revision == self.ledger.record.revision
         for decision in reply.decisions:
             self.check_answer(decision)
+
+    @rule(back=st.integers(0, 5))
+    def an_exchange_comes_again(self, back: int) -> None:
+        at_ms, message = self.sent[-1 - back] if back < len(self.sent) else (0, None)
+        if message is None or self.now_ms - at_ms >= REMEMBERED_MS:
+            return
+        reply = self.ledger.exchange(message, self.now_ms)
+        self.model.advance(self.now_ms)
+        for id in message.releases:
+            self.model.release(id)
+        for request, decision in zip(message.acquires, reply.decisions, strict=True):
+            known = request.id in self.model.held or any(
+                one.id == request.id for one in self.model.line
+            )
+            assert decision.outcome is (self.model.acquire(request) if known else Outcome.DENIED)
 
     def check_answer(self, decision: Decision) -> None:
         first = self.first_answers.setdefault(decision.id, decision)
@@ -397,7 +429,8 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         elif decision is first and decision.reason.code is not ReasonCode.WAITED_TOO_LONG:
             never = decision.reason.code in NEVER or "asked for, but" in decision.reason.message
             assert (decision.retry_at_ms is None) == never
-        if first.outcome is Outcome.DENIED and decision.id in self.ledger.record.denials:
+        known = self.ledger.record.denied.get(decision.id)
+        if first.outcome is Outcome.DENIED and known is not None:
             over = decision.reason.code is ReasonCode.WAITED_TOO_LONG
             assert over or decision == first
 
@@ -598,7 +631,10 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         } == model.held
         assert set(record.waiters) == {one.id for one in model.line}
         assert set(record.wakes) == model.to_wake
-        assert record.resolved == model.ended
+        remembered = record.ended.before | record.ended.recent
+        ended = {fingerprint(id): how for id, how in model.ended.items()}
+        assert remembered.items() <= ended.items()
+        assert {fingerprint(id) for id in model.ended if model.is_remembered(id)} <= set(remembered)
 
     @invariant()
     def every_permit_is_accounted_for_and_ends_once(self) -> None:

@@ -112,7 +112,7 @@ class Governor:
             if resource in member.claims and claim.held > member.claims[resource].held:
                 member.left_out_ms.pop(resource, None)  # it had its turn
         member.claims = dict(sorted(message.claims.items()))
-        member.told_at_ms = now_ms
+        member.told_at_ms, member.stopped = now_ms, False
         for resource, claim in member.claims.items():
             member.smoothed[resource] = max(member.smoothed.get(resource, 0), claim.wanted * MICRO)
         if message.sequence == member.sequence:
@@ -181,12 +181,13 @@ class Governor:
         """Note that the ledger of ``tenant`` has been told, or that it does not run.
 
         One that does not run holds nothing more than it was known to, and speaks up when it does.
+        What it was known to hold goes on counting: its jobs may still be running.
         """
         record = self.record
         member = record.members.get(tenant)
         if member is None or member.sequence != sequence:
             return
-        member.to_tell = False
+        member.to_tell, member.stopped = False, not runs
         self._untold.discard(tenant)
         if not runs:
             member.allocated, member.outstanding, member.acknowledged = {}, {}, True
@@ -263,6 +264,7 @@ class Governor:
                     guaranteed={n: claim.share.guaranteed for n, claim in member.claims.items()},
                     weight=_weight(member),
                     group=record.settings.tenants[tenant],
+                    stopped=member.stopped,
                 )
                 for tenant, member in sorted(record.members.items())
             },

@@ -31,6 +31,7 @@ class Member:
         to_tell: The last allocation has not been sent yet.
         left_out_ms: Since when its share has been too small for its next job, by resource.
         usage: Micro-units used lately, if the pool looks back; see ``history``.
+        stopped: Its ledger did not run when it was last told something.
     """
 
     incarnation: int = 0
@@ -48,6 +49,7 @@ class Member:
     to_tell: bool = False
     left_out_ms: Amounts = field(default_factory=dict)
     usage: Amounts = field(default_factory=dict)
+    stopped: bool = False
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""How a pool is divided: each strategy is a choice of weights, floors and ceilings.
+"""How a pool is divided: each strategy is a choice of weights, guarantees and ceilings.
 
 ``docs/allocation.md`` says what each one means, and what groups do.
 """

@@ -16,7 +16,7 @@ class Node:
 
     Attributes:
         name: Of the tenant or the group.
-        weight: Among its siblings; 0: it gets its floor.
+        weight: Among its siblings, for what it gets on top of its floor; 0: nothing.
         priority: Among its siblings, where that counts.
         children: Of a group.
         guaranteed: Units that it and those below it have a right to.
@@ -118,27 +118,28 @@ class Tree:
 
 
 def _pour(node: Node, by_priority: bool) -> None:
-    """Divide what a node gets among its children."""
+    """Divide what a node gets among its children: guarantees first, then the rest on top."""
     floors = [child.floor for child in node.children]
-    if sum(floors) > node.part:
+    none = [0] * len(floors)
+    spare = node.part - sum(floors)
+    if spare < 0:
         # Guarantees in proportion, as far as they are used.
         rights = [child.guaranteed for child in node.children]
-        parts = fill(node.part, rights, [0] * len(floors), floors)
-        for child, part in zip(node.children, parts, strict=True):
-            child.part = part
+        floors, spare = fill(node.part, rights, none, floors), 0
+    for child, floor in zip(node.children, floors, strict=True):
+        child.part = floor
+    if not spare:
         return
-    spare = node.part - sum(floors)
     for tier in _tiers(node.children) if by_priority else [node.children]:
-        floors = [child.floor for child in tier]
         parts = fill(
-            spare + sum(floors),
+            spare,
             whole_weights([child.weight for child in tier]),
-            floors,
-            [child.ceiling for child in tier],
+            none[: len(tier)],
+            [child.ceiling - child.floor for child in tier],
         )
         for child, part in zip(tier, parts, strict=True):
-            child.part = part
-        spare -= sum(parts) - sum(floors)
+            child.part += part
+        spare -= sum(parts)
 
 
 def _tiers(nodes: Iterable[Node]) -> list[list[Node]]:

@@ -27,7 +27,7 @@ from headgate.model.breaker import (
     Transition,
     Verdict,
 )
-from headgate.model.policy import TimeWindow
+from headgate.model.policy import CountWindow, TimeWindow
 from headgate.model.settings import BreakerSettings
 
 REVISIONS_PER_INCARNATION: Final = 1_000_000_000
@@ -44,6 +44,9 @@ MAX_PROBE_ANSWERS: Final = 2_000
 
 REPORTER_TTL_MS: Final = 900_000
 """A gate that has been silent for so long, and for the window, is not told of verdicts any more."""
+
+MAX_WITNESSES: Final = 1_000
+"""Silent gates that are remembered as witnesses; a quorum cannot be larger."""
 
 MAX_STEPS: Final = 40
 KEEPS_CALLS_AWAY: Final = (BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.FORCED_OPEN)
@@ -254,11 +257,13 @@ class Breaker:
             reason=self._why(),
             # Also with a quorum: a gate may always hold back its own calls.
             consecutive_failures=policy.consecutive_failures if override is None else None,
+            rates=policy.rates if override is None else None,
             report_every_ms=report_every_ms(record),
             slow_call_ms=policy.slow_call_ms,
             ramp_start=policy.ramp_start,
             most=1.0 if cut is None or override is not None else cut.share,
             outcomes=record.settings.outcomes,
+            when_away=record.settings.when_away,
         )
 
     def view(self, now_ms: int) -> BreakerView:
@@ -573,6 +578,7 @@ class Breaker:
             reporter.trouble_at_ms = reporter.trouble_at_call = 0
             reporter.row = reporter.called_at_ms = 0
         record.row_of_gone = 0
+        record.trouble_of_gone = []
 
     def _move(
         self,
@@ -644,4 +650,10 @@ class Breaker:
         for gate in [
             gate for gate, reporter in reporters.items() if now_ms - reporter.seen_at_ms > ttl_ms
         ]:
-            self.record.row_of_gone += reporters.pop(gate).row
+            gone = reporters.pop(gate)
+            self.record.row_of_gone += gone.row
+            if isinstance(window, CountWindow) and gone.trouble_at_call:
+                # Its calls may be in the window for long, and it remains a witness of theirs.
+                left = self.record.judged - window.size
+                kept = [at for at in self.record.trouble_of_gone if at > left]
+                self.record.trouble_of_gone = [*kept, gone.trouble_at_call][-MAX_WITNESSES:]

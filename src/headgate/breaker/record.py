@@ -82,6 +82,7 @@ class BreakerRecord:
         reason: Why it is in this state.
         consecutive: Failures since the last success, over all gates: the sum of their rows.
         row_of_gone: The rows of gates that have fallen silent since.
+        trouble_of_gone: For a window of calls: the ``trouble_at_call`` of such gates.
         wary: It lets calls pass although nobody has seen the downstream work: the first failure
             is enough.
         probes: Probes in flight, by id.
@@ -129,6 +130,7 @@ class BreakerRecord:
     reason: str = "no failures seen"
     consecutive: int = 0
     row_of_gone: int = 0
+    trouble_of_gone: list[int] = field(default_factory=list)
     wary: bool = False
     probes: dict[str, Probe] = field(default_factory=dict)
     probe_answers: list[str] = field(default_factory=list)

@@ -7,7 +7,7 @@ from headgate.breaker.record import BreakerRecord
 from headgate.breaker.rows import is_unbroken
 from headgate.breaker.sliding_count import SlidingCount
 from headgate.breaker.sliding_time import BUCKETS
-from headgate.breaker.windows import describe, enough_calls
+from headgate.breaker.windows import describe, enough_calls, excess
 
 FLEET_REPORTS_PER_SECOND: Final = 4
 """What all gates together should send to one breaker while all is well."""
@@ -50,23 +50,22 @@ def judge(record: BreakerRecord, now_ms: int, *, wary: bool = False) -> Trip | N
         )
         return trip if _has_quorum(record, now_ms) else None
     window.advance(now_ms)
-    calls = window.calls
-    if calls < enough or calls == 0:
+    found = excess(window, policy, enough)
+    if found is None:
         return None
-    for rule, count, limit, what in (
-        ("failure_rate", window.total_failures, policy.failure_rate, "failed"),
-        ("slow_call_rate", window.total_slow, policy.slow_call_rate, "were slow"),
-    ):
-        # 7 / 100 is rounded like the literal 0.07 is; 100 * 0.07 would be above 7.
-        if count and limit is not None and count / calls >= limit:
-            trip = Trip(
-                rule,
-                f"{count} of {calls} calls {what} within {describe(policy)} "
-                f"({count / calls:.0%}, limit {limit:.0%})",
-                {"value": count / calls, "threshold": limit, "count": count, "calls": calls},
-            )
-            return trip if _has_quorum(record, now_ms) else None
-    return None
+    value = found.count / found.calls
+    trip = Trip(
+        found.rule,
+        f"{found.count} of {found.calls} calls {found.what} within {describe(policy)} "
+        f"({value:.0%}, limit {found.limit:.0%})",
+        {
+            "value": value,
+            "threshold": found.limit,
+            "count": found.count,
+            "calls": found.calls,
+        },
+    )
+    return trip if _has_quorum(record, now_ms) else None
 
 
 def report_every_ms(record: BreakerRecord) -> int:
@@ -85,7 +84,8 @@ def witnesses(record: BreakerRecord, now_ms: int) -> int:
     window, reporters = record.window, record.reporters.values()
     if isinstance(window, SlidingCount):
         gone = max(0, record.judged - window.size)
-        return sum(1 for gate in reporters if gate.trouble_at_call > gone)
+        seen = [*(gate.trouble_at_call for gate in reporters), *record.trouble_of_gone]
+        return sum(1 for at_call in seen if at_call > gone)
     # The window lets go of whole buckets, so this does too.
     begin_ms = (now_ms // window.bucket_ms - BUCKETS + 1) * window.bucket_ms
     return sum(1 for gate in reporters if gate.trouble_at_ms >= max(1, begin_ms))

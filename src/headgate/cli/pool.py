@@ -125,6 +125,13 @@ async def _show(pool: str, as_json: bool) -> None:
         print(f"  {resource}: {held} of {capacity} held, {wanted} wanted, {given} given out")
     if view.unheard:
         print(f"waits for {len(view.unheard)} ledgers to say what they hold: nothing is raised yet")
+    for tenant, member in view.members.items():
+        if member.stopped and any(member.held.values()):
+            say(
+                f"the ledger of {tenant} does not run; what it last held counts until it does, "
+                "because its jobs may still be running",
+                2,
+            )
     for condition in view.conditions:
         say(f"{condition.type}: {condition.message}", 2)
     found = table(

@@ -9,29 +9,13 @@ from contextlib import asynccontextmanager
 import typer
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from headgate.activities.notifications import NotificationActivities
-from headgate.activities.reconcile import ReconcileActivities
-from headgate.activities.snapshots import SnapshotActivities
 from headgate.cli.connect import connect_temporal, database
 from headgate.model.errors import UnavailableError
 from headgate.model.ids import GOVERNANCE_TASK_QUEUE
-from headgate.notifier.notifier import Notifier
-from headgate.orchestrator.search_attributes import require_registered
+from headgate.orchestrator.governance_parts import GovernanceParts
+from headgate.orchestrator.plugin import HeadgatePlugin
 from headgate.store.database import Database
-from headgate.store.migrate import require_current
-from headgate.workflows.breaker import BreakerWorkflow
-from headgate.workflows.governor import GovernorWorkflow
-from headgate.workflows.ledger import LedgerWorkflow
-
-WORKFLOWS = [BreakerWorkflow, LedgerWorkflow, GovernorWorkflow]
-
-
-def workflow_runner() -> SandboxedWorkflowRunner:
-    """Return the sandbox in which governance workflows run, here and in replays."""
-    restrictions = SandboxRestrictions.default.with_passthrough_modules("headgate")
-    return SandboxedWorkflowRunner(restrictions=restrictions)
 
 
 @asynccontextmanager
@@ -52,27 +36,19 @@ async def governance_worker(
         search_attributes: Keep ``HeadgateKind`` and ``BreakerState`` up to date.
 
     Raises:
-        ConfigurationError: The namespace does not have these search attributes.
+        ConfigurationError: The database is not migrated, or the namespace does not have these
+            search attributes.
     """
-    if search_attributes:
-        await require_registered(client)
-    async with Notifier(database) as notifier:
-        snapshots = SnapshotActivities(database, search_attributes)
-        worker = Worker(
-            client,
-            task_queue=task_queue,
-            workflows=WORKFLOWS,
-            activities=[
-                snapshots.restore,
-                snapshots.save,
-                NotificationActivities(notifier).notify,
-                ReconcileActivities().find_closed_holders,
-            ],
-            workflow_runner=workflow_runner(),
-            max_cached_workflows=max_cached_workflows,
-        )
-        async with worker:
-            yield worker
+    parts = GovernanceParts(database, search_attributes=search_attributes)
+    await parts.check(client)  # the worker will, but only once it runs
+    worker = Worker(
+        client,
+        task_queue=task_queue,
+        max_cached_workflows=max_cached_workflows,
+        plugins=[HeadgatePlugin(task_queue=task_queue, governance=parts)],
+    )
+    async with worker:
+        yield worker
 
 
 async def run(search_attributes: bool) -> None:
@@ -82,7 +58,6 @@ async def run(search_attributes: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     async with database() as db:
-        await require_current(db)
         client = await connect_temporal()
         try:
             async with governance_worker(client, db, search_attributes=search_attributes):

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from temporalio.client import Client, WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
-from headgate.cli.worker import WORKFLOWS, workflow_runner
 from headgate.gate.kinds import GOVERNANCE_WORKFLOWS
+from headgate.orchestrator.governance_parts import WORKFLOWS
+from headgate.orchestrator.plugin import HeadgatePlugin
 
 
 @dataclass(slots=True)
@@ -26,11 +26,7 @@ class ReplayResult:
 
 def governance_replayer() -> Replayer:
     """Return a replayer of the governance workflows."""
-    return Replayer(
-        workflows=WORKFLOWS,
-        data_converter=pydantic_data_converter,
-        workflow_runner=workflow_runner(),
-    )
+    return Replayer(workflows=WORKFLOWS, plugins=[HeadgatePlugin()])
 
 
 async def replay_all(client: Client, query: str = GOVERNANCE_WORKFLOWS) -> ReplayResult:

@@ -1,6 +1,9 @@
-"""The gate's clock."""
+"""The gate's clocks."""
 
 import time
+
+monotonic_s = time.monotonic
+"""Seconds that never go back, and go on while the process is stopped."""
 
 
 def now_ms() -> int:

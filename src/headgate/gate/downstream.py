@@ -3,19 +3,21 @@
 import asyncio
 import itertools
 import logging
+import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from temporalio.client import WorkflowQueryFailedError, WorkflowQueryRejectedError
 from temporalio.service import RPCError
 
-from headgate.gate.clock import now_ms
+from headgate.gate.clock import monotonic_s, now_ms
 from headgate.gate.group_commit import GroupCommit
 from headgate.gate.outcomes import Ended, Outcomes
 from headgate.gate.ramp import Ramp
-from headgate.gate.watch import PASSES, Watch
+from headgate.gate.ticket import Calm, Era, Refusal, Ticket
+from headgate.gate.watch import PASSES, PATIENCE_MS, Watch
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.breaker import (
     UNKNOWN_EPOCH,
@@ -27,6 +29,7 @@ from headgate.model.breaker import (
     Verdict,
 )
 from headgate.model.errors import UnavailableError
+from headgate.model.lease import WhenAway
 from headgate.model.reason import Reason, ReasonCode
 
 _LOG = logging.getLogger("headgate.gate")
@@ -40,37 +43,28 @@ _VERDICT_OUTDATED_MS: Final = 120_000
 _CAUTION_S: Final = 0.5
 """How long a call waits for those in flight that may be about to trip the breaker."""
 
+_NO_LIMIT: Final = 2**53
 _SPREAD: Final = 0.1
 _RETRY_FORCED_MS: Final = 5_000
 _RETRY_PROBE_MS: Final = 1_000
 _MAX_PROBE_ASKS: Final = 50
 
 
-@dataclass(slots=True)
-class Ticket:
-    """A call that was let pass.
-
-    Attributes:
-        epoch: The verdict's under which it was.
-        at_ms: When.
-        probe: The probe it holds, if any.
-    """
-
-    epoch: int
-    at_ms: int
-    probe: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A call that was not let pass: why, and when to try again."""
-
-    reason: Reason
-    retry_at_ms: int
-
-
 class Downstream:
     """Admission to one downstream in this process.
+
+    While all is well a call only has to be counted: that is done in ``lane`` without coming here,
+    as long as ``calm_until_s`` lies ahead, and is added up when anything else happens.
+
+    Attributes:
+        verdict: That holds.
+        era: Under what calls are let pass now.
+        flights: Calls in flight, and those that may begin under a permit.
+        calm: Calls of this era that have ended well and are not added up yet.
+        calm_until_s: Until when calls need no more than a count; 0: something is the matter.
+        slow_s: From how many seconds on a call is slow.
+        most: Calls that may be in flight.
+        step_at_s: When the limit of calls in flight is judged next.
 
     Args:
         name: Of the downstream.
@@ -86,9 +80,17 @@ class Downstream:
         self._task_queue = task_queue
         self._breaker = breaker
         self._heard_at_ms = 0
-        self._in_flight: dict[str, Ticket] = {}
+        self.era = Era(UNKNOWN_EPOCH)
+        self.flights: set[Ticket] = set()
+        self.calm = Calm()
+        self.calm_until_s = 0.0
+        self.slow_s = math.inf
+        self.most = _NO_LIMIT
+        self.step_at_s = math.inf
+        self._held: dict[str, Ticket] = {}
         self._watch = Watch()
         self._probes_busy_until_ms = 0
+        self._is_away = False
         self._ramp = Ramp()
         self._settled = asyncio.Event()
         self._outcomes = Outcomes()
@@ -102,28 +104,46 @@ class Downstream:
 
     # Admission ---------------------------------------------------------------------------------
 
-    async def admit(self, key: str, tenant: str) -> Ticket | Refusal:
+    async def admit(self, key: str, tenant: str, *, held: bool = False) -> Ticket | Refusal:
         """Let a call pass or not.
 
         Args:
-            key: Identifies the call until ``settle``; the permit's id.
+            key: Identifies the call; the id of its probe, if it needs one.
             tenant: For whom; along a ramp tenants take turns.
+            held: It is for a job's permit: ``ticket`` finds it again by the key.
         """
-        await self._know_verdict()
+        await self.know()
+        if self.refusal() is not None:
+            await self._wait_while(self.may_soon_pass, PATIENCE_MS / 1000)
         if self.refusal() is None:
-            await self._caution()  # the verdict may change meanwhile
+            # Do not send more calls after a failing one than the breaker would let fail.
+            await self._wait_while(self._is_risky, _CAUTION_S)
         if (refusal := self.refusal()) is None:
+            if self.when_lost is WhenAway.FAIL_OPEN:
+                return self._let_pass(key if held else None, None)
             if self.verdict.allow == "probes":
-                return await self._admit_probe(key)
+                return await self._admit_probe(key, held)
             refusal = self._not_yet(tenant)
         if refusal is not None:
             self.count_rejected()
             return refusal
-        return self._let_pass(key, None)
+        return self._let_pass(key if held else None, None)
+
+    @property
+    def when_lost(self) -> WhenAway | None:
+        """What holds because what is known is too old to go by and the breaker does not answer."""
+        if self._is_away and now_ms() - self._heard_at_ms > _VERDICT_OUTDATED_MS:
+            return self.verdict.when_away
+        return None
 
     def refusal(self) -> Refusal | None:
         """Return why no call passes now, from what is known here, or None."""
         verdict, now = self.verdict, now_ms()
+        if (away := self.when_lost) is WhenAway.FAIL_OPEN:
+            return None
+        if away is WhenAway.FAIL_CLOSED:
+            message = f"the breaker of {self.name} has not answered for a while"
+            return self._refuse(ReasonCode.UNAVAILABLE, message, now + _RETRY_FORCED_MS)
         if verdict.allow == "none":
             # Nobody knows when people will let calls pass again: ask from time to time.
             until = max(verdict.until_ms or now + _RETRY_FORCED_MS, now + 100)
@@ -135,37 +155,39 @@ class Downstream:
             message = f"breaker of {self.name} is {verdict.state}: all probes are in flight"
             return self._refuse(ReasonCode.PROBES_BUSY, message, self._probes_busy_until_ms)
         if self._watch.holds_back(verdict, now):
-            message = f"{self._watch.in_a_row} calls to {self.name} in a row failed here"
+            message = f"calls to {self.name} are held back for a moment: {self._watch.cause}"
             return self._refuse(ReasonCode.BREAKER_OPEN, message, self._watch.own_trip_until_ms)
         return None
 
     def ticket(self, key: str) -> Ticket | None:
         """Return the ticket of a call that was let pass here and still may go on."""
-        ticket = self._in_flight.get(key)
-        if ticket is not None and ticket.epoch != self.verdict.epoch:
+        ticket = self._held.get(key)
+        if ticket is not None and ticket.era is not self.era:
             if self.verdict.allow in ("none", "probes"):
                 self.forget(key)
                 return None
-            ticket.epoch = self.verdict.epoch
+            ticket.era = self.era
         return ticket
 
     def adopt(self, key: str, probe: str, epoch: int) -> Ticket | None:
         """Return a ticket for a probe that was leased by another process for this call."""
         if epoch < self.verdict.epoch:
             return None
-        ticket = self._in_flight[key] = Ticket(epoch, now_ms(), probe)
+        ticket = self._let_pass(key, probe)
+        ticket.era = Era(epoch)
         return ticket
 
-    def settle(self, key: str, ticket: Ticket, ended: Ended) -> None:
+    def settle(self, ticket: Ticket, ended: Ended) -> None:
         """Take the outcome of a call."""
         now = now_ms()
-        self._in_flight.pop(key, None)
+        self.add_up()
+        self._land(ticket)
         limit = self.verdict.slow_call_ms
         slow = limit is not None and ended.duration_ms >= limit
         if ticket.probe is not None:
             probe = ProbeOutcome(
                 id=ticket.probe,
-                epoch=ticket.epoch,
+                epoch=ticket.era.epoch,
                 outcome=ended.outcome,
                 duration_ms=ended.duration_ms,
                 retry_after_ms=ended.retry_after_ms,
@@ -173,33 +195,57 @@ class Downstream:
             self._outcomes.probes.append(probe)
             self._watch.settle_probe(now)
         else:
-            self._outcomes.add(ended, ticket.epoch, now, slow=slow)
-            self._watch.settle(ended.outcome, ticket.epoch, self.verdict, now, slow=slow)
+            epoch = ticket.era.epoch
+            self._outcomes.add(ended, epoch, now, slow=slow)
+            self._watch.settle(ended.outcome, epoch, self.verdict, now, slow=slow)
+        self._look_whether_calm()
         self._due_changed.set()
         self._settled.set()
         self._settled.clear()
 
     def forget(self, key: str) -> None:
         """Note that a call that was let pass will not be made."""
-        ticket = self._in_flight.pop(key, None)
-        if ticket is not None and ticket.probe is not None:
+        ticket = self._held.get(key)
+        if ticket is not None:
+            self.drop(ticket)
+
+    def drop(self, ticket: Ticket) -> None:
+        """Note that a call that was let pass will not be made after all."""
+        self._land(ticket)
+        if ticket.probe is not None:
+            epoch = ticket.era.epoch
             self._outcomes.probes.append(
-                ProbeOutcome(id=ticket.probe, epoch=ticket.epoch, outcome=CallOutcome.IGNORED)
+                ProbeOutcome(id=ticket.probe, epoch=epoch, outcome=CallOutcome.IGNORED)
             )
             self._report_by(now_ms())
 
+    def add_up(self) -> None:
+        """Take in the calls that were only counted."""
+        calm = self.calm
+        if not calm.calls:
+            return
+        self.calm = Calm()
+        at_ms = now_ms() - round((monotonic_s() - calm.last_s) * 1000)
+        self._outcomes.add_calm(calm.calls, round(calm.duration_s * 1000), self.era.epoch, at_ms)
+        self._watch.settle_calm(calm.calls, self.verdict, at_ms)
+
     def take(self, verdict: Verdict) -> None:
         """Take in a verdict, unless a later one is known."""
+        self.add_up()
         self._heard_at_ms = now_ms()
+        self._is_away = False
         if verdict.epoch < self.verdict.epoch:
+            self._look_whether_calm()
             return
-        first = self.verdict.epoch == UNKNOWN_EPOCH and verdict.allow == "all"
-        if verdict.epoch != self.verdict.epoch and not first:
-            self._watch.begin_anew()
+        self._watch.hear(verdict, self.verdict, self._heard_at_ms)
+        if verdict.epoch != self.verdict.epoch:
             self._probes_busy_until_ms = 0
             if verdict.allow == "ramp":
                 self._ramp.begin(self._heard_at_ms)
+            self.era = Era(verdict.epoch)
         self.verdict = verdict
+        self.slow_s = math.inf if verdict.slow_call_ms is None else verdict.slow_call_ms / 1000
+        self._look_whether_calm()
         self._settled.set()
         self._settled.clear()
 
@@ -208,6 +254,7 @@ class Downstream:
     async def flush(self) -> None:
         """Report what there is; one report at a time."""
         async with self._sending:
+            self.add_up()
             buckets, probes = self._outcomes.take()
             self._watch.report(buckets, now_ms())
             await self._send(
@@ -231,12 +278,13 @@ class Downstream:
             for task in tasks:
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self.add_up()
         if self._outcomes:
             await self.flush()
 
     # Inside ------------------------------------------------------------------------------------
 
-    async def _know_verdict(self) -> None:
+    async def know(self) -> None:
         """Make sure that a verdict is known, if one is to be had, and not too old."""
         if self._introduction is None:
             self._introduction = asyncio.create_task(self._introduce())
@@ -262,26 +310,26 @@ class Downstream:
         try:
             self.take(await self._breaker.query("verdict", Verdict, timeout_s=2))
         except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
+            self._is_away = True
             # What is known stays in force; the next use asks again.
             _LOG.warning("verdict of %s not learned, going on as before: %s", self.name, error)
 
-    async def _caution(self) -> None:
-        """Do not send more calls after a failing one than the breaker would let fail.
+    def may_soon_pass(self) -> bool:
+        """Return whether what keeps calls away may be over in a moment."""
+        return self.refusal() is not None and self._watch.is_patient(self.verdict, now_ms())
 
-        A call waits for one of those in flight to settle, but only a moment.
-        """
-        deadline = asyncio.get_running_loop().time() + _CAUTION_S
-        while self._watch.is_cautious(
-            self.verdict, (ticket.at_ms for ticket in self._in_flight.values()), now_ms()
-        ):
-            left_s = deadline - asyncio.get_running_loop().time()
-            if left_s <= 0:
-                return
-            try:
-                async with asyncio.timeout(left_s):
+    def _is_risky(self) -> bool:
+        began_ms = (round(ticket.began_s * 1000) for ticket in self.flights)
+        return self._watch.is_cautious(self.verdict, began_ms, round(monotonic_s() * 1000))
+
+    async def _wait_while(self, holds: Callable[[], bool], at_most_s: float) -> None:
+        """Wait while something holds that an outcome or a verdict may change, but not for long."""
+        if not holds():
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(at_most_s):
+                while holds():
                     await self._settled.wait()
-            except TimeoutError:
-                return
 
     def _not_yet(self, tenant: str) -> Refusal | None:
         """Return why a call has to wait for its share, or None when it may pass."""
@@ -298,11 +346,33 @@ class Downstream:
         pause_ms = self._ramp.pause_ms(share, rising=rising)
         return self._refuse(ReasonCode.RAMP, message, now + pause_ms)
 
-    def _let_pass(self, key: str, probe: str | None) -> Ticket:
-        ticket = self._in_flight[key] = Ticket(self.verdict.epoch, now_ms(), probe)
+    def _let_pass(self, key: str | None, probe: str | None) -> Ticket:
+        ticket = Ticket(self.era, monotonic_s(), None, 0)
+        ticket.probe, ticket.key = probe, key
+        self.flights.add(ticket)
+        if key is not None:
+            self._held[key] = ticket
         return ticket
 
-    async def _admit_probe(self, key: str) -> Ticket | Refusal:
+    def _land(self, ticket: Ticket) -> None:
+        self.flights.discard(ticket)
+        if ticket.key is not None:
+            self._held.pop(ticket.key, None)
+
+    def _look_whether_calm(self) -> None:
+        """Say until when calls need only be counted: while there is nothing to decide or to tell.
+
+        From the first call on that is counted so, a report is due; ``lane`` sees to that.
+        """
+        fresh_ms = self._heard_at_ms + _VERDICT_AGE_MS - now_ms()
+        is_calm = self.verdict.allow == "all" and fresh_ms > 0 and self._watch.is_calm
+        self.calm_until_s = monotonic_s() + fresh_ms / 1000 if is_calm else 0.0
+
+    def note_calm(self) -> None:
+        """Note that a call has been counted: it is to be reported in time."""
+        self._report_by(now_ms() + self.verdict.report_every_ms)
+
+    async def _admit_probe(self, key: str, held: bool) -> Ticket | Refusal:
         epoch = self.verdict.epoch
         try:
             granted = await self._probes.ask(key)
@@ -310,9 +380,9 @@ class Downstream:
             self.count_rejected()
             return self._refuse(ReasonCode.UNAVAILABLE, str(error), now_ms() + _RETRY_PROBE_MS)
         if granted and self.verdict.epoch == epoch:
-            return self._let_pass(key, key)
+            return self._let_pass(key if held else None, key)
         if self.verdict.allow in PASSES:
-            return self._let_pass(key, None)
+            return self._let_pass(key if held else None, None)
         if self.verdict.allow == "probes":
             self._probes_busy_until_ms = now_ms() + _RETRY_PROBE_MS
         self.count_rejected()

@@ -13,20 +13,27 @@ from temporalio.worker import Worker
 
 from headgate.activities.verdicts import VerdictActivities
 from headgate.gate.clock import now_ms
-from headgate.gate.downstream import Downstream, Refusal, Ticket
+from headgate.gate.downstream import Downstream
+from headgate.gate.job_holds import JobHolds
 from headgate.gate.kinds import governing
+from headgate.gate.lane import Lane
 from headgate.gate.ledger import LedgerLink
 from headgate.gate.outcomes import Ended
+from headgate.gate.stock import UNGOVERNED, Shortage
+from headgate.gate.ticket import Refusal, Ticket
 from headgate.model.breaker import Verdict
 from headgate.model.contract import Message
 from headgate.model.entity import EntityOptions
 from headgate.model.errors import UnavailableError
 from headgate.model.ids import gate_task_queue
+from headgate.model.lease import LeaseHolder
 from headgate.model.ledger import Acquire, Admit, Decision, Outcome, Release
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.reason import Reason, ReasonCode
 
 _RETRY_UNAVAILABLE_MS: Final = 1_000
+_LEASE_PATIENCE_S: Final = 1.0
+"""How long a job's permit waits for a block; then it takes its place in the ledger's line."""
 
 
 class Call(Message):
@@ -63,6 +70,8 @@ class Gate:
         self._options = options
         self._downstreams: dict[str, Downstream] = {}
         self._ledgers: dict[str, LedgerLink] = {}
+        self._lanes: dict[tuple[str, str, str | None], Lane] = {}
+        self.jobs = JobHolds(self._ledger)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -101,12 +110,13 @@ class Gate:
             decision = await self._acquire(request)
         if downstream is None or decision.outcome is not Outcome.GRANTED:
             return decision
-        passed = await downstream.admit(request.id, request.tenant)
+        passed = await downstream.admit(request.id, request.tenant, held=True)
         if isinstance(passed, Refusal):
             return await self._refused(request, passed, held=True)
         if passed.probe is None:
             return decision
-        return decision.model_copy(update={"probe": passed.probe, "probe_epoch": passed.epoch})
+        probe = {"probe": passed.probe, "probe_epoch": passed.era.epoch}
+        return decision.model_copy(update=probe)
 
     async def release(self, message: Release) -> None:
         """Give back what a job holds, or withdraw what it asked for.
@@ -116,7 +126,15 @@ class Gate:
         """
         if message.downstream is not None:
             self._downstream(message.downstream).forget(message.id)
-        await self._ledger(message.tenant).release(message.id)
+        if not self.jobs.let_go(message.id):
+            await self._ledger(message.tenant).release(message.id)
+
+    def release_soon(self, message: Release) -> None:
+        """The same without waiting; lost with the process, it is found again."""
+        if message.downstream is not None:
+            self._downstream(message.downstream).forget(message.id)
+        if not self.jobs.let_go(message.id):
+            self._ledger(message.tenant).release_soon(message.id)
 
     # Calls -------------------------------------------------------------------------------------
 
@@ -129,7 +147,22 @@ class Gate:
             adopted = downstream.adopt(call.permit, call.probe, call.probe_epoch)
             if adopted is not None:
                 return adopted
-        return await downstream.admit(call.permit, call.tenant)
+        return await downstream.admit(call.permit, call.tenant, held=True)
+
+    def lane(self, downstream: str, tenant: str, resource: str | None) -> Lane:
+        """Return the way of calls to a downstream for a tenant, out of its quota of a resource.
+
+        Args:
+            downstream: What is called.
+            tenant: For whom.
+            resource: What is counted for it; None: nothing, or it is counted already.
+        """
+        key = (downstream, tenant, resource)
+        found = self._lanes.get(key)
+        if found is None:
+            stock = None if resource is None else self._ledger(tenant).stock(resource)
+            found = self._lanes[key] = Lane(self._downstream(downstream), stock)
+        return found
 
     def rules(self, call: Call) -> OutcomeRules:
         """Return how outcomes of a call are classified."""
@@ -137,7 +170,7 @@ class Gate:
 
     def end(self, call: Call, ticket: Ticket, ended: Ended) -> None:
         """Record how a call ended."""
-        self._downstream(call.downstream).settle(call.permit, ticket, ended)
+        self._downstream(call.downstream).settle(ticket, ended)
 
     # Inside ------------------------------------------------------------------------------------
 
@@ -151,8 +184,11 @@ class Gate:
             wait_until_ms=request.wait_until_ms,
             priority=request.priority,
         )
+        link = self._ledger(request.tenant)
         try:
-            return await self._ledger(request.tenant).acquire(acquire)
+            if not request.also and (leased := await self._leased(link, request)) is not None:
+                return leased
+            return await link.acquire(acquire)
         except UnavailableError as error:
             return Decision(
                 id=request.id,
@@ -160,6 +196,34 @@ class Gate:
                 retry_at_ms=now_ms() + _RETRY_UNAVAILABLE_MS,
                 reason=Reason(code=ReasonCode.UNAVAILABLE, message=str(error)),
             )
+
+    async def _leased(self, link: LedgerLink, request: Admit) -> Decision | None:
+        """Grant a permit out of this gate's block, or return None: the ledger has to be asked."""
+        stock = link.stock_of_jobs(request.resource)
+        if stock is None:
+            return None
+        grant = stock.block.grant
+        hold_ms = 0 if grant is None else grant.max_hold_ms
+        taken = await stock.take(
+            request.units, _LEASE_PATIENCE_S, hold_ms=hold_ms, priority=request.priority
+        )
+        if isinstance(taken, Shortage):
+            return None
+        if taken is not UNGOVERNED:
+            holder = request.holder
+            stock.hold(
+                taken,
+                LeaseHolder(
+                    id=request.id,
+                    workflow_id=holder.workflow_id,
+                    run_id=holder.run_id,
+                    units=request.units,
+                ),
+            )
+            self.jobs.note(request.id, stock)
+        return Decision(
+            id=request.id, outcome=Outcome.GRANTED, expires_at_ms=now_ms() + hold_ms or None
+        )
 
     async def _refused(self, request: Admit, refusal: Refusal, *, held: bool = False) -> Decision:
         if held or request.held:
@@ -183,7 +247,8 @@ class Gate:
         found = self._ledgers.get(tenant)
         if found is None:
             ledger = governing(self._client, "ledger", tenant, self._options, self._task_queue)
-            found = self._ledgers[tenant] = LedgerLink(self.id, ledger)
+            found = LedgerLink(tenant, self.id, ledger, self.jobs.ended)
+            self._ledgers[tenant] = found
         return found
 
     async def _close(self) -> None:

@@ -69,6 +69,15 @@ class Outcomes:
             case CallOutcome.IGNORED:
                 bucket.ignored += 1
 
+    def add_calm(self, calls: int, duration_ms: int, epoch: int, at_ms: int) -> None:
+        """Count calls that succeeded one after the other, the last of them at ``at_ms``."""
+        bucket = self.buckets.setdefault(epoch, Bucket())
+        bucket.at_ms = max(bucket.at_ms, at_ms)
+        bucket.successes += calls
+        bucket.duration_ms += duration_ms
+        bucket.trailing_failures = 0
+        bucket.succeeded_at_ms = at_ms
+
     def reject(self, epoch: int, now_ms: int) -> None:
         """Count a call that was not let pass."""
         bucket = self.buckets.setdefault(epoch, Bucket())

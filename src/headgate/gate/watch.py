@@ -4,7 +4,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from headgate.model.breaker import UNKNOWN_EPOCH, CallOutcome, OutcomeBucket, Verdict
+from headgate.breaker.windows import Excess
+from headgate.gate.own_rates import OwnRates
+from headgate.model.breaker import (
+    UNKNOWN_EPOCH,
+    BreakerState,
+    CallOutcome,
+    OutcomeBucket,
+    Verdict,
+)
 
 PASSES: Final = ("all", "ramp")
 """What a verdict may allow for ordinary calls to pass."""
@@ -14,7 +22,11 @@ _OWN_TRIP_MS: Final = 5_000
 
 _MOST_DOUBLINGS: Final = 2
 _YOUNG_MS: Final = 10_000
+_MANY: Final = 32
 _MIN_REPORT_MS: Final = 1_000
+
+PATIENCE_MS: Final = 1_000
+"""How long a call is held back, rather than refused, when what keeps it away may soon be over."""
 
 
 @dataclass(slots=True)
@@ -25,17 +37,61 @@ class Watch:
 
     Attributes:
         in_a_row: Failures that this gate has seen in a row under the verdict.
+        cause: Why it last held back by itself, in words.
         own_trip_until_ms: Until when it holds back by itself.
         due_ms: When the next report has to go; None: there is nothing to say.
     """
 
     in_a_row: int = 0
+    cause: str = ""
     own_trip_until_ms: int = 0
     due_ms: int | None = None
     _own_trips: int = 0
     _has_settled: bool = False
     _told_failing: bool = False
     _reported_at_ms: int = 0
+    _rates: OwnRates | None = None
+    _changed_at_ms: int = 0
+    _slow_start: int | None = None
+
+    def hear(self, verdict: Verdict, before: Verdict, now_ms: int) -> None:
+        """Take in a verdict: a new one begins a new chapter, and may bring other rates.
+
+        Args:
+            verdict: That holds from now on.
+            before: That held until now.
+            now_ms: Unix time.
+        """
+        if verdict.rates is None:
+            self._rates = None
+        elif self._rates is None or self._rates.rates != verdict.rates:
+            self._rates = OwnRates(verdict.rates)
+        first = before.epoch == UNKNOWN_EPOCH and verdict.allow == "all"
+        if verdict.epoch == before.epoch or first:
+            return
+        self.in_a_row = self._own_trips = self.own_trip_until_ms = 0
+        self._changed_at_ms = now_ms
+        if self._rates is not None:
+            self._rates.clear()
+        # Without a ramp those that were held back all come now: one first, then two, then four.
+        is_back = before.allow == "probes" and verdict.allow == "all"
+        self._slow_start = 1 if is_back else None
+
+    def is_patient(self, verdict: Verdict, now_ms: int) -> bool:
+        """Return whether a call that is kept away should wait a moment rather than be refused.
+
+        An open time that is about to end, and probes that have only just begun, may be over before
+        a refused call would come again. While probes take longer, nobody waits for them here.
+        """
+        if verdict.allow == "probes":
+            return now_ms < self._changed_at_ms + PATIENCE_MS
+        until_ms = verdict.until_ms
+        # A little beyond its end the news is under way.
+        return (
+            verdict.state is BreakerState.OPEN
+            and until_ms is not None
+            and -PATIENCE_MS < until_ms - now_ms <= PATIENCE_MS
+        )
 
     def holds_back(self, verdict: Verdict, now_ms: int) -> bool:
         """Return whether calls that the verdict lets pass should not be made all the same."""
@@ -48,7 +104,7 @@ class Watch:
         flight at once. So a downstream that has died gets no more than ``N`` calls from this gate,
         however many jobs there are, beyond those that were under way when the first one failed.
         Before any call of this gate has come back it is as careful: nobody knows how the
-        downstream is.
+        downstream is. When it has just come back, a call more is in flight with each that succeeds.
 
         Args:
             verdict: That holds.
@@ -56,10 +112,15 @@ class Watch:
             now_ms: Unix time.
         """
         limit = verdict.consecutive_failures
-        if limit is None or (self.in_a_row == 0 and self._has_settled):
+        if limit is not None and self.in_a_row == 0 and self._has_settled:
+            limit = None
+        if limit is None and self._slow_start is None:
             return False
+        at_most = _MANY if limit is None else max(1, limit - self.in_a_row)
+        if self._slow_start is not None:
+            at_most = min(at_most, self._slow_start)
         young = sum(1 for at_ms in began_ms if at_ms >= now_ms - _YOUNG_MS)
-        return young >= max(1, limit - self.in_a_row)
+        return young >= at_most
 
     def settle(
         self, outcome: CallOutcome, epoch: int, verdict: Verdict, now_ms: int, *, slow: bool
@@ -74,10 +135,21 @@ class Watch:
             slow: It was slow.
         """
         self._has_settled = True
+        failed, is_current = outcome is CallOutcome.FAILURE, epoch in (verdict.epoch, UNKNOWN_EPOCH)
+        too_much: Excess | None = None
         if outcome is CallOutcome.SUCCESS:
-            self.in_a_row = self._own_trips = 0
-        elif outcome is CallOutcome.FAILURE and epoch in (verdict.epoch, UNKNOWN_EPOCH):
+            self.in_a_row = 0
+            if self._slow_start is not None:
+                self._slow_start = self._slow_start + 1 if self._slow_start < _MANY else None
+            if not slow:
+                self._own_trips = 0
+        elif failed and is_current:
             self.in_a_row += 1
+        if self._rates is not None and is_current and outcome is not CallOutcome.IGNORED:
+            if failed or slow:
+                too_much = self._rates.fail(failed=failed, slow=slow, now_ms=now_ms)
+            else:
+                self._rates.succeed(now_ms)
         if outcome is not CallOutcome.FAILURE and not slow:
             if self._told_failing and outcome is CallOutcome.SUCCESS:
                 # The breaker counts a row of failures here that has just ended.
@@ -88,7 +160,11 @@ class Watch:
                 self.report_by(now_ms + verdict.report_every_ms // part)
             return
         limit = verdict.consecutive_failures
-        if limit is not None and self.in_a_row >= limit and verdict.allow in PASSES:
+        in_a_row = limit is not None and self.in_a_row >= limit
+        if (in_a_row or too_much is not None) and verdict.allow in PASSES:
+            self.cause = f"{self.in_a_row} calls in a row failed here"
+            if too_much is not None and not in_a_row:
+                self.cause = f"{too_much.count} of {too_much.calls} calls {too_much.what} here"
             if now_ms >= self.own_trip_until_ms:
                 # When the time is over one more failure is enough, and doubles it: a node that is
                 # bad while others are well keeps itself away, with a call now and then to see.
@@ -100,6 +176,23 @@ class Watch:
             # Sooner than while all is well, and still seldom for a large fleet.
             pause_ms = min(_MIN_REPORT_MS, verdict.report_every_ms // 4)
             self.report_by(max(now_ms, self._reported_at_ms + pause_ms))
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether the next call that succeeds changes nothing here but a count."""
+        return (
+            self._has_settled
+            and self.in_a_row == 0
+            and self._own_trips == 0
+            and self._slow_start is None
+            and not self._told_failing
+        )
+
+    def settle_calm(self, calls: int, verdict: Verdict, at_ms: int) -> None:
+        """Take in calls that succeeded while ``is_calm`` held."""
+        if self._rates is not None:
+            self._rates.succeed(at_ms, calls)
+        self.report_by(at_ms + verdict.report_every_ms)
 
     def settle_probe(self, now_ms: int) -> None:
         """Report the outcome of a probe at once: it is what a half-open breaker waits for."""
@@ -115,7 +208,3 @@ class Watch:
         self._told_failing = any(bucket.trailing_failures for bucket in buckets)
         self._reported_at_ms = now_ms
         self.due_ms = None
-
-    def begin_anew(self) -> None:
-        """Forget the row of failures: the breaker has spoken."""
-        self.in_a_row = self._own_trips = self.own_trip_until_ms = 0

@@ -6,7 +6,9 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from headgate.model.contract import Count, Message, Millis
+from headgate.model.lease import WhenAway
 from headgate.model.outcomes import OutcomeRules
+from headgate.model.policy import Rates
 from headgate.model.settings import BreakerSettings
 
 UNKNOWN_EPOCH: Final = -1
@@ -128,11 +130,13 @@ class Verdict(Message):
         reason: Why it is so, in a sentence.
         consecutive_failures: The gate holds back by itself when it has seen so many failures in a
             row, until the breaker has spoken; null: it does not.
+        rates: It also does when its own calls exceed these; null: it does not.
         report_every_ms: How often the gate reports while all is well.
         slow_call_ms: From when on a call is slow; null: none is.
         ramp_start: The share of calls that pass at the beginning of a ramp; all pass at its end.
         most: The largest share that people let pass; 1: they have not throttled it.
         outcomes: How outcomes are classified.
+        when_away: What holds when this is too old to go by and the breaker cannot be reached.
     """
 
     downstream: str
@@ -143,11 +147,13 @@ class Verdict(Message):
     until_ms: int | None = None
     reason: str = ""
     consecutive_failures: int | None = None
+    rates: Rates | None = None
     report_every_ms: int = 1_000
     slow_call_ms: int | None = None
     ramp_start: float = 1.0
     most: float = 1.0
     outcomes: OutcomeRules = OutcomeRules()
+    when_away: WhenAway = WhenAway.FAIL_STATIC
 
     @property
     def is_ramp(self) -> bool:

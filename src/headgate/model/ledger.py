@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from headgate.model.contract import Message, Millis, Name
+from headgate.model.lease import LEASES_AT_ONCE, LeaseAsk, LeaseGrant, LeaseView
 from headgate.model.quota import Quota, QuotaChanges, QuotaOverride, Rate, Throttle
 from headgate.model.reason import Reason
 
@@ -131,11 +132,23 @@ class Decision(Message):
 
 
 class Exchange(Message):
-    """What a gate says to a ledger in one update: releases are done first, then acquires."""
+    """What a gate says to a ledger in one update: releases are done first, then acquires.
+
+    Attributes:
+        gate: Who says it.
+        number: Higher with each exchange of this gate with this ledger; the same when it is
+            repeated. By one that is not higher than the last, nothing new is granted. Null: not
+            numbered.
+        acquires: Requests for permits.
+        releases: Permits that are given back, or requests that are withdrawn.
+        leases: What the gate says of its blocks.
+    """
 
     gate: Annotated[str, Field(min_length=1, max_length=200)]
+    number: Annotated[int, Field(ge=0, lt=2**53)] | None = None
     acquires: Annotated[list[Acquire], Field(max_length=MAX_BATCH)] = []
     releases: Annotated[list[RequestId], Field(max_length=MAX_BATCH)] = []
+    leases: Annotated[list[LeaseAsk], Field(max_length=LEASES_AT_ONCE)] = []
 
 
 class ExchangeReply(Message):
@@ -145,11 +158,17 @@ class ExchangeReply(Message):
         decisions: One for each acquire.
         revision: The ledger's revision after the exchange; rises with every change.
         ready: False when nothing was done because the ledger has not been restored yet.
+        leases: The blocks from now on, in the order of what was said of them.
+        gates: How many gates exchange with this ledger these days.
+        leased: Of the resources of the acquires, those that come out of blocks from now on.
     """
 
     decisions: list[Decision]
     revision: int
     ready: bool = True
+    leases: list[LeaseGrant] = []
+    gates: int = 1
+    leased: list[str] = []
 
 
 class Grant(Message):
@@ -288,11 +307,12 @@ class LedgerView(Message):
 
 
 class LedgerPage(Message):
-    """A ledger with its permits and waiters (at most 500 of each)."""
+    """A ledger with its permits, its waiters and the blocks of gates (at most 500 of each)."""
 
     ledger: LedgerView
     permits: list[PermitView]
     waiters: list[WaiterView]
+    leases: list[LeaseView] = []
 
 
 class WhyView(Message):

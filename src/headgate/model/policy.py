@@ -36,17 +36,33 @@ Window = Annotated[
 """A window of time unless ``kind`` says otherwise."""
 
 
-class BreakerPolicy(Contract):
-    """When a breaker opens and how it closes again.
+class Rates(Contract):
+    """By which rates calls are judged, and over what.
 
     Attributes:
         window: The outcomes that are judged.
         min_calls: Below this many successes and failures in the window, no rate is judged. A window
             of fewer calls is judged when it is full.
         failure_rate: Opens when failures / (successes + failures) is at or above this; null: never.
+        slow_call_rate: Opens when slow calls / (successes + failures) is at or above this.
+    """
+
+    window: Window = TimeWindow()
+    min_calls: Positive = 20
+    failure_rate: Share | None = 0.5
+    slow_call_rate: Share = 1.0
+
+
+class BreakerPolicy(Rates):
+    """When a breaker opens and how it closes again.
+
+    Attributes:
+        window: See ``Rates``.
+        min_calls: Likewise.
+        failure_rate: Likewise.
+        slow_call_rate: Likewise.
         consecutive_failures: Opens after this many failures in a row, however old; null: never.
         slow_call_ms: A call that takes so long or longer is slow; null: none is.
-        slow_call_rate: Opens when slow calls / (successes + failures) is at or above this.
         quorum: So many gates must have seen a failing or slow call in the window, so that one bad
             node does not open the breaker for all.
         open_ms: How long it stays OPEN the first time, before it lets probes pass.
@@ -65,12 +81,8 @@ class BreakerPolicy(Contract):
         ramp_start: The share with which it begins.
     """
 
-    window: Window = TimeWindow()
-    min_calls: Positive = 20
-    failure_rate: Share | None = 0.5
     consecutive_failures: Positive | None = None
     slow_call_ms: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
-    slow_call_rate: Share = 1.0
     quorum: Annotated[int, Field(ge=1, le=1_000)] = 1
     open_ms: Annotated[int, Field(ge=10, le=86_400_000)] = 30_000
     open_factor: Annotated[float, Field(ge=1.0, le=100.0)] = 2.0
@@ -91,6 +103,18 @@ class BreakerPolicy(Contract):
                 f"({self.half_open_max_ms}): lower the first or raise the second"
             )
         return self
+
+    @property
+    def rates(self) -> Rates | None:
+        """Return the rates alone, or None when no call counts against any."""
+        if self.failure_rate is None and self.slow_call_ms is None:
+            return None
+        return Rates(
+            window=self.window,
+            min_calls=self.min_calls,
+            failure_rate=self.failure_rate,
+            slow_call_rate=self.slow_call_rate,
+        )
 
     @property
     def longest_open_ms(self) -> int:

@@ -248,6 +248,8 @@ class MemberView(Message):
         guaranteed: Its guarantee.
         weight: Its weight.
         group: Its group.
+        stopped: Its ledger does not run, as far as is known. What it last held still counts, as
+            its jobs may still be running, until the ledger runs again and says what it holds.
     """
 
     held: dict[str, int] = {}
@@ -259,6 +261,7 @@ class MemberView(Message):
     guaranteed: dict[str, int] = {}
     weight: float = 1.0
     group: str | None = None
+    stopped: bool = False
 
 
 class PoolView(Message):

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from headgate.model.contract import Contract, Message, Millis, Name
+from headgate.model.lease import WhenAway
 from headgate.model.pool import Share, Units, Weight
 
 _PERIODS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -148,6 +149,9 @@ class Quota(Contract):
         reservations: When other numbers hold, week by week; where several hold at once, the later
             in this list has the last word.
         max_hold_ms: A permit not given back by then expires; set it above the longest job.
+        leased: Jobs get their permits out of blocks that gates hold, which costs the ledger next to
+            nothing; else each is decided by the ledger, in the order of all.
+        when_away: What gates do when their block is over and the ledger cannot be reached.
     """
 
     max_active: Units | None = None
@@ -165,6 +169,8 @@ class Quota(Contract):
     paused: PauseReason | None = None
     reservations: Annotated[list[Reservation], Field(max_length=100)] = []
     max_hold_ms: Annotated[int, Field(ge=100, le=30 * 86_400_000)] = 3_600_000
+    leased: bool = False
+    when_away: WhenAway = WhenAway.FAIL_STATIC
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -249,7 +255,7 @@ class QuotaChanges(Contract):
     @classmethod
     def _only_what_can_be_overridden(cls, value: Any) -> Any:
         if isinstance(value, dict):
-            for name in ("reservations", "time_zone"):
+            for name in ("reservations", "time_zone", "leased", "when_away"):
                 if name in value:
                     raise ValueError(
                         f"{name} cannot be overridden for a time: change it in headgate.yaml and "

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from headgate.model.contract import Contract, Name
+from headgate.model.lease import WhenAway
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.policy import BreakerPolicy
 from headgate.model.quota import Quota, Throttle
@@ -19,6 +20,7 @@ class BreakerSettings(Contract):
         outcomes: Which outcomes count as what, beyond the built-in rules.
         depends_on: Downstreams without which this one cannot work.
         dependents: Downstreams that name this one as a dependency.
+        when_away: What gates do when the breaker cannot be reached and its verdict is old.
     """
 
     policy: BreakerPolicy = BreakerPolicy()
@@ -26,6 +28,7 @@ class BreakerSettings(Contract):
     outcomes: OutcomeRules = OutcomeRules()
     depends_on: list[Name] = []
     dependents: list[Name] = []
+    when_away: WhenAway = WhenAway.FAIL_STATIC
 
 
 class LedgerSettings(Contract):

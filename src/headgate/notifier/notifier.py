@@ -27,7 +27,7 @@ class Notifier:
     def __init__(self, database: Database) -> None:
         self._configuration = ConfigurationStore(database)
         self._deliveries = DeliveryStore(database)
-        self._client = httpx2.AsyncClient(follow_redirects=False)
+        self._client: httpx2.AsyncClient | None = None
         self._settings = NotifierSettings()
         self._settings_until = 0.0
 
@@ -35,7 +35,13 @@ class Notifier:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection; the next delivery opens what it needs."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
 
     async def deliver(self, alerts: list[Alert]) -> None:
         """Deliver ``alerts`` to every channel that has not confirmed them yet.
@@ -61,6 +67,8 @@ class Notifier:
         for alert in alerts:
             if await self._deliveries.is_delivered(alert, name):
                 continue
+            if self._client is None:
+                self._client = httpx2.AsyncClient(follow_redirects=False)
             try:
                 await send(self._client, name, channel, alert)
             except HeadgateError as error:

@@ -24,12 +24,13 @@ async def holders(client: Client, tenant: str) -> LedgerPage:
     """Return the permits and waiters of a tenant, as its ledger has them now.
 
     Raises:
-        ConfigurationError: No ledger runs for it: nobody holds anything.
+        ConfigurationError: No ledger runs for it.
         UnavailableError: It does not answer.
     """
     if not await is_running(client, "ledger", tenant):
         raise ConfigurationError(
-            f"no ledger runs for {tenant!r}, so nobody holds anything: see headgate quota list"
+            f"no ledger runs for {tenant!r}: nobody has asked for a permit, or it was terminated; "
+            "headgate quota show has what it last held"
         )
     return await ask(client, "ledger", tenant, "holders", LedgerPage)
 

@@ -1,23 +1,30 @@
 """``HeadgatePlugin``: all that an orchestrator adds."""
 
-import asyncio
-import dataclasses
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
 
-from temporalio import activity
-from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
-from temporalio.converter import DataConverter, DefaultPayloadConverter
+from temporalio.client import ClientConfig
 from temporalio.plugin import SimplePlugin
-from temporalio.worker import Worker, WorkerConfig, WorkflowRunner
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+from temporalio.worker import ReplayerConfig, Worker, WorkerConfig
 
 from headgate.gate import Gate
-from headgate.model.entity import ADMIT, RELEASE, EntityOptions
+from headgate.model.entity import EntityOptions
 from headgate.model.errors import ConfigurationError
 from headgate.model.ids import GOVERNANCE_TASK_QUEUE, gate_task_queue
-from headgate.model.ledger import Admit, Decision, Release
+from headgate.orchestrator.converters import (
+    require_carried,
+    require_decoded,
+    require_readable_headers,
+    with_pydantic,
+)
+from headgate.orchestrator.gate_activities import GateActivities
+from headgate.orchestrator.gate_runner import Gates
 from headgate.orchestrator.interceptors import HeadgateInterceptor
+from headgate.orchestrator.sandbox import with_passthrough
+from headgate.version import __version__
+
+if TYPE_CHECKING:
+    from headgate.orchestrator.governance_parts import GovernanceParts
 
 NAME: Final = "headgate.HeadgatePlugin"
 _GATE_QUEUES: Final = gate_task_queue("")
@@ -32,16 +39,34 @@ class HeadgatePlugin(SimplePlugin):
     calls made under it. The user's converter, codec and workflow runner are kept; the default
     converter becomes the pydantic one, which reads everything that the default one wrote.
 
+    With ``governance`` a worker of this client that polls the governance task queue is a
+    governance worker: it runs the breakers, ledgers and governors, and has no gate.
+
+        plugin = HeadgatePlugin(governance=os.environ["HEADGATE_DATABASE_URL"])
+        client = await Client.connect(..., plugins=[plugin])
+        await Worker(client, task_queue="headgate").run()
+
     Args:
         task_queue: Where governance workers poll.
         options: How governance workflows that this process starts keep house.
+        governance: What governance workers of this process work with, or just the address of
+            their database; needs ``headgate[server]``.
+
+    Attributes:
+        version: Of Headgate.
+
+    Raises:
+        ConfigurationError: Something above cannot be used.
     """
+
+    version: Final = __version__
 
     def __init__(
         self,
         *,
         task_queue: str = GOVERNANCE_TASK_QUEUE,
         options: EntityOptions | None = None,
+        governance: "GovernanceParts | str | None" = None,
     ) -> None:
         if not task_queue:
             raise ConfigurationError(
@@ -49,129 +74,127 @@ class HeadgatePlugin(SimplePlugin):
             )
         self._task_queue = task_queue
         self._options = options or EntityOptions()
-        self._running: _RunningGate | None = None
-        self._users = 0
-        self._changing = asyncio.Lock()
-        self._started = asyncio.Event()
-        super().__init__(
-            NAME,
-            data_converter=_with_pydantic,
-            interceptors=[HeadgateInterceptor(self.gate)],
-            workflow_runner=_with_passthrough,
-        )
+        self._governance = _parts(governance) if isinstance(governance, str) else governance
+        self._gates = Gates(lambda client: Gate(client, self._task_queue, self._options))
+        super().__init__(NAME, data_converter=with_pydantic, workflow_runner=with_passthrough)
 
-    async def gate(self) -> Gate:
-        """Return the gate of this process; waits until a worker has started it."""
-        await self._started.wait()  # a worker polls before its plugin has been entered
-        assert self._running is not None
-        return self._running.gate
+    # What is contributed -----------------------------------------------------------------------
 
-    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
-        """Add the gate's local activities to a worker of job workflows."""
-        config = super().configure_worker(config)
-        if self._is_ours(config["task_queue"]):
-            return config
-        config["activities"] = [
-            *(config.get("activities") or ()),
-            *_GateActivities(self.gate).all(),
-        ]
+    def configure_client(self, config: ClientConfig) -> ClientConfig:
+        """Keep the converter if it can carry Headgate's messages."""
+        _require_alone("the client", config["plugins"])
+        config = super().configure_client(config)
+        converter = config["data_converter"]
+        require_carried(converter, config["namespace"])
+        require_readable_headers(converter, config["header_codec_behavior"])
         return config
 
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """Contribute governance on its task queue; the gate and the interceptors elsewhere."""
+        task_queue, client = config["task_queue"], config["client"]
+        if task_queue.startswith(_GATE_QUEUES):
+            return config  # the gate's own worker, which listens for verdicts
+        of_worker, of_client = config["plugins"], client.config()["plugins"]
+        _require_alone("the client and on its worker", [*of_client, *of_worker])
+        if self in of_worker:  # then the client has not been looked at yet
+            require_carried(client.data_converter, client.namespace)
+            headers = client.config(active_config=True)["header_codec_behavior"]
+            require_readable_headers(client.data_converter, headers)
+        config = super().configure_worker(config)
+        if task_queue == self._task_queue:
+            return self._with_governance(config)
+        return self._with_gate(config)
+
+    def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
+        """Make replays the same as runs; they need no server, no database and no gate."""
+        interceptors = config.get("interceptors") or ()
+        if any(isinstance(interceptor, HeadgateInterceptor) for interceptor in interceptors):
+            raise ConfigurationError("HeadgatePlugin is given twice to the replayer; leave one out")
+        config = super().configure_replayer(config)
+        require_carried(config["data_converter"], config["namespace"])
+        config["interceptors"] = [*interceptors, HeadgateInterceptor(_no_gate)]
+        if self._governance is not None:
+            given = config["workflows"]
+            ours = (kind for kind in self._governance.workflows if kind not in given)
+            config["workflows"] = [*given, *ours]
+        return config
+
+    def _with_governance(self, config: WorkerConfig) -> WorkerConfig:
+        if self._governance is None:
+            raise ConfigurationError(
+                f"HeadgatePlugin: a worker polls {self._task_queue!r}, the task queue of "
+                "governance workers, but the plugin was not told their database: pass "
+                "HeadgatePlugin(governance=...), run headgate worker instead, or let this worker "
+                "poll another task queue"
+            )
+        return self._governance.contribute(config)
+
+    def _with_gate(self, config: WorkerConfig) -> WorkerConfig:
+        gate = self._gates.of(config["client"]).gate
+        config["interceptors"] = [*(config.get("interceptors") or ()), HeadgateInterceptor(gate)]
+        if not config.get("workflows"):
+            return config  # nobody here asks for permits
+        activities = config.get("activities") or ()
+        if not activities:
+            # Ours are local ones. Without this the worker would begin to poll for activities, and
+            # take those that are meant for other workers of the task queue.
+            config["no_remote_activities"] = True
+        config["activities"] = [*activities, *GateActivities(gate).all()]
+        return config
+
+    # While workers run -------------------------------------------------------------------------
+
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
-        """Run the gate as long as any worker of this plugin runs."""
-        if self._is_ours(worker.task_queue):
+        """Run the gate as long as any job worker of its client runs."""
+        if worker.task_queue.startswith(_GATE_QUEUES):
             await next(worker)
             return
-        async with self._changing:
-            self._users += 1
-            if self._running is None:
-                self._running = await _RunningGate.start(
-                    Gate(worker.client, self._task_queue, self._options)
-                )
-                self._started.set()
+        client = worker.config()["client"]  # the one that it was configured with
+        try:
+            await require_decoded(client.data_converter, client.namespace)
+            if worker.task_queue == self._task_queue:
+                assert self._governance is not None
+                using = self._governance.used(client)
+            else:
+                using = self._gates.of(client).used(client)
+            await using.__aenter__()
+        except BaseException:
+            _abandon(worker)
+            raise
         try:
             await next(worker)
         finally:
-            async with self._changing:
-                self._users -= 1
-                if self._users == 0 and self._running is not None:
-                    running, self._running = self._running, None
-                    self._started.clear()
-                    await running.stop()
-
-    def _is_ours(self, task_queue: str) -> bool:
-        return task_queue == self._task_queue or task_queue.startswith(_GATE_QUEUES)
+            await using.__aexit__(None, None, None)
 
 
-class _RunningGate:
-    """A gate whose context is entered and left in a task of its own.
+def _require_alone(where: str, plugins: Iterable[object]) -> None:
+    ours = [plugin for plugin in plugins if isinstance(plugin, HeadgatePlugin)]
+    if len(ours) > 1:
+        raise ConfigurationError(
+            f"HeadgatePlugin is given {len(ours)} times on {where}: give one to Client.connect, "
+            "its workers have it from there"
+        )
 
-    Workers start and stop in tasks of their own, and a context must be left in the task that
-    entered it.
+
+def _parts(database: str) -> "GovernanceParts":
+    try:
+        from headgate.orchestrator.governance_parts import GovernanceParts
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"HeadgatePlugin: governance= needs the module {error.name}, which is not installed: "
+            "pip install 'headgate[server]'"
+        ) from error
+    return GovernanceParts(database)
+
+
+def _abandon(worker: Worker) -> None:
+    """Let go those who wait for the end of a worker that has never begun.
+
+    The SDK (1.35) marks it as ended only if the failure was its own, and ``async with worker``
+    would wait for ever.
     """
-
-    def __init__(self, gate: Gate) -> None:
-        self.gate = gate
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    @classmethod
-    async def start(cls, gate: Gate) -> "_RunningGate":
-        running = cls(gate)
-        ready = asyncio.Event()
-
-        async def run() -> None:
-            async with gate.running():
-                ready.set()
-                await running._stopping.wait()
-
-        running._task = asyncio.create_task(run())
-        waiting = asyncio.create_task(ready.wait())
-        await asyncio.wait([running._task, waiting], return_when=asyncio.FIRST_COMPLETED)
-        if running._task.done():
-            waiting.cancel()
-            running._task.result()
-        return running
-
-    async def stop(self) -> None:
-        self._stopping.set()
-        assert self._task is not None
-        await self._task
+    worker._shutdown_complete_event.set()
 
 
-class _GateActivities:
-    """The local activities by which workflows reach the gate of their process."""
-
-    def __init__(self, gate: Callable[[], Awaitable[Gate]]) -> None:
-        self._gate = gate
-
-    def all(self) -> Sequence[Callable[..., Any]]:
-        return (self.admit, self.release)
-
-    @activity.defn(name=ADMIT)
-    async def admit(self, request: Admit) -> Decision:
-        return await (await self._gate()).admit(request)
-
-    @activity.defn(name=RELEASE)
-    async def release(self, message: Release) -> None:
-        await (await self._gate()).release(message)
-
-
-def _with_pydantic(existing: DataConverter | None) -> DataConverter:
-    """Make the default payload converter the pydantic one; keep everything else."""
-    if existing is None:
-        return pydantic_data_converter
-    if existing.payload_converter_class is DefaultPayloadConverter:
-        return dataclasses.replace(existing, payload_converter_class=PydanticPayloadConverter)
-    return existing
-
-
-def _with_passthrough(existing: WorkflowRunner | None) -> WorkflowRunner:
-    if existing is None:
-        raise ConfigurationError("HeadgatePlugin: the worker has no workflow runner")
-    if not isinstance(existing, SandboxedWorkflowRunner):
-        return existing
-    # The pure rooms know no clock and no chance, which import-linter holds; importing them anew
-    # for every workflow would only cost time.
-    restrictions = existing.restrictions.with_passthrough_modules("headgate")
-    return dataclasses.replace(existing, restrictions=restrictions)
+async def _no_gate() -> Any:
+    raise ConfigurationError("a replay asked for the gate, which only a worker has")

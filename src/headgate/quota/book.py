@@ -1,18 +1,13 @@
 """The book of permits: what is granted, what has ended, and that every one is accounted for."""
 
-from typing import Final
-
 from headgate.model.ledger import Resolution
 from headgate.quota.deadlines import Deadlines
 from headgate.quota.decide import admits, opens_at, take
 from headgate.quota.meters import MAX_METERS_KEPT, sweep, watch_usage
+from headgate.quota.past import MAX_ENDED_KEPT, fingerprint
 from headgate.quota.queues import Queues
 from headgate.quota.record import LedgerRecord, Meter, Permit, Waiter
 from headgate.quota.standing import Standing
-
-MAX_RESOLVED_KEPT: Final = 5_000
-"""Resolved permits that are remembered, so that a repeat is not granted again: what ten gates may
-send in one exchange each."""
 
 
 class Book:
@@ -104,7 +99,7 @@ class Book:
         self._held_beside -= len(permit.also)
         record.wakes.pop(id, None)
         record.revision += 1
-        self.remember(id, how)
+        self.remember(id, how, now_ms)
         resources: list[str] = []
         for resource, units in permit.needs:
             meter = record.meters[resource]
@@ -127,12 +122,19 @@ class Book:
             resources.append(resource)
         return resources
 
-    def remember(self, id: str, how: Resolution) -> None:
+    def remember(self, id: str, how: Resolution, now_ms: int) -> None:
         """Remember how a request has ended, whether or not it was ever granted."""
-        resolved = self._record.resolved
-        resolved[id] = how
-        while len(resolved) > MAX_RESOLVED_KEPT:
-            del resolved[next(iter(resolved))]
+        self._record.ended.put(fingerprint(id), how, now_ms, MAX_ENDED_KEPT)
+
+    def has_ended(self, id: str) -> bool:
+        """Return whether a request of that id is known to be over."""
+        return self._record.ended.get(fingerprint(id)) is not None
+
+    def adopt(self, id: str, permit: Permit) -> None:
+        """Take in a permit that was granted out of a block; what it holds counts already."""
+        self._record.permits[id] = permit
+        self.expiries.add(id, permit.expires_at_ms)
+        self.checks.add(id, permit.check_at_ms)
 
     def meter(self, resource: str, now_ms: int) -> Meter:
         """Return the meter of ``resource``, a new one if need be."""
@@ -163,4 +165,5 @@ class Book:
             assert meter.units >= 0
             held += meter.held
         # A permit counts once in the meter of each of its resources.
-        assert held == len(self._record.permits) + self._held_beside
+        out_of_blocks = sum(lease.uses for lease in self._record.leases.values())
+        assert held == len(self._record.permits) + self._held_beside + out_of_blocks

@@ -42,6 +42,29 @@ def take(limits: Limits, meter: Meter, units: int, now_ms: int) -> None:
             meter.windows[kind] = Window(used=units, ends_at_ms=ends_at_ms)
 
 
+def startable(limits: Limits, meter: Meter, now_ms: int) -> int | None:
+    """Return how many units rate and windows let pass now; None: nothing limits them over time."""
+    found: list[int] = []
+    if limits.rate is not None:
+        debt = max(0, arrival(meter, limits, now_ms) - now_ms * limits.rate.limit)
+        found.append(limits.burst - -(-debt // limits.rate.period_ms))
+    for kind, limit in limits.windows:
+        window = meter.windows.get(kind)
+        used = 0 if window is None or window.ends_at_ms <= now_ms else window.used
+        found.append(limit - used)
+    return max(0, min(found)) if found else None
+
+
+def give_back(limits: Limits, meter: Meter, units: int, now_ms: int) -> None:
+    """Take back what ``take`` has counted for units that were not used after all."""
+    if limits.rate is not None and meter.rate is not None:
+        meter.tat = max(0, arrival(meter, limits, now_ms) - units * limits.rate.period_ms)
+        meter.rate = limits.rate
+    for window in meter.windows.values():
+        if window.ends_at_ms > now_ms:
+            window.used = max(0, window.used - units)
+
+
 def opens_at(limits: Limits, meter: Meter, units: int) -> int | None:
     """Return from when on ``units`` could pass if nothing but time stands in their way.
 

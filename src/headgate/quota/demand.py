@@ -18,10 +18,12 @@ _STRETCH_MS: Final = 1_000
 
 
 _LimitsOf = Callable[[str], Limits | None]
+_Unmet = Callable[[str], int]
+"""Units that gates would like to have in their blocks beyond what they have, by resource."""
 
 
 def demands(
-    record: LedgerRecord, queues: Queues, limits_of: _LimitsOf, now_ms: int
+    record: LedgerRecord, queues: Queues, unmet: _Unmet, limits_of: _LimitsOf, now_ms: int
 ) -> list[Demand]:
     """Return the demand for each pool that is configured, or has dealt with the ledger."""
     dealt = [
@@ -31,17 +33,19 @@ def demands(
         or (account.told is not None and account.told.claims)
     ]
     pools = sorted({*record.pools.values(), *dealt})
-    return [demand_of(record, queues, limits_of, pool, now_ms) for pool in pools]
+    return [demand_of(record, queues, unmet, limits_of, pool, now_ms) for pool in pools]
 
 
-def look(record: LedgerRecord, queues: Queues, limits_of: _LimitsOf, now_ms: int) -> bool:
+def look(
+    record: LedgerRecord, queues: Queues, unmet: _Unmet, limits_of: _LimitsOf, now_ms: int
+) -> bool:
     """Note since when less is wanted than governors were told.
 
     Returns:
         Whether a governor has to be told something at once.
     """
     due = False
-    for demand in demands(record, queues, limits_of, now_ms):
+    for demand in demands(record, queues, unmet, limits_of, now_ms):
         account = record.accounts.get(demand.pool)
         kind = news(account, demand)
         due = due or kind == "now"
@@ -64,13 +68,19 @@ def is_governed(record: LedgerRecord) -> bool:
 
 
 def demand_of(
-    record: LedgerRecord, queues: Queues, limits_of: _LimitsOf, pool: str, now_ms: int
+    record: LedgerRecord,
+    queues: Queues,
+    unmet: _Unmet,
+    limits_of: _LimitsOf,
+    pool: str,
+    now_ms: int,
 ) -> Demand:
     """Return what the governor of ``pool`` is to know.
 
-    What is wanted is what is held and waited for, as far as ``max_active``, the calendar windows
-    and pauses would let it pass, with what was lately refused to jobs that do not wait. Of a
-    resource that is no longer of the pool, what is held counts as long as it may have come from it.
+    What is wanted is what is held and waited for, in line or at gates, as far as ``max_active``,
+    the calendar windows and pauses would let it pass, with what was lately refused to jobs that do
+    not wait. Of a resource that is no longer of the pool, what is held counts as long as it may
+    have come from it.
     """
     account = record.accounts.get(pool)
     allocation = None if account is None else account.allocation
@@ -78,7 +88,8 @@ def demand_of(
     for resource in sorted(name for name, of in record.pools.items() if of == pool):
         limits, meter = limits_of(resource), record.meters.get(resource)
         held = 0 if meter is None else meter.units
-        wanted = held if limits is None else _wanted(limits, meter, queues.units(resource), now_ms)
+        waiting = queues.units(resource) + unmet(resource)
+        wanted = held if limits is None else _wanted(limits, meter, waiting, now_ms)
         share = Share(weight=0.0, maximum=0) if limits is None else limits.share
         head = queues.head(resource)
         needs = {} if head is None or wanted <= held else dict(record.waiters[head].needs)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from headgate.model.audit import AuditEntry
+from headgate.model.lease import LeaseAsk, LeaseGrant
 from headgate.model.ledger import (
     Acquire,
     CommandReply,
@@ -26,8 +27,10 @@ from headgate.quota import demand, operator
 from headgate.quota.book import Book
 from headgate.quota.deadlines import Deadlines
 from headgate.quota.decide import rescale
+from headgate.quota.leases import Leases
 from headgate.quota.limits import limits_at
 from headgate.quota.meters import watch_usage
+from headgate.quota.past import MAX_DENIALS_KEPT, active_gates, fingerprint, is_repeat
 from headgate.quota.queues import Queues
 from headgate.quota.reasons import Inquiry
 from headgate.quota.record import (
@@ -36,15 +39,13 @@ from headgate.quota.record import (
     PoolAccount,
     TurnedAway,
     Waiter,
+    take_old_memory,
     take_settings,
 )
 from headgate.quota.standing import Standing
 from headgate.quota.views import ledger_view, permit_view, waiter_view, why_view
 
 REVISIONS_PER_INCARNATION: Final = 1_000_000_000
-MAX_DENIALS_KEPT: Final = 500
-"""Denials that are remembered, so that a repeat gets the same answer."""
-
 MAX_PAGE: Final = 500
 
 
@@ -59,6 +60,7 @@ class Ledger:
     """
 
     def __init__(self, record: LedgerRecord, check_every_ms: int = 60_000) -> None:
+        take_old_memory(record)
         self.record = record
         self._queues = Queues(record.waiters.items())
         self._patience = Deadlines(
@@ -70,6 +72,7 @@ class Ledger:
         self._refused = {name for name, meter in record.meters.items() if meter.refused}
         self._standing = Standing(record)
         self._book = Book(record, self._standing, self._queues, check_every_ms)
+        self._leases = Leases(record, self._standing, self._queues, self._book)
         self._inquired: Inquiry | None = None
         self._due = False
         self._look_at_demand()
@@ -108,7 +111,9 @@ class Ledger:
             # The last allocation may be sent again, to this incarnation; an older one is not taken.
             account.allocation = None
             account.sequence = max(0, account.sequence - 1)
-        return cls(record, check_every_ms)
+        ledger = cls(record, check_every_ms)
+        ledger._leases.check_again(now_ms)
+        return ledger
 
     # What comes in ---------------------------------------------------------------------------
 
@@ -117,9 +122,30 @@ class Ledger:
         self._advance(now_ms)
         for id in message.releases:
             self._release(id, now_ms)
-        decisions = [self._acquire(request, now_ms) for request in message.acquires]
+        gates, number = self.record.gates, message.number
+        grants = [self._lease(message.gate, ask, now_ms) for ask in message.leases]
+        repeat = number is not None and is_repeat(gates, message.gate, number, now_ms)
+        answer = self._answer_again if repeat else self._acquire
+        decisions = [answer(request, now_ms) for request in message.acquires]
         self._look_at_demand()
-        return ExchangeReply(decisions=decisions, revision=self.record.revision)
+        return ExchangeReply(
+            decisions=decisions,
+            revision=self.record.revision,
+            leases=grants,
+            gates=active_gates(gates, now_ms),
+            leased=sorted(
+                {one.resource for one in message.acquires if self._is_leased(one.resource)}
+            ),
+        )
+
+    def _lease(self, gate: str, ask: LeaseAsk, now_ms: int) -> LeaseGrant:
+        grant = self._leases.answer(gate, ask, self._inquiry(now_ms), now_ms)
+        self._serve([ask.resource], now_ms)
+        return grant
+
+    def _is_leased(self, resource: str) -> bool:
+        limits = self._standing.of(resource)
+        return limits is not None and limits.leased
 
     def release(self, id: str, now_ms: int) -> None:
         """Take back a permit, or forget a request that waits or has yet to come."""
@@ -132,6 +158,8 @@ class Ledger:
         self._advance(now_ms)
         if id in self.record.permits:
             self._serve(self._book.end(id, "reclaimed", now_ms), now_ms)
+        else:
+            self._leases.close(id)
         self._look_at_demand()
 
     def configure(self, settings: LedgerSettings, now_ms: int) -> None:
@@ -205,7 +233,8 @@ class Ledger:
         Each is due again after twice the time for which it has been held, so a permit that is
         held for hours costs little.
         """
-        return self._book.holders_to_check(now_ms, at_most)
+        found = self._book.holders_to_check(now_ms, at_most)
+        return found + self._leases.jobs_to_check(now_ms, at_most - len(found))
 
     def woken(self, id: str) -> None:
         """Note that who asked for ``id`` has been told of its grant, or that it is turned away."""
@@ -231,7 +260,12 @@ class Ledger:
 
     def next_deadline(self) -> int | None:
         """Return when ``advance`` next has something to do, or None."""
-        found = [self._book.expiries.next(), self._patience.next(), self._standing.change_at_ms]
+        found = [
+            self._book.expiries.next(),
+            self._patience.next(),
+            self._standing.change_at_ms,
+            self._leases.next_deadline(),
+        ]
         if self._refused:
             meters = self.record.meters
             found += [
@@ -256,7 +290,8 @@ class Ledger:
 
     def next_check(self) -> int | None:
         """Return when a holder next has to be looked after, or None."""
-        return self._book.checks.next()
+        found = [at for at in (self._book.checks.next(), self._leases.next_check()) if at]
+        return min(found, default=None)
 
     def grant_of(self, id: str) -> tuple[Permit, Grant]:
         """Return a held permit and the message that tells its holder."""
@@ -265,7 +300,9 @@ class Ledger:
 
     def demands(self) -> list[Demand]:
         """Return what the governor of each pool is to know; see ``demand``."""
-        return demand.demands(self.record, self._queues, self._standing.of, self._now_ms)
+        return demand.demands(
+            self.record, self._queues, self._leases.unmet, self._standing.of, self._now_ms
+        )
 
     def demands_due(self) -> bool:
         """Return whether a governor has to be told something at once."""
@@ -314,6 +351,7 @@ class Ledger:
                 waiter_view(id, record, self._queues)
                 for id in list(self._queues.in_order())[:MAX_PAGE]
             ],
+            leases=self._leases.views()[:MAX_PAGE],
         )
 
     def check_conservation(self) -> None:
@@ -329,6 +367,7 @@ class Ledger:
         self._catch_up(now_ms)
         for id in self._book.expiries.due(now_ms):
             self._book.end(id, "expired", now_ms)
+        self._leases.lapse(now_ms)
         for resource in sorted(self._refused):
             meter = self.record.meters[resource]
             if meter.refused is None or meter.refused.until_ms <= now_ms:
@@ -340,7 +379,7 @@ class Ledger:
         """Let those go who are no longer willing to wait."""
         for id in self._patience.due(now_ms):
             self._queues.remove(id, self.record.waiters.pop(id))
-            self._book.remember(id, "expired")
+            self._book.remember(id, "expired", now_ms)
             self.record.revision += 1
 
     def _catch_up(self, now_ms: int) -> None:
@@ -387,12 +426,14 @@ class Ledger:
             self._serve(self._book.end(id, "released", now_ms), now_ms)
         elif (waiter := record.waiters.pop(id, None)) is not None:
             self._queues.remove(id, waiter)
-            self._book.remember(id, "released")
+            self._book.remember(id, "released", now_ms)
             record.revision += 1
             self._serve([resource for resource, _ in waiter.needs], now_ms)
-        elif id not in record.resolved:
+        elif self._leases.close(id):
+            pass  # the gate whose block it came out of is told when it next asks
+        elif record.ended.get(fingerprint(id)) is None:
             # Not known: the request may still be on its way. When it comes, nobody wants it.
-            self._book.remember(id, "released")
+            self._book.remember(id, "released", now_ms)
             record.revision += 1
 
     def _acquire(self, request: Acquire, now_ms: int) -> Decision:
@@ -436,6 +477,16 @@ class Ledger:
         record.revision += 1
         return Decision(id=request.id, outcome=Outcome.WAITING, retry_at_ms=estimate, reason=reason)
 
+    def _answer_again(self, request: Acquire, now_ms: int) -> Decision:
+        """Answer a request whose gate has gone on since it was sent: nobody waits for a grant."""
+        if (known := self._known_answer(request.id, now_ms)) is not None:
+            return known
+        reason = Reason(
+            code=ReasonCode.WAITED_TOO_LONG,
+            message="this request came again after its gate had gone on",
+        )
+        return Decision(id=request.id, outcome=Outcome.DENIED, reason=reason)
+
     def _known_answer(self, id: str, now_ms: int) -> Decision | None:
         record = self.record
         if id in record.permits:
@@ -449,12 +500,12 @@ class Ledger:
                 retry_at_ms=finding.retry_at_ms,
                 reason=finding.reason,
             )
-        if (ended := record.resolved.get(id)) is not None:
+        if (ended := record.ended.get(fingerprint(id))) is not None:
             reason = Reason(
                 code=ReasonCode.WAITED_TOO_LONG, message=f"this request has ended: {ended}"
             )
             return Decision(id=id, outcome=Outcome.DENIED, reason=reason)
-        return record.denials.get(id)
+        return record.denied.get(id)
 
     def _serve(self, resources: Iterable[str], now_ms: int, told: str | None = None) -> None:
         """Grant to those next in line as long as there is room, in order, nobody skipped.
@@ -500,9 +551,7 @@ class Ledger:
     def _remember_denial(self, decision: Decision, resource: str) -> None:
         if self._standing.of(resource) is not None:
             self._book.meter(resource, self._now_ms).denied += 1
-        self.record.denials[decision.id] = decision
-        while len(self.record.denials) > MAX_DENIALS_KEPT:
-            del self.record.denials[next(iter(self.record.denials))]
+        self.record.denied.put(decision.id, decision, self._now_ms, MAX_DENIALS_KEPT)
 
     # Looking ---------------------------------------------------------------------------------
 
@@ -523,4 +572,6 @@ class Ledger:
 
     def _look_at_demand(self) -> None:
         if self.record.pools or self.record.accounts:
-            self._due = demand.look(self.record, self._queues, self._standing.of, self._now_ms)
+            self._due = demand.look(
+                self.record, self._queues, self._leases.unmet, self._standing.of, self._now_ms
+            )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from headgate.model.ids import DEFAULT
+from headgate.model.lease import WhenAway
 from headgate.model.pool import Allocation, Share
 from headgate.model.quota import Quota, Rate, Throttle
 from headgate.quota import calendar
@@ -46,6 +47,8 @@ class Limits:
         ceilings: The most that could ever be granted at once, by the name of the limit: with
             every reservation and every override, without throttles.
         capacity: Units of the whole pool, where its governor has said so.
+        leased: Permits of jobs may come out of blocks that gates hold.
+        when_away: What gates do when a block is over and the ledger cannot be reached.
     """
 
     max_active: int | None
@@ -63,6 +66,8 @@ class Limits:
     share: Share
     ceilings: tuple[tuple[str, int], ...]
     capacity: int | None
+    leased: bool
+    when_away: WhenAway
 
 
 def base_quota(record: LedgerRecord, resource: str) -> Quota | None:
@@ -122,6 +127,8 @@ def limits_at(record: LedgerRecord, resource: str, now_ms: int) -> Limits | None
             if allocation is not None and allocation.enforced
             else None
         ),
+        leased=quota.leased,
+        when_away=quota.when_away,
     )
 
 

@@ -173,6 +173,26 @@ class Inquiry:
         )
         return Finding(reason, retry_at_ms, full, pool_lacks)
 
+    def shortage(self, resource: str) -> tuple[Reason, int]:
+        """Return why a gate cannot have another unit, and when it may be different."""
+        obstacles = self._obstacles([(resource, 1)], 1)
+        if not obstacles:
+            reason = Reason(
+                code=ReasonCode.QUOTA_USED_UP,
+                message=f"several gates and jobs share the {resource} of tenant "
+                f"{self.record.tenant}, in equal parts",
+            )
+            return reason, self.now_ms + HOLD_GUESS_MS
+        first = obstacles[0]
+        reason = Reason(
+            code=first.code,
+            message=first.message,
+            limit=first.limit,
+            used=first.used,
+            needed=first.needed,
+        )
+        return reason, max(one.at_ms for one in obstacles)
+
     def _obstacles(self, needs: list[tuple[str, int]], position: int) -> list[Obstacle]:
         found: list[Obstacle] = []
         for resource, units in needs:

@@ -11,6 +11,8 @@ from headgate.model.ledger import CommandReply, Decision, Resolution
 from headgate.model.pool import Allocation, Demand
 from headgate.model.quota import Quota, QuotaOverride, Rate, Throttle
 from headgate.model.settings import LedgerSettings
+from headgate.quota.lease_record import Lease
+from headgate.quota.past import GateMark, Memory, fingerprint
 
 WindowKind = Literal["per_hour", "per_day", "per_month"]
 
@@ -193,8 +195,11 @@ class LedgerRecord:
         waiters: Waiting, by id.
         meters: By resource.
         arrivals: How many requests have ever waited.
-        resolved: How the last permits ended, oldest first; a repeat is answered from it.
-        denials: The last denials, oldest first; likewise.
+        ended: How requests ended, by the fingerprint of their id; a repeat is answered from it.
+        denied: Denials by id; likewise.
+        gates: How far each gate has come; see ``past``.
+        resolved: ``ended`` as it was up to 0.1.0's first histories, by id; read, never written.
+        denials: ``denied`` of that time.
         wakes: When a waiter was granted its permit, by permit id, until it has been told.
         turned_away: Waiters that lost their place, by request id, until they have been told.
         alerts: The outbox: alerts that are not delivered yet.
@@ -210,6 +215,7 @@ class LedgerRecord:
         commands: The last answers to operators, oldest first; a repeat is answered from it.
         audit: Changes made by people that are not saved yet, oldest first.
         audit_lost: Such changes that there was no room for.
+        leases: Blocks in the hands of gates, by ``lease_key``.
         settled_at_ms: The time for which overrides, throttles and reservations were last looked at.
     """
 
@@ -222,6 +228,9 @@ class LedgerRecord:
     waiters: dict[str, Waiter] = field(default_factory=dict)
     meters: dict[str, Meter] = field(default_factory=dict)
     arrivals: int = 0
+    ended: Memory[Resolution] = field(default_factory=Memory)
+    denied: Memory[Decision] = field(default_factory=Memory)
+    gates: dict[str, GateMark] = field(default_factory=dict)
     resolved: dict[str, Resolution] = field(default_factory=dict)
     denials: dict[str, Decision] = field(default_factory=dict)
     wakes: dict[str, int] = field(default_factory=dict)
@@ -240,6 +249,7 @@ class LedgerRecord:
     audit: list[AuditEntry] = field(default_factory=list)
     audit_lost: int = 0
     settled_at_ms: int = 0
+    leases: dict[str, Lease] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -251,12 +261,14 @@ class LedgerInput:
         record: What the previous run carried over; None: restore from Postgres.
         saved_revision: The revision that Postgres has.
         options: How it keeps house.
+        packed: In place of ``record`` when that is large; see ``quota.packed``.
     """
 
     tenant: str
     record: LedgerRecord | None = None
     saved_revision: int = -1
     options: EntityOptions = field(default_factory=EntityOptions)
+    packed: str | None = None
 
 
 def take_settings(record: LedgerRecord, settings: LedgerSettings) -> None:
@@ -267,3 +279,10 @@ def take_settings(record: LedgerRecord, settings: LedgerSettings) -> None:
     record.group = settings.group
     record.paused = settings.paused
     record.resource_throttles = list(settings.resource_throttles)
+
+
+def take_old_memory(record: LedgerRecord) -> None:
+    """Turn what a record of the old form remembers of past requests into the new form."""
+    record.ended.recent |= {fingerprint(id): how for id, how in record.resolved.items()}
+    record.denied.recent |= record.denials
+    record.resolved, record.denials = {}, {}

@@ -1,0 +1,318 @@
+"""What a gate has of one tenant's resource: the block it grants from, and the calls that wait."""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from headgate.gate.block import Block
+from headgate.gate.clock import monotonic_s
+from headgate.model.lease import LeaseAsk, LeaseGrant, LeaseHolder, WhenAway
+from headgate.model.reason import Reason, ReasonCode
+
+_TELL_JOBS_AFTER_S: Final = 5.0
+"""So old a job's hold may become before the ledger is told of it, if the process should die."""
+
+_TELL_JOBS: Final = 150
+_SOON_S: Final = 0.5
+_NEVER: Final = frozenset(
+    {ReasonCode.UNKNOWN_TENANT, ReasonCode.UNKNOWN_RESOURCE, ReasonCode.CAN_NEVER_FIT}
+)
+
+
+UNGOVERNED: Final = Block("", 0)
+"""Stands for units that were let pass uncounted while the ledger was away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """Why units were not to be had, and after how many seconds there may be more; None: never."""
+
+    reason: Reason
+    retry_in_s: float | None
+
+
+@dataclass(order=True, slots=True)
+class _Waiting:
+    rank: tuple[int, int]
+    units: int = field(compare=False)
+    future: asyncio.Future[Block] = field(compare=False)
+
+
+class Stock:
+    """Units of one resource of one tenant, as far as this gate may grant them by itself.
+
+    Args:
+        tenant: Whose.
+        resource: What is counted.
+        tell: Sends what ``compose`` returns to the ledger, and hands the answers to ``hear``.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        tenant: str,
+        resource: str,
+        tell: Callable[["Stock"], None],
+        clock: Callable[[], float] = monotonic_s,
+    ) -> None:
+        self.tenant = tenant
+        self.resource = resource
+        self.block = Block(resource, 1)
+        self.ungoverned = 0
+        self._tell = tell
+        self._clock = clock
+        self._closing: list[Block] = []
+        self._waiting: list[_Waiting] = []
+        self.has_waiting = False
+        self._order = itertools.count()
+        self._is_asking = False
+        self._is_away = False
+        self._heard_s = 0.0
+        self._jobs_since_s: float | None = None
+
+    # Taking and giving -------------------------------------------------------------------------
+
+    def take_now(self, units: int) -> Block | None:
+        """Take units out without waiting; None: they are not here, or others wait for them."""
+        if self._waiting or not self.block.take(units, self._clock()):
+            return None
+        self.block.note_peak()
+        return self.block
+
+    async def take(
+        self, units: int, patience_s: float, *, hold_ms: int, priority: int = 0
+    ) -> Block | Shortage:
+        """Take units out, or wait for them; the higher priority first, then who came first.
+
+        Args:
+            units: How many.
+            patience_s: How long to wait at most.
+            hold_ms: How long they may stay out.
+            priority: Of the call.
+        """
+        if hold_ms > self.block.hold_ms:
+            self.block.hold_ms = hold_ms
+        if (block := self.take_now(units)) is not None:
+            return block
+        if (shortage := self._hopeless(units)) is not None:
+            self.block.denied += 1
+            return shortage
+        future: asyncio.Future[Block] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, _Waiting((-priority, next(self._order)), units, future))
+        self.has_waiting = True
+        self.block.waiting += units
+        self._ask_if_due()
+        try:
+            async with asyncio.timeout(patience_s):
+                return await future
+        except TimeoutError:
+            if future.done() and not future.cancelled():
+                return future.result()  # in the same moment
+            self._forget(future, units)
+            if self.lets_pass_while_away:
+                self.ungoverned += 1
+                return UNGOVERNED
+            self.block.denied += 1
+            return self._shortage()
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.give(future.result(), units)
+            else:
+                self._forget(future, units)
+            raise
+
+    def give(self, block: Block, units: int) -> None:
+        """Give units back; who waits gets them at once."""
+        block.give(units)
+        if self._waiting:
+            self.serve()
+
+    def hold(self, block: Block, job: LeaseHolder) -> None:
+        """Note that a job keeps what was taken out, until ``let_go``."""
+        block.hold(job)
+        if self._jobs_since_s is None:
+            self._jobs_since_s = self._clock()
+
+    def let_go(self, id: str) -> bool:
+        """Give back what a job has kept; False: it is not known here, the ledger has to be told.
+
+        A block that is over has passed its jobs on to the ledger.
+        """
+        if self.block.let_go(id) is not None:
+            if self._waiting:
+                self.serve()
+            return True
+        for block in self._closing:
+            block.let_go(id)
+        return False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing here that anybody would miss."""
+        block = self.block
+        return not (self._waiting or self._closing or block.out or block.number or block.has_news)
+
+    @property
+    def lets_pass_while_away(self) -> bool:
+        """Whether calls pass uncounted: the ledger is away, and it is configured so."""
+        return (
+            self._is_away
+            and self._clock() >= self.block.until_s
+            and self.block.when_away is WhenAway.FAIL_OPEN
+        )
+
+    # The ledger --------------------------------------------------------------------------------
+
+    def next_ask_s(self) -> float | None:
+        """Return when the ledger has to be asked next, by the gate's clock; None: not at all."""
+        if self._is_asking:
+            return None
+        times: list[float] = []
+        block = self.block
+        if block.number:
+            times.append(block.ask_at_s)
+        if self._waiting:
+            times.append(self._retry_s())
+        if self._closing:
+            times.append(self._heard_s + _SOON_S)
+        if block.has_news and self._jobs_since_s is not None:
+            many = block.has_news >= _TELL_JOBS
+            times.append(0.0 if many else self._jobs_since_s + _TELL_JOBS_AFTER_S)
+        return min(times, default=None)
+
+    def compose(self) -> list[LeaseAsk]:
+        """Return what to tell the ledger now."""
+        now_s = self._clock()
+        if self.block.number and now_s >= self.block.until_s and self.block.grant is not None:
+            self._begin_anew()  # not renewed in time: nobody may take it for valid any more
+        self._is_asking = True
+        self._jobs_since_s = None
+        blocks = [*self._closing]
+        if self.block.number or self._waiting:
+            blocks.append(self.block)
+        return [block.ask(now_s) for block in blocks]
+
+    def hear(self, grants: Sequence[LeaseGrant]) -> list[str]:
+        """Take the answers; return the jobs that have closed elsewhere."""
+        self._is_asking = self._is_away = False
+        self._heard_s = self._clock()
+        ended: list[str] = []
+        for grant in grants:
+            for block in (*self._closing, self.block):
+                if block.term != grant.term:
+                    continue
+                block.hear(grant)
+                if block is self.block:
+                    ended += grant.ended
+                    for id in grant.ended:
+                        block.let_go(id)
+                    if grant.is_over and grant.reason is None:
+                        self._begin_anew()
+                    elif not grant.units and not block.out and not self._waiting:
+                        self.block = Block(self.resource, block.term + 1, grant=block.grant)
+        self._closing = [block for block in self._closing if block.is_needed]
+        self.serve()
+        return ended
+
+    def missed(self) -> None:
+        """Note that the ledger has not answered."""
+        self._is_asking = False
+        self._is_away = True
+        self._heard_s = self._clock()
+        if self.lets_pass_while_away:
+            while self._waiting:
+                waiting = heapq.heappop(self._waiting)
+                self.has_waiting = bool(self._waiting)
+                if not waiting.future.done():
+                    self.block.waiting -= waiting.units
+                    self.ungoverned += 1
+                    waiting.future.set_result(UNGOVERNED)
+
+    def return_all(self) -> bool:
+        """Want nothing more; return whether there is something to tell the ledger."""
+        block = self.block
+        block.most = block.out
+        block.waiting = 0
+        return bool(block.number or self._closing)
+
+    # Inside ------------------------------------------------------------------------------------
+
+    def _begin_anew(self) -> None:
+        over, self.block = self.block, Block(self.resource, self.block.term + 1)
+        self.block.grant, self.block.hold_ms = over.grant, over.hold_ms
+        self.block.waiting = sum(one.units for one in self._waiting if not one.future.done())
+        over.end()
+        over.waiting = 0
+        if over.out:
+            self._closing.append(over)
+
+    def serve(self) -> None:
+        """Give those who wait what there is, in their order."""
+        now_s = self._clock()
+        block = self.block
+        while self._waiting:
+            first = self._waiting[0]
+            if first.future.done():
+                heapq.heappop(self._waiting)
+                self.has_waiting = bool(self._waiting)
+                continue
+            if not block.take(first.units, now_s):
+                self._ask_if_due()
+                return
+            heapq.heappop(self._waiting)
+            self.has_waiting = bool(self._waiting)
+            block.waiting -= first.units
+            block.note_peak()
+            first.future.set_result(block)
+
+    def _forget(self, future: asyncio.Future[Block], units: int) -> None:
+        self._waiting = [one for one in self._waiting if one.future is not future]
+        heapq.heapify(self._waiting)
+        self.has_waiting = bool(self._waiting)
+        self.block.waiting = max(0, self.block.waiting - units)
+
+    def _ask_if_due(self) -> None:
+        at_s = self.next_ask_s()
+        if at_s is not None and at_s <= self._clock():
+            self._tell(self)
+
+    def _retry_s(self) -> float:
+        grant = self.block.grant
+        if self._is_away or (grant is not None and grant.retry_in_ms is not None):
+            retry_ms = 500 if grant is None or grant.retry_in_ms is None else grant.retry_in_ms
+            return self._heard_s + retry_ms / 1000
+        return 0.0
+
+    def _hopeless(self, units: int) -> Shortage | None:
+        """Return why waiting is of no use."""
+        grant = self.block.grant
+        if grant is None or grant.reason is None or grant.reason.code not in _NEVER:
+            return None
+        # What people have changed since is learned by asking again, now and then.
+        if self._clock() >= self._heard_s + 5.0:
+            return None
+        return Shortage(grant.reason, None)
+
+    def _shortage(self) -> Shortage:
+        grant = self.block.grant
+        if self._is_away or grant is None:
+            reason = Reason(
+                code=ReasonCode.UNAVAILABLE,
+                message=f"the ledger of {self.tenant} does not answer",
+            )
+            return Shortage(reason, 1.0)
+        if grant.reason is not None:
+            never = grant.reason.code in _NEVER
+            retry_s = None if never else max(0.2, (grant.retry_in_ms or 1_000) / 1000)
+            return Shortage(grant.reason, retry_s)
+        reason = Reason(
+            code=ReasonCode.QUOTA_USED_UP,
+            message=f"all {grant.units} {self.resource} that this process has of {self.tenant} "
+            "are in use",
+            limit=grant.units,
+            used=self.block.out,
+        )
+        return Shortage(reason, 1.0)

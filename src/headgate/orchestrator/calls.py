@@ -1,0 +1,321 @@
+"""Where governed activities run: admitted right before the call, recorded right after it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
+
+from headgate.gate import Call, Gate
+from headgate.gate.classify import classify_error, classify_result, retry_after_ms
+from headgate.gate.clock import now_ms
+from headgate.gate.lane import Lane
+from headgate.gate.outcomes import Ended
+from headgate.gate.ticket import Refusal, Ticket
+from headgate.model.breaker import CallOutcome
+from headgate.model.outcomes import OutcomeRules
+from headgate.model.reason import Reason, ReasonCode
+from headgate.orchestrator.errors import CALL_DENIED
+from headgate.orchestrator.governed import GovernedActivity
+from headgate.orchestrator.headers import call_of, tenant_of
+
+_NO_TENANT: Final = "-"
+_DEFAULT_TIMEOUT_S: Final = 60.0
+_SHORT_PATIENCE_S: Final = 2.0
+"""A call that Temporal may retry as often as it likes waits no longer in the process: meanwhile it
+would keep a slot from others."""
+
+_PATIENT_PART: Final = 0.5
+"""The part of its time that a call may wait; the rest is for what it is there to do."""
+
+
+class GovernedCalls(ActivityInboundInterceptor):
+    """Meets every activity of a worker, and lets those that are not governed pass untouched.
+
+    Args:
+        next: What executes them.
+        gate: Returns the gate of this process, once it is running.
+        governed: How activities are governed, by type.
+    """
+
+    def __init__(
+        self,
+        next: ActivityInboundInterceptor,
+        gate: Callable[[], Awaitable[Gate]],
+        governed: Mapping[str, GovernedActivity],
+    ) -> None:
+        super().__init__(next)
+        self._gate = gate
+        self._governed = governed
+        self._running: Gate | None = None
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        """Admit, call, record."""
+        info = activity.info()
+        how = self._governed.get(info.activity_type)
+        permit = call_of(input.headers)
+        if how is None and permit is None:
+            return await self.next.execute_activity(input)
+        gate = self._running
+        if gate is None or not gate.is_running:
+            gate = self._running = await self._gate()
+        if how is None:
+            assert permit is not None
+            return await self._under_permit(input, gate, permit)
+        return await self._governed_call(input, gate, how, permit, info)
+
+    # Under a job's permit ----------------------------------------------------------------------
+
+    async def _under_permit(self, input: ExecuteActivityInput, gate: Gate, call: Call) -> Any:
+        ticket = await gate.begin(call)
+        if isinstance(ticket, Refusal):
+            raise _denied(ticket)
+        end = _End(gate.rules(call), None)
+        try:
+            with end:
+                end.result = await self.next.execute_activity(input)
+            return end.result
+        finally:
+            gate.end(call, ticket, end.ended)
+
+    # On its own --------------------------------------------------------------------------------
+
+    async def _governed_call(
+        self,
+        input: ExecuteActivityInput,
+        gate: Gate,
+        how: GovernedActivity,
+        permit: Call | None,
+        info: activity.Info,
+    ) -> Any:
+        what = how.call
+        tenant = permit.tenant if permit is not None else tenant_of(input.headers, info)
+        resource = what.resource
+        if permit is not None and permit.resource == resource:
+            resource = None  # its job holds a permit of the same resource
+        units = what.units
+        if resource is not None:
+            if tenant is None:
+                raise _denied(Refusal(_no_tenant(info.activity_type), None))
+            if how.units_of is not None:
+                units = _units(how, input)
+        tenant = tenant or _NO_TENANT
+        if resource is not None and what.hold == "job":
+            await self._hold_for_job(gate, how, tenant, resource, units, info)
+            resource = None
+        lane = gate.lane(what.downstream, tenant, resource)
+        ticket = lane.enter(units) or await self._admitted(gate, lane, how, tenant, units, info)
+        rules = lane.downstream.verdict.outcomes
+        end = _End(rules, how)
+        try:
+            with end:
+                end.result = await self.next.execute_activity(input)
+            return end.result
+        finally:
+            if end.outcome is not CallOutcome.SUCCESS or not lane.leave(ticket):
+                lane.settle(ticket, end.ended)
+
+    async def _admitted(
+        self,
+        gate: Gate,
+        lane: Lane,
+        how: GovernedActivity,
+        tenant: str,
+        units: int,
+        info: activity.Info,
+    ) -> Ticket:
+        """Wait for admission as long as that makes sense here, else leave it to Temporal's retry.
+
+        A retry costs one of the activity's attempts. Where these are limited, a call waits in the
+        process as long as its timeout bears it.
+        """
+        patience = _Patience.of(info)
+        key = f"{info.workflow_run_id}:{info.activity_id}:{info.attempt}"
+        async with _heartbeats(info):
+            while True:
+                answer = await lane.wait(
+                    units,
+                    tenant,
+                    key,
+                    patience_s=patience.left_s,
+                    hold_ms=patience.call_ms,
+                    priority=how.call.priority,
+                )
+                if isinstance(answer, Ticket):
+                    return answer
+                if not await patience.outlasts(answer):
+                    raise _denied(answer)
+
+    async def _hold_for_job(
+        self,
+        gate: Gate,
+        how: GovernedActivity,
+        tenant: str,
+        resource: str,
+        units: int,
+        info: activity.Info,
+    ) -> None:
+        workflow_id, run_id = info.workflow_id, info.workflow_run_id
+        if workflow_id is None or run_id is None:
+            raise ApplicationError(
+                f"activity {info.activity_type} has hold='job' but was not started by a workflow",
+                type=CALL_DENIED,
+                non_retryable=True,
+            )
+        if gate.jobs.holds(run_id, tenant, resource):
+            return
+        patience = _Patience.of(info)
+        async with _heartbeats(info):
+            while True:
+                refusal = await gate.hold_for_job(
+                    workflow_id,
+                    run_id,
+                    tenant,
+                    resource,
+                    units,
+                    patience_s=patience.left_s,
+                    hold_ms=patience.call_ms,
+                    priority=how.call.priority,
+                )
+                if refusal is None:
+                    return
+                if not await patience.outlasts(refusal):
+                    raise _denied(refusal)
+
+
+@dataclass(slots=True)
+class _Patience:
+    """How long a call may wait in this process.
+
+    Attributes:
+        until_s: By the monotonic clock.
+        call_ms: How long the call may take once it is let pass.
+    """
+
+    until_s: float
+    call_ms: int
+
+    @classmethod
+    def of(cls, info: activity.Info) -> "_Patience":
+        elapsed_s = max(0.0, (datetime.now(UTC) - info.started_time).total_seconds())
+        timeouts = [t for t in (info.start_to_close_timeout, info.schedule_to_close_timeout) if t]
+        whole_s = min((t.total_seconds() for t in timeouts), default=_DEFAULT_TIMEOUT_S)
+        left_s = max(0.0, whole_s - elapsed_s)
+        retries = info.retry_policy
+        may_wait_s = left_s * _PATIENT_PART
+        if retries is None or retries.maximum_attempts == 0:
+            may_wait_s = min(may_wait_s, _SHORT_PATIENCE_S)
+        return cls(time.monotonic() + may_wait_s, round(left_s * 1000))
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self.until_s - time.monotonic())
+
+    async def outlasts(self, refusal: Refusal) -> bool:
+        """Wait until it makes sense to try again; False: that is too far off."""
+        if refusal.retry_at_ms is None:
+            return False
+        pause_s = max(0.01, (refusal.retry_at_ms - now_ms()) / 1000)
+        if pause_s > self.left_s:
+            return False
+        await asyncio.sleep(pause_s)
+        return True
+
+
+class _End:
+    """How a call has ended, and what that says of the downstream."""
+
+    def __init__(self, rules: OutcomeRules, how: GovernedActivity | None) -> None:
+        self._rules = rules
+        self._classify = None if how is None else how.classify
+        self._began_s = time.monotonic()
+        self.result: Any = None
+        self.outcome = CallOutcome.IGNORED
+        self._retry_ms = 0
+
+    def __enter__(self) -> None:
+        self._began_s = time.monotonic()
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        said = None
+        if self._classify is not None and (error is None or isinstance(error, Exception)):
+            with suppress(Exception):  # a defect there must not change how the call ends
+                said = self._classify(self.result if error is None else error)
+        if error is None:
+            self.outcome = _outcome(said) or classify_result(self.result, self._rules)
+        else:
+            self.outcome = _outcome(said) or classify_error(error, self._rules)
+            self._retry_ms = retry_after_ms(error)
+
+    @property
+    def ended(self) -> Ended:
+        """The end as the gate takes it."""
+        duration_ms = round((time.monotonic() - self._began_s) * 1000)
+        return Ended(self.outcome, duration_ms, self._retry_ms)
+
+
+def _outcome(said: object) -> CallOutcome | None:
+    with suppress(ValueError):
+        return None if said is None else CallOutcome(said)
+    return None
+
+
+def _units(how: GovernedActivity, input: ExecuteActivityInput) -> int:
+    assert how.units_of is not None
+    units = how.units_of(*input.args)
+    if not isinstance(units, int) or isinstance(units, bool) or units < 1:
+        raise ApplicationError(
+            f"@governed: units of {how.call.resource} came out as {units!r}: a whole number of at "
+            "least 1 is needed",
+            type=CALL_DENIED,
+            non_retryable=True,
+        )
+    return units
+
+
+def _no_tenant(activity_type: str) -> Reason:
+    return Reason(
+        code=ReasonCode.UNKNOWN_TENANT,
+        message=f"nobody said for which tenant activity {activity_type} is called: use "
+        "governance.permit(), HeadgatePlugin(tenant=...), a fairness key, or the memo "
+        "headgate-tenant",
+    )
+
+
+@asynccontextmanager
+async def _heartbeats(info: activity.Info) -> AsyncIterator[None]:
+    """Heartbeat for an activity that only waits, so that Temporal does not take it for dead."""
+    if info.heartbeat_timeout is None or info.is_local:
+        yield
+        return
+    every_s = info.heartbeat_timeout.total_seconds() / 3
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            activity.heartbeat(*info.heartbeat_details)
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+
+
+def _denied(refusal: Refusal) -> ApplicationError:
+    never = refusal.retry_at_ms is None
+    delay_ms = 0 if refusal.retry_at_ms is None else max(1, refusal.retry_at_ms - now_ms())
+    return ApplicationError(
+        f"call held back: {refusal.reason.message}",
+        refusal.reason.model_dump(mode="json", exclude_none=True),
+        type=CALL_DENIED,
+        non_retryable=never,
+        next_retry_delay=None if never else timedelta(milliseconds=delay_ms),
+        category=ApplicationErrorCategory.BENIGN,
+    )

@@ -1,0 +1,119 @@
+"""What a governance worker is made of; needs ``headgate[server]``."""
+
+import dataclasses
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from temporalio.client import Client
+from temporalio.common import VersioningBehavior
+from temporalio.worker import WorkerConfig, WorkerDeploymentConfig
+
+from headgate.activities.notifications import NotificationActivities
+from headgate.activities.reconcile import ReconcileActivities
+from headgate.activities.snapshots import SnapshotActivities
+from headgate.model.errors import ConfigurationError
+from headgate.notifier.notifier import Notifier
+from headgate.orchestrator.search_attributes import require_registered
+from headgate.store.database import Database
+from headgate.store.migrate import require_current
+from headgate.workflows.breaker import BreakerWorkflow
+from headgate.workflows.governor import GovernorWorkflow
+from headgate.workflows.ledger import LedgerWorkflow
+
+WORKFLOWS: Final[tuple[type, ...]] = (BreakerWorkflow, LedgerWorkflow, GovernorWorkflow)
+
+
+class GovernanceParts:
+    """The workflows and activities of governance workers, and what these work with.
+
+    Nothing is connected before a worker runs, so that a replayer needs no database.
+
+    Args:
+        database: A migrated database, or its address
+            (``postgresql://user:password@host:port/database``). One that is given as an address is
+            closed when the last worker has stopped.
+        search_attributes: Keep ``HeadgateKind`` and ``BreakerState`` up to date.
+
+    Raises:
+        ConfigurationError: The address is not one of Postgres.
+    """
+
+    def __init__(self, database: Database | str, *, search_attributes: bool = False) -> None:
+        self._owns_database = isinstance(database, str)
+        self._database = Database(database) if isinstance(database, str) else database
+        self._notifier = Notifier(self._database)
+        self._search_attributes = search_attributes
+        self._users = 0
+
+    @property
+    def workflows(self) -> Sequence[type]:
+        """The workflows of governance workers."""
+        return WORKFLOWS
+
+    def contribute(self, config: WorkerConfig) -> WorkerConfig:
+        """Add all that makes a worker a governance worker.
+
+        Raises:
+            ConfigurationError: Its workflows would be pinned to its deployment version.
+        """
+        snapshots = SnapshotActivities(self._database, self._search_attributes)
+        config["workflows"] = [*(config.get("workflows") or ()), *self.workflows]
+        config["activities"] = [
+            *(config.get("activities") or ()),
+            snapshots.restore,
+            snapshots.save,
+            NotificationActivities(self._notifier).notify,
+            ReconcileActivities().find_closed_holders,
+        ]
+        deployment = config.get("deployment_config")
+        if deployment is not None and deployment.use_worker_versioning:
+            config["deployment_config"] = _upgrading(deployment)
+        return config
+
+    async def check(self, client: Client) -> None:
+        """Make sure that the database and the namespace are prepared.
+
+        Raises:
+            ConfigurationError: They are not; the message says what to run.
+            UnavailableError: Postgres or Temporal does not answer.
+        """
+        await require_current(self._database)
+        if self._search_attributes:
+            await require_registered(client)
+
+    @asynccontextmanager
+    async def used(self, client: Client) -> AsyncIterator[None]:
+        """Keep for the block what the activities work with; the last one to leave closes it.
+
+        Raises:
+            HeadgateError: As ``check``.
+        """
+        self._users += 1
+        try:
+            await self.check(client)
+            yield
+        finally:
+            self._users -= 1
+            if self._users == 0:
+                await self._notifier.close()
+                if self._owns_database:
+                    await self._database.close()
+
+
+def _upgrading(deployment: WorkerDeploymentConfig) -> WorkerDeploymentConfig:
+    """Let governance workflows move to every new version.
+
+    Not declared on the workflows themselves: the server (1.32) refuses a behaviour from a worker
+    that is not versioned.
+    """
+    default = deployment.default_versioning_behavior
+    if default is VersioningBehavior.PINNED:
+        raise ConfigurationError(
+            "HeadgatePlugin: this governance worker pins its workflows to its deployment version; "
+            "they run for ever, and so would it: set default_versioning_behavior to AUTO_UPGRADE, "
+            "or leave it out"
+        )
+    return dataclasses.replace(
+        deployment, default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE
+    )

@@ -1,0 +1,371 @@
+"""Blocks of permits in the hands of gates: what each is given, and what comes back.
+
+A block counts as held with all that may be out of it as far as the ledger can know: at least what
+the gate said that it has out, and what it may take until it hears the answer. So nothing is granted
+twice, whatever happens to messages and processes. When it is not renewed in time it is over: its
+jobs hold permits of their own from then on, which are looked after like any other, and the rest
+stays counted for as long as a use may last.
+"""
+
+from typing import Final
+
+from headgate.allocation.solver import fill
+from headgate.model.lease import LEASE_MS, LeaseAsk, LeaseGrant, LeaseView, WhenAway
+from headgate.model.quota import Quota
+from headgate.model.reason import Reason, ReasonCode
+from headgate.quota.book import Book
+from headgate.quota.deadlines import Deadlines
+from headgate.quota.decide import give_back, startable, take
+from headgate.quota.lease_record import Lease, LeaseJob, lease_key
+from headgate.quota.limits import Limits
+from headgate.quota.meters import watch_usage
+from headgate.quota.queues import Queues
+from headgate.quota.reasons import Inquiry
+from headgate.quota.record import LedgerRecord, Meter, Permit
+from headgate.quota.standing import Standing
+
+MOST_LEASES: Final = 2_000
+"""Blocks of one ledger; a gate beyond them is refused until others have ended."""
+
+_ASK_IN_MS: Final = LEASE_MS * 2 // 3
+_ASK_SOON_MS: Final = 2_000
+"""How often gates ask when there is less than they want: so much sooner somebody has his turn."""
+
+_RETRY_MS: Final = 500
+_LAST: Final = 2**62
+
+
+class Leases:
+    """The blocks of one ledger, with an index over their deadlines."""
+
+    def __init__(
+        self, record: LedgerRecord, standing: Standing, queues: Queues, book: Book
+    ) -> None:
+        self._record = record
+        self._standing = standing
+        self._queues = queues
+        self._book = book
+        self._checks = Deadlines(self._is_due)
+        self._lease_of: dict[str, Lease] = {}
+        for lease in record.leases.values():
+            for id, job in lease.jobs.items():
+                self._lease_of[id] = lease
+                self._checks.add(id, job.check_at_ms)
+
+    # Asks ------------------------------------------------------------------------------------
+
+    def answer(self, gate: str, ask: LeaseAsk, inquiry: Inquiry, now_ms: int) -> LeaseGrant:
+        """Count what a gate has done with a block, and say what it may do from now on."""
+        key = lease_key(ask.resource, gate, ask.term)
+        lease = self._record.leases.get(key)
+        if lease is None:
+            refusal = self._refusal(ask, inquiry)
+            if refusal is not None:
+                return refusal
+            lease = Lease(ask.resource, gate, ask.term)
+            self._record.leases[key] = lease
+        elif ask.number <= lease.number:
+            assert lease.answer is not None
+            return lease.answer
+        meter = self._book.meter(ask.resource, now_ms)
+        self._record.revision += 1
+        self._account(lease, ask, meter, now_ms)
+        lease.number = ask.number
+        grant = self._rest(lease, ask) if lease.is_over else self._divide(lease, ask, inquiry)
+        lease.answer = grant
+        if (lease.is_over or not ask.wanted) and not lease.in_use and not lease.jobs:
+            self._drop(key, lease, meter, now_ms)
+        return grant
+
+    def _refusal(self, ask: LeaseAsk, inquiry: Inquiry) -> LeaseGrant | None:
+        """Return the answer to an ask for which there can be no block."""
+        if ask.number > 1:
+            return LeaseGrant(
+                resource=ask.resource, term=ask.term, number=ask.number, is_over=True, for_ms=0
+            )
+        reason = inquiry.never([(ask.resource, 1)])
+        if reason is None and len(self._record.leases) < MOST_LEASES:
+            return None
+        if reason is None:
+            reason = Reason(
+                code=ReasonCode.UNAVAILABLE,
+                message=f"{MOST_LEASES} gates have blocks of tenant {self._record.tenant} already",
+            )
+        return LeaseGrant(
+            resource=ask.resource,
+            term=ask.term,
+            number=ask.number,
+            reason=reason,
+            retry_in_ms=_ASK_SOON_MS,
+            is_over=True,
+            for_ms=0,
+        )
+
+    def _account(self, lease: Lease, ask: LeaseAsk, meter: Meter, now_ms: int) -> None:
+        """Count what has been taken out and given back since the last ask."""
+        for id in ask.gone:
+            if lease.jobs.pop(id, None) is not None:
+                del self._lease_of[id]
+            if id in lease.ended:
+                lease.ended.remove(id)
+        granted = max(0, ask.grants - lease.grants)
+        own_permits = 0
+        for job in ask.holders:
+            if lease.is_over:
+                # The block is over: such a job holds a permit of its own from now on.
+                if job.id not in self._record.permits:
+                    held = LeaseJob(job.workflow_id, job.run_id, job.units, now_ms, now_ms)
+                    self._own_permit(lease, job.id, held, now_ms)
+                    meter.units += job.units
+                    own_permits += 1
+                continue
+            known = LeaseJob(
+                job.workflow_id,
+                job.run_id,
+                job.units,
+                now_ms,
+                now_ms + self._book.check_every_ms,
+            )
+            lease.jobs[job.id] = known
+            self._lease_of[job.id] = lease
+            self._checks.add(job.id, known.check_at_ms)
+            if self._book.has_ended(job.id) and job.id not in lease.ended:
+                lease.ended.append(job.id)  # it closed elsewhere before the gate spoke of it
+        uses = min(ask.uses, lease.uses + granted - own_permits)
+        meter.granted += granted
+        meter.held += uses - lease.uses + own_permits
+        meter.released += granted - own_permits - (uses - lease.uses)
+        meter.denied += max(0, ask.denied - lease.denied)
+        lease.uses, lease.in_use = uses, ask.in_use
+        lease.grants = max(lease.grants, ask.grants)
+        lease.denied = max(lease.denied, ask.denied)
+        lease.started = max(lease.started, ask.started)
+        lease.hold_ms = ask.hold_ms
+        # What it may take until it hears the answer; a gate cannot make more of it than it had.
+        self._count(lease, max(ask.in_use, min(ask.ceiling, lease.counted)), meter, now_ms)
+
+    def _divide(self, lease: Lease, ask: LeaseAsk, inquiry: Inquiry) -> LeaseGrant:
+        """Give a block its part of what there is."""
+        now_ms = inquiry.now_ms
+        limits, meter = self._standing.of(lease.resource), self._book.meter(lease.resource, now_ms)
+        lease.wanted, lease.waiting = ask.wanted, ask.waiting
+        starts, short_of_starts = self._starts(lease, ask, limits, meter, now_ms)
+        ceiling = lease.counted
+        units = 0
+        is_short = False
+        if limits is not None and limits.pause is None:
+            units = self._part(lease, limits, meter)
+            is_short = units < ask.wanted or self._others_lack(lease)
+        if units < ask.wanted:
+            lease.lacking_since_ms = lease.lacking_since_ms or now_ms
+        else:
+            lease.lacking_since_ms = 0
+        lease.units = units
+        self._count(lease, max(ceiling, units), meter, now_ms)
+        lease.until_ms = now_ms + LEASE_MS
+        reason, retry_in_ms = None, None
+        if units < ask.wanted or short_of_starts:
+            reason, at_ms = inquiry.shortage(lease.resource)
+            retry_in_ms = max(50, min(at_ms - now_ms, _ASK_SOON_MS))
+        return LeaseGrant(
+            resource=lease.resource,
+            term=lease.term,
+            number=ask.number,
+            units=units,
+            starts=starts,
+            ask_in_ms=_ASK_SOON_MS if is_short else _ASK_IN_MS,
+            reason=reason,
+            retry_in_ms=retry_in_ms,
+            ended=list(lease.ended),
+            leased=limits is not None and limits.leased,
+            max_hold_ms=self._max_hold_ms(lease.resource),
+            when_away=WhenAway.FAIL_STATIC if limits is None else limits.when_away,
+        )
+
+    def _part(self, lease: Lease, limits: Limits, meter: Meter) -> int:
+        """Return how many units a block may have.
+
+        When there is less than all want, gates and the line of those who wait are dealt equal
+        parts; where that leaves some without any, those who have lacked the longest come first.
+        """
+        if limits.room is None:
+            return lease.wanted
+        others = [
+            one
+            for one in self._record.leases.values()
+            if one.resource == lease.resource and not one.is_over and one is not lease
+        ]
+        free = max(0, limits.room - (meter.units - lease.counted))
+        in_line = self._queues.units(lease.resource)
+        if not in_line and lease.wanted + sum(one.wanted - one.counted for one in others) <= free:
+            return min(lease.wanted, free)
+        mine = f"{lease.gate} {lease.term}"
+        claims = [
+            (one.lacking_since_ms or _LAST, f"{one.gate} {one.term}", one.wanted)
+            for one in (*others, lease)
+        ]
+        claims.append((0, "", in_line))
+        claims.sort()
+        room = free + sum(one.counted for one in others)
+        wants = [wanted for _, _, wanted in claims]
+        parts = fill(room, [1] * len(wants), [0] * len(wants), wants)
+        names = [name for _, name, _ in claims]
+        return min(parts[names.index(mine)], free)
+
+    def _others_lack(self, lease: Lease) -> bool:
+        return bool(self._queues.units(lease.resource)) or any(
+            one.lacking_since_ms
+            for one in self._record.leases.values()
+            if one is not lease and one.resource == lease.resource
+        )
+
+    def _starts(
+        self, lease: Lease, ask: LeaseAsk, limits: Limits | None, meter: Meter, now_ms: int
+    ) -> tuple[int | None, bool]:
+        """Return up to what total the gate may take units out, and whether that is too little."""
+        had = lease.starts
+        kept = ask.started if had is None else max(ask.started, min(ask.starts_ceiling, had))
+        if limits is None:
+            lease.starts = kept
+            return kept, False
+        if had is not None and had > kept:
+            give_back(limits, meter, had - kept, now_ms)
+        can_start = startable(limits, meter, now_ms)
+        if can_start is None:
+            lease.starts = None
+            return None, False
+        more = max(0, ask.starts - (kept - ask.started))
+        taken = min(more, can_start)
+        if taken:
+            take(limits, meter, taken, now_ms)
+        lease.starts = kept + taken
+        return lease.starts, taken < more
+
+    def _rest(self, lease: Lease, ask: LeaseAsk) -> LeaseGrant:
+        """Answer a gate that has come back after its time: what is out still counts, no more."""
+        return LeaseGrant(
+            resource=lease.resource, term=lease.term, number=ask.number, is_over=True, for_ms=0
+        )
+
+    # Time, and holders -----------------------------------------------------------------------
+
+    def next_deadline(self) -> int | None:
+        """Return when a block next changes by itself, or None."""
+        return min((lease.ends_at_ms for lease in self._record.leases.values()), default=None)
+
+    def next_check(self) -> int | None:
+        """Return when a job that holds units of a block has to be looked after, or None."""
+        return self._checks.next()
+
+    def lapse(self, now_ms: int) -> list[str]:
+        """End what was not renewed in time; return the resources of which something came back."""
+        freed: list[str] = []
+        for key, lease in list(self._record.leases.items()):
+            if lease.ends_at_ms > now_ms:
+                continue
+            meter = self._book.meter(lease.resource, now_ms)
+            self._record.revision += 1
+            if not lease.is_over:
+                lease.is_over = True
+                for id, job in lease.jobs.items():
+                    del self._lease_of[id]
+                    self._own_permit(lease, id, job, now_ms)
+                    lease.uses -= 1
+                    lease.in_use = max(0, lease.in_use - job.units)
+                    lease.counted = max(0, lease.counted - job.units)
+                lease.jobs.clear()
+                lease.ended.clear()
+                lease.wanted = lease.waiting = 0
+                lease.units = 0
+            if lease.ends_at_ms <= now_ms or not lease.counted:
+                self._drop(key, lease, meter, now_ms)
+                freed.append(lease.resource)
+        return freed
+
+    def close(self, id: str) -> bool:
+        """Note that a job has closed or has given its units back elsewhere; False: not known."""
+        lease = self._lease_of.get(id)
+        if lease is None:
+            return False
+        if id not in lease.ended:
+            lease.ended.append(id)
+            self._record.revision += 1
+        return True
+
+    def jobs_to_check(self, now_ms: int, at_most: int) -> list[tuple[str, str, str]]:
+        """Return (permit, workflow, run) of jobs that are due; each less and less often."""
+        found: list[tuple[str, str, str]] = []
+        for id in self._checks.due(now_ms, at_most):
+            job = self._lease_of[id].jobs[id]
+            job.check_at_ms = now_ms + max(self._book.check_every_ms, now_ms - job.since_ms)
+            self._checks.add(id, job.check_at_ms)
+            found.append((id, job.workflow_id, job.run_id))
+        return found
+
+    def unmet(self, resource: str) -> int:
+        """Return the units that gates would like to have of a resource beyond what they have."""
+        return sum(
+            max(0, lease.wanted - lease.counted)
+            for lease in self._record.leases.values()
+            if lease.resource == resource
+        )
+
+    def views(self) -> list[LeaseView]:
+        """Return the blocks as people see them."""
+        return [
+            LeaseView(
+                resource=lease.resource,
+                gate=lease.gate,
+                units=lease.units,
+                counted=lease.counted,
+                in_use=lease.in_use,
+                waiting=lease.waiting,
+                until_ms=lease.ends_at_ms,
+            )
+            for _, lease in sorted(self._record.leases.items())
+        ]
+
+    def check_again(self, now_ms: int) -> None:
+        """Have every job looked after at once: much may have ended since a snapshot."""
+        for lease in self._record.leases.values():
+            for id, job in lease.jobs.items():
+                job.check_at_ms = now_ms
+                self._checks.add(id, now_ms)
+
+    # Inside ----------------------------------------------------------------------------------
+
+    def _is_due(self, id: str, at_ms: int) -> bool:
+        lease = self._lease_of.get(id)
+        return lease is not None and lease.jobs[id].check_at_ms == at_ms
+
+    def _own_permit(self, lease: Lease, id: str, job: LeaseJob, now_ms: int) -> None:
+        permit = Permit(
+            resource=lease.resource,
+            units=job.units,
+            workflow_id=job.workflow_id,
+            run_id=job.run_id,
+            granted_at_ms=job.since_ms,
+            expires_at_ms=max(now_ms + 1, job.since_ms + self._max_hold_ms(lease.resource)),
+            check_at_ms=now_ms,
+        )
+        self._book.adopt(id, permit)
+
+    def _max_hold_ms(self, resource: str) -> int:
+        limits = self._standing.of(resource)
+        return Quota().max_hold_ms if limits is None else limits.max_hold_ms
+
+    def _count(self, lease: Lease, units: int, meter: Meter, now_ms: int) -> None:
+        meter.units += units - lease.counted
+        lease.counted = units
+        limits = self._standing.of(lease.resource)
+        if limits is not None:
+            watch_usage(self._record, lease.resource, limits, meter, now_ms)
+
+    def _drop(self, key: str, lease: Lease, meter: Meter, now_ms: int) -> None:
+        self._count(lease, 0, meter, now_ms)
+        meter.held -= lease.uses
+        meter.expired += lease.uses
+        limits = self._standing.of(lease.resource)
+        if lease.starts is not None and limits is not None and not lease.is_over:
+            give_back(limits, meter, lease.starts - lease.started, now_ms)
+        del self._record.leases[key]

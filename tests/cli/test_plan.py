@@ -1,0 +1,195 @@
+"""``headgate plan``: who would gain and lose, reckoned on what runs; and nothing is changed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from headgate.model.configuration import Configuration
+from headgate.model.ledger import LedgerView
+from headgate.model.plan import Forecast, PoolForecast
+from headgate.model.pool import CapacityOverride, MemberView, PoolView
+from headgate.orchestrator.whatif import pool_forecast
+from tests.cli.conftest import Desk
+from tests.harness import eventually
+from tests.jobs import ScanJobInput
+
+
+def configuration(capacity: int = 12, **acme: Any) -> Configuration:
+    return Configuration.model_validate(
+        {
+            "tenants": {
+                "acme": {"quotas": {"scan": acme}},
+                "globex": {"quotas": {"scan": {}}},
+            },
+            "pools": {"slots": {"resource": "scan", "capacity": capacity}},
+        }
+    )
+
+
+def ledger(tenant: str, held: int, waiting: int) -> LedgerView:
+    return LedgerView(
+        tenant=tenant,
+        quotas={},
+        quota_source="listed",
+        accounts={},
+        units_held={"scan": held},
+        waiting={"scan": waiting},
+        revision=1,
+        incarnation=1,
+    )
+
+
+LEDGERS = {"acme": ledger("acme", 6, 6), "globex": ledger("globex", 2, 0)}
+
+
+def pool_now(override: CapacityOverride | None = None) -> PoolView:
+    members = {
+        "acme": MemberView(held={"scan": 6}, wanted={"scan": 6}, allocated={"scan": 6}),
+        "globex": MemberView(held={"scan": 2}, wanted={"scan": 2}, allocated={"scan": 2}),
+    }
+    return PoolView(
+        pool="slots",
+        settings=configuration(8).governor("slots"),
+        capacity={"scan": 8},
+        override=override,
+        members=members,
+        revision=1,
+        incarnation=1,
+    )
+
+
+def targets(found: PoolForecast) -> dict[str, int]:
+    return {one.tenant: one.target for one in found.tenants}
+
+
+def test_more_capacity_unblocks_those_who_wait() -> None:
+    found = pool_forecast(configuration(12), "slots", "live", pool_now(), LEDGERS, 0)
+    assert (found.capacity_before, found.capacity) == ({"scan": 8}, {"scan": 12})
+    assert targets(found) == {"acme": 10, "globex": 2}
+    acme = found.tenants[0]
+    assert (acme.held, acme.wanted, acme.allocated, acme.difference) == (6, 12, 6, 4)
+    assert (acme.waiting, acme.unblocked, acme.blocked, acme.over) == (6, 4, 0, 0)
+
+
+def test_a_lower_limit_shows_what_is_held_too_much() -> None:
+    found = pool_forecast(configuration(12, max_active=4), "slots", "live", pool_now(), LEDGERS, 0)
+    assert targets(found) == {"acme": 4, "globex": 2}
+    assert (found.tenants[0].over, found.tenants[0].difference) == (2, -2)
+
+
+def test_what_operators_have_set_stays_in_force() -> None:
+    set_by_ada = CapacityOverride(capacity={"scan": 4}, actor="ada", reason="a drill", since_ms=0)
+    found = pool_forecast(configuration(12), "slots", "live", pool_now(set_by_ada), LEDGERS, 0)
+    assert found.capacity == {"scan": 4}
+    assert found.override == set_by_ada
+    assert sum(targets(found).values()) == 4
+
+
+def test_a_new_pool_is_divided_on_the_demand_of_the_ledgers() -> None:
+    found = pool_forecast(configuration(10), "slots", "new", None, LEDGERS, 0)
+    assert (found.source, found.capacity_before) == ("new", {})
+    assert targets(found) == {"acme": 8, "globex": 2}
+    assert [one.allocated for one in found.tenants] == [None, None]
+    assert found.tenants[0].unblocked == 2
+
+
+def test_a_paused_tenant_asks_for_no_more() -> None:
+    found = pool_forecast(
+        configuration(12, paused="a drill"), "slots", "live", pool_now(), LEDGERS, 0
+    )
+    assert targets(found)["acme"] == 6
+
+
+def test_several_resources_are_divided_by_dominant_share() -> None:
+    wanted = Configuration.model_validate(
+        {
+            "tenants": {
+                "acme": {"quotas": {"scan": {}, "gpu": {}}},
+                "globex": {"quotas": {"scan": {}}},
+            },
+            "pools": {"slots": {"capacity": {"scan": 4, "gpu": 8}}},
+        }
+    )
+    ledgers = {"acme": ledger("acme", 0, 4), "globex": ledger("globex", 0, 4)}
+    found = pool_forecast(wanted, "slots", "new", None, ledgers, 0)
+    assert {(one.tenant, one.resource): one.target for one in found.tenants} == {
+        ("acme", "gpu"): 0,
+        ("acme", "scan"): 2,
+        ("globex", "gpu"): 0,
+        ("globex", "scan"): 2,
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"observe_only": True}, {"strategy": "unlimited"}],
+)
+def test_a_pool_that_limits_nobody_blocks_nobody(change: dict[str, Any]) -> None:
+    wanted = configuration(2).model_dump(mode="json", exclude_defaults=True)
+    wanted["pools"]["slots"] |= change
+    found = pool_forecast(
+        Configuration.model_validate(wanted), "slots", "live", pool_now(), LEDGERS, 0
+    )
+    assert [(one.over, one.blocked) for one in found.tenants] == [(0, 0), (0, 0)]
+
+
+async def test_the_plan_is_made_on_what_runs_and_changes_nothing(
+    desk: Desk, tmp_path: Path
+) -> None:
+    acme, globex, pool = desk.of("acme"), desk.of("globex"), desk.of("slots")
+    sections: dict[str, Any] = {
+        "tenants": {
+            acme: {"quotas": {"scan": {"max_active": 8}}},
+            globex: {"quotas": {"scan": {}}},
+        },
+        "pools": {pool: {"resource": "scan", "capacity": 2}},
+    }
+    await desk.apply(**sections)
+    file = tmp_path / "headgate.yaml"
+    async with desk.orchestrator() as working:
+        for _ in range(4):
+            await working.start(ScanJobInput(tenant=acme))
+        await eventually(
+            lambda: desk.governance.pool(pool),
+            lambda view: (
+                view.members[acme].held == {"scan": 2} and view.members[acme].wanted == {"scan": 4}
+            ),
+        )
+        await eventually(
+            lambda: desk.governance.saved_ledger(acme),
+            lambda view: view is not None and view.waiting == {"scan": 2},
+        )
+        file.write_text(yaml.safe_dump(sections))
+        same = await desk.done("plan", "-f", str(file))
+        assert same.startswith("nothing would change: what runs is as the file says\n")
+
+        sections["pools"][pool]["capacity"] = 4
+        sections["tenants"][acme]["quotas"]["scan"]["max_active"] = 1
+        sections["pools"][desk.of("new")] = {"resource": "gpu", "capacity": 4}
+        sections["tenants"][globex]["quotas"]["gpu"] = {}
+        file.write_text(yaml.safe_dump(sections))
+        shown = await desk.done("plan", "-f", str(file))
+        assert "capacity.scan: 2 -> 4" in shown
+        assert f"pool {pool}: 2 -> 4 scan, proportional" in shown
+        assert "! max_active of scan would be 1, but 2 are held" in " ".join(shown.split())
+        assert "new: the demand is that of the ledgers" in " ".join(shown.split())
+        told = Forecast.model_validate(
+            json.loads(await desk.done("plan", "-f", str(file), "--json"))
+        )
+        parts = {(one.pool, part.tenant): part for one in told.pools for part in one.tenants}
+        assert parts[pool, acme].over == 1
+        assert (await desk.governance.pool(pool)).capacity == {"scan": 2}
+
+        refused = (await desk.headgate("apply", "-f", str(file))).refusal
+        assert "nothing was changed, because limits would be below what is held" in refused
+        assert (await desk.governance.account(acme)).limits["scan"].max_active == 8
+        await desk.headgate("apply", "-f", str(file), "--allow-below-usage")
+        assert (await desk.governance.account(acme)).limits["scan"].max_active == 1
+
+
+async def test_a_file_that_cannot_be_used_is_told_in_a_line(desk: Desk, tmp_path: Path) -> None:
+    missing = tmp_path / "none.yaml"
+    assert "cannot be read" in (await desk.headgate("plan", "-f", str(missing))).refusal
