@@ -49,6 +49,9 @@ class Governor:
         self._shared: tuple[PoolSettings, list[Group]] | None = None
         # Who may hold or want something: a round need not look at the others. None: not known.
         self._active: set[str] | None = None
+        self._in_order: list[tuple[str, Member]] | None = None
+        # The last round left nothing free and nothing to spare.
+        self._full = False
         self._untold = {tenant for tenant, member in record.members.items() if member.to_tell}
         self._summed: tuple[tuple[int, int], dict[str, int], int] | None = None
 
@@ -87,7 +90,8 @@ class Governor:
             del record.members[tenant]
         record.unheard = [tenant for tenant in record.unheard if tenant in settings.tenants]
         self._ask(new)
-        self._active = None
+        self._active = self._in_order = None
+        self._full = False
         self._untold &= record.members.keys()
         record.revision += 1
         record.unsettled = True
@@ -102,6 +106,7 @@ class Governor:
         member = record.members.setdefault(message.tenant, Member())
         if (message.incarnation, message.revision) < (member.incarnation, member.revision):
             return
+        matters = not self._changes_nothing(member, message)
         self._smooth(member, now_ms)
         if message.incarnation != member.incarnation and message.sequence < member.sequence:
             # Restored: it goes by no allocation at all until it gets a new one.
@@ -119,10 +124,11 @@ class Governor:
             member.acknowledged, member.outstanding = True, {}
             if message.tenant in record.unheard:
                 record.unheard.remove(message.tenant)
-        if self._active is not None:
+        if self._active is not None and message.tenant not in self._active:
             self._active.add(message.tenant)
+            self._in_order = None
         record.revision += 1
-        record.unsettled = True
+        record.unsettled |= matters
         self.advance(now_ms)
 
     def advance(self, now_ms: int) -> None:
@@ -278,6 +284,30 @@ class Governor:
 
     # Deciding --------------------------------------------------------------------------------
 
+    def _changes_nothing(self, member: Member, message: Demand) -> bool:
+        """Return whether a round after this message would do just what one without it would.
+
+        A pool that is full is full of messages, too, and most of them say how much more is wanted
+        by one that has less than it wants already. Its part is not limited by its demand, nothing
+        that it has is unused, and nothing is free that its next job could have.
+        """
+        settings = self.record.settings
+        if not self._full or settings.history_half_life_ms is not None or member.left_out_ms:
+            return False
+        if (message.incarnation, message.sequence) != (member.incarnation, member.sequence):
+            return False
+        if not member.acknowledged or member.claims.keys() != message.claims.keys():
+            return False
+        for resource, new in message.claims.items():
+            old = member.claims[resource]
+            allocated, part = member.allocated.get(resource, 0), member.target.get(resource, 0)
+            enough = max(allocated, part, old.share.guaranteed)
+            if min(old.wanted, new.wanted) <= enough or max(old.held, new.held) > allocated:
+                return False
+            if max(old.next, new.next) > part or new.share != old.share:
+                return False
+        return True
+
     def _ask(self, tenants: Mapping[str, object] | list[str]) -> None:
         """Tell ledgers what they have, so that they say what they hold and go by."""
         record = self.record
@@ -291,10 +321,11 @@ class Governor:
 
     def _looked_at(self) -> list[tuple[str, Member]]:
         """Return those who may hold or want something, or hold some back, by name."""
-        members = self.record.members
-        if self._active is None:
-            return sorted(members.items())
-        return [(tenant, members[tenant]) for tenant in sorted(self._active)]
+        if self._in_order is None:
+            members = self.record.members
+            names = members if self._active is None else self._active
+            self._in_order = [(tenant, members[tenant]) for tenant in sorted(names)]
+        return self._in_order
 
     def _forget_idle(self, looked_at: list[tuple[str, Member]]) -> None:
         """Leave those out of the next rounds who have nothing and want nothing."""
@@ -302,7 +333,9 @@ class Governor:
         if settings.history_half_life_ms is not None or len(settings.capacity) > 1:
             return  # there everybody counts for the others
         fixed = settings.strategy is Strategy.FIXED
-        self._active = {tenant for tenant, member in looked_at if not _is_idle(member, fixed)}
+        kept = [one for one in looked_at if not _is_idle(one[1], fixed)]
+        if self._active is None or len(kept) < len(looked_at):
+            self._active, self._in_order = {tenant for tenant, _ in kept}, kept
 
     def _next_round_ms(self) -> int:
         return self.record.divided_at_ms + self.record.settings.damping.round_ms
@@ -313,6 +346,7 @@ class Governor:
         record.divided_at_ms = now_ms
         record.unsettled = False
         record.revision += 1
+        self._full = False
         looked_at = self._looked_at()
         for _, member in looked_at:
             self._smooth(member, now_ms)
@@ -324,11 +358,14 @@ class Governor:
         if not self.enforces:
             for tenant, member in looked_at:
                 self._give(tenant, dict(member.target), now_ms)
+            self._forget_idle(looked_at)
             return
         new: dict[str, dict[str, int]] = {}
         for resource, units in capacity.items():
             places = self._places(resource, units, now_ms)
             taken = step(units, places, record.settings.damping)
+            # One resource only: with several, a demand concerns the parts of all of them.
+            self._full = len(capacity) == 1 and _is_full(units, places)
             for tenant, allocated in taken.allocated.items():
                 # What the unheard hold is not known, so until then only cuts are safe.
                 if not record.unheard or allocated < places[tenant].allocated:
@@ -341,7 +378,9 @@ class Governor:
 
     def _give(self, tenant: str, allocated: dict[str, int], now_ms: int) -> None:
         member = self.record.members[tenant]
-        if allocated == member.allocated:
+        if _something(allocated) == _something(member.allocated):
+            # Nothing is nothing, said or not: else one whose ledger does not run would be told of
+            # it in each round for good.
             return
         if any(units > member.allocated.get(name, 0) for name, units in allocated.items()):
             member.raised_at_ms = now_ms
@@ -602,6 +641,11 @@ class Governor:
         return text
 
 
+def _something(units: Mapping[str, int]) -> dict[str, int]:
+    """Return what there is more than nothing of."""
+    return {resource: amount for resource, amount in units.items() if amount}
+
+
 def _is_idle(member: Member, fixed: bool) -> bool:
     """Whether a member has nothing, wants nothing, and has no right that would count."""
     if any(member.smoothed.values()) or member.left_out_ms or any(member.outstanding.values()):
@@ -612,6 +656,12 @@ def _is_idle(member: Member, fixed: bool) -> bool:
         claim.held or claim.wanted or claim.share.guaranteed or (fixed and claim.share.maximum)
         for claim in member.claims.values()
     )
+
+
+def _is_full(units: int, places: Mapping[str, Place]) -> bool:
+    """Whether nothing is free, and there is nothing to spare once everybody has its part."""
+    may_hold = sum(place.ceiling for place in places.values())
+    return may_hold >= units
 
 
 def _loses(member: Member) -> bool:

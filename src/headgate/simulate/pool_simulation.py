@@ -130,6 +130,7 @@ class _Run:
         self._accounts = self._open_accounts()
         self._governor = Governor.begin(POOL, pool.governor_settings(self._accounts), 1)
         self._telling: set[str] = set()
+        self._told_sequence = 0
         self._round_ms: int | None = None
         self._events: list[tuple[int, int, int, Any]] = [
             (job.at_ms, _ARRIVE, number, number) for number, job in enumerate(self._jobs)
@@ -362,6 +363,8 @@ class _Run:
             account.ledger.allocate(allocation, now_ms)
             self._after_ledger(tenant, account, now_ms)
         self._governor.told(tenant, allocation.sequence, account.ledger is not None)
+        if self._governor.record.members[tenant].to_tell:
+            self._told_sequence = 0  # it has been given something else meanwhile
         self._after_governor(now_ms)
 
     # The governor ----------------------------------------------------------------------------
@@ -393,6 +396,10 @@ class _Run:
                 self._at(due_ms, _ROUND, None)
 
     def _tell_ledgers(self, now_ms: int) -> None:
+        sequence = self._governor.record.sequence
+        if sequence == self._told_sequence:
+            return
+        self._told_sequence = sequence
         for tenant in self._governor.to_tell():
             if tenant not in self._telling:
                 self._telling.add(tenant)
