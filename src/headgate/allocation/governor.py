@@ -242,15 +242,6 @@ class Governor:
         """Return what the ledger of ``tenant`` may hold at most, as far as can be known."""
         return _ceiling(self.record.members[tenant], resource)
 
-    def turns(self, resource: str) -> dict[str, int]:
-        """Return what room is made for large jobs in their turn, by tenant, see ``_turns``."""
-        found = {
-            tenant: self._turn(member, resource)
-            for tenant, member in self._looked_at()
-            if resource in member.left_out_ms
-        }
-        return {tenant: units for tenant, units in found.items() if units}
-
     def view(self) -> PoolView:
         """Return the pool as people see it."""
         record, capacity = self.record, self.capacity()

@@ -11,6 +11,9 @@ from headgate.quota.record import LedgerRecord, Meter, PoolAccount, Refused
 TELL_LOWER_AFTER_MS: Final = 1_000
 """So long less may be wanted than the governor was told before it is told of it."""
 
+TELL_EVERY_MS: Final = 100
+"""A ledger tells governors something no more often: what changes meanwhile travels along."""
+
 REFUSED_COUNTS_MS: Final = 5_000
 """So long after a refusal for want of a pool the demand of jobs that do not wait counts."""
 

@@ -3,7 +3,7 @@
 A queue of events in the order of time. A job comes and asks the ledger of its tenant for a permit;
 it waits as long as it takes, runs for its duration and gives the permit back. Ledgers and governor
 tell each other what they tell each other as workflows: each message takes a time, a ledger sends
-one only when the one before has arrived, and its ledger begins when a tenant first asks.
+one only when the one before has arrived for a while, and begins when its tenant first asks.
 
 What happens in the same millisecond is taken in this order: jobs that end, messages to ledgers,
 messages to the governor, jobs that come, timers of ledgers, rounds of the governor.
@@ -20,7 +20,8 @@ from headgate.allocation.governor import Governor
 from headgate.model.ledger import Acquire, Exchange, Holder, Outcome
 from headgate.model.pool import Allocation, Demand
 from headgate.quota import Ledger
-from headgate.simulate.conservation import ConservationWatch, Standing, settling_ms
+from headgate.quota.demand import TELL_EVERY_MS
+from headgate.simulate.conservation import conservation, settling_ms
 from headgate.simulate.simulated_pool import POOL, RESOURCE, SimulatedPool
 from headgate.simulate.workload import Workload
 
@@ -49,10 +50,10 @@ class Simulation:
         refused: Jobs that could never have been granted, by number.
         stranded: Jobs that still waited when nothing could happen any more, by number.
         over_grants: Grants after which more was held than the capacity. Must be 0.
-        violations: See ``ConservationWatch``.
+        violations: See ``Conservation``.
         violation_ms: Likewise.
         idle_while_waiting_ms: Its ``idle_ms``.
-        bound_ms: Likewise.
+        bound_ms: See ``settling_ms``.
         rounds: Of the governor.
         messages: Between ledgers and governor, both ways.
     """
@@ -96,24 +97,22 @@ class _Account:
     Attributes:
         ledger: None until the first job comes.
         claim: Its share.
-        held: Units that its jobs hold.
-        wanted: Units that its jobs hold or wait for.
         most: Units that a job of it may need at most.
         line: Its jobs that wait, by number, in their order.
         telling: A demand is on its way.
+        told_ms: When one last arrived.
         timer_ms: When it is next looked at; 0: no timer is set.
     """
 
-    __slots__ = ("claim", "held", "ledger", "line", "most", "telling", "timer_ms", "wanted")
+    __slots__ = ("claim", "ledger", "line", "most", "telling", "timer_ms", "told_ms")
 
     def __init__(self, claim: Claim, most: int) -> None:
         self.ledger: Ledger | None = None
         self.claim = claim
-        self.held = self.wanted = 0
         self.most = most
         self.line: deque[int] = deque()
         self.telling = False
-        self.timer_ms = 0
+        self.told_ms = self.timer_ms = 0
 
 
 class _Run:
@@ -146,15 +145,6 @@ class _Run:
         self._messages = 0
         self._started: list[int | None] = [None] * len(self._jobs)
         self._refused: list[int] = []
-        # Those who hold or want something, as of the last look, and of whom this has changed since.
-        self._standings: dict[str, Standing] = {}
-        self._moved: dict[str, _Account] = {}
-        self._turns: dict[str, int] = {}
-        self._turns_of_round = 0
-        self._turns_are_new = False
-        self._conservation = ConservationWatch(
-            pool, settling_ms(pool.damping, pool.capacity, delay_ms)
-        )
 
     def run(self) -> Simulation:
         """Let everything happen."""
@@ -172,18 +162,19 @@ class _Run:
         while events:
             at_ms, kind, _, what = heappop(events)
             if at_ms > now_ms:
-                self._look(now_ms)
                 now_ms = at_ms
                 if self._is_stuck(now_ms):
                     break
             handlers[kind](what, now_ms)
-        self._conservation.end(now_ms)
         for account in self._accounts.values():
             if account.ledger is not None:
                 account.ledger.check_conservation()
         assert self._held == 0 and self._running == 0
         stranded = sorted(job for account in self._accounts.values() for job in account.line)
-        watch = self._conservation
+        bound_ms = settling_ms(self._pool.damping, self._pool.capacity, self._delay_ms)
+        watch = conservation(
+            self._workload, self._pool, self._started, self._refused, now_ms, bound_ms
+        )
         return Simulation(
             workload=self._workload,
             pool=self._pool,
@@ -194,7 +185,7 @@ class _Run:
             violations=watch.violations,
             violation_ms=watch.violation_ms,
             idle_while_waiting_ms=watch.idle_ms,
-            bound_ms=watch.bound_ms,
+            bound_ms=bound_ms,
             rounds=self._governor.record.rounds,
             messages=self._messages,
         )
@@ -214,31 +205,6 @@ class _Run:
                 most = pool.most(tenant, wanted)
             accounts[tenant] = _Account(pool.claim(tenant), most)
         return accounts
-
-    def _look(self, now_ms: int) -> None:
-        """Show the watch how everybody stands, if that has changed."""
-        rounds = self._governor.record.rounds
-        if rounds != self._turns_of_round:
-            self._turns_of_round = rounds
-            turns = self._governor.turns(RESOURCE)
-            if turns != self._turns:
-                self._turns = turns
-                self._turns_are_new = True
-        if not self._moved and not self._turns_are_new:
-            return
-        self._turns_are_new = False
-        for tenant, account in self._moved.items():
-            if account.wanted == 0:
-                self._standings.pop(tenant, None)
-                continue
-            head = account.line[0] if account.line else None
-            units = 0 if head is None else self._jobs[head].units
-            self._standings[tenant] = Standing(
-                account.claim, account.held, account.wanted, head, units
-            )
-        self._moved.clear()
-        free = self._pool.capacity - self._held
-        self._conservation.look(self._standings, free, now_ms, self._turns)
 
     def _at(self, at_ms: int, kind: int, what: Any) -> None:
         self._count += 1
@@ -273,8 +239,6 @@ class _Run:
             units=job.units,
             wait_until_ms=_FOREVER_MS,
         )
-        account.wanted += job.units
-        self._moved[job.tenant] = account
         reply = ledger.exchange(Exchange(gate="simulation", acquires=[request]), now_ms)
         outcome = reply.decisions[0].outcome
         if outcome is Outcome.GRANTED:
@@ -282,7 +246,6 @@ class _Run:
         elif outcome is Outcome.WAITING:
             account.line.append(number)
         else:
-            account.wanted -= job.units
             self._refuse(number)
         self._after_ledger(job.tenant, account, now_ms)
 
@@ -294,9 +257,6 @@ class _Run:
         ledger.release(str(number), now_ms)
         self._held -= job.units
         self._running -= 1
-        account.held -= job.units
-        account.wanted -= job.units
-        self._moved[job.tenant] = account
         self._count_ended()
         self._after_ledger(job.tenant, account, now_ms)
 
@@ -307,8 +267,6 @@ class _Run:
         self._running += 1
         self._held += job.units
         self._over_grants += self._held > self._pool.capacity
-        account.held += job.units
-        self._moved[job.tenant] = account
         self._at(now_ms + job.duration_ms, _END, number)
 
     def _refuse(self, number: int) -> None:
@@ -338,6 +296,7 @@ class _Run:
         due_ms = now_ms if ledger.demands_due() else ledger.demands_due_at_ms()
         if due_ms is None:
             return
+        due_ms = max(due_ms, account.told_ms + TELL_EVERY_MS)
         if due_ms > now_ms:
             if account.timer_ms != due_ms:
                 account.timer_ms = due_ms
@@ -374,7 +333,7 @@ class _Run:
         for demand in demands:
             self._governor.demand(demand, now_ms)
         account = self._accounts[tenant]
-        account.telling = False
+        account.telling, account.told_ms = False, now_ms
         assert account.ledger is not None
         account.ledger.demands_sent(demands)
         self._after_ledger(tenant, account, now_ms)
