@@ -43,7 +43,7 @@ from headgate.workflows.entity import Entity, decoded, now_ms, require
 _RECORD = TypeAdapter(LedgerRecord)
 _AT_ONCE = 100
 _GOVERNOR_AWAY = timedelta(seconds=10)
-_TELL_EVERY = timedelta(milliseconds=100)
+_TELL_EVERY = timedelta(milliseconds=TELL_EVERY_MS)
 
 
 @workflow.defn

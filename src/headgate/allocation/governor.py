@@ -1,6 +1,6 @@
 """The governor of one pool: demand in, allocations out, and never more than there is."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -25,6 +25,8 @@ from headgate.model.pool import (
 from headgate.model.pool import Claim as Said
 
 REVISIONS_PER_INCARNATION: Final = 1_000_000_000
+
+_GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
 
 _NO_SHARE: Final = Share(weight=0.0)
 """Of a tenant that has not said anything yet."""
@@ -280,7 +282,7 @@ class Governor:
 
         A pool that is full is full of messages, too, and most of them say how much more is wanted
         by one that has less than it wants already. Its part is not limited by its demand, nothing
-        that it has is unused, and nothing is free that its next job could have.
+        that it has is unused, and its next job is the same.
         """
         settings = self.record.settings
         if not self._full or settings.history_half_life_ms is not None or member.left_out_ms:
@@ -293,9 +295,9 @@ class Governor:
             old = member.claims[resource]
             allocated, part = member.allocated.get(resource, 0), member.target.get(resource, 0)
             enough = max(allocated, part, old.share.guaranteed)
-            if min(old.wanted, new.wanted) <= enough or max(old.held, new.held) > allocated:
+            if min(old.wanted, new.wanted) <= enough:
                 return False
-            if max(old.next, new.next) > part or new.share != old.share:
+            if (new.held, new.next) != (old.held, old.next) or new.share != old.share:
                 return False
         return True
 
@@ -431,8 +433,10 @@ class Governor:
                 left = max(0, units - sum(turns.values()))
                 others = self._division(resource, left, strategy, without=turns)
                 division = replace(others, allocations=others.allocations | turns)
+            parts = dict(division.allocations)
+            self._use_fragments(resource, parts, turns)
             conditions += [Condition(type=c.type, message=c.message) for c in division.conditions]
-            for tenant, part in division.allocations.items():
+            for tenant, part in parts.items():
                 targets.setdefault(tenant, {})[resource] = part
         return targets, conditions
 
@@ -443,43 +447,126 @@ class Governor:
         pool idle for good. They take turns: who was left out longest has what its next job needs,
         and the others divide the rest.
         """
-        left_out = []
-        members, parts = self._looked_at(), division.allocations
-        # By tiers, who is below somebody that wants more is left out on purpose.
-        tier = None
-        if self.record.settings.strategy is Strategy.PRIORITY:
-            unmet = [m for tenant, m in members if _wanted(m, resource) > parts.get(tenant, 0)]
-            tier = max((self._share(m, resource).priority for m in unmet), default=None)
-        for tenant, member in members:
+        left_out: list[tuple[int, str, int]] = []
+        parts = division.allocations
+        for tenant, member in self._looked_at():
             claim = member.claims.get(resource)
             needed = 0 if claim is None else claim.next
             if not needed and not member.left_out_ms:
                 continue
-            fits = parts.get(tenant, 0) >= needed
-            below = tier is not None and self._share(member, resource).priority < tier
-            if fits or below or needed > self._most(member, resource):
+            if (
+                claim is None
+                or parts.get(tenant, 0) >= needed
+                or claim.held + needed > self._most(tenant, member, resource)
+                or self._is_below(tenant, member, resource, parts)
+            ):
                 member.left_out_ms.pop(resource, None)
                 continue
             since_ms = member.left_out_ms.setdefault(resource, now_ms)
-            left_out.append((since_ms, tenant, needed))
+            left_out.append((since_ms, tenant, claim.held + needed))
         turns: dict[str, int] = {}
+        groups: dict[str, int] = {}
         for _, tenant, needed in sorted(left_out):
             if needed > units - sum(turns.values()):
                 break  # nobody passes it, or it would never have its turn
+            above = self._groups_of(tenant)
+            if any(
+                limit is not None and groups.get(name, 0) + needed > limit for name, limit in above
+            ):
+                continue  # others of its group are before it
+            for name, _ in above:
+                groups[name] = groups.get(name, 0) + needed
             turns[tenant] = needed
         return turns
+
+    def _use_fragments(
+        self, resource: str, parts: dict[str, int], turns: Mapping[str, int]
+    ) -> None:
+        """Change ``parts`` so that they are of use: a job needs all of its units at once.
+
+        What a tenant's part has beyond what it holds is of no use to it while its next job does not
+        fit in there. Put together, such fragments let some of these jobs begin: who was given
+        nothing for longest comes first. A group keeps its fragments, so its limits hold.
+        """
+        settings = self.record.settings
+        by_tier = settings.strategy is Strategy.PRIORITY
+        left: dict[str | None, int] = {}
+        stuck: list[tuple[bool, int, int, str, int]] = []
+        for tenant, member in self._looked_at():
+            claim = member.claims.get(resource)
+            if claim is None or not claim.next or tenant in turns:
+                continue
+            part, needed = parts.get(tenant, 0), claim.held + claim.next
+            if needed <= part:
+                continue
+            if claim.held < part:
+                group = settings.tenants[tenant]
+                left[group] = left.get(group, 0) + part - claim.held
+                parts[tenant] = claim.held
+            tier = -claim.share.priority if by_tier else 0
+            stuck.append((claim.held > part, tier, member.raised_at_ms, tenant, needed))
+        if not left:
+            return
+        for _, _, _, tenant, needed in sorted(stuck):
+            group, more = settings.tenants[tenant], needed - parts.get(tenant, 0)
+            if more > left.get(group, 0):
+                continue
+            if needed <= self._most(tenant, self.record.members[tenant], resource):
+                left[group] -= more
+                parts[tenant] = needed
+
+    def _is_below(
+        self, tenant: str, member: Member, resource: str, parts: Mapping[str, int]
+    ) -> bool:
+        """Return whether a higher tier wants more: then one is left out on purpose."""
+        if self.record.settings.strategy is not Strategy.PRIORITY:
+            return False
+        path = self._priorities(tenant, member, resource)
+        return any(
+            _wanted(other, resource) > parts.get(name, 0)
+            and _is_lower(path, self._priorities(name, other, resource))
+            for name, other in self._looked_at()
+        )
+
+    def _priorities(self, tenant: str, member: Member, resource: str) -> list[tuple[str, int]]:
+        """Return names and priorities from the top group down to the tenant."""
+        settings = self.record.settings
+        path = [(f"tenant {tenant}", self._share(member, resource).priority)]
+        for name, _ in self._groups_of(tenant):
+            path.append((name, settings.groups[name].priority))
+        path.reverse()
+        return path
+
+    def _groups_of(self, tenant: str) -> list[tuple[str, int | None]]:
+        """Return the groups that a tenant is in, and what each may have at most, if limited."""
+        settings = self.record.settings
+        found: list[tuple[str, int | None]] = []
+        name = settings.tenants[tenant]
+        while name is not None and name in settings.groups and len(found) < len(settings.groups):
+            group = settings.groups[name]
+            limits = [] if group.maximum is None else [group.maximum]
+            if settings.strategy in _GUARANTEEING and group.borrow_limit is not None:
+                limits.append(group.guaranteed + group.borrow_limit)
+            found.append((name, min(limits, default=None)))
+            name = group.parent
+        return found
 
     @staticmethod
     def _turn(member: Member, resource: str) -> int:
         """Return what a tenant whose turn it is has a right to at once, see ``_turns``."""
-        needed = member.claims[resource].next if resource in member.left_out_ms else 0
+        if resource not in member.left_out_ms:
+            return 0
+        claim = member.claims[resource]
+        needed = claim.held + claim.next
         return needed if member.target.get(resource, 0) >= needed else 0
 
-    def _most(self, member: Member, resource: str) -> int:
-        """Return what the tenant may have at most, by its own limits."""
+    def _most(self, tenant: str, member: Member, resource: str) -> int:
+        """Return what the tenant may have at most, by its own limits and those of its groups."""
         share, strategy = self._share(member, resource), self.record.settings.strategy
-        limits = [] if share.maximum is None else [share.maximum]
-        if strategy in (Strategy.RESERVED, Strategy.PRIORITY) and share.borrow_limit is not None:
+        limits = [limit for _, limit in self._groups_of(tenant) if limit is not None]
+        if share.maximum is not None:
+            limits.append(share.maximum)
+        if strategy in _GUARANTEEING and share.borrow_limit is not None:
             limits.append(share.guaranteed + share.borrow_limit)
         if strategy is Strategy.FIXED:
             limits.append(share.maximum or 0)
@@ -492,8 +579,10 @@ class Governor:
         resource: str,
         units: int,
         strategy: Strategy,
-        without: Collection[str] = (),
+        without: Mapping[str, int] | None = None,
     ) -> Division:
+        """Divide between those looked at, but for those ``without`` whom: these have a part."""
+        without = without or {}
         settings = self.record.settings
         known = self._claims.setdefault(resource, {})
         claims: list[Claim] = []
@@ -510,7 +599,10 @@ class Governor:
             adjusted = adjusted_weights(micro_weights, usage, units)
             claims = [replace(one, weight=adjusted[one.tenant] / MICRO) for one in claims]
         division = self._divisions.setdefault((resource, bool(without)), RepeatedDivision())
-        return division.divide(units, strategy, claims, self._groups())
+        groups = self._groups()
+        if without and groups:
+            groups = self._groups_less(groups, without)
+        return division.divide(units, strategy, claims, groups)
 
     def _claim(self, tenant: str, resource: str) -> Claim:
         member = self.record.members[tenant]
@@ -548,6 +640,14 @@ class Governor:
             self._shared = settings, groups
         return self._shared[1]
 
+    def _groups_less(self, groups: list[Group], turns: Mapping[str, int]) -> list[Group]:
+        """Return the groups without what some of their tenants have already."""
+        taken: dict[str, int] = {}
+        for tenant, units in turns.items():
+            for name, _ in self._groups_of(tenant):
+                taken[name] = taken.get(name, 0) + units
+        return [_less(group, taken.get(group.name, 0)) for group in groups]
+
     def _places(self, resource: str, units: int, now_ms: int) -> dict[str, Place]:
         members = self._looked_at()
         hold_ms = self.record.settings.damping.min_hold_ms
@@ -564,6 +664,8 @@ class Governor:
                 owed = min(wanted, claim.share.guaranteed)
                 if claim.next:
                     first = claim.held + claim.next
+                    if target < first:
+                        wanted = max(claim.held, target)  # more is of no use to it now
                     if member.left_out_ms:
                         owed = max(owed, self._turn(member, resource))
             spare -= max(ceiling, target)
@@ -647,6 +749,27 @@ def _is_idle(member: Member, fixed: bool) -> bool:
         claim.held or claim.wanted or claim.share.guaranteed or (fixed and claim.share.maximum)
         for claim in member.claims.values()
     )
+
+
+def _is_lower(path: list[tuple[str, int]], other: list[tuple[str, int]]) -> bool:
+    """Whether, where two paths from the top down part, the first has the lower priority."""
+    for (name, priority), (other_name, other_priority) in zip(path, other, strict=False):
+        if name != other_name:
+            return priority < other_priority
+    return False
+
+
+def _less(group: Group, units: int) -> Group:
+    """Return a group of which so many units are given away already."""
+    if not units:
+        return group
+    guaranteed = max(0, group.guaranteed - units)
+    maximum, borrow_limit = group.maximum, group.borrow_limit
+    if maximum is not None:
+        maximum = max(0, maximum - units)
+    if borrow_limit is not None:
+        borrow_limit = max(0, group.guaranteed + borrow_limit - units - guaranteed)
+    return replace(group, guaranteed=guaranteed, maximum=maximum, borrow_limit=borrow_limit)
 
 
 def _is_full(units: int, places: Mapping[str, Place]) -> bool:
