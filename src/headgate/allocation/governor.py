@@ -657,21 +657,30 @@ class Governor:
             target, allocated = member.target.get(resource, 0), member.allocated.get(resource, 0)
             claim = member.claims.get(resource)
             ceiling = max(allocated, member.outstanding.get(resource, 0))
-            wanted = owed = first = 0
+            wanted = owed = first = held = 0
             if claim is not None:
-                wanted = claim.wanted
-                ceiling = max(ceiling, claim.held)
+                wanted, held = claim.wanted, claim.held
+                ceiling = max(ceiling, held)
                 owed = min(wanted, claim.share.guaranteed)
                 if claim.next:
-                    first = claim.held + claim.next
+                    first = held + claim.next
                     if target < first:
-                        wanted = max(claim.held, target)  # more is of no use to it now
+                        wanted = max(held, target)  # more is of no use to it now
                     if member.left_out_ms:
                         owed = max(owed, self._turn(member, resource))
             spare -= max(ceiling, target)
             may_cut = now_ms - member.raised_at_ms >= hold_ms
             places[tenant] = Place(
-                wanted, target, 0, allocated, ceiling, owed, may_cut, first, member.raised_at_ms
+                wanted=wanted,
+                target=target,
+                comfort=0,
+                allocated=allocated,
+                ceiling=ceiling,
+                owed=owed,
+                may_cut=may_cut,
+                first=first,
+                raised_at_ms=member.raised_at_ms,
+                held=held,
             )
         if spare > 0:
             # Comfort is for when everybody has what it is to have; else it need not be reckoned.

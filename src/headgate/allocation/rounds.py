@@ -4,7 +4,7 @@ The target says who should have what. A step towards it takes away first, and gi
 come back: what every ledger may hold at most stays within the capacity, whatever gets lost.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ class Place(NamedTuple):
         may_cut: False while what it was given last is to be left with it for a time.
         first: What it has to have so that the next in its line can begin; 0: nobody waits.
         raised_at_ms: When it was last given more.
+        held: What its jobs hold.
     """
 
     wanted: int
@@ -38,6 +39,14 @@ class Place(NamedTuple):
     may_cut: bool
     first: int = 0
     raised_at_ms: int = 0
+    held: int = 0
+
+    @property
+    def fragment(self) -> int:
+        """What it may hold and does not, because its next job does not fit in there."""
+        if self.allocated == self.ceiling < self.first:
+            return self.allocated - self.held
+        return 0
 
 
 @dataclass(slots=True)
@@ -68,6 +77,9 @@ def step(capacity: int, places: Mapping[str, Place], damping: Damping) -> Step:
     }
     for tenant in _cuts(capacity, free, places, lacking, damping, next_step):
         # What it gives back is only there once its ledger has said so.
+        lacking.pop(tenant, None)
+    for tenant, units in _fragments(free, places, lacking).items():
+        next_step.allocated[tenant] = places[tenant].allocated - units
         lacking.pop(tenant, None)
     _raise(free, places, lacking, next_step)
     return next_step
@@ -116,6 +128,44 @@ def _cuts(
         loss = idle.get(tenant, 0) + cuts.get(tenant, 0)
         next_step.allocated[tenant] = places[tenant].allocated - loss
     return list(next_step.allocated)
+
+
+def _fragments(
+    free: int, places: Mapping[str, Place], lacking: Mapping[str, int]
+) -> dict[str, int]:
+    """Return what to take of fragments, so that what is free and they make up whole jobs.
+
+    Who waits for the rest of what its next job needs must not keep others waiting with what it has
+    of it: all of them would wait for each other. Whose turn comes last gives first.
+    """
+    # Cuts that have yet to be confirmed; not what jobs hold beyond them, for nobody knows how long.
+    coming = sum(
+        place.ceiling - max(place.allocated, place.held)
+        for place in places.values()
+        if place.ceiling > place.allocated
+    )
+    left = free + coming
+    order = _in_turn(places, lacking)
+    givers = [tenant for tenant in order if places[tenant].fragment]
+    taken: dict[str, int] = {}
+    for tenant in order:
+        if tenant in taken:
+            break  # what comes after it has given already
+        if tenant in givers:
+            givers.remove(tenant)
+        place = places[tenant]
+        needed = place.first - place.ceiling
+        if not 0 < needed <= lacking[tenant]:
+            continue
+        gained: dict[str, int] = {}
+        while needed > left + sum(gained.values()) and givers:
+            giver = givers.pop()
+            gained[giver] = places[giver].fragment
+        if needed > left + sum(gained.values()):
+            break
+        left += sum(gained.values()) - needed
+        taken |= gained
+    return taken
 
 
 def _raise(
@@ -168,7 +218,7 @@ def _by_job(
     Returns:
         What is left, and whether it was enough for all of these jobs.
     """
-    for tenant in sorted(limits, key=lambda one: (places[one].raised_at_ms, one)):
+    for tenant in _in_turn(places, limits):
         place = places[tenant]
         needed = place.first - place.ceiling - given[tenant]
         if 0 < needed <= limits[tenant] - given[tenant]:
@@ -177,6 +227,11 @@ def _by_job(
             given[tenant] += needed
             left -= needed
     return left, True
+
+
+def _in_turn(places: Mapping[str, Place], tenants: Iterable[str]) -> list[str]:
+    """Return the tenants in the order in which they are given something."""
+    return sorted(tenants, key=lambda one: (places[one].raised_at_ms, one))
 
 
 def _within(dead_zone: float, places: Mapping[str, Place], lacking: Mapping[str, int]) -> bool:
