@@ -1,6 +1,6 @@
 """The governor of one pool: demand in, allocations out, and never more than there is."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -8,8 +8,8 @@ from headgate.allocation.claims import Claim, Division, DominantClaim, Group
 from headgate.allocation.dominant import divide_dominant
 from headgate.allocation.governor_record import GovernorRecord, Member
 from headgate.allocation.history import adjusted_weights
+from headgate.allocation.repeated import RepeatedDivision
 from headgate.allocation.rounds import Place, step
-from headgate.allocation.strategies import divide
 from headgate.decay import MICRO, decayed
 from headgate.model.audit import AuditEntry
 from headgate.model.pool import (
@@ -23,8 +23,14 @@ from headgate.model.pool import (
     Share,
     Strategy,
 )
+from headgate.model.pool import Claim as Said
 
 REVISIONS_PER_INCARNATION: Final = 1_000_000_000
+
+_GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
+
+_NO_SHARE: Final = Share(weight=0.0)
+"""Of a tenant that has not said anything yet."""
 
 
 class Governor:
@@ -40,6 +46,17 @@ class Governor:
 
     def __init__(self, record: GovernorRecord) -> None:
         self.record = record
+        # What follows only saves work, and holds no truth of its own.
+        self._divisions: dict[tuple[str, bool], RepeatedDivision] = {}
+        self._claims: dict[str, dict[str, tuple[Said | None, PoolSettings, Claim]]] = {}
+        self._shared: tuple[PoolSettings, list[Group]] | None = None
+        # Who may hold or want something: a round need not look at the others. None: not known.
+        self._active: set[str] | None = None
+        self._in_order: list[tuple[str, Member]] | None = None
+        # The last round left nothing free and nothing to spare.
+        self._full = False
+        self._untold = {tenant for tenant, member in record.members.items() if member.to_tell}
+        self._summed: tuple[tuple[int, int], dict[str, int], int] | None = None
 
     @classmethod
     def begin(cls, pool: str, settings: PoolSettings, incarnation: int) -> "Governor":
@@ -76,6 +93,9 @@ class Governor:
             del record.members[tenant]
         record.unheard = [tenant for tenant in record.unheard if tenant in settings.tenants]
         self._ask(new)
+        self._active = self._in_order = None
+        self._full = False
+        self._untold &= record.members.keys()
         record.revision += 1
         record.unsettled = True
         self.advance(now_ms)
@@ -89,11 +109,12 @@ class Governor:
         member = record.members.setdefault(message.tenant, Member())
         if (message.incarnation, message.revision) < (member.incarnation, member.revision):
             return
+        matters = not self._changes_nothing(member, message)
         self._smooth(member, now_ms)
         if message.incarnation != member.incarnation and message.sequence < member.sequence:
             # Restored: it goes by no allocation at all until it gets a new one.
             member.allocated, member.outstanding = {}, {}
-            self._allocate(member, {})
+            self._allocate(message.tenant, {})
         member.incarnation, member.revision = message.incarnation, message.revision
         for resource, claim in message.claims.items():
             if resource in member.claims and claim.held > member.claims[resource].held:
@@ -106,8 +127,11 @@ class Governor:
             member.acknowledged, member.outstanding = True, {}
             if message.tenant in record.unheard:
                 record.unheard.remove(message.tenant)
+        if self._active is not None and message.tenant not in self._active:
+            self._active.add(message.tenant)
+            self._in_order = None
         record.revision += 1
-        record.unsettled = True
+        record.unsettled |= matters
         self.advance(now_ms)
 
     def advance(self, now_ms: int) -> None:
@@ -140,25 +164,26 @@ class Governor:
 
     def to_tell(self) -> list[str]:
         """Return the tenants whose ledgers have yet to be told their allocation, cuts first."""
-        waiting = [(t, member) for t, member in self.record.members.items() if member.to_tell]
-        return [t for t, member in sorted(waiting, key=lambda one: not _loses(one[1]))]
+        if not self._untold:
+            return []
+        members = self.record.members
+        waiting = [tenant for tenant in members if tenant in self._untold]
+        return sorted(waiting, key=lambda tenant: not _loses(members[tenant]))
 
     def allocation_of(self, tenant: str) -> Allocation:
         """Return what to tell the ledger of ``tenant``."""
         record = self.record
         member, capacity = record.members[tenant], self.capacity()
+        allocated, others = self._sums(capacity)
         return Allocation(
             pool=record.pool,
             sequence=member.sequence,
             incarnation=member.incarnation,
             units={resource: member.allocated.get(resource, 0) for resource in capacity},
             enforced=self.enforces,
-            why=self._why(member),
+            why=self._why(others),
             capacity=capacity,
-            allocated={
-                resource: sum(m.allocated.get(resource, 0) for m in record.members.values())
-                for resource in capacity
-            },
+            allocated=allocated,
         )
 
     def told(self, tenant: str, sequence: int, runs: bool) -> None:
@@ -172,6 +197,7 @@ class Governor:
         if member is None or member.sequence != sequence:
             return
         member.to_tell, member.stopped = False, not runs
+        self._untold.discard(tenant)
         if not runs:
             member.allocated, member.outstanding, member.acknowledged = {}, {}, True
             member.smoothed, member.claims = (
@@ -217,12 +243,7 @@ class Governor:
 
     def ceiling(self, tenant: str, resource: str) -> int:
         """Return what the ledger of ``tenant`` may hold at most, as far as can be known."""
-        member = self.record.members[tenant]
-        return max(
-            member.allocated.get(resource, 0),
-            member.outstanding.get(resource, 0),
-            member.claims[resource].held if resource in member.claims else 0,
-        )
+        return _ceiling(self.record.members[tenant], resource)
 
     def view(self) -> PoolView:
         """Return the pool as people see it."""
@@ -257,6 +278,30 @@ class Governor:
 
     # Deciding --------------------------------------------------------------------------------
 
+    def _changes_nothing(self, member: Member, message: Demand) -> bool:
+        """Return whether a round after this message would do just what one without it would.
+
+        A pool that is full is full of messages, too, and most of them say how much more is wanted
+        by one that has less than it wants already. Its part is not limited by its demand, nothing
+        that it has is unused, and its next job is the same.
+        """
+        settings = self.record.settings
+        if not self._full or settings.history_half_life_ms is not None or member.left_out_ms:
+            return False
+        if (message.incarnation, message.sequence) != (member.incarnation, member.sequence):
+            return False
+        if not member.acknowledged or member.claims.keys() != message.claims.keys():
+            return False
+        for resource, new in message.claims.items():
+            old = member.claims[resource]
+            allocated, part = member.allocated.get(resource, 0), member.target.get(resource, 0)
+            enough = max(allocated, part, old.share.guaranteed)
+            if min(old.wanted, new.wanted) <= enough:
+                return False
+            if (new.held, new.next) != (old.held, old.next) or new.share != old.share:
+                return False
+        return True
+
     def _ask(self, tenants: Mapping[str, object] | list[str]) -> None:
         """Tell ledgers what they have, so that they say what they hold and go by."""
         record = self.record
@@ -266,7 +311,25 @@ class Governor:
                 record.unheard.append(tenant)
             # For whichever incarnation of the ledger runs: the one that was known may be gone.
             member.incarnation, member.revision = 0, -1
-            self._allocate(member, dict(member.allocated))
+            self._allocate(tenant, dict(member.allocated))
+
+    def _looked_at(self) -> list[tuple[str, Member]]:
+        """Return those who may hold or want something, or hold some back, by name."""
+        if self._in_order is None:
+            members = self.record.members
+            names = members if self._active is None else self._active
+            self._in_order = [(tenant, members[tenant]) for tenant in sorted(names)]
+        return self._in_order
+
+    def _forget_idle(self, looked_at: list[tuple[str, Member]]) -> None:
+        """Leave those out of the next rounds who have nothing and want nothing."""
+        settings = self.record.settings
+        if settings.history_half_life_ms is not None or len(settings.capacity) > 1:
+            return  # there everybody counts for the others
+        fixed = settings.strategy is Strategy.FIXED
+        kept = [one for one in looked_at if not _is_idle(one[1], fixed)]
+        if self._active is None or len(kept) < len(looked_at):
+            self._active, self._in_order = {tenant for tenant, _ in kept}, kept
 
     def _next_round_ms(self) -> int:
         return self.record.divided_at_ms + self.record.settings.damping.round_ms
@@ -277,21 +340,26 @@ class Governor:
         record.divided_at_ms = now_ms
         record.unsettled = False
         record.revision += 1
-        for _, member in sorted(record.members.items()):
+        self._full = False
+        looked_at = self._looked_at()
+        for _, member in looked_at:
             self._smooth(member, now_ms)
         capacity = self.capacity()
         targets, conditions = self._targets(capacity, now_ms)
         record.conditions = conditions
-        for tenant, member in record.members.items():
+        for tenant, member in looked_at:
             member.target = targets.get(tenant, {})
         if not self.enforces:
-            for member in record.members.values():
-                self._give(member, dict(member.target), now_ms)
+            for tenant, member in looked_at:
+                self._give(tenant, dict(member.target), now_ms)
+            self._forget_idle(looked_at)
             return
         new: dict[str, dict[str, int]] = {}
         for resource, units in capacity.items():
             places = self._places(resource, units, now_ms)
             taken = step(units, places, record.settings.damping)
+            # One resource only: with several, a demand concerns the parts of all of them.
+            self._full = len(capacity) == 1 and _is_full(units, places)
             for tenant, allocated in taken.allocated.items():
                 # What the unheard hold is not known, so until then only cuts are safe.
                 if not record.unheard or allocated < places[tenant].allocated:
@@ -299,17 +367,22 @@ class Governor:
             record.unsettled |= not taken.settled
         for tenant, changed in sorted(new.items()):
             member = record.members[tenant]
-            self._give(member, member.allocated | changed, now_ms)
+            self._give(tenant, member.allocated | changed, now_ms)
+        self._forget_idle(looked_at)
 
-    def _give(self, member: Member, allocated: dict[str, int], now_ms: int) -> None:
-        if allocated == member.allocated:
+    def _give(self, tenant: str, allocated: dict[str, int], now_ms: int) -> None:
+        member = self.record.members[tenant]
+        if _something(allocated) == _something(member.allocated):
+            # Nothing is nothing, said or not: else one whose ledger does not run would be told of
+            # it in each round for good.
             return
         if any(units > member.allocated.get(name, 0) for name, units in allocated.items()):
             member.raised_at_ms = now_ms
-        self._allocate(member, allocated)
+        self._allocate(tenant, allocated)
 
-    def _allocate(self, member: Member, allocated: dict[str, int]) -> None:
+    def _allocate(self, tenant: str, allocated: dict[str, int]) -> None:
         record = self.record
+        member = record.members[tenant]
         for resource, units in member.allocated.items():
             # What was told before holds until the ledger confirms that it goes by the new one.
             member.outstanding[resource] = max(member.outstanding.get(resource, 0), units)
@@ -317,16 +390,18 @@ class Governor:
         record.sequence += 1
         member.sequence = record.sequence
         member.acknowledged, member.to_tell = False, True
+        self._untold.add(tenant)
 
     def _smooth(self, member: Member, now_ms: int) -> None:
         """Let demand fall by half in each half-life towards what is wanted, and note the usage."""
         settings = self.record.settings
         elapsed_ms = now_ms - member.smoothed_at_ms
+        half_life_ms = settings.damping.demand_half_life_ms
         for resource, micro_units in member.smoothed.items():
             claim = member.claims.get(resource)
             wanted, held = (0, 0) if claim is None else (claim.wanted, claim.held)
-            half_life_ms = settings.damping.demand_half_life_ms
-            member.smoothed[resource] = decayed(micro_units, wanted, elapsed_ms, half_life_ms)
+            if micro_units != wanted * MICRO:
+                member.smoothed[resource] = decayed(micro_units, wanted, elapsed_ms, half_life_ms)
             if settings.history_half_life_ms is not None:
                 used = member.usage.get(resource, 0)
                 member.usage[resource] = decayed(
@@ -338,8 +413,8 @@ class Governor:
         self, capacity: Mapping[str, int], now_ms: int
     ) -> tuple[dict[str, dict[str, int]], list[Condition]]:
         """Return who should have what, by tenant and resource, and what to know about it."""
-        record, strategy = self.record, self.record.settings.strategy
-        members = sorted(record.members.items())
+        strategy = self.record.settings.strategy
+        members = self._looked_at()
         if len(capacity) > 1:
             claims = [
                 DominantClaim(
@@ -359,8 +434,10 @@ class Governor:
                 left = max(0, units - sum(turns.values()))
                 others = self._division(resource, left, strategy, without=turns)
                 division = replace(others, allocations=others.allocations | turns)
+            parts = dict(division.allocations)
+            self._use_fragments(resource, parts, turns)
             conditions += [Condition(type=c.type, message=c.message) for c in division.conditions]
-            for tenant, part in division.allocations.items():
+            for tenant, part in parts.items():
                 targets.setdefault(tenant, {})[resource] = part
         return targets, conditions
 
@@ -371,41 +448,126 @@ class Governor:
         pool idle for good. They take turns: who was left out longest has what its next job needs,
         and the others divide the rest.
         """
-        left_out = []
-        members, parts = sorted(self.record.members.items()), division.allocations
-        # By tiers, who is below somebody that wants more is left out on purpose.
-        tier = None
-        if self.record.settings.strategy is Strategy.PRIORITY:
-            unmet = [m for tenant, m in members if _wanted(m, resource) > parts.get(tenant, 0)]
-            tier = max((self._share(m, resource).priority for m in unmet), default=None)
-        for tenant, member in members:
+        left_out: list[tuple[int, str, int]] = []
+        parts = division.allocations
+        for tenant, member in self._looked_at():
             claim = member.claims.get(resource)
             needed = 0 if claim is None else claim.next
-            fits = parts.get(tenant, 0) >= needed
-            below = tier is not None and self._share(member, resource).priority < tier
-            if fits or below or needed > self._most(member, resource):
+            if not needed and not member.left_out_ms:
+                continue
+            if (
+                claim is None
+                or parts.get(tenant, 0) >= needed
+                or claim.held + needed > self._most(tenant, member, resource)
+                or self._is_below(tenant, member, resource, parts)
+            ):
                 member.left_out_ms.pop(resource, None)
                 continue
             since_ms = member.left_out_ms.setdefault(resource, now_ms)
-            left_out.append((since_ms, tenant, needed))
+            left_out.append((since_ms, tenant, claim.held + needed))
         turns: dict[str, int] = {}
+        groups: dict[str, int] = {}
         for _, tenant, needed in sorted(left_out):
             if needed > units - sum(turns.values()):
                 break  # nobody passes it, or it would never have its turn
+            above = self._groups_of(tenant)
+            if any(
+                limit is not None and groups.get(name, 0) + needed > limit for name, limit in above
+            ):
+                continue  # others of its group are before it
+            for name, _ in above:
+                groups[name] = groups.get(name, 0) + needed
             turns[tenant] = needed
         return turns
+
+    def _use_fragments(
+        self, resource: str, parts: dict[str, int], turns: Mapping[str, int]
+    ) -> None:
+        """Change ``parts`` so that they are of use: a job needs all of its units at once.
+
+        What a tenant's part has beyond what it holds is of no use to it while its next job does not
+        fit in there. Put together, such fragments let some of these jobs begin: who was given
+        nothing for longest comes first. A group keeps its fragments, so its limits hold.
+        """
+        settings = self.record.settings
+        by_tier = settings.strategy is Strategy.PRIORITY
+        left: dict[str | None, int] = {}
+        stuck: list[tuple[bool, int, int, str, int]] = []
+        for tenant, member in self._looked_at():
+            claim = member.claims.get(resource)
+            if claim is None or not claim.next or tenant in turns:
+                continue
+            part, needed = parts.get(tenant, 0), claim.held + claim.next
+            if needed <= part:
+                continue
+            if claim.held < part:
+                group = settings.tenants[tenant]
+                left[group] = left.get(group, 0) + part - claim.held
+                parts[tenant] = claim.held
+            tier = -claim.share.priority if by_tier else 0
+            stuck.append((claim.held > part, tier, member.raised_at_ms, tenant, needed))
+        if not left:
+            return
+        for _, _, _, tenant, needed in sorted(stuck):
+            group, more = settings.tenants[tenant], needed - parts.get(tenant, 0)
+            if more > left.get(group, 0):
+                continue
+            if needed <= self._most(tenant, self.record.members[tenant], resource):
+                left[group] -= more
+                parts[tenant] = needed
+
+    def _is_below(
+        self, tenant: str, member: Member, resource: str, parts: Mapping[str, int]
+    ) -> bool:
+        """Return whether a higher tier wants more: then one is left out on purpose."""
+        if self.record.settings.strategy is not Strategy.PRIORITY:
+            return False
+        path = self._priorities(tenant, member, resource)
+        return any(
+            _wanted(other, resource) > parts.get(name, 0)
+            and _is_lower(path, self._priorities(name, other, resource))
+            for name, other in self._looked_at()
+        )
+
+    def _priorities(self, tenant: str, member: Member, resource: str) -> list[tuple[str, int]]:
+        """Return names and priorities from the top group down to the tenant."""
+        settings = self.record.settings
+        path = [(f"tenant {tenant}", self._share(member, resource).priority)]
+        for name, _ in self._groups_of(tenant):
+            path.append((name, settings.groups[name].priority))
+        path.reverse()
+        return path
+
+    def _groups_of(self, tenant: str) -> list[tuple[str, int | None]]:
+        """Return the groups that a tenant is in, and what each may have at most, if limited."""
+        settings = self.record.settings
+        found: list[tuple[str, int | None]] = []
+        name = settings.tenants[tenant]
+        while name is not None and name in settings.groups and len(found) < len(settings.groups):
+            group = settings.groups[name]
+            limits = [] if group.maximum is None else [group.maximum]
+            if settings.strategy in _GUARANTEEING and group.borrow_limit is not None:
+                limits.append(group.guaranteed + group.borrow_limit)
+            found.append((name, min(limits, default=None)))
+            name = group.parent
+        return found
 
     @staticmethod
     def _turn(member: Member, resource: str) -> int:
         """Return what a tenant whose turn it is has a right to at once, see ``_turns``."""
-        needed = member.claims[resource].next if resource in member.left_out_ms else 0
+        if resource not in member.left_out_ms:
+            return 0
+        claim = member.claims[resource]
+        needed = claim.held + claim.next
         return needed if member.target.get(resource, 0) >= needed else 0
 
-    def _most(self, member: Member, resource: str) -> int:
-        """Return what the tenant may have at most, by its own limits."""
+    def _most(self, tenant: str, member: Member, resource: str) -> int:
+        """Return what the tenant may have at most, by its own limits and those of its groups."""
         share, strategy = self._share(member, resource), self.record.settings.strategy
-        limits = [] if share.maximum is None else [share.maximum]
-        if strategy in (Strategy.RESERVED, Strategy.PRIORITY) and share.borrow_limit is not None:
+        limits = [limit for _, limit in self._groups_of(tenant) if limit is not None]
+        if share.maximum is not None:
+            limits.append(share.maximum)
+        if strategy in _GUARANTEEING and share.borrow_limit is not None:
             limits.append(share.guaranteed + share.borrow_limit)
         if strategy is Strategy.FIXED:
             limits.append(share.maximum or 0)
@@ -418,61 +580,117 @@ class Governor:
         resource: str,
         units: int,
         strategy: Strategy,
-        without: Collection[str] = (),
+        without: Mapping[str, int] | None = None,
     ) -> Division:
+        """Divide between those looked at, but for those ``without`` whom: these have a part."""
+        without = without or {}
         settings = self.record.settings
-        members = {t: one for t, one in self.record.members.items() if t not in without}
-        shares = {t: self._share(member, resource) for t, member in sorted(members.items())}
-        weights = {tenant: share.weight for tenant, share in shares.items()}
+        known = self._claims.setdefault(resource, {})
+        claims: list[Claim] = []
+        for tenant, member in self._looked_at():
+            if tenant in without:
+                continue
+            said, last = member.claims.get(resource), known.get(tenant)
+            if last is None or last[0] is not said or last[1] is not settings:
+                known[tenant] = last = said, settings, self._claim(tenant, resource)
+            claims.append(last[2])
         if settings.history_half_life_ms is not None:
-            micro_weights = {tenant: round(weight * MICRO) for tenant, weight in weights.items()}
-            usage = {tenant: m.usage.get(resource, 0) for tenant, m in members.items()}
+            micro_weights = {one.tenant: round(one.weight * MICRO) for one in claims}
+            usage = {t: self.record.members[t].usage.get(resource, 0) for t in micro_weights}
             adjusted = adjusted_weights(micro_weights, usage, units)
-            weights = {tenant: weight / MICRO for tenant, weight in adjusted.items()}
-        claims = []
-        for tenant, share in shares.items():
-            claims.append(
-                Claim(
-                    tenant=tenant,
-                    demand=_wanted(members[tenant], resource),
-                    weight=weights[tenant],
-                    priority=share.priority,
-                    guaranteed=share.guaranteed,
-                    borrow_limit=share.borrow_limit,
-                    lend_limit=share.lend_limit,
-                    maximum=share.maximum,
-                    fixed=share.maximum,
-                    group=settings.tenants[tenant],
+            claims = [replace(one, weight=adjusted[one.tenant] / MICRO) for one in claims]
+        division = self._divisions.setdefault((resource, bool(without)), RepeatedDivision())
+        groups = self._groups()
+        if without and groups:
+            groups = self._groups_less(groups, without)
+        return division.divide(units, strategy, claims, groups)
+
+    def _claim(self, tenant: str, resource: str) -> Claim:
+        member = self.record.members[tenant]
+        share = self._share(member, resource)
+        return Claim(
+            tenant=tenant,
+            demand=_wanted(member, resource),
+            weight=share.weight,
+            priority=share.priority,
+            guaranteed=share.guaranteed,
+            borrow_limit=share.borrow_limit,
+            lend_limit=share.lend_limit,
+            maximum=share.maximum,
+            fixed=share.maximum,
+            group=self.record.settings.tenants[tenant],
+        )
+
+    def _groups(self) -> list[Group]:
+        """Return the groups of the settings."""
+        settings = self.record.settings
+        if self._shared is None or self._shared[0] is not settings:
+            groups = [
+                Group(
+                    name=name,
+                    parent=group.parent,
+                    weight=group.weight,
+                    guaranteed=group.guaranteed,
+                    borrow_limit=group.borrow_limit,
+                    lend_limit=group.lend_limit,
+                    maximum=group.maximum,
+                    priority=group.priority,
                 )
-            )
-        groups = [
-            Group(
-                name=name,
-                parent=group.parent,
-                weight=group.weight,
-                guaranteed=group.guaranteed,
-                borrow_limit=group.borrow_limit,
-                lend_limit=group.lend_limit,
-            )
-            for name, group in sorted(settings.groups.items())
-        ]
-        return divide(units, strategy, claims, groups)
+                for name, group in sorted(settings.groups.items())
+            ]
+            self._shared = settings, groups
+        return self._shared[1]
+
+    def _groups_less(self, groups: list[Group], turns: Mapping[str, int]) -> list[Group]:
+        """Return the groups without what some of their tenants have already."""
+        taken: dict[str, int] = {}
+        for tenant, units in turns.items():
+            for name, _ in self._groups_of(tenant):
+                taken[name] = taken.get(name, 0) + units
+        return [_less(group, taken.get(group.name, 0)) for group in groups]
 
     def _places(self, resource: str, units: int, now_ms: int) -> dict[str, Place]:
-        record, damping = self.record, self.record.settings.damping
-        places = {}
-        for tenant, member in sorted(record.members.items()):
-            share = self._share(member, resource)
-            wanted, target = _wanted(member, resource), member.target.get(resource, 0)
+        members = self._looked_at()
+        hold_ms = self.record.settings.damping.min_hold_ms
+        spare = units
+        places: dict[str, Place] = {}
+        for tenant, member in members:
+            target, allocated = member.target.get(resource, 0), member.allocated.get(resource, 0)
+            claim = member.claims.get(resource)
+            ceiling = max(allocated, member.outstanding.get(resource, 0))
+            wanted = owed = first = held = 0
+            if claim is not None:
+                wanted, held = claim.wanted, claim.held
+                ceiling = max(ceiling, held)
+                owed = min(wanted, claim.share.guaranteed)
+                if claim.next:
+                    first = held + claim.next
+                    if target < first:
+                        wanted = max(held, target)  # more is of no use to it now
+                    if member.left_out_ms:
+                        owed = max(owed, self._turn(member, resource))
+            spare -= max(ceiling, target)
+            may_cut = now_ms - member.raised_at_ms >= hold_ms
             places[tenant] = Place(
                 wanted=wanted,
                 target=target,
-                comfort=self._comfort(share, _demand(member, resource), target, units),
-                allocated=member.allocated.get(resource, 0),
-                ceiling=self.ceiling(tenant, resource),
-                owed=max(min(wanted, share.guaranteed), self._turn(member, resource)),
-                may_cut=now_ms - member.raised_at_ms >= damping.min_hold_ms,
+                comfort=0,
+                allocated=allocated,
+                ceiling=ceiling,
+                owed=owed,
+                may_cut=may_cut,
+                first=first,
+                raised_at_ms=member.raised_at_ms,
+                held=held,
             )
+        if spare > 0:
+            # Comfort is for when everybody has what it is to have; else it need not be reckoned.
+            for tenant, member in members:
+                place, share = places[tenant], self._share(member, resource)
+                demand = _demand(member, resource)
+                comfort = self._comfort(share, demand, place.target, units)
+                if comfort:
+                    places[tenant] = place._replace(comfort=comfort)
         return places
 
     def _comfort(self, share: Share, demand: int, target: int, units: int) -> int:
@@ -494,18 +712,30 @@ class Governor:
     @staticmethod
     def _share(member: Member, resource: str) -> Share:
         claim = member.claims.get(resource)
-        return claim.share if claim is not None else Share(weight=0.0)
+        return claim.share if claim is not None else _NO_SHARE
 
-    def _why(self, member: Member) -> str:
-        """Return in a sentence what the allocation was made by."""
+    def _sums(self, capacity: Mapping[str, int]) -> tuple[dict[str, int], int]:
+        """Return what all have been given, by resource, and how many of them want more."""
+        now = (self.record.revision, self.record.sequence)
+        if self._summed is None or self._summed[0] != now:
+            members = [member for _, member in self._looked_at()]
+            allocated = {
+                resource: sum(m.allocated.get(resource, 0) for m in members)
+                for resource in capacity
+            }
+            others = sum(
+                1
+                for other in members
+                if any(_wanted(other, n) > units for n, units in other.allocated.items())
+            )
+            self._summed = now, allocated, others
+        return self._summed[1], self._summed[2]
+
+    def _why(self, others: int) -> str:
+        """Return in a sentence what the allocation was made by, when ``others`` want more."""
         record = self.record
         if record.unheard:
             return f"waiting for {len(record.unheard)} ledgers to say what they hold"
-        others = sum(
-            1
-            for other in record.members.values()
-            if any(_wanted(other, n) > units for n, units in other.allocated.items())
-        )
         text = f"{record.settings.strategy}, {len(record.members)} tenants"
         if others:
             text += f", {others} of them want more than they have"
@@ -514,8 +744,58 @@ class Governor:
         return text
 
 
+def _something(units: Mapping[str, int]) -> dict[str, int]:
+    """Return what there is more than nothing of."""
+    return {resource: amount for resource, amount in units.items() if amount}
+
+
+def _is_idle(member: Member, fixed: bool) -> bool:
+    """Whether a member has nothing, wants nothing, and has no right that would count."""
+    if any(member.smoothed.values()) or member.left_out_ms or any(member.outstanding.values()):
+        return False
+    if any(member.allocated.values()):
+        return False
+    return not any(
+        claim.held or claim.wanted or claim.share.guaranteed or (fixed and claim.share.maximum)
+        for claim in member.claims.values()
+    )
+
+
+def _is_lower(path: list[tuple[str, int]], other: list[tuple[str, int]]) -> bool:
+    """Whether, where two paths from the top down part, the first has the lower priority."""
+    for (name, priority), (other_name, other_priority) in zip(path, other, strict=False):
+        if name != other_name:
+            return priority < other_priority
+    return False
+
+
+def _less(group: Group, units: int) -> Group:
+    """Return a group of which so many units are given away already."""
+    if not units:
+        return group
+    guaranteed = max(0, group.guaranteed - units)
+    maximum, borrow_limit = group.maximum, group.borrow_limit
+    if maximum is not None:
+        maximum = max(0, maximum - units)
+    if borrow_limit is not None:
+        borrow_limit = max(0, group.guaranteed + borrow_limit - units - guaranteed)
+    return replace(group, guaranteed=guaranteed, maximum=maximum, borrow_limit=borrow_limit)
+
+
+def _is_full(units: int, places: Mapping[str, Place]) -> bool:
+    """Whether nothing is free, and there is nothing to spare once everybody has its part."""
+    may_hold = sum(place.ceiling for place in places.values())
+    return may_hold >= units
+
+
 def _loses(member: Member) -> bool:
     return any(units > member.allocated.get(n, 0) for n, units in member.outstanding.items())
+
+
+def _ceiling(member: Member, resource: str) -> int:
+    claim = member.claims.get(resource)
+    held = 0 if claim is None else claim.held
+    return max(member.allocated.get(resource, 0), member.outstanding.get(resource, 0), held)
 
 
 def _wanted(member: Member, resource: str) -> int:

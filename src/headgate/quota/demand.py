@@ -11,6 +11,9 @@ from headgate.quota.record import LedgerRecord, Meter, PoolAccount, Refused
 TELL_LOWER_AFTER_MS: Final = 1_000
 """So long less may be wanted than the governor was told before it is told of it."""
 
+TELL_EVERY_MS: Final = 100
+"""A ledger tells governors something no more often: what changes meanwhile travels along."""
+
 REFUSED_COUNTS_MS: Final = 5_000
 """So long after a refusal for want of a pool the demand of jobs that do not wait counts."""
 
@@ -114,8 +117,9 @@ def news(account: PoolAccount | None, demand: Demand) -> Literal["none", "lower"
     """Return whether the governor has to be told: at once, when less is wanted for a while, or not.
 
     At once: an allocation was taken; the ledger was restored; more is wanted than allowed; what
-    had to come back has come back; a share has changed. How much is held below the allocation is
-    not the governor's business, as all of it may be held at any time.
+    had to come back has come back; a share has changed; the next in line does not fit into the
+    allocation, and what is held decides how much of it is of no use now. How much is held below the
+    allocation is else not the governor's business, as all of it may be held at any time.
     """
     told = None if account is None else account.told
     if told is None:
@@ -141,7 +145,8 @@ def news(account: PoolAccount | None, demand: Demand) -> Literal["none", "lower"
         if enforced:
             if claim.wanted > before.wanted and claim.wanted > allocated:
                 return "now"
-            if claim.next > before.next and claim.next > allocated:
+            stuck = claim.next > 0 and claim.held + claim.next > allocated
+            if stuck and (claim.next != before.next or claim.held != before.held):
                 return "now"
             if claim.held < before.held and before.held > allocated:
                 return "now"
