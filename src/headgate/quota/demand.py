@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, Literal
 
-from headgate.model.pool import Claim, Demand, Share
+from headgate.model.pool import Claim, Demand, Share, Tier
 from headgate.quota.limits import Limits, window_used
 from headgate.quota.queues import Queues
 from headgate.quota.record import LedgerRecord, Meter, PoolAccount, Refused
@@ -18,6 +18,7 @@ REFUSED_COUNTS_MS: Final = 5_000
 """So long after a refusal for want of a pool the demand of jobs that do not wait counts."""
 
 _STRETCH_MS: Final = 1_000
+_MOST_TIERS: Final = 20
 
 
 _LimitsOf = Callable[[str], Limits | None]
@@ -50,7 +51,7 @@ def look(
     due = False
     for demand in demands(record, queues, unmet, limits_of, now_ms):
         account = record.accounts.get(demand.pool)
-        kind = news(account, demand)
+        kind = news(account, demand, now_ms)
         due = due or kind == "now"
         if account is None:
             continue
@@ -96,13 +97,20 @@ def demand_of(
         share = Share(weight=0.0, maximum=0) if limits is None else limits.share
         head = queues.head(resource)
         needs = {} if head is None or wanted <= held else dict(record.waiters[head].needs)
-        claims[resource] = Claim(held=held, wanted=wanted, next=needs.get(resource, 0), share=share)
+        claims[resource] = Claim(
+            held=held,
+            wanted=wanted,
+            next=needs.get(resource, 0),
+            share=share,
+            tiers=_tiers(record, queues, resource),
+            at_gates=_at_gates(record, resource),
+        )
     if allocation is not None:
         for resource, units in sorted(allocation.units.items()):
             meter = record.meters.get(resource)
             if resource not in claims and units > 0:
                 held = 0 if meter is None else min(meter.units, units)
-                claims[resource] = Claim(held=held, share=Share(weight=0.0, maximum=0))
+                claims[resource] = Claim(held=held, share=Share(weight=0.0, maximum=0), tiers=[])
     return Demand(
         pool=pool,
         tenant=record.tenant,
@@ -113,13 +121,16 @@ def demand_of(
     )
 
 
-def news(account: PoolAccount | None, demand: Demand) -> Literal["none", "lower", "now"]:
+def news(
+    account: PoolAccount | None, demand: Demand, now_ms: int
+) -> Literal["none", "lower", "now"]:
     """Return whether the governor has to be told: at once, when less is wanted for a while, or not.
 
     At once: an allocation was taken; the ledger was restored; more is wanted than allowed; what
     had to come back has come back; a share has changed; the next in line does not fit into the
     allocation, and what is held decides how much of it is of no use now. How much is held below the
-    allocation is else not the governor's business, as all of it may be held at any time.
+    allocation is else not the governor's business, as all of it may be held at any time. That
+    clearly others wait than it was told is no haste.
     """
     told = None if account is None else account.told
     if told is None:
@@ -154,6 +165,9 @@ def news(account: PoolAccount | None, demand: Demand) -> Literal["none", "lower"
                 answer = "lower"
         elif claim.wanted != before.wanted:
             answer = "lower"  # only looked at: no haste
+        listens = allocation is not None and allocation.pressure is not None
+        if listens and _others_wait(before, claim, now_ms):
+            answer = "lower"
     return answer
 
 
@@ -171,6 +185,58 @@ def note_refusal(meter: Meter, units: int, now_ms: int) -> None:
         past.units, past.before, past.since_ms = 0, past.units, now_ms
     past.units += units
     past.until_ms = now_ms + REFUSED_COUNTS_MS
+
+
+def _at_gates(record: LedgerRecord, resource: str) -> int:
+    """Return the units that calls wait for at gates."""
+    waiting = sum(one.waiting for one in record.leases.values() if one.resource == resource)
+    return min(waiting, 1_000_000_000)
+
+
+def _tiers(record: LedgerRecord, queues: Queues, resource: str) -> list[Tier]:
+    """Return who waits, highest priority first; with many priorities, the highest as one."""
+    found = [
+        Tier(
+            priority=priority,
+            jobs=jobs,
+            units=min(units, 1_000_000_000),
+            since_ms=record.waiters[first].since_ms,
+        )
+        for priority, jobs, units, first in queues.tiers(resource)
+    ]
+    many = len(found) - _MOST_TIERS
+    if many <= 0:
+        return found
+    together = found[: many + 1]
+    highest = Tier(
+        priority=together[-1].priority,
+        jobs=sum(tier.jobs for tier in together),
+        units=min(sum(tier.units for tier in together), 1_000_000_000),
+        since_ms=min(tier.since_ms for tier in together),
+    )
+    return [highest, *found[many + 1 :]]
+
+
+def _others_wait(before: Claim, claim: Claim, now_ms: int) -> bool:
+    """Return whether what the governor believes of the line is clearly off.
+
+    That is: by a tenth of the jobs of a priority, or a quarter of the age of its first, or more.
+    """
+    past, now = before.tiers or [], claim.tiers or []
+    if [tier.priority for tier in past] != [tier.priority for tier in now]:
+        return True
+    if _differ(before.at_gates, claim.at_gates):
+        return True
+    for old, new in zip(past, now, strict=True):
+        if _differ(old.jobs, new.jobs):
+            return True
+        if abs(new.since_ms - old.since_ms) > max(1_000, (now_ms - new.since_ms) // 4):
+            return True
+    return False
+
+
+def _differ(before: int, now: int) -> bool:
+    return abs(now - before) * 10 > max(before, 10)
 
 
 def _wanted(limits: Limits, meter: Meter | None, waiting: int, now_ms: int) -> int:
