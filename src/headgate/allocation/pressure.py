@@ -167,6 +167,7 @@ class PoolPressure:
     def _load(self, capacity: Mapping[str, int], now_ms: int) -> Load:
         since_ms = self._oldest_since()
         held, limit = 0, None
+        free = min((units - self._held.get(name, 0) for name, units in capacity.items()), default=0)
         for resource, units in capacity.items():
             here = self._held.get(resource, 0)
             # Of several resources the fullest counts: here / units > held / limit.
@@ -174,7 +175,8 @@ class PoolPressure:
                 held, limit = here, units
         return Load(
             queue_age_ms=0 if since_ms is None else max(0, now_ms - since_ms),
-            waiting=self._jobs,
+            # Those who have just come to a pool that has room for them only wait to be told.
+            waiting=max(0, self._jobs - max(0, free)),
             in_flight=held,
             limit=limit,
         )

@@ -83,8 +83,8 @@ class Claim(Message):
         wanted: Units that it would hold now if the pool had no end: held and waiting.
         next: Units that the next in line needs at once; 0: nobody waits.
         share: What it may claim, with overrides and reservations as they are now.
-        tiers: Who waits in line, highest priority first, also as far as limits of the tenant's own
-            are in their way; null: of a ledger that does not say.
+        tiers: Who waits in line for the pool, highest priority first; null: of a ledger that does
+            not say.
         at_gates: Units that calls wait for at gates, which ask for larger blocks.
     """
 

@@ -102,7 +102,7 @@ def demand_of(
             wanted=wanted,
             next=needs.get(resource, 0),
             share=share,
-            tiers=_tiers(record, queues, resource),
+            tiers=_tiers(record, queues, resource, wanted - held),
             at_gates=_at_gates(record, resource),
         )
     if allocation is not None:
@@ -193,17 +193,23 @@ def _at_gates(record: LedgerRecord, resource: str) -> int:
     return min(waiting, 1_000_000_000)
 
 
-def _tiers(record: LedgerRecord, queues: Queues, resource: str) -> list[Tier]:
-    """Return who waits, highest priority first; with many priorities, the highest as one."""
-    found = [
-        Tier(
-            priority=priority,
-            jobs=jobs,
-            units=min(units, 1_000_000_000),
-            since_ms=record.waiters[first].since_ms,
+def _tiers(record: LedgerRecord, queues: Queues, resource: str, wanted: int) -> list[Tier]:
+    """Return who waits for the pool, highest priority first; of too many, the highest as one.
+
+    Who waits for limits of the tenant's own is nobody else's trouble: only the first ``wanted``
+    units count, which those would let pass.
+    """
+    found: list[Tier] = []
+    left = wanted
+    for priority, jobs, units, first in queues.tiers(resource):
+        if left <= 0:
+            break
+        part = min(units, left)
+        left -= part
+        since_ms = record.waiters[first].since_ms
+        found.append(
+            Tier(priority=priority, jobs=-(-jobs * part // units), units=part, since_ms=since_ms)
         )
-        for priority, jobs, units, first in queues.tiers(resource)
-    ]
     many = len(found) - _MOST_TIERS
     if many <= 0:
         return found
