@@ -63,12 +63,15 @@ async def test_versioned_workers_govern_and_are_governed(
             await site.governance.set_quotas(name, scan=Quota(max_active=1))
             await site.governance.set_policy(name, policy)
             await site.run(ScanJobInput(tenant=name, downstream=name))
-            assert await build_of(site, name) == "1"
+            await eventually(lambda: build_of(site, name), lambda build: build == "1")
         # The workflows go on in the next version, and verdicts still find the gate.
         async with soon_left(site.governance_worker(deployment_config=version(ours, "2"))):
             await make_current(site.client, ours, "2")
             await site.governance.report(name, 1, failures=1)
-            await site.governance.until_state(name, BreakerState.OPEN)
+            await eventually(
+                lambda: site.governance.breaker_state(name),
+                lambda state: any(step.target is BreakerState.OPEN for step in state.transitions),
+            )
             await site.run(ScanJobInput(tenant=name, downstream=name))
             await eventually(lambda: build_of(site, name), lambda build: build == "2")
 
@@ -77,8 +80,8 @@ async def build_of(site: Site, name: str) -> str:
     """Which version a ledger last ran in, and how it is moved."""
     described = await site.governance.handle("ledger", name).describe()
     versioning = described.raw_description.workflow_execution_info.versioning_info
-    assert versioning.behavior == VersioningBehavior.AUTO_UPGRADE.value
-    return versioning.deployment_version.build_id
+    upgrades = versioning.behavior == VersioningBehavior.AUTO_UPGRADE.value
+    return versioning.deployment_version.build_id if upgrades else "not upgrading"
 
 
 async def test_what_ran_replays_without_server_database_or_gate(
