@@ -2,9 +2,10 @@
 
 from datetime import timedelta
 
+import pytest
 from temporalio import workflow
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Replayer, WorkerDeploymentConfig
 
@@ -67,7 +68,10 @@ async def test_versioned_workers_govern_and_are_governed(
         # The workflows go on in the next version, and verdicts still find the gate.
         async with soon_left(site.governance_worker(deployment_config=version(ours, "2"))):
             await make_current(site.client, ours, "2")
-            await site.governance.report(name, 1, failures=1)
+            site.scanner.broken = True
+            with pytest.raises(WorkflowFailureError):
+                await site.run(ScanJobInput(tenant=name, downstream=name, max_wait_ms=0))
+            site.scanner.broken = False
             await eventually(
                 lambda: site.governance.breaker_state(name),
                 lambda state: any(step.target is BreakerState.OPEN for step in state.transitions),
