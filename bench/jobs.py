@@ -47,11 +47,12 @@ class Way:
     governed: bool = True
 
 
+PERMIT_LEASED: Final = Way("permit_leased", PermitJob, "plain", ("leased",))
 WAYS: Final = (
     Way(PLAIN, PlainJob, "plain", governed=False),
     Way("call", PlainJob, "guarded"),
     Way("hold_job", PlainJob, "kept"),
-    Way("permit_leased", PermitJob, "plain", ("leased",)),
+    PERMIT_LEASED,
     Way("permit_strict", PermitJob, "plain", ("strict",)),
     Way("naive", NaiveJob, "plain"),
 )
@@ -96,9 +97,18 @@ class Bench:
                 await stack.enter_async_context(worker)
             yield self
 
+    async def one(self, way: Way, calls: int, call_s: float, id: str) -> None:
+        """Run one job."""
+        await self._clients[way.governed].execute_workflow(
+            way.job.run,
+            args=[Work(way.activity, calls, call_s), *way.arguments],
+            id=f"{way.name}-{id}",
+            task_queue=self._queues[way.governed],
+            priority=Priority(fairness_key=TENANT),
+        )
+
     async def rate(self, way: Way, calls: int, call_s: float, seconds: float) -> float:
         """Return the jobs a second in one turn of a way."""
-        client, queue = self._clients[way.governed], self._queues[way.governed]
         until = time.perf_counter() + seconds
         done = 0
         numbers = itertools.count()
@@ -106,13 +116,7 @@ class Bench:
         async def worker() -> None:
             nonlocal done
             while time.perf_counter() < until:
-                await client.execute_workflow(
-                    way.job.run,
-                    args=[Work(way.activity, calls, call_s), *way.arguments],
-                    id=f"{way.name}-{next(numbers)}-{uuid4().hex[:8]}",
-                    task_queue=queue,
-                    priority=Priority(fairness_key=TENANT),
-                )
+                await self.one(way, calls, call_s, f"{next(numbers)}-{uuid4().hex[:8]}")
                 done += 1
 
         began = time.perf_counter()
@@ -167,11 +171,10 @@ def _rounded(found: dict[str, Compared]) -> dict[str, Any]:
     }
 
 
-async def measure(seconds: float, rounds: int) -> dict[str, Any]:
-    """Return the figures."""
-    async with governed_site() as site, Bench(site).running() as bench:
-        smallest = await compare(bench, 1, 0.0, seconds, rounds)
-        three = await compare(bench, 3, 0.05, seconds, rounds)
+async def figures(bench: Bench, seconds: float, rounds: int) -> dict[str, Any]:
+    """Return the figures, for the smallest job and for one of three calls."""
+    smallest = await compare(bench, 1, 0.0, seconds, rounds)
+    three = await compare(bench, 3, 0.05, seconds, rounds)
     ways = ("call", "hold_job", "permit_leased", "permit_strict")
     return {
         "governed_ratio": {name: round(smallest[name].ratio, 3) for name in ways},
@@ -180,6 +183,12 @@ async def measure(seconds: float, rounds: int) -> dict[str, Any]:
         "smallest_job": _rounded(smallest),
         "three_calls": _rounded(three),
     }
+
+
+async def measure(seconds: float, rounds: int) -> dict[str, Any]:
+    """Measure on a site of its own."""
+    async with governed_site() as site, Bench(site).running() as bench:
+        return await figures(bench, seconds, rounds)
 
 
 def main() -> None:
