@@ -71,4 +71,4 @@ async def _has_closed_elsewhere(client: Client, holder: HolderRef) -> bool:
     except RPCError as error:
         activity.logger.debug("holder %s is taken to be alive: %s", holder.workflow_id, error)
         return False
-    return answer.workflow_execution_info.status != WorkflowExecutionStatus.RUNNING
+    return int(answer.workflow_execution_info.status) != WorkflowExecutionStatus.RUNNING

@@ -212,9 +212,9 @@ class BreakerWorkflow(Entity):
         """See base class."""
         return (self._push_verdicts(), self._tell_dependents(), self._ask_dependencies())
 
-    def changed(self) -> None:
+    def changed(self, *, routine: bool = False) -> None:
         """See base class."""
-        super().changed()
+        super().changed(routine=routine)
         self._show_search_attributes()
 
     def _show_search_attributes(self) -> None:

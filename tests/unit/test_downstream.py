@@ -45,5 +45,6 @@ async def test_a_throttled_call_is_told_who_cut_it_and_when_to_ask_again() -> No
             "12.5% of the calls to scanner pass now: "
             "no failures seen; cut to 12.5% by ada: vendor asked"
         )
+        assert refusal.retry_at_ms is not None
         assert 0 < refusal.retry_at_ms - now_ms() <= 2_000
     await downstream.close()

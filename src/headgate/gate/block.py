@@ -197,6 +197,12 @@ class Block:
         self.until_s = self._asked_s + grant.for_ms / 1000 - SAFETY_S
         self.ask_at_s = self._asked_s + grant.ask_in_ms / 1000
 
+    def want_no_more(self) -> None:
+        """Keep no more than what is out: the process is about to end."""
+        self.most = self._most_before = self.out
+        self.waiting = 0
+        self._taken_at_ask = self.taken
+
     def end(self) -> None:
         """Note that nothing is to be had of this block any more."""
         self.is_over = True

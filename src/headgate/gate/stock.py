@@ -243,10 +243,8 @@ class Stock:
 
     def return_all(self) -> bool:
         """Want nothing more; return whether there is something to tell the ledger."""
-        block = self.block
-        block.most = block.out
-        block.waiting = 0
-        return bool(block.number or self._closing)
+        self.block.want_no_more()
+        return bool(self.block.number or self._closing)
 
     # Inside ------------------------------------------------------------------------------------
 
