@@ -193,7 +193,12 @@ def _raise(
         left, all_served = _by_job(left, places, limits, given)
         if not all_served:
             break
-        rest = {tenant: units - given[tenant] for tenant, units in limits.items()}
+        # Less than its next job needs is of no use to anybody, and would be taken again.
+        rest = {
+            tenant: units - given[tenant]
+            for tenant, units in limits.items()
+            if places[tenant].first <= places[tenant].ceiling + given[tenant]
+        }
         for tenant, units in _by_need(left, rest).items():
             given[tenant] += units
             left -= units
@@ -201,7 +206,7 @@ def _raise(
         comfort = {
             tenant: place.target + place.comfort - max(place.ceiling, place.target)
             for tenant, place in places.items()
-            if tenant not in next_step.allocated
+            if tenant not in next_step.allocated and place.first <= place.ceiling
         }
         for tenant, units in _by_need(left, comfort).items():
             given[tenant] = given.get(tenant, 0) + units
