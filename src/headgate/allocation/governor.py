@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from headgate.allocation.claims import Claim, Division, DominantClaim, Group
@@ -9,7 +10,7 @@ from headgate.allocation.dominant import divide_dominant
 from headgate.allocation.governor_record import GovernorRecord, Member
 from headgate.allocation.history import MICRO, adjusted_weights, decayed
 from headgate.allocation.repeated import RepeatedDivision
-from headgate.allocation.rounds import Place, step
+from headgate.allocation.rounds import Place, keep_limits, step
 from headgate.model.audit import AuditEntry
 from headgate.model.pool import (
     Allocation,
@@ -27,6 +28,9 @@ from headgate.model.pool import Claim as Said
 REVISIONS_PER_INCARNATION: Final = 1_000_000_000
 
 _GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
+
+_LOOK_FOR_IDLE_EVERY: Final = 8
+"""Rounds; to look is not free either."""
 
 _NO_SHARE: Final = Share(weight=0.0)
 """Of a tenant that has not said anything yet."""
@@ -47,15 +51,22 @@ class Governor:
         self.record = record
         # What follows only saves work, and holds no truth of its own.
         self._divisions: dict[tuple[str, bool], RepeatedDivision] = {}
-        self._claims: dict[str, dict[str, tuple[Said | None, PoolSettings, Claim]]] = {}
         self._shared: tuple[PoolSettings, list[Group]] | None = None
         # Who may hold or want something: a round need not look at the others. None: not known.
         self._active: set[str] | None = None
         self._in_order: list[tuple[str, Member]] | None = None
-        # The last round left nothing free and nothing to spare.
-        self._full = False
+        # Whose place, and whose claim, are to be reckoned again.
+        self._stale: set[str] = set()
+        self._unclaimed: set[str] = set()
+        self._claimed: dict[str, tuple[object, PoolSettings, dict[str, Claim]]] = {}
+        self._placed: dict[str, tuple[object, dict[str, Place]]] = {}
+        # Until when a round would do nothing, unless something has been said or given since.
+        self._quiet: tuple[int, int, int] = (-1, 0, 0)
+        self._said = 0  # how often something has been said that matters
+        self._targeted: tuple[int, int] | None = None
+        self._known: dict[str, tuple[PoolSettings, int, int, Division, dict[str, int]]] = {}
         self._untold = {tenant for tenant, member in record.members.items() if member.to_tell}
-        self._summed: tuple[tuple[int, int], dict[str, int], int] | None = None
+        self._summed: tuple[tuple[int, int, int], dict[str, int], int] | None = None
 
     @classmethod
     def begin(cls, pool: str, settings: PoolSettings, incarnation: int) -> "Governor":
@@ -93,7 +104,8 @@ class Governor:
         record.unheard = [tenant for tenant in record.unheard if tenant in settings.tenants]
         self._ask(new)
         self._active = self._in_order = None
-        self._full = False
+        self._said += 1
+        self._placed, self._claimed = {}, {}
         self._untold &= record.members.keys()
         record.revision += 1
         record.unsettled = True
@@ -109,6 +121,8 @@ class Governor:
         if (message.incarnation, message.revision) < (member.incarnation, member.revision):
             return
         matters = not self._changes_nothing(member, message)
+        self._stale.add(message.tenant)
+        self._unclaimed.add(message.tenant)
         self._smooth(member, now_ms)
         if message.incarnation != member.incarnation and message.sequence < member.sequence:
             # Restored: it goes by no allocation at all until it gets a new one.
@@ -130,7 +144,9 @@ class Governor:
             self._active.add(message.tenant)
             self._in_order = None
         record.revision += 1
-        record.unsettled |= matters
+        if matters:
+            self._said += 1
+            record.unsettled = True
         self.advance(now_ms)
 
     def advance(self, now_ms: int) -> None:
@@ -157,6 +173,7 @@ class Governor:
         """Have another capacity than the configured one, or that one again."""
         self.record.override = override
         self.record.revision += 1
+        self._said += 1
         self.record.unsettled = True
 
     # What goes out ---------------------------------------------------------------------------
@@ -208,6 +225,9 @@ class Governor:
             )
             if tenant in record.unheard:
                 record.unheard.remove(tenant)
+            self._said += 1
+            self._stale.add(tenant)
+            self._unclaimed.add(tenant)
             record.unsettled = True
         record.revision += 1
 
@@ -256,7 +276,7 @@ class Governor:
                 tenant: MemberView(
                     held={name: claim.held for name, claim in member.claims.items()},
                     wanted={name: claim.wanted for name, claim in member.claims.items()},
-                    demand={name: _demand(member, name) for name in member.smoothed},
+                    demand=self._demands_now(member),
                     target=dict(member.target),
                     allocated=dict(member.allocated),
                     ceiling={resource: self.ceiling(tenant, resource) for resource in capacity},
@@ -280,24 +300,28 @@ class Governor:
     def _changes_nothing(self, member: Member, message: Demand) -> bool:
         """Return whether a round after this message would do just what one without it would.
 
-        A pool that is full is full of messages, too, and most of them say how much more is wanted
-        by one that has less than it wants already. Its part is not limited by its demand, nothing
-        that it has is unused, and its next job is the same.
+        A pool in demand is full of messages, and most of them say how much more is wanted by one
+        that has less than it wants already. Its part is not limited by its demand, nothing that it
+        has is unused, and its next job is the same and does not fit in yet.
         """
         settings = self.record.settings
-        if not self._full or settings.history_half_life_ms is not None or member.left_out_ms:
-            return False
+        if settings.history_half_life_ms is not None or len(settings.capacity) > 1:
+            return False  # there what one wants concerns the others
         if (message.incarnation, message.sequence) != (member.incarnation, member.sequence):
             return False
-        if not member.acknowledged or member.claims.keys() != message.claims.keys():
+        if message.tenant in self.record.unheard or member.claims.keys() != message.claims.keys():
             return False
         for resource, new in message.claims.items():
             old = member.claims[resource]
             allocated, part = member.allocated.get(resource, 0), member.target.get(resource, 0)
+            if member.outstanding.get(resource, 0) > max(allocated, old.held):
+                return False  # something comes back
             enough = max(allocated, part, old.share.guaranteed)
-            if min(old.wanted, new.wanted) <= enough:
+            if old.wanted <= enough or new.wanted <= enough:
                 return False
-            if (new.held, new.next) != (old.held, old.next) or new.share != old.share:
+            if new.held != old.held or new.next != old.next or new.share != old.share:
+                return False
+            if not new.next or new.held + new.next <= allocated:
                 return False
         return True
 
@@ -320,18 +344,32 @@ class Governor:
             self._in_order = [(tenant, members[tenant]) for tenant in sorted(names)]
         return self._in_order
 
-    def _forget_idle(self, looked_at: list[tuple[str, Member]]) -> None:
+    def _forget_idle(self, looked_at: list[tuple[str, Member]], now_ms: int) -> None:
         """Leave those out of the next rounds who have nothing and want nothing."""
         settings = self.record.settings
         if settings.history_half_life_ms is not None or len(settings.capacity) > 1:
             return  # there everybody counts for the others
+        if self._active is not None and self.record.rounds % _LOOK_FOR_IDLE_EVERY:
+            return
         fixed = settings.strategy is Strategy.FIXED
-        kept = [one for one in looked_at if not _is_idle(one[1], fixed)]
+        kept = []
+        for one in looked_at:
+            member = one[1]
+            if _has_nothing(member, fixed):
+                self._smooth(member, now_ms)
+                if not any(member.smoothed.values()):
+                    continue
+            kept.append(one)
         if self._active is None or len(kept) < len(looked_at):
             self._active, self._in_order = {tenant for tenant, _ in kept}, kept
 
     def _next_round_ms(self) -> int:
-        return self.record.divided_at_ms + self.record.settings.damping.round_ms
+        record = self.record
+        next_ms = record.divided_at_ms + record.settings.damping.round_ms
+        said, sequence, until_ms = self._quiet
+        if (said, sequence) == (self._said, record.sequence):
+            return max(next_ms, until_ms)
+        return next_ms
 
     def _divide(self, now_ms: int) -> None:
         record = self.record
@@ -339,35 +377,50 @@ class Governor:
         record.divided_at_ms = now_ms
         record.unsettled = False
         record.revision += 1
-        self._full = False
         looked_at = self._looked_at()
-        for _, member in looked_at:
-            self._smooth(member, now_ms)
+        if record.settings.history_half_life_ms is not None:
+            for _, member in looked_at:
+                self._smooth(member, now_ms)
         capacity = self.capacity()
         targets, conditions = self._targets(capacity, now_ms)
         record.conditions = conditions
-        for tenant, member in looked_at:
-            member.target = targets.get(tenant, {})
+        if targets is not None:
+            for tenant, member in looked_at:
+                target = targets.get(tenant, {})
+                if target != member.target or member.left_out_ms:
+                    member.target = target
+                    self._stale.add(tenant)
         if not self.enforces:
             for tenant, member in looked_at:
                 self._give(tenant, dict(member.target), now_ms)
-            self._forget_idle(looked_at)
+            self._forget_idle(looked_at, now_ms)
             return
         new: dict[str, dict[str, int]] = {}
+        young: set[str] = set()
         for resource, units in capacity.items():
-            places = self._places(resource, units, now_ms)
-            taken = step(units, places, record.settings.damping)
-            # One resource only: with several, a demand concerns the parts of all of them.
-            self._full = len(capacity) == 1 and _is_full(units, places)
+            places = self._places(resource, now_ms, young)
+            taken = step(
+                units,
+                places,
+                record.settings.damping,
+                partial(self._comforts, resource, units, places, now_ms),
+            )
+            keep_limits(taken, places, self._limited_groups())
             for tenant, allocated in taken.allocated.items():
                 # What the unheard hold is not known, so until then only cuts are safe.
                 if not record.unheard or allocated < places[tenant].allocated:
                     new.setdefault(tenant, {})[resource] = allocated
             record.unsettled |= not taken.settled
+        self._stale = young
+        if record.unsettled and not new and young:
+            # Only what was given lately could be taken, and that is left alone for a time.
+            hold_ms = record.settings.damping.min_hold_ms
+            until_ms = min(record.members[tenant].raised_at_ms for tenant in young) + hold_ms
+            self._quiet = (self._said, record.sequence, until_ms)
         for tenant, changed in sorted(new.items()):
             member = record.members[tenant]
             self._give(tenant, member.allocated | changed, now_ms)
-        self._forget_idle(looked_at)
+        self._forget_idle(looked_at, now_ms)
 
     def _give(self, tenant: str, allocated: dict[str, int], now_ms: int) -> None:
         member = self.record.members[tenant]
@@ -389,6 +442,7 @@ class Governor:
         record.sequence += 1
         member.sequence = record.sequence
         member.acknowledged, member.to_tell = False, True
+        self._stale.add(tenant)
         self._untold.add(tenant)
 
     def _smooth(self, member: Member, now_ms: int) -> None:
@@ -408,10 +462,22 @@ class Governor:
                 )
         member.smoothed_at_ms = now_ms
 
+    def _demands_now(self, member: Member) -> dict[str, int]:
+        """Return what is or was lately wanted of each resource, as of the last round."""
+        half_life_ms = self.record.settings.damping.demand_half_life_ms
+        elapsed_ms = self.record.divided_at_ms - member.smoothed_at_ms
+        return {
+            name: -(-decayed(units, _wanted(member, name), elapsed_ms, half_life_ms) // MICRO)
+            for name, units in member.smoothed.items()
+        }
+
     def _targets(
         self, capacity: Mapping[str, int], now_ms: int
-    ) -> tuple[dict[str, dict[str, int]], list[Condition]]:
-        """Return who should have what, by tenant and resource, and what to know about it."""
+    ) -> tuple[dict[str, dict[str, int]] | None, list[Condition]]:
+        """Return who should have what, by tenant and resource, and what to know about it.
+
+        None instead of that: as before.
+        """
         strategy = self.record.settings.strategy
         members = self._looked_at()
         if len(capacity) > 1:
@@ -424,21 +490,39 @@ class Governor:
                 for tenant, m in members
             ]
             return divide_dominant(capacity, claims).allocations, []
+        now = (self._said, self.record.sequence)
+        if self._targeted == now and self.record.settings.history_half_life_ms is None:
+            return None, self.record.conditions
+        self._targeted = now
         targets: dict[str, dict[str, int]] = {}
         conditions: list[Condition] = []
         for resource, units in capacity.items():
-            division = self._division(resource, units, strategy)
-            turns = self._turns(resource, units, division, now_ms)
-            if turns:
-                left = max(0, units - sum(turns.values()))
-                others = self._division(resource, left, strategy, without=turns)
-                division = replace(others, allocations=others.allocations | turns)
+            division, turns = self._shares(resource, units, now_ms)
             parts = dict(division.allocations)
             self._use_fragments(resource, parts, turns)
             conditions += [Condition(type=c.type, message=c.message) for c in division.conditions]
             for tenant, part in parts.items():
                 targets.setdefault(tenant, {})[resource] = part
         return targets, conditions
+
+    def _shares(
+        self, resource: str, units: int, now_ms: int
+    ) -> tuple[Division, dict[str, int]]:
+        """Return the division with turns, and these; as before if nothing that matters is new."""
+        settings = self.record.settings
+        known = self._known.get(resource)
+        if known is not None and known[0] is settings and known[1:3] == (self._said, units):
+            if settings.history_half_life_ms is None:
+                return known[3], known[4]
+        strategy = settings.strategy
+        division = self._division(resource, units, strategy)
+        turns = self._turns(resource, units, division, now_ms)
+        if turns:
+            left = max(0, units - sum(turns.values()))
+            others = self._division(resource, left, strategy, without=turns)
+            division = replace(others, allocations=others.allocations | turns)
+        self._known[resource] = settings, self._said, units, division, turns
+        return division, turns
 
     def _turns(self, resource: str, units: int, division: Division, now_ms: int) -> dict[str, int]:
         """Return what goes to tenants whose share is too small for a single job of theirs.
@@ -584,15 +668,17 @@ class Governor:
         """Divide between those looked at, but for those ``without`` whom: these have a part."""
         without = without or {}
         settings = self.record.settings
-        known = self._claims.setdefault(resource, {})
-        claims: list[Claim] = []
-        for tenant, member in self._looked_at():
-            if tenant in without:
-                continue
-            said, last = member.claims.get(resource), known.get(tenant)
-            if last is None or last[0] is not said or last[1] is not settings:
-                known[tenant] = last = said, settings, self._claim(tenant, resource)
-            claims.append(last[2])
+        members = self._looked_at()
+        known = self._claimed.get(resource)
+        if known is None or known[0] is not members or known[1] is not settings:
+            by_tenant = {tenant: self._claim(tenant, resource) for tenant, _ in members}
+            self._claimed[resource] = members, settings, by_tenant
+        else:
+            by_tenant = known[2]
+            for tenant in self._unclaimed & by_tenant.keys():
+                by_tenant[tenant] = self._claim(tenant, resource)
+        self._unclaimed = set()
+        claims = [claim for tenant, claim in by_tenant.items() if tenant not in without]
         if settings.history_half_life_ms is not None:
             micro_weights = {one.tenant: round(one.weight * MICRO) for one in claims}
             usage = {t: self.record.members[t].usage.get(resource, 0) for t in micro_weights}
@@ -648,16 +734,20 @@ class Governor:
                 taken[name] = taken.get(name, 0) + units
         return [_less(group, taken.get(group.name, 0)) for group in groups]
 
-    def _places(self, resource: str, units: int, now_ms: int) -> dict[str, Place]:
+    def _places(self, resource: str, now_ms: int, young: set[str]) -> dict[str, Place]:
+        """Return where everybody stands, and add to ``young`` who was given something lately."""
         members = self._looked_at()
         hold_ms = self.record.settings.damping.min_hold_ms
-        spare = units
+        known, again = self._placed.get(resource), members
         places: dict[str, Place] = {}
-        for tenant, member in members:
+        if known is not None and known[0] is members:
+            places = known[1]
+            again = [(tenant, self.record.members[tenant]) for tenant in self._stale & places.keys()]
+        for tenant, member in again:
             target, allocated = member.target.get(resource, 0), member.allocated.get(resource, 0)
-            claim = member.claims.get(resource)
             ceiling = max(allocated, member.outstanding.get(resource, 0))
             wanted = owed = first = held = 0
+            claim = member.claims.get(resource)
             if claim is not None:
                 wanted, held = claim.wanted, claim.held
                 ceiling = max(ceiling, held)
@@ -668,29 +758,46 @@ class Governor:
                         wanted = max(held, target)  # more is of no use to it now
                     if member.left_out_ms:
                         owed = max(owed, self._turn(member, resource))
-            spare -= max(ceiling, target)
-            may_cut = now_ms - member.raised_at_ms >= hold_ms
+            raised_at_ms = member.raised_at_ms
+            may_cut = now_ms - raised_at_ms >= hold_ms
+            if not may_cut:
+                young.add(tenant)
             places[tenant] = Place(
-                wanted=wanted,
-                target=target,
-                comfort=0,
-                allocated=allocated,
-                ceiling=ceiling,
-                owed=owed,
-                may_cut=may_cut,
-                first=first,
-                raised_at_ms=member.raised_at_ms,
-                held=held,
+                wanted, target, allocated, ceiling, owed, may_cut, first, raised_at_ms, held
             )
-        if spare > 0:
-            # Comfort is for when everybody has what it is to have; else it need not be reckoned.
-            for tenant, member in members:
-                place, share = places[tenant], self._share(member, resource)
-                demand = _demand(member, resource)
-                comfort = self._comfort(share, demand, place.target, units)
-                if comfort:
-                    places[tenant] = place._replace(comfort=comfort)
+        self._placed[resource] = members, places
         return places
+
+    def _comforts(
+        self, resource: str, units: int, places: Mapping[str, Place], now_ms: int
+    ) -> dict[str, int]:
+        """Return what each may have beyond its target, when everybody has what it is to have."""
+        found: dict[str, int] = {}
+        if sum(max(place.ceiling, place.target) for place in places.values()) >= units:
+            return found
+        for tenant, member in self._looked_at():
+            place = places[tenant]
+            if place.first > place.ceiling or self._is_limited(tenant):
+                continue  # it waits for what its next job needs; or its group has a say in it
+            self._smooth(member, now_ms)
+            demand, share = _demand(member, resource), self._share(member, resource)
+            found[tenant] = self._comfort(share, demand, place.target, units)
+        return found
+
+    def _limited_groups(self) -> list[tuple[int, list[str]]]:
+        """Return the limit of each group that has one, with the tenants in it."""
+        members: dict[str, list[str]] = {}
+        limits: dict[str, int] = {}
+        if self.record.settings.groups:
+            for tenant, _ in self._looked_at():
+                for name, limit in self._groups_of(tenant):
+                    if limit is not None:
+                        members.setdefault(name, []).append(tenant)
+                        limits[name] = limit
+        return [(limits[name], tenants) for name, tenants in sorted(members.items())]
+
+    def _is_limited(self, tenant: str) -> bool:
+        return any(limit is not None for _, limit in self._groups_of(tenant))
 
     def _comfort(self, share: Share, demand: int, target: int, units: int) -> int:
         """Return what a tenant may have beyond its target, so that it need not ask first."""
@@ -715,18 +822,15 @@ class Governor:
 
     def _sums(self, capacity: Mapping[str, int]) -> tuple[dict[str, int], int]:
         """Return what all have been given, by resource, and how many of them want more."""
-        now = (self.record.revision, self.record.sequence)
+        # For people: as of the last round is near enough.
+        now = (self.record.rounds, len(self.record.members), self.record.incarnation)
         if self._summed is None or self._summed[0] != now:
             members = [member for _, member in self._looked_at()]
             allocated = {
                 resource: sum(m.allocated.get(resource, 0) for m in members)
                 for resource in capacity
             }
-            others = sum(
-                1
-                for other in members
-                if any(_wanted(other, n) > units for n, units in other.allocated.items())
-            )
+            others = sum(1 for member in members if _wants_more(member))
             self._summed = now, allocated, others
         return self._summed[1], self._summed[2]
 
@@ -748,11 +852,12 @@ def _something(units: Mapping[str, int]) -> dict[str, int]:
     return {resource: amount for resource, amount in units.items() if amount}
 
 
-def _is_idle(member: Member, fixed: bool) -> bool:
+def _has_nothing(member: Member, fixed: bool) -> bool:
     """Whether a member has nothing, wants nothing, and has no right that would count."""
-    if any(member.smoothed.values()) or member.left_out_ms or any(member.outstanding.values()):
-        return False
-    if any(member.allocated.values()):
+    for units in member.allocated.values():
+        if units:
+            return False
+    if member.left_out_ms or any(member.outstanding.values()):
         return False
     return not any(
         claim.held or claim.wanted or claim.share.guaranteed or (fixed and claim.share.maximum)
@@ -781,10 +886,12 @@ def _less(group: Group, units: int) -> Group:
     return replace(group, guaranteed=guaranteed, maximum=maximum, borrow_limit=borrow_limit)
 
 
-def _is_full(units: int, places: Mapping[str, Place]) -> bool:
-    """Whether nothing is free, and there is nothing to spare once everybody has its part."""
-    may_hold = sum(place.ceiling for place in places.values())
-    return may_hold >= units
+def _wants_more(member: Member) -> bool:
+    for resource, units in member.allocated.items():
+        claim = member.claims.get(resource)
+        if claim is not None and claim.wanted > units:
+            return True
+    return False
 
 
 def _loses(member: Member) -> bool:
