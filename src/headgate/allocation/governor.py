@@ -23,7 +23,6 @@ from headgate.model.pool import (
     Share,
     Strategy,
 )
-from headgate.model.pool import Claim as Said
 
 REVISIONS_PER_INCARNATION: Final = 1_000_000_000
 
@@ -478,7 +477,6 @@ class Governor:
 
         None instead of that: as before.
         """
-        strategy = self.record.settings.strategy
         members = self._looked_at()
         if len(capacity) > 1:
             claims = [
@@ -505,15 +503,17 @@ class Governor:
                 targets.setdefault(tenant, {})[resource] = part
         return targets, conditions
 
-    def _shares(
-        self, resource: str, units: int, now_ms: int
-    ) -> tuple[Division, dict[str, int]]:
+    def _shares(self, resource: str, units: int, now_ms: int) -> tuple[Division, dict[str, int]]:
         """Return the division with turns, and these; as before if nothing that matters is new."""
         settings = self.record.settings
         known = self._known.get(resource)
-        if known is not None and known[0] is settings and known[1:3] == (self._said, units):
-            if settings.history_half_life_ms is None:
-                return known[3], known[4]
+        if (
+            known is not None
+            and known[0] is settings
+            and known[1:3] == (self._said, units)
+            and settings.history_half_life_ms is None
+        ):
+            return known[3], known[4]
         strategy = settings.strategy
         division = self._division(resource, units, strategy)
         turns = self._turns(resource, units, division, now_ms)
@@ -542,7 +542,7 @@ class Governor:
                 claim is None
                 or parts.get(tenant, 0) >= needed
                 or claim.held + needed > self._most(tenant, member, resource)
-                or self._is_below(tenant, member, resource, parts)
+                or claim.held + needed > units - self._above(tenant, member, resource, parts)
             ):
                 member.left_out_ms.pop(resource, None)
                 continue
@@ -570,11 +570,11 @@ class Governor:
 
         What a tenant's part has beyond what it holds is of no use to it while its next job does not
         fit in there. Put together, such fragments let some of these jobs begin: who was given
-        nothing for longest comes first. A group keeps its fragments, so its limits hold.
+        nothing for longest comes first.
         """
         settings = self.record.settings
         by_tier = settings.strategy is Strategy.PRIORITY
-        left: dict[str | None, int] = {}
+        left = 0
         stuck: list[tuple[bool, int, int, str, int]] = []
         for tenant, member in self._looked_at():
             claim = member.claims.get(resource)
@@ -584,32 +584,34 @@ class Governor:
             if needed <= part:
                 continue
             if claim.held < part:
-                group = settings.tenants[tenant]
-                left[group] = left.get(group, 0) + part - claim.held
+                left += part - claim.held
                 parts[tenant] = claim.held
             tier = -claim.share.priority if by_tier else 0
             stuck.append((claim.held > part, tier, member.raised_at_ms, tenant, needed))
         if not left:
             return
+        limited = self._limited_groups()
         for _, _, _, tenant, needed in sorted(stuck):
-            group, more = settings.tenants[tenant], needed - parts.get(tenant, 0)
-            if more > left.get(group, 0):
+            more = needed - parts.get(tenant, 0)
+            if more > left or needed > self._most(tenant, self.record.members[tenant], resource):
                 continue
-            if needed <= self._most(tenant, self.record.members[tenant], resource):
-                left[group] -= more
-                parts[tenant] = needed
+            if any(
+                tenant in inside and sum(parts.get(one, 0) for one in inside) + more > limit
+                for limit, inside in limited
+            ):
+                continue
+            left -= more
+            parts[tenant] = needed
 
-    def _is_below(
-        self, tenant: str, member: Member, resource: str, parts: Mapping[str, int]
-    ) -> bool:
-        """Return whether a higher tier wants more: then one is left out on purpose."""
+    def _above(self, tenant: str, member: Member, resource: str, parts: Mapping[str, int]) -> int:
+        """Return what goes to higher tiers: by tiers, what they leave is all there is."""
         if self.record.settings.strategy is not Strategy.PRIORITY:
-            return False
+            return 0
         path = self._priorities(tenant, member, resource)
-        return any(
-            _wanted(other, resource) > parts.get(name, 0)
-            and _is_lower(path, self._priorities(name, other, resource))
-            for name, other in self._looked_at()
+        return sum(
+            part
+            for name, part in parts.items()
+            if part and _is_lower(path, self._priorities(name, self.record.members[name], resource))
         )
 
     def _priorities(self, tenant: str, member: Member, resource: str) -> list[tuple[str, int]]:
@@ -742,7 +744,9 @@ class Governor:
         places: dict[str, Place] = {}
         if known is not None and known[0] is members:
             places = known[1]
-            again = [(tenant, self.record.members[tenant]) for tenant in self._stale & places.keys()]
+            again = [
+                (tenant, self.record.members[tenant]) for tenant in self._stale & places.keys()
+            ]
         for tenant, member in again:
             target, allocated = member.target.get(resource, 0), member.allocated.get(resource, 0)
             ceiling = max(allocated, member.outstanding.get(resource, 0))

@@ -29,9 +29,7 @@ def demands(
     record: LedgerRecord, queues: Queues, unmet: _Unmet, limits_of: _LimitsOf, now_ms: int
 ) -> list[Demand]:
     """Return the demand for each pool that is configured, or has dealt with the ledger."""
-    return [
-        demand_of(record, queues, unmet, limits_of, pool, now_ms) for pool in _pools(record)
-    ]
+    return [demand_of(record, queues, unmet, limits_of, pool, now_ms) for pool in _pools(record)]
 
 
 def _pools(record: LedgerRecord) -> list[str]:
