@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: demo dev test check bench record clean
+.PHONY: demo dev test check bench peers record clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -25,13 +25,19 @@ check: $(READY)
 	$(BIN)/lint-imports --no-cache
 
 # Compares our breaker with other Python libraries, measures how fast verdicts travel, what one
-# ledger can grant, and what dividing a pool and simulating a day cost (minutes).
+# ledger can grant, what dividing a pool and simulating a day cost, and what adaptive limits are
+# worth (minutes).
 bench: $(READY)
 	$(BIN)/python -m bench.breakers $(ARGS)
 	$(BIN)/python -m bench.verdict_push
 	$(BIN)/python -m bench.ledger
 	$(BIN)/python -m bench.solver
 	$(BIN)/python -m bench.simulate
+	$(BIN)/python -m bench.limits
+
+# Installs what tests in other languages use, into .peers; they do it themselves if need be.
+peers: $(READY)
+	@$(BIN)/python -m tests.foreign.packages
 
 # Records new workflow histories for tests/replay; never overwrites one that is there.
 record: $(READY)
@@ -47,4 +53,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV) .headgate .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf $(VENV) .headgate .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

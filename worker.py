@@ -1,7 +1,7 @@
 """Runs the governance worker: ``python worker.py``, the same as ``headgate worker``.
 
-Takes Temporal's standard client environment (``TEMPORAL_ADDRESS`` and the rest) and
-``HEADGATE_DATABASE_URL``.
+Takes Temporal's standard client environment (``TEMPORAL_ADDRESS`` and the rest),
+``HEADGATE_DATABASE_URL`` and, where it is needed, ``HEADGATE_DATA_CONVERTER``.
 """
 
 import sys

@@ -1,18 +1,23 @@
 """Finding holders that have closed without giving back what they held."""
 
 import asyncio
+from datetime import timedelta
+from typing import Final
 
 from temporalio import activity
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.model.entity import FIND_CLOSED, ClosedHolders, HolderCheck, HolderRef
 
-_AT_ONCE = 10
+_AT_ONCE: Final = 10
+_DESCRIBE_TIMEOUT: Final = timedelta(seconds=5)
 
 
 class ReconcileActivities:
-    """Activities that ask Temporal about the workflows of its namespace."""
+    """Activities that ask Temporal about workflows."""
 
     @activity.defn(name=FIND_CLOSED)
     async def find_closed_holders(self, check: HolderCheck) -> ClosedHolders:
@@ -38,6 +43,8 @@ class ReconcileActivities:
 
 
 async def _has_closed(client: Client, holder: HolderRef) -> bool:
+    if holder.namespace not in ("", client.namespace):
+        return await _has_closed_elsewhere(client, holder)
     handle = client.get_workflow_handle(holder.workflow_id, run_id=holder.run_id or None)
     try:
         description = await handle.describe()
@@ -45,3 +52,23 @@ async def _has_closed(client: Client, holder: HolderRef) -> bool:
         # A run that Temporal does not know has been deleted, or its database was lost.
         return error.status is RPCStatusCode.NOT_FOUND
     return description.status is not WorkflowExecutionStatus.RUNNING
+
+
+async def _has_closed_elsewhere(client: Client, holder: HolderRef) -> bool:
+    """The same for a holder in another namespace, as far as this connection may look there.
+
+    Only a run that is seen to have closed counts. That there is no such run may mean that the
+    namespace is another one of the same name, in the cluster that the holder's call came from.
+    """
+    request = DescribeWorkflowExecutionRequest(
+        namespace=holder.namespace,
+        execution=WorkflowExecution(workflow_id=holder.workflow_id, run_id=holder.run_id),
+    )
+    try:
+        answer = await client.workflow_service.describe_workflow_execution(
+            request, timeout=_DESCRIBE_TIMEOUT
+        )
+    except RPCError as error:
+        activity.logger.debug("holder %s is taken to be alive: %s", holder.workflow_id, error)
+        return False
+    return int(answer.workflow_execution_info.status) != WorkflowExecutionStatus.RUNNING

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
+from temporalio.converter import DataConverter
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
@@ -31,7 +32,15 @@ from headgate.model.breaker import (
 from headgate.model.configuration import Configuration
 from headgate.model.entity import EntityOptions
 from headgate.model.ids import Kind, workflow_id
-from headgate.model.ledger import Acquire, Exchange, ExchangeReply, Holder, LedgerPage, LedgerView
+from headgate.model.ledger import (
+    Account,
+    Acquire,
+    Exchange,
+    ExchangeReply,
+    Holder,
+    LedgerPage,
+    LedgerView,
+)
 from headgate.model.policy import BreakerPolicy
 from headgate.model.pool import PoolSettings, PoolView
 from headgate.model.quota import Quota
@@ -166,6 +175,16 @@ class Governance:
     async def account(self, tenant: str) -> LedgerView:
         return await self.ledger(tenant).query("state", LedgerView, 10)
 
+    async def until_scans(self, tenant: str, **expected: int) -> Account:
+        """Wait until the account of the resource ``scan`` has these numbers."""
+
+        async def account() -> Account:
+            return (await self.account(tenant)).accounts["scan"]
+
+        return await eventually(
+            account, lambda found: expected.items() <= found.model_dump().items()
+        )
+
     async def holders(self, tenant: str) -> LedgerPage:
         return await self.ledger(tenant).query("holders", LedgerPage, 10)
 
@@ -265,8 +284,15 @@ def acquire(id: str, resource: str = "scan", *, wait_ms: int | None = None) -> A
 class Orchestrator:
     """A worker as a platform team runs it: its jobs, its client, and the plugin."""
 
-    def __init__(self, address: str, governance_queue: str, options: EntityOptions) -> None:
+    def __init__(
+        self,
+        address: str,
+        governance_queue: str,
+        options: EntityOptions,
+        converter: DataConverter = DataConverter.default,
+    ) -> None:
         self._address = address
+        self._converter = converter
         self.plugin = HeadgatePlugin(task_queue=governance_queue, options=options)
         self.task_queue = f"jobs-{uuid4().hex[:8]}"
         self.scanner = Scanner()
@@ -274,7 +300,9 @@ class Orchestrator:
 
     @asynccontextmanager
     async def running(self, max_cached_workflows: int = 100) -> AsyncIterator[Self]:
-        self.client = await Client.connect(self._address, plugins=[self.plugin])
+        self.client = await Client.connect(
+            self._address, data_converter=self._converter, plugins=[self.plugin]
+        )
         worker = Worker(
             self.client,
             task_queue=self.task_queue,

@@ -223,6 +223,9 @@ class LedgerWorkflow(Entity):
     async def _wake_one(self, request_id: str) -> None:
         ledger, record = self._ledger_now, self.record
         if (away := record.turned_away.get(request_id)) is not None:
+            if _is_elsewhere(away.namespace):
+                ledger.woken(request_id)  # no signal gets there: it is told when it asks again
+                return
             waiter = workflow.get_external_workflow_handle(
                 away.workflow_id, run_id=away.run_id or None
             )
@@ -230,6 +233,9 @@ class LedgerWorkflow(Entity):
                 await waiter.signal(REFUSED_SIGNAL, away.decision)
         elif request_id in record.permits:
             permit, grant = ledger.grant_of(request_id)
+            if _is_elsewhere(permit.namespace):
+                ledger.woken(request_id)
+                return
             holder = workflow.get_external_workflow_handle(
                 permit.workflow_id, run_id=permit.run_id or None
             )
@@ -246,7 +252,12 @@ class LedgerWorkflow(Entity):
         while not self.draining:
             await self.reach(ledger.next_check, "look after holders")
             holders = [
-                HolderRef(permit=permit, workflow_id=workflow_id, run_id=run_id)
+                HolderRef(
+                    permit=permit,
+                    workflow_id=workflow_id,
+                    run_id=run_id,
+                    namespace=self._namespace_of(permit),
+                )
                 for permit, workflow_id, run_id in ledger.holders_to_check(now_ms(), _AT_ONCE)
             ]
             if not holders:
@@ -319,6 +330,10 @@ class LedgerWorkflow(Entity):
     def _state(self) -> str:
         return _RECORD.dump_json(self.record).decode()
 
+    def _namespace_of(self, permit: str) -> str:
+        held = self.record.permits.get(permit)
+        return "" if held is None else held.namespace  # one in a block belongs to a gate from here
+
     def _around(self, record: LedgerRecord) -> Ledger:
         return Ledger(record, self.options.check_holders_every_ms)
 
@@ -327,3 +342,7 @@ class LedgerWorkflow(Entity):
         if self._ledger is None:
             raise ValueError(f"ledger {self.subject} is being restored from Postgres; ask again")
         return self._ledger
+
+
+def _is_elsewhere(namespace: str) -> bool:
+    return namespace not in ("", workflow.info().namespace)

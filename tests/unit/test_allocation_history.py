@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate.allocation.history import MICRO, adjusted_weights, decayed
+from headgate.allocation.history import adjusted_weights
+from headgate.decay import MICRO, decayed
 
 HOUR_MS = 3_600_000
 

@@ -24,6 +24,7 @@ from headgate.model.breaker import (
     ProbeRequest,
     Report,
 )
+from headgate.model.limits import ConcurrencyPolicy, LimitPolicy
 from headgate.model.policy import BreakerPolicy, TimeWindow
 from headgate.model.settings import BreakerSettings
 
@@ -512,10 +513,19 @@ def test_a_silent_gate_is_forgotten_when_another_reports() -> None:
 
 
 def test_the_fleet_is_asked_to_report_four_times_a_second_at_most() -> None:
-    breaker = make()
+    breaker = make(window=TimeWindow(seconds=10))
     for nth in range(40):
         Gate(breaker, f"g{nth}").report()
     assert breaker.verdict().report_every_ms == 10_000
+
+
+def test_while_all_is_well_a_gate_reports_a_few_times_a_window() -> None:
+    for seconds, every_ms in ((2, 1_000), (20, 5_000), (3_600, 15_000)):
+        breaker = make(window=TimeWindow(seconds=seconds))
+        assert breaker.verdict().report_every_ms == every_ms
+    adaptive = LimitPolicy(concurrency=ConcurrencyPolicy())
+    breaker.configure(breaker.record.settings.model_copy(update={"limit": adaptive}), NOW_MS)
+    assert breaker.verdict().report_every_ms == 2_000
 
 
 # Policy, restore, storage ------------------------------------------------------------------------

@@ -183,9 +183,9 @@ def test_a_gate_that_makes_no_calls_does_not_hold_up_a_row() -> None:
     breaker = make(failure_rate=None, consecutive_failures=4)
     Gate(breaker, "silent").report("....")
     one = Gate(breaker, "one")
-    one.report("xxxx", now_ms=NOW_MS + 9_000)
+    one.report("xxxx", now_ms=NOW_MS + 29_000)
     assert breaker.record.state is CLOSED
-    one.report("x", now_ms=NOW_MS + 11_000)
+    one.report("x", now_ms=NOW_MS + 31_000)
     assert breaker.record.state is OPEN
 
 

@@ -3,7 +3,8 @@
 from typing import Any, cast
 
 from headgate.gate.clock import now_ms
-from headgate.gate.downstream import Downstream, Refusal, Ticket
+from headgate.gate.downstream import Downstream
+from headgate.gate.ticket import Refusal, Ticket
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.breaker import BreakerState, Verdict
 from headgate.model.reason import ReasonCode
@@ -44,5 +45,6 @@ async def test_a_throttled_call_is_told_who_cut_it_and_when_to_ask_again() -> No
             "12.5% of the calls to scanner pass now: "
             "no failures seen; cut to 12.5% by ada: vendor asked"
         )
+        assert refusal.retry_at_ms is not None
         assert 0 < refusal.retry_at_ms - now_ms() <= 2_000
     await downstream.close()

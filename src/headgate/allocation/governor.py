@@ -8,9 +8,10 @@ from typing import Final
 from headgate.allocation.claims import Claim, Division, DominantClaim, Group
 from headgate.allocation.dominant import divide_dominant
 from headgate.allocation.governor_record import GovernorRecord, Member
-from headgate.allocation.history import MICRO, adjusted_weights, decayed
+from headgate.allocation.history import adjusted_weights
 from headgate.allocation.repeated import RepeatedDivision
 from headgate.allocation.rounds import Place, keep_limits, step
+from headgate.decay import MICRO, decayed
 from headgate.model.audit import AuditEntry
 from headgate.model.pool import (
     Allocation,

@@ -9,6 +9,7 @@ from headgate.breaker.rows import count_row
 from headgate.breaker.rules import report_every_ms, witnesses
 from headgate.breaker.states import OVERRIDE_ALLOWS, STATES
 from headgate.breaker.windows import carried_over, window_for
+from headgate.limits import begin_fleet, observe
 from headgate.model.alert import Alert
 from headgate.model.breaker import (
     OUTCOME_SPAN_MS,
@@ -27,6 +28,7 @@ from headgate.model.breaker import (
     Transition,
     Verdict,
 )
+from headgate.model.limits import CallSummary
 from headgate.model.policy import CountWindow, TimeWindow
 from headgate.model.settings import BreakerSettings
 
@@ -137,6 +139,8 @@ class Breaker:
             self._count(bucket, reporter, now_ms)
         for probe in report.probes:
             self._count_probe(probe, now_ms)
+        if report.calls is not None:
+            self._limit(report.calls, now_ms)
         STATES[record.state].on_outcomes(self, now_ms)
 
     def lease_probes(self, request: ProbeRequest, now_ms: int) -> ProbeReply:
@@ -264,6 +268,8 @@ class Breaker:
             most=1.0 if cut is None or override is not None else cut.share,
             outcomes=record.settings.outcomes,
             when_away=record.settings.when_away,
+            limit=record.settings.limit,
+            limit_epoch=0 if record.fleet is None else record.fleet.of.epoch,
         )
 
     def view(self, now_ms: int) -> BreakerView:
@@ -299,6 +305,8 @@ class Breaker:
             transitions=record.transitions,
             revision=record.revision,
             incarnation=record.incarnation,
+            limit=None if record.fleet is None else record.fleet.of.limit,
+            limit_change=None if record.fleet is None else record.fleet.of.last,
         )
 
     # What the states do ----------------------------------------------------------------------
@@ -430,6 +438,26 @@ class Breaker:
         record.reopenings = record.open_time_ms = record.retry_at_ms = 0
         record.wary = False
 
+    def _limit(self, calls: CallSummary, now_ms: int) -> None:
+        """Adapt the limit of the fleet; when it is lowered, every gate is told at once."""
+        record = self.record
+        limit = record.settings.limit
+        policy = None if limit is None else limit.concurrency
+        if policy is None:
+            record.fleet = None
+            return
+        if record.fleet is None:
+            record.fleet = begin_fleet(policy)
+        epoch = record.fleet.of.epoch
+        observe(record.fleet, policy, calls, now_ms, report_every_ms(record))
+        if record.fleet.of.epoch != epoch:
+            self._tell_again()
+
+    def _tell_again(self) -> None:
+        """Have every gate told of the same verdict, with other numbers."""
+        for reporter in self.record.reporters.values():
+            reporter.pushed_epoch = UNKNOWN_EPOCH
+
     # Inside ----------------------------------------------------------------------------------
 
     def _why(self) -> str:
@@ -521,8 +549,7 @@ class Breaker:
         if is_open and record.until_ms is not None and until_ms > record.until_ms:
             record.until_ms = until_ms
             record.open_time_ms = until_ms - record.since_ms
-            for reporter in record.reporters.values():
-                reporter.pushed_epoch = UNKNOWN_EPOCH  # the same verdict, with another end
+            self._tell_again()
 
     def _remember(self, bucket: OutcomeBucket, at_ms: int) -> None:
         """Keep the outcomes by time, for the history."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from headgate.breaker.windows import Sliding
+from headgate.limits import FleetConcurrency
 from headgate.model.alert import Alert
 from headgate.model.breaker import BreakerState, OutcomeSpan, Override, Throttle, Transition
 from headgate.model.entity import EntityOptions
@@ -112,7 +113,9 @@ class BreakerRecord:
         open_dependencies: Dependencies that are open, and since which of their epochs.
         heard_dependencies: The epoch of the last news of each dependency, open or not.
         told_dependents: Which of this breaker's epochs each dependent has been told of.
+        told_pools: The limit that the governor of each pool has been told.
         commands: The ids of the last operator commands, so that a repeat changes nothing.
+        fleet: The limit of the calls of all gates, if there is one.
         spans: Outcomes by time that are not in Postgres yet, oldest first.
     """
 
@@ -161,6 +164,8 @@ class BreakerRecord:
     told_dependents: dict[str, int] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
     spans: list[OutcomeSpan] = field(default_factory=list)
+    fleet: FleetConcurrency | None = None
+    told_pools: dict[str, int] = field(default_factory=dict)
 
     @property
     def policy(self) -> BreakerPolicy:

@@ -8,9 +8,13 @@ from headgate.breaker.rows import is_unbroken
 from headgate.breaker.sliding_count import SlidingCount
 from headgate.breaker.sliding_time import BUCKETS
 from headgate.breaker.windows import describe, enough_calls, excess
+from headgate.model.policy import TimeWindow
 
 FLEET_REPORTS_PER_SECOND: Final = 4
 """What all gates together should send to one breaker while all is well."""
+
+_LONGEST_REPORT_MS: Final = 15_000
+_LIMIT_REPORT_MS: Final = 2_000
 
 ACTIVE_MS: Final = 10_000
 """A gate that has made no call for so long has nothing to say about a row of failures."""
@@ -69,8 +73,18 @@ def judge(record: BreakerRecord, now_ms: int, *, wary: bool = False) -> Trip | N
 
 
 def report_every_ms(record: BreakerRecord) -> int:
-    """Return how often a gate should report while all is well."""
-    return max(1_000, len(record.reporters) * 1_000 // FLEET_REPORTS_PER_SECOND)
+    """Return how often a gate should report while all is well.
+
+    Seldom, as failures are told at once: a quarter of the window is early enough for the successes
+    that they are compared with. Where a limit follows the calls of the fleet, more often.
+    """
+    window, limit = record.policy.window, record.settings.limit
+    every_ms = _LONGEST_REPORT_MS
+    if isinstance(window, TimeWindow):
+        every_ms = min(every_ms, window.seconds * 250)
+    if limit is not None and limit.concurrency is not None:
+        every_ms = min(every_ms, _LIMIT_REPORT_MS)
+    return max(1_000, every_ms, len(record.reporters) * 1_000 // FLEET_REPORTS_PER_SECOND)
 
 
 def _has_quorum(record: BreakerRecord, now_ms: int) -> bool:

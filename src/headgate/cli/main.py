@@ -17,6 +17,7 @@ from headgate.cli import (
     dev,
     holders,
     migrate,
+    nexus_endpoint,
     plan,
     pool,
     quota,
@@ -63,6 +64,7 @@ app.command("plan")(plan.command)
 app.command("why")(why.command)
 app.command("holders")(holders.command)
 app.command("release")(holders.release)
+app.command("nexus-endpoint")(nexus_endpoint.command)
 app.command("search-attributes")(search_attributes.command)
 app.add_typer(breaker.app, name="breaker")
 app.add_typer(quota.app, name="quota")

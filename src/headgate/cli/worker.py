@@ -29,7 +29,7 @@ async def governance_worker(
     """Run a governance worker for the block.
 
     Args:
-        client: Of the namespace; with the pydantic converter.
+        client: Of the namespace, without the plugin; with the converter of the job workers.
         database: Migrated.
         task_queue: Where to poll.
         max_cached_workflows: More than the number of breakers and ledgers in use.
@@ -81,7 +81,8 @@ def command(
 ) -> None:
     """Run a governance worker: breakers, ledgers, governors, snapshots and alerts.
 
-    Takes Temporal's client environment (TEMPORAL_ADDRESS and the rest) and HEADGATE_DATABASE_URL.
+    Takes Temporal's client environment (TEMPORAL_ADDRESS and the rest), HEADGATE_DATABASE_URL and,
+    for orchestrators with a converter or codec of their own, HEADGATE_DATA_CONVERTER.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("temporalio").setLevel(logging.WARNING)

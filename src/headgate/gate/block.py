@@ -20,6 +20,9 @@ SAFETY_S: Final = 1.0
 """So long before its end nothing is granted from a block any more."""
 
 NO_LIMIT: Final = 2**53 - 1
+LEAST_HOLD_MS: Final = 60_000
+"""So long a use may always last: then few blocks have to ask again because of one that may."""
+
 _HEADROOM: Final = 1.25
 _RENEW_MS: Final = 20_000
 
@@ -44,6 +47,7 @@ class Block:
         most: The most units that were out at once since the last ask.
         denied: Requests refused.
         hold_ms: How long a use may last at most, of all that were seen.
+        told_hold_ms: The same as far as the ledger knows.
         waiting: Units that calls wait for.
     """
 
@@ -58,7 +62,8 @@ class Block:
     ends: int = 0
     most: int = 0
     denied: int = 0
-    hold_ms: int = 0
+    hold_ms: int = LEAST_HOLD_MS
+    told_hold_ms: int = 0
     waiting: int = 0
     number: int = 0
     is_over: bool = False
@@ -77,10 +82,17 @@ class Block:
         """Units that are out."""
         return self.taken - self.returned
 
-    def take(self, units: int, now_s: float) -> bool:
-        """Take units out, if there are so many and it is not over."""
+    def take(self, units: int, now_s: float, hold_ms: int = 0) -> bool:
+        """Take units out, if there are so many and it is not over.
+
+        Args:
+            units: How many.
+            now_s: By the gate's clock.
+            hold_ms: How long they may stay out: no longer than the ledger knows of.
+        """
         if (
             now_s >= self.until_s
+            or hold_ms > self.told_hold_ms
             or self.taken - self.returned + units > self.units
             or self.taken + units > self.starts
         ):
@@ -176,6 +188,7 @@ class Block:
         self._under_way = None
         self._forget_what_was_told(ask, answered=True)
         self.grant = grant
+        self.told_hold_ms = ask.hold_ms
         if grant.is_over:
             self.end()
             return
@@ -183,6 +196,12 @@ class Block:
         self.starts = NO_LIMIT if grant.starts is None else max(self.taken, grant.starts)
         self.until_s = self._asked_s + grant.for_ms / 1000 - SAFETY_S
         self.ask_at_s = self._asked_s + grant.ask_in_ms / 1000
+
+    def want_no_more(self) -> None:
+        """Keep no more than what is out: the process is about to end."""
+        self.most = self._most_before = self.out
+        self.waiting = 0
+        self._taken_at_ask = self.taken
 
     def end(self) -> None:
         """Note that nothing is to be had of this block any more."""

@@ -10,11 +10,13 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.exceptions import TimeoutError as TimedOut
 
 from headgate.model.breaker import CallOutcome
 from headgate.model.outcomes import OutcomeRules
 
 _TRY_LATER: Final = frozenset({408, 425, 429})
+_OVERLOADS: Final = frozenset({429, 503, 529})
 _MAX_RETRY_AFTER_S: Final = 86_400
 
 
@@ -40,6 +42,18 @@ def classify_result(result: object, rules: OutcomeRules) -> CallOutcome:
     if not rules.ignored and not rules.failure:
         return CallOutcome.SUCCESS
     return _listed(set(), _status(result), rules) or CallOutcome.SUCCESS
+
+
+def is_overload(error: BaseException) -> bool:
+    """Return whether an exception says that the downstream had too much to do.
+
+    HTTP statuses 429, 503 and 529 do, and timeouts.
+    """
+    if isinstance(error, TimeoutError | TimedOut):
+        return True
+    return _status(error) in _OVERLOADS or type(error).__name__.endswith(
+        ("Timeout", "TimeoutError")
+    )
 
 
 def retry_after_ms(error: BaseException) -> int:

@@ -14,6 +14,7 @@ from temporalio.service import RPCError
 
 from headgate.gate.clock import monotonic_s, now_ms
 from headgate.gate.group_commit import GroupCommit
+from headgate.gate.limiter import NO_LIMIT, Limiter, limiter_of
 from headgate.gate.outcomes import Ended, Outcomes
 from headgate.gate.ramp import Ramp
 from headgate.gate.ticket import Calm, Era, Refusal, Ticket
@@ -43,7 +44,6 @@ _VERDICT_OUTDATED_MS: Final = 120_000
 _CAUTION_S: Final = 0.5
 """How long a call waits for those in flight that may be about to trip the breaker."""
 
-_NO_LIMIT: Final = 2**53
 _SPREAD: Final = 0.1
 _RETRY_FORCED_MS: Final = 5_000
 _RETRY_PROBE_MS: Final = 1_000
@@ -85,10 +85,12 @@ class Downstream:
         self.calm = Calm()
         self.calm_until_s = 0.0
         self.slow_s = math.inf
-        self.most = _NO_LIMIT
+        self.most = NO_LIMIT
         self.step_at_s = math.inf
         self._held: dict[str, Ticket] = {}
         self._watch = Watch()
+        self._limiter: Limiter | None = None
+        self._queueing = 0
         self._probes_busy_until_ms = 0
         self._is_away = False
         self._ramp = Ramp()
@@ -123,7 +125,7 @@ class Downstream:
                 return self._let_pass(key if held else None, None)
             if self.verdict.allow == "probes":
                 return await self._admit_probe(key, held)
-            refusal = self._not_yet(tenant)
+            refusal = await self._limited() or self._not_yet(tenant)
         if refusal is not None:
             self.count_rejected()
             return refusal
@@ -198,6 +200,11 @@ class Downstream:
             epoch = ticket.era.epoch
             self._outcomes.add(ended, epoch, now, slow=slow)
             self._watch.settle(ended.outcome, epoch, self.verdict, now, slow=slow)
+        if self._limiter is not None:
+            took_ms = ended.duration_ms
+            in_flight = len(self.flights) + 1
+            limit_epoch = ticket.era.limit_epoch
+            self._limiter.ended(ended, limit_epoch, now - took_ms, now, in_flight=in_flight)
         self._look_whether_calm()
         self._due_changed.set()
         self._settled.set()
@@ -228,6 +235,12 @@ class Downstream:
         at_ms = now_ms() - round((monotonic_s() - calm.last_s) * 1000)
         self._outcomes.add_calm(calm.calls, round(calm.duration_s * 1000), self.era.epoch, at_ms)
         self._watch.settle_calm(calm.calls, self.verdict, at_ms)
+        if self._limiter is not None:
+            duration_ms, squares = round(calm.duration_s * 1e3), round(calm.squares * 1e6)
+            in_flight = len(self.flights) + 1
+            self._limiter.ended_calmly(
+                calm.calls, duration_ms, squares, now_ms(), in_flight=in_flight
+            )
 
     def take(self, verdict: Verdict) -> None:
         """Take in a verdict, unless a later one is known."""
@@ -242,8 +255,10 @@ class Downstream:
             self._probes_busy_until_ms = 0
             if verdict.allow == "ramp":
                 self._ramp.begin(self._heard_at_ms)
-            self.era = Era(verdict.epoch)
         self.verdict = verdict
+        self._limiter = limiter_of(self._limiter, self.name, verdict.limit)
+        if self._limiter is not None and verdict.limit is not None:
+            self._limiter.follow(verdict.limit, verdict.limit_epoch)
         self.slow_s = math.inf if verdict.slow_call_ms is None else verdict.slow_call_ms / 1000
         self._look_whether_calm()
         self._settled.set()
@@ -257,13 +272,17 @@ class Downstream:
             self.add_up()
             buckets, probes = self._outcomes.take()
             self._watch.report(buckets, now_ms())
+            seq = next(self._seq)
+            limiter = self._limiter
+            summary = None if limiter is None else limiter.summary(self._gate, seq)
             await self._send(
                 Report(
                     gate=self._gate,
-                    seq=next(self._seq),
+                    seq=seq,
                     task_queue=self._task_queue,
                     buckets=buckets,
                     probes=probes,
+                    calls=summary,
                 )
             )
 
@@ -331,6 +350,22 @@ class Downstream:
                 while holds():
                     await self._settled.wait()
 
+    async def _limited(self) -> Refusal | None:
+        """Wait a moment for a place among the calls in flight; return why there is none."""
+        limiter = self._limiter
+        if limiter is None:
+            return None
+        if len(self.flights) >= limiter.most:
+            self._queueing += 1
+            self._look_whether_calm()  # who leaves has to say so
+            try:
+                await self._wait_while(
+                    lambda: len(self.flights) >= limiter.most, PATIENCE_MS / 1000
+                )
+            finally:
+                self._queueing -= 1
+        return limiter.admit(len(self.flights), now_ms())
+
     def _not_yet(self, tenant: str) -> Refusal | None:
         """Return why a call has to wait for its share, or None when it may pass."""
         now, verdict = now_ms(), self.verdict
@@ -366,6 +401,16 @@ class Downstream:
         """
         fresh_ms = self._heard_at_ms + _VERDICT_AGE_MS - now_ms()
         is_calm = self.verdict.allow == "all" and fresh_ms > 0 and self._watch.is_calm
+        limiter, limit_epoch = self._limiter, 0
+        if limiter is not None:
+            is_calm = is_calm and limiter.is_quiet and not self._queueing
+            limit_epoch = limiter.epoch
+            self.most = limiter.most
+            self.step_at_s = monotonic_s() + (limiter.step_at_ms - now_ms()) / 1000
+        else:
+            self.most, self.step_at_s = NO_LIMIT, math.inf
+        if (self.era.epoch, self.era.limit_epoch) != (self.verdict.epoch, limit_epoch):
+            self.era = Era(self.verdict.epoch, limit_epoch)
         self.calm_until_s = monotonic_s() + fresh_ms / 1000 if is_calm else 0.0
 
     def note_calm(self) -> None:

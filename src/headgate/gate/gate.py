@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -43,6 +43,7 @@ class Call(Message):
         downstream: What is called.
         tenant: For whom.
         permit: Under which permit.
+        resource: Of which resource that is.
         probe: The probe of a half-open breaker that came with the permit.
         probe_epoch: Its epoch.
     """
@@ -50,6 +51,7 @@ class Call(Message):
     downstream: str
     tenant: str
     permit: str
+    resource: str | None = None
     probe: str | None = None
     probe_epoch: int | None = None
 
@@ -61,16 +63,29 @@ class Gate:
         client: Of the namespace in which the governance workflows run.
         task_queue: Of the governance workers.
         options: How the workflows that this gate starts keep house.
+        for_others: It answers for jobs whose calls are made, and whose permits are given back, in
+            other processes. So every permit is the ledger's own, and what it lets pass is not
+            among its own calls in flight.
     """
 
-    def __init__(self, client: Client, task_queue: str, options: EntityOptions) -> None:
+    def __init__(
+        self,
+        client: Client,
+        task_queue: str,
+        options: EntityOptions,
+        *,
+        for_others: bool = False,
+    ) -> None:
         self.id = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
         self._client = client
         self._task_queue = task_queue
         self._options = options
+        self._for_others = for_others
         self._downstreams: dict[str, Downstream] = {}
         self._ledgers: dict[str, LedgerLink] = {}
         self._lanes: dict[tuple[str, str, str | None], Lane] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.is_running = False
         self.jobs = JobHolds(self._ledger)
 
     @asynccontextmanager
@@ -82,11 +97,19 @@ class Gate:
             activities=[VerdictActivities(self.take).push_verdict],
             max_concurrent_activity_task_polls=2,
         )
+        self._loop = asyncio.get_running_loop()
         async with listener:
+            self.is_running = True
             try:
                 yield
             finally:
+                self.is_running = False
                 await self._close()
+
+    def call_soon(self, do: Callable[[], None]) -> None:
+        """Do something in the gate's thread; may be called in any other."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(do)
 
     def take(self, verdict: Verdict) -> None:
         """Take in a verdict that a breaker has pushed."""
@@ -108,12 +131,17 @@ class Gate:
             decision = Decision(id=request.id, outcome=Outcome.GRANTED)
         else:
             decision = await self._acquire(request)
+        if decision.outcome is Outcome.GRANTED:
+            # This gate runs in the process of the job, so it hears of the end without an activity.
+            decision = decision.model_copy(update={"quiet": True})
         if downstream is None or decision.outcome is not Outcome.GRANTED:
             return decision
         passed = await downstream.admit(request.id, request.tenant, held=True)
         if isinstance(passed, Refusal):
             return await self._refused(request, passed, held=True)
         if passed.probe is None:
+            if self._for_others:
+                downstream.forget(request.id)
             return decision
         probe = {"probe": passed.probe, "probe_epoch": passed.era.epoch}
         return decision.model_copy(update=probe)
@@ -164,6 +192,25 @@ class Gate:
             found = self._lanes[key] = Lane(self._downstream(downstream), stock)
         return found
 
+    async def hold_for_job(
+        self,
+        workflow_id: str,
+        run_id: str,
+        tenant: str,
+        resource: str,
+        units: int,
+        *,
+        patience_s: float,
+        hold_ms: int,
+        priority: int = 0,
+    ) -> Refusal | None:
+        """Have a job hold units until it ends; see ``JobHolds.hold``."""
+        stock = self._ledger(tenant).stock(resource)
+        shortage = await self.jobs.hold(
+            workflow_id, run_id, stock, units, patience_s, hold_ms=hold_ms, priority=priority
+        )
+        return None if shortage is None else shortage.refusal(now_ms())
+
     def rules(self, call: Call) -> OutcomeRules:
         """Return how outcomes of a call are classified."""
         return self._downstream(call.downstream).verdict.outcomes
@@ -199,7 +246,7 @@ class Gate:
 
     async def _leased(self, link: LedgerLink, request: Admit) -> Decision | None:
         """Grant a permit out of this gate's block, or return None: the ledger has to be asked."""
-        stock = link.stock_of_jobs(request.resource)
+        stock = None if self._for_others else link.stock_of_jobs(request.resource)
         if stock is None:
             return None
         grant = stock.block.grant

@@ -91,12 +91,9 @@ class JobHolds:
                 answer.set_result(shortage)
         return shortage
 
-    def holds(self, run_id: str, stock: Stock) -> bool:
-        """Return whether a run holds units of a stock."""
-        of_run = self._of_run.get(run_id)
-        if of_run is None:
-            return False
-        known = of_run.get(f"{stock.tenant} {stock.resource}")
+    def holds(self, run_id: str, tenant: str, resource: str) -> bool:
+        """Return whether a run holds units of a tenant's resource."""
+        known = self._of_run.get(run_id, {}).get(f"{tenant} {resource}")
         return known is not None and known.done()
 
     def close(self, run_id: str, elsewhere: list[tuple[str, str]]) -> None:

@@ -29,8 +29,13 @@ class Lane:
         self.downstream = downstream
         self._stock = stock
 
-    def enter(self, units: int = 1) -> Ticket | None:
-        """Let a call pass if there is nothing to consider; None: ask ``wait``."""
+    def enter(self, units: int = 1, hold_ms: int = 0) -> Ticket | None:
+        """Let a call pass if there is nothing to consider; None: ask ``wait``.
+
+        Args:
+            units: Of the stock.
+            hold_ms: How long the call may take.
+        """
         to = self.downstream
         now_s = monotonic()
         if now_s >= to.calm_until_s or len(to.flights) >= to.most:
@@ -43,6 +48,7 @@ class Lane:
             if (
                 out > block.units
                 or now_s >= block.until_s
+                or hold_ms > block.told_hold_ms
                 or block.taken + units > block.starts
                 or stock.has_waiting
             ):
@@ -117,10 +123,7 @@ class Lane:
         if stock is not None and units:
             taken = await stock.take(units, patience_s, hold_ms=hold_ms, priority=priority)
             if isinstance(taken, Shortage):
-                at_ms = None
-                if taken.retry_in_s is not None:
-                    at_ms = now_ms() + round(taken.retry_in_s * 1000)
-                return Refusal(taken.reason, at_ms)
+                return taken.refusal(now_ms())
             block = taken
         passed = await to.admit(key, tenant)
         if isinstance(passed, Refusal):

@@ -13,11 +13,13 @@ class Ended:
         outcome: What it says of the downstream.
         duration_ms: How long it took.
         retry_after_ms: For how long the downstream asked not to be called; 0: it did not.
+        overload: It failed because the downstream had too much to do.
     """
 
     outcome: CallOutcome
     duration_ms: int = 0
     retry_after_ms: int = 0
+    overload: bool = False
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from typing import Final
 
 from headgate.gate.block import Block
 from headgate.gate.clock import monotonic_s
+from headgate.gate.ticket import Refusal
 from headgate.model.lease import LeaseAsk, LeaseGrant, LeaseHolder, WhenAway
 from headgate.model.reason import Reason, ReasonCode
 
@@ -33,11 +34,18 @@ class Shortage:
     reason: Reason
     retry_in_s: float | None
 
+    def refusal(self, now_ms: int) -> Refusal:
+        """Return the same as the answer to a call."""
+        if self.retry_in_s is None:
+            return Refusal(self.reason, None)
+        return Refusal(self.reason, now_ms + round(self.retry_in_s * 1000))
+
 
 @dataclass(order=True, slots=True)
 class _Waiting:
     rank: tuple[int, int]
     units: int = field(compare=False)
+    hold_ms: int = field(compare=False)
     future: asyncio.Future[Block] = field(compare=False)
 
 
@@ -75,9 +83,9 @@ class Stock:
 
     # Taking and giving -------------------------------------------------------------------------
 
-    def take_now(self, units: int) -> Block | None:
+    def take_now(self, units: int, hold_ms: int) -> Block | None:
         """Take units out without waiting; None: they are not here, or others wait for them."""
-        if self._waiting or not self.block.take(units, self._clock()):
+        if self._waiting or not self.block.take(units, self._clock(), hold_ms):
             return None
         self.block.note_peak()
         return self.block
@@ -95,13 +103,15 @@ class Stock:
         """
         if hold_ms > self.block.hold_ms:
             self.block.hold_ms = hold_ms
-        if (block := self.take_now(units)) is not None:
+        if (block := self.take_now(units, hold_ms)) is not None:
             return block
         if (shortage := self._hopeless(units)) is not None:
             self.block.denied += 1
             return shortage
         future: asyncio.Future[Block] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, _Waiting((-priority, next(self._order)), units, future))
+        heapq.heappush(
+            self._waiting, _Waiting((-priority, next(self._order)), units, hold_ms, future)
+        )
         self.has_waiting = True
         self.block.waiting += units
         self._ask_if_due()
@@ -233,10 +243,8 @@ class Stock:
 
     def return_all(self) -> bool:
         """Want nothing more; return whether there is something to tell the ledger."""
-        block = self.block
-        block.most = block.out
-        block.waiting = 0
-        return bool(block.number or self._closing)
+        self.block.want_no_more()
+        return bool(self.block.number or self._closing)
 
     # Inside ------------------------------------------------------------------------------------
 
@@ -259,7 +267,7 @@ class Stock:
                 heapq.heappop(self._waiting)
                 self.has_waiting = bool(self._waiting)
                 continue
-            if not block.take(first.units, now_s):
+            if not block.take(first.units, now_s, first.hold_ms):
                 self._ask_if_due()
                 return
             heapq.heappop(self._waiting)

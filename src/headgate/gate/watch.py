@@ -24,6 +24,7 @@ _MOST_DOUBLINGS: Final = 2
 _YOUNG_MS: Final = 10_000
 _MANY: Final = 32
 _MIN_REPORT_MS: Final = 1_000
+_RAMP_REPORT_MS: Final = 500
 
 PATIENCE_MS: Final = 1_000
 """How long a call is held back, rather than refused, when what keeps it away may soon be over."""
@@ -155,9 +156,11 @@ class Watch:
                 # The breaker counts a row of failures here that has just ended.
                 self.report_by(max(now_ms, self._reported_at_ms + _MIN_REPORT_MS))
             else:
+                every_ms = verdict.report_every_ms
                 # Along a ramp every outcome is awaited.
-                part = 4 if verdict.is_ramp else 1
-                self.report_by(now_ms + verdict.report_every_ms // part)
+                self.report_by(
+                    now_ms + (min(_RAMP_REPORT_MS, every_ms) if verdict.is_ramp else every_ms)
+                )
             return
         limit = verdict.consecutive_failures
         in_a_row = limit is not None and self.in_a_row >= limit

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from headgate.model.contract import Count, Message, Millis
 from headgate.model.lease import WhenAway
+from headgate.model.limits import CallSummary, LimitChange, LimitPolicy
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.policy import Rates
 from headgate.model.settings import BreakerSettings
@@ -108,6 +109,7 @@ class Report(Message):
         task_queue: Where the gate listens for verdicts.
         buckets: Outcomes; none in the report by which a gate introduces itself.
         probes: Outcomes of probes.
+        calls: What the limit of the whole fleet is reckoned from, if there is one.
     """
 
     gate: GateId
@@ -115,6 +117,7 @@ class Report(Message):
     task_queue: Annotated[str, Field(min_length=1, max_length=500)]
     buckets: Annotated[list[OutcomeBucket], Field(max_length=100)] = []
     probes: Annotated[list[ProbeOutcome], Field(max_length=1000)] = []
+    calls: CallSummary | None = None
 
 
 class Verdict(Message):
@@ -137,6 +140,8 @@ class Verdict(Message):
         most: The largest share that people let pass; 1: they have not throttled it.
         outcomes: How outcomes are classified.
         when_away: What holds when this is too old to go by and the breaker cannot be reached.
+        limit: What limits the calls of each gate; null: nothing.
+        limit_epoch: Of the limit of the whole fleet.
     """
 
     downstream: str
@@ -154,6 +159,8 @@ class Verdict(Message):
     most: float = 1.0
     outcomes: OutcomeRules = OutcomeRules()
     when_away: WhenAway = WhenAway.FAIL_STATIC
+    limit: LimitPolicy | None = None
+    limit_epoch: int = 0
 
     @property
     def is_ramp(self) -> bool:
@@ -363,3 +370,5 @@ class BreakerView(Message):
     transitions: list[Transition]
     revision: int
     incarnation: int
+    limit: int | None = None
+    limit_change: LimitChange | None = None

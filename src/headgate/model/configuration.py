@@ -6,9 +6,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from headgate.model.consistency import groups_exist, no_circles, pools_hold
+from headgate.model.consistency import calls_have_breakers, groups_exist, no_circles, pools_hold
 from headgate.model.contract import Contract, Name
+from headgate.model.governed import GovernedCalls
 from headgate.model.ids import DEFAULT
+from headgate.model.lease import WhenAway
+from headgate.model.limits import LimitPolicy
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.policy import BreakerPolicy
 from headgate.model.pool import (
@@ -83,12 +86,19 @@ class Downstream(Contract):
     Attributes:
         breaker: When calls to it stop, and how they come back.
         outcomes: Which outcomes of a call count as what, beyond the built-in rules.
+        when_away: What gates do when the breaker cannot be reached and its verdict is too old:
+            ``fail_static`` goes by it all the same, ``fail_open`` lets calls pass, ``fail_closed``
+            refuses them.
+        limit: How many calls may be in flight and how many a second may begin; null: as many as
+            like.
         depends_on: Downstreams without which this one cannot work: while one of them is open,
             failures of this one are not counted as its own.
     """
 
     breaker: BreakerPolicy = BreakerPolicy()
     outcomes: OutcomeRules = OutcomeRules()
+    when_away: WhenAway = WhenAway.FAIL_STATIC
+    limit: LimitPolicy | None = None
     depends_on: list[Name] = []
 
 
@@ -132,6 +142,8 @@ class Pool(Contract):
         strategy: How it is divided; docs/allocation.md. ``fixed``: the ``max_active`` of the
             tenants are their parts, and may not add up to more than the capacity.
         tenants: Who shares it; null: every listed tenant that has a quota of a resource of it.
+        follows: The downstream whose adaptive limit, reckoned from the calls of the whole fleet, is
+            the capacity when it is lower; for a pool of one resource.
         observe_only: Compute and show, limit nothing.
         damping: How calmly it is divided anew.
         history_half_life_ms: Who used little lately comes first; null: the past does not matter.
@@ -141,6 +153,7 @@ class Pool(Contract):
     capacity: Units | Annotated[dict[Name, Units], Field(min_length=1)]
     strategy: StrategyName = Strategy.PROPORTIONAL
     tenants: Annotated[list[Name], Field(min_length=1)] | None = None
+    follows: Name | None = None
     observe_only: bool = False
     damping: Damping = Damping()
     history_half_life_ms: Annotated[int, Field(ge=1_000)] | None = None
@@ -207,6 +220,8 @@ class Configuration(Contract):
         tenants: Quotas by tenant; ``*`` for every one not listed. Without it, an unlisted tenant is
             refused.
         notifier: Where alerts go.
+        activities: Which calls are governed, by activity type, for workers whose code does not say
+            so: ``HeadgatePlugin(governed="headgate.yaml")`` reads this part of the file.
     """
 
     downstreams: Annotated[
@@ -220,6 +235,7 @@ class Configuration(Contract):
     pools: Annotated[dict[Name, Pool], BeforeValidator(_empty_if_null)] = {}
     tenants: Annotated[dict[NameOrDefault, Tenant], BeforeValidator(_empty_if_null)] = {}
     notifier: Annotated[NotifierSettings, BeforeValidator(_empty_if_null)] = NotifierSettings()
+    activities: Annotated[GovernedCalls, BeforeValidator(_empty_if_null)] = {}
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -235,6 +251,7 @@ class Configuration(Contract):
         )
         groups_exist(self)
         pools_hold(self)
+        calls_have_breakers(self)
         return self
 
     def breaker(self, downstream: str) -> BreakerSettings:
@@ -245,6 +262,9 @@ class Configuration(Contract):
             policy=spec.breaker,
             source="default" if found is None else "listed",
             outcomes=spec.outcomes,
+            when_away=spec.when_away,
+            limit=spec.limit,
+            pools=sorted(name for name, pool in self.pools.items() if pool.follows == downstream),
             depends_on=sorted(name for name in spec.depends_on if name != downstream),
             dependents=sorted(
                 name

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticCustomError
 
+from headgate.model.ids import DEFAULT
 from headgate.model.pool import Strategy
 
 if TYPE_CHECKING:
@@ -114,6 +115,24 @@ def _parts_fit(configuration: "Configuration", name: str, pool: "Pool") -> None:
             "lower their max_active or raise the capacity",
             *("pools", name, "capacity"),
         )
+
+
+def calls_have_breakers(configuration: "Configuration") -> None:
+    """Refuse a governed call whose downstream is not listed, unless ``*`` stands for all others.
+
+    Raises:
+        PydanticCustomError: There is one.
+    """
+    known = configuration.downstreams
+    if DEFAULT in known:
+        return
+    for name, call in sorted(configuration.activities.items()):
+        if call.downstream not in known:
+            raise at(
+                f"{call.downstream} is no downstream (there is: {', '.join(sorted(known))}): "
+                "list it under downstreams",
+                *("activities", name, "downstream"),
+            )
 
 
 def at(message: str, *path: str | int) -> PydanticCustomError:

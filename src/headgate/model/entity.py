@@ -44,11 +44,12 @@ class Notification(Message):
 
 
 class HolderRef(Message):
-    """The holder of a permit, to be looked after."""
+    """The holder of a permit, to be looked after; ``namespace``: empty for that of governance."""
 
     permit: str
     workflow_id: str
     run_id: str
+    namespace: str = ""
 
 
 class HolderCheck(Message):

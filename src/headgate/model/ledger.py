@@ -1,5 +1,6 @@
 """Messages between job, gate and ledger."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -28,10 +29,24 @@ Needs = Annotated[dict[Name, Annotated[int, Field(ge=1, le=1_000_000_000)]], Fie
 
 
 class Holder(Message):
-    """The workflow that asks for a permit and holds it."""
+    """The workflow that asks for a permit and holds it.
+
+    Attributes:
+        workflow_id: Its id.
+        run_id: Its run; empty: whichever runs.
+        namespace: Where it runs; empty: where governance runs. One that runs elsewhere is not told
+            when its turn comes: it asks again under the same id.
+    """
 
     workflow_id: Annotated[str, Field(min_length=1, max_length=1000)]
     run_id: Annotated[str, Field(max_length=100)] = ""
+    namespace: Annotated[str, Field(max_length=1000)] = ""
+
+
+def require_each_once(resource: str, also: Mapping[str, int]) -> None:
+    """Refuse needs in which a resource occurs twice."""
+    if resource in also:
+        raise ValueError(f"also names {resource} again: put all of it into units")
 
 
 class Acquire(Message):
@@ -60,8 +75,7 @@ class Acquire(Message):
 
     @model_validator(mode="after")
     def _each_resource_once(self) -> Self:
-        if self.also and self.resource in self.also:
-            raise ValueError(f"also names {self.resource} again: put all of it into units")
+        require_each_once(self.resource, self.also)
         return self
 
 
@@ -120,6 +134,8 @@ class Decision(Message):
         reason: Why not, or why it waits.
         probe: The id of the probe of a half-open breaker that came with the permit.
         probe_epoch: The epoch of that probe.
+        quiet: The job gives the permit back by a word to the gate of its process, without an event
+            in its history.
     """
 
     id: RequestId
@@ -129,6 +145,7 @@ class Decision(Message):
     reason: Reason | None = None
     probe: str | None = None
     probe_epoch: int | None = None
+    quiet: bool = False
 
 
 class Exchange(Message):
@@ -182,7 +199,10 @@ Resolution = Literal["released", "expired", "reclaimed"]
 
 
 class PermitView(Message):
-    """A held permit, as shown to people; ``also``: what else it holds, in units by resource."""
+    """A held permit, as shown to people.
+
+    ``also``: what else it holds, in units by resource; ``namespace``: as in ``Holder``.
+    """
 
     id: str
     resource: str
@@ -192,10 +212,14 @@ class PermitView(Message):
     run_id: str
     granted_at_ms: int
     expires_at_ms: int
+    namespace: str = ""
 
 
 class WaiterView(Message):
-    """A waiting request, as shown to people; ``also``: what else it needs."""
+    """A waiting request, as shown to people.
+
+    ``also``: what else it needs; ``namespace``: as in ``Holder``.
+    """
 
     id: str
     resource: str
@@ -205,6 +229,7 @@ class WaiterView(Message):
     priority: int
     since_ms: int
     position: int
+    namespace: str = ""
 
 
 class Account(Message):

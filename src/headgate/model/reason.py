@@ -17,6 +17,8 @@ class ReasonCode(StrEnum):
     BREAKER_OPEN = "breaker_open"
     PROBES_BUSY = "probes_busy"
     RAMP = "ramp"
+    SHED = "shed"
+    IN_FLIGHT = "in_flight"
     RATE = "rate"
     WINDOW = "window"
     QUOTA_USED_UP = "quota_used_up"

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from headgate.model.contract import Contract, Name
 from headgate.model.lease import WhenAway
+from headgate.model.limits import LimitPolicy
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.policy import BreakerPolicy
 from headgate.model.quota import Quota, Throttle
@@ -21,6 +22,8 @@ class BreakerSettings(Contract):
         depends_on: Downstreams without which this one cannot work.
         dependents: Downstreams that name this one as a dependency.
         when_away: What gates do when the breaker cannot be reached and its verdict is old.
+        limit: What limits the calls to it.
+        pools: Pools whose capacity follows the limit of the whole fleet.
     """
 
     policy: BreakerPolicy = BreakerPolicy()
@@ -29,6 +32,8 @@ class BreakerSettings(Contract):
     depends_on: list[Name] = []
     dependents: list[Name] = []
     when_away: WhenAway = WhenAway.FAIL_STATIC
+    limit: LimitPolicy | None = None
+    pools: list[Name] = []
 
 
 class LedgerSettings(Contract):

@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from headgate.gate import Call, Gate
-from headgate.gate.classify import classify_error, classify_result, retry_after_ms
+from headgate.gate.classify import classify_error, classify_result, is_overload, retry_after_ms
 from headgate.gate.clock import now_ms
 from headgate.gate.lane import Lane
 from headgate.gate.outcomes import Ended
@@ -110,7 +110,9 @@ class GovernedCalls(ActivityInboundInterceptor):
             await self._hold_for_job(gate, how, tenant, resource, units, info)
             resource = None
         lane = gate.lane(what.downstream, tenant, resource)
-        ticket = lane.enter(units) or await self._admitted(gate, lane, how, tenant, units, info)
+        ticket = lane.enter(units, _call_ms(info)) or await self._admitted(
+            gate, lane, how, tenant, units, info
+        )
         rules = lane.downstream.verdict.outcomes
         end = _End(rules, how)
         try:
@@ -144,7 +146,7 @@ class GovernedCalls(ActivityInboundInterceptor):
                     tenant,
                     key,
                     patience_s=patience.left_s,
-                    hold_ms=patience.call_ms,
+                    hold_ms=_call_ms(info),
                     priority=how.call.priority,
                 )
                 if isinstance(answer, Ticket):
@@ -180,7 +182,7 @@ class GovernedCalls(ActivityInboundInterceptor):
                     resource,
                     units,
                     patience_s=patience.left_s,
-                    hold_ms=patience.call_ms,
+                    hold_ms=_call_ms(info),
                     priority=how.call.priority,
                 )
                 if refusal is None:
@@ -195,11 +197,9 @@ class _Patience:
 
     Attributes:
         until_s: By the monotonic clock.
-        call_ms: How long the call may take once it is let pass.
     """
 
     until_s: float
-    call_ms: int
 
     @classmethod
     def of(cls, info: activity.Info) -> "_Patience":
@@ -211,7 +211,7 @@ class _Patience:
         may_wait_s = left_s * _PATIENT_PART
         if retries is None or retries.maximum_attempts == 0:
             may_wait_s = min(may_wait_s, _SHORT_PATIENCE_S)
-        return cls(time.monotonic() + may_wait_s, round(left_s * 1000))
+        return cls(time.monotonic() + may_wait_s)
 
     @property
     def left_s(self) -> float:
@@ -228,6 +228,12 @@ class _Patience:
         return True
 
 
+def _call_ms(info: activity.Info) -> int:
+    """Return how long a call may take; Temporal gives it up then."""
+    timeout = info.start_to_close_timeout or info.schedule_to_close_timeout
+    return round((timeout.total_seconds() if timeout else _DEFAULT_TIMEOUT_S) * 1000)
+
+
 class _End:
     """How a call has ended, and what that says of the downstream."""
 
@@ -238,6 +244,7 @@ class _End:
         self.result: Any = None
         self.outcome = CallOutcome.IGNORED
         self._retry_ms = 0
+        self._overload = False
 
     def __enter__(self) -> None:
         self._began_s = time.monotonic()
@@ -252,15 +259,16 @@ class _End:
         else:
             self.outcome = _outcome(said) or classify_error(error, self._rules)
             self._retry_ms = retry_after_ms(error)
+            self._overload = is_overload(error)
 
     @property
     def ended(self) -> Ended:
         """The end as the gate takes it."""
         duration_ms = round((time.monotonic() - self._began_s) * 1000)
-        return Ended(self.outcome, duration_ms, self._retry_ms)
+        return Ended(self.outcome, duration_ms, self._retry_ms, self._overload)
 
 
-def _outcome(said: object) -> CallOutcome | None:
+def _outcome(said: CallOutcome | str | None) -> CallOutcome | None:
     with suppress(ValueError):
         return None if said is None else CallOutcome(said)
     return None

@@ -5,7 +5,7 @@ stuck or a report that is not counted.
 """
 
 import dataclasses
-from typing import Any, Final
+from typing import Final
 
 from temporalio.common import HeaderCodecBehavior
 from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
@@ -17,7 +17,6 @@ from temporalio.converter import (
 
 from headgate.breaker import BreakerInput
 from headgate.model.breaker import OutcomeBucket, Report
-from headgate.model.contract import Message
 from headgate.model.errors import ConfigurationError
 from headgate.model.ids import workflow_id
 from headgate.model.ledger import Acquire, Admit, Decision, Exchange, Holder, Outcome
@@ -57,6 +56,20 @@ def with_pydantic(existing: DataConverter | None) -> DataConverter:
     return existing
 
 
+def require_chosen(converter: DataConverter) -> None:
+    """Make sure that a client which has its plugin on the worker does without the default.
+
+    Raises:
+        ConfigurationError: It has the default converter, which is slow and warns of every model.
+    """
+    if converter.payload_converter_class is DefaultPayloadConverter:
+        raise ConfigurationError(
+            "HeadgatePlugin is on the worker, where it cannot set the converter, and its client "
+            "has the default one: give the plugin to Client.connect instead, or connect with "
+            "temporalio.contrib.pydantic.pydantic_data_converter"
+        )
+
+
 def require_carried(converter: DataConverter, namespace: str) -> None:
     """Make sure that Headgate's messages come through a payload converter as they went in.
 
@@ -68,31 +81,32 @@ def require_carried(converter: DataConverter, namespace: str) -> None:
         ConfigurationError: Some message does not.
     """
     payloads = _in_context(converter, namespace).payload_converter
-    who = f"HeadgatePlugin: the payload converter {_name(converter.payload_converter_class)}"
+    who = f"the payload converter {_name(converter.payload_converter_class)}"
     for sample in _SAMPLES:
         kind = type(sample)
         try:
             (back,) = payloads.from_payloads(payloads.to_payloads([sample]), [kind])
         except Exception as error:
             raise ConfigurationError(
-                f"{who} cannot carry the message {kind.__name__} ({_words(error)}); {_REMEDY}"
+                f"{who} cannot carry Headgate's message {kind.__name__} ({_words(error)}); "
+                f"{_REMEDY}"
             ) from error
         if not isinstance(back, kind) or back != sample:
             raise ConfigurationError(
-                f"{who} does not give the message {kind.__name__} back as it was, but a "
+                f"{who} does not give Headgate's message {kind.__name__} back as it was, but a "
                 f"{type(back).__name__}; {_REMEDY}"
             )
     try:
         (plain,) = payloads.from_payloads(payloads.to_payloads([_UNTYPED]))
-        is_same = _validated(plain) == _UNTYPED
+        is_same = Report.model_validate(plain) == _UNTYPED
     except Exception as error:
         raise ConfigurationError(
-            f"{who} cannot carry a message whose type the receiver does not name "
+            f"{who} cannot carry a message of Headgate whose type the receiver does not name "
             f"({_words(error)}); {_REMEDY}"
         ) from error
     if not is_same:
         raise ConfigurationError(
-            f"{who} changes a message whose type the receiver does not name; {_REMEDY}"
+            f"{who} changes a message of Headgate whose type the receiver does not name; {_REMEDY}"
         )
 
 
@@ -122,7 +136,7 @@ async def require_decoded(converter: DataConverter, namespace: str) -> None:
     """
     if converter.payload_codec is None:
         return
-    who = f"HeadgatePlugin: the payload codec {_name(type(converter.payload_codec))}"
+    who = f"the payload codec {_name(type(converter.payload_codec))}"
     remedy = "check its keys and whatever it calls; job and governance workers need the same one"
     sample = _SAMPLES[0]
     context = _in_context(converter, namespace)
@@ -141,10 +155,6 @@ def _in_context(converter: DataConverter, namespace: str) -> DataConverter:
         namespace=namespace, workflow_id=workflow_id("ledger", "acme")
     )
     return converter.with_context(context)
-
-
-def _validated(plain: Any) -> Message:
-    return Report.model_validate(plain)
 
 
 def _name(kind: type[object]) -> str:

@@ -33,11 +33,17 @@ class SharedGate:
         assert self._running is not None
         return self._running.gate
 
+    @property
+    def now(self) -> Gate | None:
+        """The gate if it is running; for any thread."""
+        running = self._running
+        return None if running is None else running.gate
+
     @asynccontextmanager
     async def used(self, client: Client) -> AsyncIterator[None]:
         """Keep the gate of ``client`` running for the block; the last one to leave stops it."""
         async with self._changing:
-            if self._running is None:
+            if self._running is None or self._running.has_ended:
                 self._running = await _RunningGate.start(self._make(client))
                 self._started.set()
             self._users += 1
@@ -100,14 +106,25 @@ class _RunningGate:
             waiting.cancel()
         return running
 
+    @property
+    def has_ended(self) -> bool:
+        return self._task.done()
+
     async def stop(self) -> None:
         self._stopping.set()
-        (end,) = await asyncio.gather(self._task, return_exceptions=True)
-        if isinstance(end, BaseException):
-            # The worker has done its work by now, whatever has become of its gate.
-            _log.error("the gate of this process ended with an error: %r", end)
+        # The worker has done its work by now, whatever has become of its gate.
+        await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        async with self.gate.running():
-            self._ready.set()
-            await self._stopping.wait()
+        try:
+            async with self.gate.running():
+                self._ready.set()
+                await self._stopping.wait()
+        except Exception:
+            if self._ready.is_set():
+                _log.exception(
+                    "gate %s has ended: it hears of no verdicts any more; the next worker that "
+                    "starts in this process has a new gate",
+                    self.gate.id,
+                )
+            raise

@@ -34,6 +34,9 @@ _RETRIES: Final = RetryPolicy(
 )
 _WAIT_FOREVER: Final = timedelta(days=365)
 
+GIVE_BACK: Final = "headgate_give_back"
+"""The function outside of the workflow by which it gives a permit back to the gate."""
+
 _current: ContextVar["Permit | None"] = ContextVar("headgate_permit", default=None)
 
 
@@ -47,6 +50,7 @@ class Permit:
         resource: What is counted.
         downstream: What may be called.
         call: What activities inside the block carry along, or None without a downstream.
+        quiet: See ``Decision``.
     """
 
     id: str
@@ -54,6 +58,7 @@ class Permit:
     resource: str
     downstream: str | None
     call: Call | None
+    quiet: bool = False
 
 
 def current_permit() -> Permit | None:
@@ -125,7 +130,10 @@ class _Block(AbstractAsyncContextManager[Permit]):
         assert self._token is not None
         with suppress(ValueError):  # the block may end in another task than it began in
             _current.reset(self._token)
-        await self._asking.give_back(self._held.id)
+        if self._held.quiet:
+            self._asking.give_back_quietly(self._held.id)
+        else:
+            await self._asking.give_back(self._held.id)
 
 
 class _Asking:
@@ -212,6 +220,15 @@ class _Asking:
             pass  # what is left behind is found again
         finally:
             self._forget()
+
+    def give_back_quietly(self, id: str) -> None:
+        """Release the permit by a word to the gate; what is lost on the way is found again."""
+        self._forget()
+        if workflow.unsafe.is_replaying():
+            return
+        tell = workflow.extern_functions().get(GIVE_BACK)
+        if tell is not None:
+            tell(Release(id=id, tenant=self._tenant, downstream=self._downstream))
 
     async def _ask(self, id: str) -> Decision:
         self._note(id=id, state="asking")
@@ -306,10 +323,18 @@ class _Asking:
                 downstream=self._downstream,
                 tenant=self._tenant,
                 permit=decision.id,
+                resource=self._resource,
                 probe=decision.probe,
                 probe_epoch=decision.probe_epoch,
             )
-        return Permit(decision.id, self._tenant, self._resource, self._downstream, call)
+        return Permit(
+            decision.id,
+            self._tenant,
+            self._resource,
+            self._downstream,
+            call,
+            decision.quiet,
+        )
 
     def _denied(self, reason: Reason, retry_at_ms: int | None) -> PermitDenied:
         return PermitDenied(

@@ -12,8 +12,15 @@ from temporalio.worker import WorkerConfig, WorkerDeploymentConfig
 from headgate.activities.notifications import NotificationActivities
 from headgate.activities.reconcile import ReconcileActivities
 from headgate.activities.snapshots import SnapshotActivities
+from headgate.gate import Gate
+from headgate.model.entity import EntityOptions
 from headgate.model.errors import ConfigurationError
+from headgate.model.ids import GOVERNANCE_TASK_QUEUE
 from headgate.notifier.notifier import Notifier
+from headgate.orchestrator.gate_runner import Gates
+from headgate.orchestrator.nexus_handler import HeadgateHandler
+from headgate.orchestrator.remote_activities import RemoteActivities
+from headgate.orchestrator.remote_admission import RemoteAdmission
 from headgate.orchestrator.search_attributes import require_registered
 from headgate.store.database import Database
 from headgate.store.migrate import require_current
@@ -25,7 +32,7 @@ WORKFLOWS: Final[tuple[type, ...]] = (BreakerWorkflow, LedgerWorkflow, GovernorW
 
 
 class GovernanceParts:
-    """The workflows and activities of governance workers, and what these work with.
+    """The workflows, activities and the Nexus service of governance workers, and their means.
 
     Nothing is connected before a worker runs, so that a replayer needs no database.
 
@@ -45,18 +52,28 @@ class GovernanceParts:
         self._notifier = Notifier(self._database)
         self._search_attributes = search_attributes
         self._users = 0
+        self._task_queue = GOVERNANCE_TASK_QUEUE
+        self._options = EntityOptions()
+        self._gates = Gates(self._gate_for_others)
 
     @property
     def workflows(self) -> Sequence[type]:
         """The workflows of governance workers."""
         return WORKFLOWS
 
-    def contribute(self, config: WorkerConfig) -> WorkerConfig:
+    def contribute(self, config: WorkerConfig, options: EntityOptions) -> WorkerConfig:
         """Add all that makes a worker a governance worker.
+
+        Args:
+            config: Of the worker.
+            options: How the workflows keep house that it starts for jobs without a gate.
 
         Raises:
             ConfigurationError: Its workflows would be pinned to its deployment version.
         """
+        self._task_queue, self._options = config["task_queue"], options
+        gate = self._gates.of(config["client"]).gate
+        admission = RemoteAdmission(gate, config["client"], self._task_queue, options)
         snapshots = SnapshotActivities(self._database, self._search_attributes)
         config["workflows"] = [*(config.get("workflows") or ()), *self.workflows]
         config["activities"] = [
@@ -65,6 +82,11 @@ class GovernanceParts:
             snapshots.save,
             NotificationActivities(self._notifier).notify,
             ReconcileActivities().find_closed_holders,
+            *RemoteActivities(admission).all(),
+        ]
+        config["nexus_service_handlers"] = [
+            *(config.get("nexus_service_handlers") or ()),
+            HeadgateHandler(admission),
         ]
         deployment = config.get("deployment_config")
         if deployment is not None and deployment.use_worker_versioning:
@@ -92,13 +114,17 @@ class GovernanceParts:
         self._users += 1
         try:
             await self.check(client)
-            yield
+            async with self._gates.of(client).used(client):
+                yield
         finally:
             self._users -= 1
             if self._users == 0:
                 await self._notifier.close()
                 if self._owns_database:
                     await self._database.close()
+
+    def _gate_for_others(self, client: Client) -> Gate:
+        return Gate(client, self._task_queue, self._options, for_others=True)
 
 
 def _upgrading(deployment: WorkerDeploymentConfig) -> WorkerDeploymentConfig:

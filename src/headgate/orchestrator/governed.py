@@ -32,8 +32,8 @@ class GovernedActivity:
     Attributes:
         call: The same as in a file.
         units_of: Returns the units of a call from the activity's arguments.
-        classify: Returns ``success``, ``failure`` or ``ignored`` for a result or an exception; None:
-            the built-in rules and those of the configuration say.
+        classify: Returns ``success``, ``failure`` or ``ignored`` for a result or an exception;
+            None: the built-in rules and those of the configuration say.
     """
 
     call: GovernedCall
@@ -116,7 +116,7 @@ def governed_activities(
 
 def _how(function: Callable[..., Any]) -> GovernedActivity | None:
     # A method carries the mark of its function, a callable object that of its __call__.
-    for holder in (function, getattr(type(function), "__call__", None)):
+    for holder in (function, vars(type(function)).get("__call__")):
         how = getattr(holder, _MARK, None)
         if how is not None:
             return cast(GovernedActivity, how)

@@ -1,5 +1,8 @@
-"""What happens in job workflows: their activities carry along for whom they are, and under which
-permit; and the gate of the process hears that a job has ended."""
+"""What is done in job workflows without their doing anything.
+
+Their activities carry along for whom they are, and under which permit; and the gate of the process
+hears that a job has ended.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -24,7 +27,6 @@ from headgate.orchestrator.governed import GovernedActivity
 from headgate.orchestrator.headers import (
     CALL_HEADER,
     TENANT_HEADER,
-    TENANT_MEMO,
     call_payload,
     tenant_in,
     tenant_payload,

@@ -1,6 +1,8 @@
 """``HeadgatePlugin``: all that an orchestrator adds."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.client import ClientConfig
@@ -13,14 +15,18 @@ from headgate.model.errors import ConfigurationError
 from headgate.model.ids import GOVERNANCE_TASK_QUEUE, gate_task_queue
 from headgate.orchestrator.converters import (
     require_carried,
+    require_chosen,
     require_decoded,
     require_readable_headers,
     with_pydantic,
 )
 from headgate.orchestrator.gate_activities import GateActivities
 from headgate.orchestrator.gate_runner import Gates
+from headgate.orchestrator.governed import governed_activities
+from headgate.orchestrator.governed_file import governed_table
 from headgate.orchestrator.interceptors import HeadgateInterceptor
 from headgate.orchestrator.sandbox import with_passthrough
+from headgate.orchestrator.tenants import TenantOf, TenantRules
 from headgate.version import __version__
 
 if TYPE_CHECKING:
@@ -40,7 +46,8 @@ class HeadgatePlugin(SimplePlugin):
     converter becomes the pydantic one, which reads everything that the default one wrote.
 
     With ``governance`` a worker of this client that polls the governance task queue is a
-    governance worker: it runs the breakers, ledgers and governors, and has no gate.
+    governance worker: it runs the breakers, ledgers and governors, and answers jobs in other
+    languages and namespaces.
 
         plugin = HeadgatePlugin(governance=os.environ["HEADGATE_DATABASE_URL"])
         client = await Client.connect(..., plugins=[plugin])
@@ -49,6 +56,13 @@ class HeadgatePlugin(SimplePlugin):
     Args:
         task_queue: Where governance workers poll.
         options: How governance workflows that this process starts keep house.
+        governed: Which activities are governed, by type, where the code does not say so by
+            ``@governed``: a table, or a YAML file with a section ``activities``.
+        tenant: For whom a workflow runs, when it does not say so by a permit: called in workflows,
+            deterministic. Without it, or when it returns None, the memo ``headgate-tenant`` and the
+            fairness key say.
+        fairness: Weights by tenant: activities get their tenant as Temporal's fairness key, and
+            its weight (1 when it is not listed). None: their priority is left alone.
         governance: What governance workers of this process work with, or just the address of
             their database; needs ``headgate[server]``.
 
@@ -66,6 +80,9 @@ class HeadgatePlugin(SimplePlugin):
         *,
         task_queue: str = GOVERNANCE_TASK_QUEUE,
         options: EntityOptions | None = None,
+        governed: "Mapping[str, Any] | str | Path | None" = None,
+        tenant: TenantOf | None = None,
+        fairness: Mapping[str, float] | None = None,
         governance: "GovernanceParts | str | None" = None,
     ) -> None:
         if not task_queue:
@@ -74,6 +91,8 @@ class HeadgatePlugin(SimplePlugin):
             )
         self._task_queue = task_queue
         self._options = options or EntityOptions()
+        self._governed = governed_table(governed)
+        self._tenants = TenantRules(tenant, fairness)
         self._governance = _parts(governance) if isinstance(governance, str) else governance
         self._gates = Gates(lambda client: Gate(client, self._task_queue, self._options))
         super().__init__(NAME, data_converter=with_pydantic, workflow_runner=with_passthrough)
@@ -97,6 +116,7 @@ class HeadgatePlugin(SimplePlugin):
         of_worker, of_client = config["plugins"], client.config()["plugins"]
         _require_alone("the client and on its worker", [*of_client, *of_worker])
         if self in of_worker:  # then the client has not been looked at yet
+            require_chosen(client.data_converter)
             require_carried(client.data_converter, client.namespace)
             headers = client.config(active_config=True)["header_codec_behavior"]
             require_readable_headers(client.data_converter, headers)
@@ -112,11 +132,12 @@ class HeadgatePlugin(SimplePlugin):
             raise ConfigurationError("HeadgatePlugin is given twice to the replayer; leave one out")
         config = super().configure_replayer(config)
         require_carried(config["data_converter"], config["namespace"])
-        config["interceptors"] = [*interceptors, HeadgateInterceptor(_no_gate)]
+        ours = HeadgateInterceptor(_no_gate, governed_activities((), self._governed), self._tenants)
+        config["interceptors"] = [*interceptors, ours]
         if self._governance is not None:
             given = config["workflows"]
-            ours = (kind for kind in self._governance.workflows if kind not in given)
-            config["workflows"] = [*given, *ours]
+            missing = (kind for kind in self._governance.workflows if kind not in given)
+            config["workflows"] = [*given, *missing]
         return config
 
     def _with_governance(self, config: WorkerConfig) -> WorkerConfig:
@@ -127,11 +148,14 @@ class HeadgatePlugin(SimplePlugin):
                 "HeadgatePlugin(governance=...), run headgate worker instead, or let this worker "
                 "poll another task queue"
             )
-        return self._governance.contribute(config)
+        return self._governance.contribute(config, self._options)
 
     def _with_gate(self, config: WorkerConfig) -> WorkerConfig:
-        gate = self._gates.of(config["client"]).gate
-        config["interceptors"] = [*(config.get("interceptors") or ()), HeadgateInterceptor(gate)]
+        shared = self._gates.of(config["client"])
+        gate = shared.gate
+        governed = governed_activities(config.get("activities") or (), self._governed)
+        ours = HeadgateInterceptor(gate, governed, self._tenants, lambda: shared.now)
+        config["interceptors"] = [*(config.get("interceptors") or ()), ours]
         if not config.get("workflows"):
             return config  # nobody here asks for permits
         activities = config.get("activities") or ()
@@ -150,21 +174,18 @@ class HeadgatePlugin(SimplePlugin):
             await next(worker)
             return
         client = worker.config()["client"]  # the one that it was configured with
-        try:
-            await require_decoded(client.data_converter, client.namespace)
-            if worker.task_queue == self._task_queue:
-                assert self._governance is not None
-                using = self._governance.used(client)
-            else:
-                using = self._gates.of(client).used(client)
-            await using.__aenter__()
-        except BaseException:
-            _abandon(worker)
-            raise
-        try:
+        async with AsyncExitStack() as used:
+            try:
+                await require_decoded(client.data_converter, client.namespace)
+                if worker.task_queue == self._task_queue:
+                    assert self._governance is not None
+                    await used.enter_async_context(self._governance.used(client))
+                else:
+                    await used.enter_async_context(self._gates.of(client).used(client))
+            except BaseException:
+                _abandon(worker)
+                raise
             await next(worker)
-        finally:
-            await using.__aexit__(None, None, None)
 
 
 def _require_alone(where: str, plugins: Iterable[object]) -> None:
@@ -184,7 +205,10 @@ def _parts(database: str) -> "GovernanceParts":
             f"HeadgatePlugin: governance= needs the module {error.name}, which is not installed: "
             "pip install 'headgate[server]'"
         ) from error
-    return GovernanceParts(database)
+    try:
+        return GovernanceParts(database)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"HeadgatePlugin(governance=...): {error}") from None
 
 
 def _abandon(worker: Worker) -> None:

@@ -82,6 +82,7 @@ class Book:
             expires_at_ms=now_ms + hold_ms,
             check_at_ms=now_ms + self.check_every_ms,
             also=waiter.also,
+            namespace=waiter.namespace,
         )
         record.permits[id] = permit
         self._held_beside += len(permit.also)

@@ -45,7 +45,7 @@ class Lease:
         starts: ``started`` may grow to this; None: not limited over time.
         until_ms: Until when the gate may grant from it.
         hold_ms: How long what it grants may stay out.
-        lacking_since_ms: Since when it has had less than wanted; 0: it has what it wants.
+        served_ms: When it was last given any units; 0: never.
         is_over: Its time was over before it was renewed.
         jobs: Jobs that hold units of it, by permit id.
         ended: Of these, those that have closed; the gate is told.
@@ -68,11 +68,16 @@ class Lease:
     starts: int | None = None
     until_ms: int = 0
     hold_ms: int = 0
-    lacking_since_ms: int = 0
+    served_ms: int = 0
     is_over: bool = False
     jobs: dict[str, LeaseJob] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
     answer: LeaseGrant | None = None
+
+    @property
+    def lacks(self) -> bool:
+        """Whether calls wait at the gate."""
+        return self.waiting > 0 and self.units < self.wanted
 
     @property
     def ends_at_ms(self) -> int:

@@ -155,12 +155,10 @@ class Leases:
         is_short = False
         if limits is not None and limits.pause is None:
             units = self._part(lease, limits, meter)
-            is_short = units < ask.wanted or self._others_lack(lease)
-        if units < ask.wanted:
-            lease.lacking_since_ms = lease.lacking_since_ms or now_ms
-        else:
-            lease.lacking_since_ms = 0
+            is_short = (units < ask.wanted and lease.lacks) or self._others_lack(lease)
         lease.units = units
+        if units:
+            lease.served_ms = now_ms
         self._count(lease, max(ceiling, units), meter, now_ms)
         lease.until_ms = now_ms + LEASE_MS
         reason, retry_in_ms = None, None
@@ -186,7 +184,7 @@ class Leases:
         """Return how many units a block may have.
 
         When there is less than all want, gates and the line of those who wait are dealt equal
-        parts; where that leaves some without any, those who have lacked the longest come first.
+        parts; where that leaves some without any, who has been without for the longest comes first.
         """
         if limits.room is None:
             return lease.wanted
@@ -199,22 +197,25 @@ class Leases:
         in_line = self._queues.units(lease.resource)
         if not in_line and lease.wanted + sum(one.wanted - one.counted for one in others) <= free:
             return min(lease.wanted, free)
-        mine = f"{lease.gate} {lease.term}"
         claims = [
-            (one.lacking_since_ms or _LAST, f"{one.gate} {one.term}", one.wanted)
+            (_LAST if one.units else one.served_ms, one.gate, one.term, one.wanted, one.counted)
             for one in (*others, lease)
         ]
-        claims.append((0, "", in_line))
+        claims.append((0, "", 0, in_line, 0))
         claims.sort()
         room = free + sum(one.counted for one in others)
-        wants = [wanted for _, _, wanted in claims]
+        wants = [wanted for *_, wanted, _ in claims]
         parts = fill(room, [1] * len(wants), [0] * len(wants), wants)
-        names = [name for _, name, _ in claims]
-        return min(parts[names.index(mine)], free)
+        for (_, gate, term, _, counted), part in zip(claims, parts, strict=True):
+            if (gate, term) == (lease.gate, lease.term):
+                return min(part, max(0, free))
+            # What comes back is for those who come first, although this one asks before them.
+            free -= max(0, part - counted)
+        raise AssertionError("a lease is one of the claims")
 
     def _others_lack(self, lease: Lease) -> bool:
         return bool(self._queues.units(lease.resource)) or any(
-            one.lacking_since_ms
+            one.lacks
             for one in self._record.leases.values()
             if one is not lease and one.resource == lease.resource
         )

@@ -37,7 +37,6 @@ from headgate.quota.record import (
     LedgerRecord,
     Permit,
     PoolAccount,
-    TurnedAway,
     Waiter,
     take_old_memory,
     take_settings,
@@ -219,8 +218,7 @@ class Ledger:
                 message=f"{command.actor} took it out of the line: {command.reason}",
             )
             decision = Decision(id=id, outcome=Outcome.DENIED, reason=reason)
-            away = TurnedAway(waiter.workflow_id, waiter.run_id, decision)
-            self.record.turned_away[id] = away
+            self.record.turned_away[id] = waiter.turned_away(decision)
 
     def advance(self, now_ms: int) -> None:
         """Let time do what it does: end patience, permits, overrides; refill rates and windows."""
@@ -416,7 +414,7 @@ class Ledger:
                 self._queues.remove(id, record.waiters.pop(id))
                 decision = Decision(id=id, outcome=Outcome.DENIED, reason=reason)
                 self._remember_denial(decision, waiter.resource)
-                record.turned_away[id] = TurnedAway(waiter.workflow_id, waiter.run_id, decision)
+                record.turned_away[id] = waiter.turned_away(decision)
 
     # Deciding --------------------------------------------------------------------------------
 
@@ -451,6 +449,7 @@ class Ledger:
             since_ms=now_ms,
             until_ms=now_ms if until_ms is None else until_ms,
             also=dict(request.also),
+            namespace=request.holder.namespace,
         )
         inquiry = self._inquiry(now_ms)
         refusal = inquiry.never(waiter.needs)

@@ -30,6 +30,7 @@ class Permit:
         expires_at_ms: When it ends unless it is resolved before.
         check_at_ms: When to ask Temporal whether the holder is still running.
         also: What else it holds, in units by resource.
+        namespace: Of the holder; empty: that of the ledger.
     """
 
     resource: str
@@ -40,12 +41,30 @@ class Permit:
     expires_at_ms: int
     check_at_ms: int
     also: dict[str, int] = field(default_factory=dict)
+    namespace: str = ""
 
     @property
     def needs(self) -> list[tuple[str, int]]:
         """All that it holds: (resource, units)."""
         first = [(self.resource, self.units)]
         return [*first, *self.also.items()] if self.also else first
+
+
+@dataclass(slots=True)
+class TurnedAway:
+    """A waiter that will never get its turn, until it has been told.
+
+    Attributes:
+        workflow_id: Who waited.
+        run_id: The waiting run.
+        decision: What it is told.
+        namespace: As of a permit.
+    """
+
+    workflow_id: str
+    run_id: str
+    decision: Decision
+    namespace: str = ""
 
 
 @dataclass(slots=True)
@@ -62,6 +81,7 @@ class Waiter:
         since_ms: Since when it waits.
         until_ms: How long it is willing to.
         also: What else it needs, in units by resource; all is granted together.
+        namespace: As of a permit.
     """
 
     resource: str
@@ -73,12 +93,17 @@ class Waiter:
     since_ms: int
     until_ms: int
     also: dict[str, int] = field(default_factory=dict)
+    namespace: str = ""
 
     @property
     def needs(self) -> list[tuple[str, int]]:
         """All that it needs: (resource, units)."""
         first = [(self.resource, self.units)]
         return [*first, *self.also.items()] if self.also else first
+
+    def turned_away(self, decision: Decision) -> TurnedAway:
+        """Return it as one that will never get its turn."""
+        return TurnedAway(self.workflow_id, self.run_id, decision, self.namespace)
 
 
 @dataclass(slots=True)
@@ -164,21 +189,6 @@ class Meter:
     denied: int = 0
     hold_ms: int = 0
     usage: UsageLevel = field(default_factory=UsageLevel)
-
-
-@dataclass(slots=True)
-class TurnedAway:
-    """A waiter that will never get its turn, until it has been told.
-
-    Attributes:
-        workflow_id: Who waited.
-        run_id: The waiting run.
-        decision: What it is told.
-    """
-
-    workflow_id: str
-    run_id: str
-    decision: Decision
 
 
 @dataclass(slots=True)

@@ -96,6 +96,7 @@ def permit_view(id: str, permit: Permit) -> PermitView:
         run_id=permit.run_id,
         granted_at_ms=permit.granted_at_ms,
         expires_at_ms=permit.expires_at_ms,
+        namespace=permit.namespace,
     )
 
 
@@ -111,6 +112,7 @@ def waiter_view(id: str, record: LedgerRecord, queues: Queues) -> WaiterView:
         priority=waiter.priority,
         since_ms=waiter.since_ms,
         position=queues.position(id, waiter),
+        namespace=waiter.namespace,
     )
 
 

@@ -1,0 +1,39 @@
+"""Limits that adapt to what a downstream bears, backpressure and load shedding: pure functions."""
+
+from headgate.limits.backpressure import Load, Pressure, assess, next_fall
+from headgate.limits.concurrency import Concurrency, began, begin, ended, step
+from headgate.limits.fleet import FleetConcurrency, begin_fleet, observe, share_of
+from headgate.limits.in_flight import InFlightLimit, in_flight_limit
+from headgate.limits.rate import AdaptiveRate, admit, succeeded, throttled
+from headgate.limits.shedding import Shed, Standing, Waiting, room_for, shed
+from headgate.limits.tally import Tally
+from headgate.limits.usage import RecentUsage
+
+__all__ = [
+    "AdaptiveRate",
+    "Concurrency",
+    "FleetConcurrency",
+    "InFlightLimit",
+    "Load",
+    "Pressure",
+    "RecentUsage",
+    "Shed",
+    "Standing",
+    "Tally",
+    "Waiting",
+    "admit",
+    "assess",
+    "began",
+    "begin",
+    "begin_fleet",
+    "ended",
+    "in_flight_limit",
+    "next_fall",
+    "observe",
+    "room_for",
+    "share_of",
+    "shed",
+    "step",
+    "succeeded",
+    "throttled",
+]

@@ -1,0 +1,403 @@
+"""Governed calls: admitted in the process that makes them, without a word in the job's history."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from temporalio import activity, workflow
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.common import Priority, RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.worker import Worker
+
+from headgate import HeadgatePlugin, governed
+from headgate.devstack.stack import Stack
+from headgate.model.breaker import BreakerState
+from headgate.model.entity import EntityOptions
+from headgate.model.errors import ConfigurationError
+from headgate.model.policy import BreakerPolicy
+from headgate.model.quota import Quota
+from tests.harness import Governance, eventually, is_conserved, soon_left
+
+POLICY = BreakerPolicy(failure_rate=None, consecutive_failures=3, open_ms=600_000, open_jitter=0)
+NAMES: dict[str, str] = {}
+
+
+@dataclass
+class Task:
+    calls: list[str]
+    attempts: int = 0
+    timeout_s: float = 30
+    linger_ms: int = 0
+    units: int = 1
+    together: bool = False
+
+
+@workflow.defn
+class TaskJob:
+    """Makes its calls one after the other, or at once; knows nothing of Headgate."""
+
+    @workflow.run
+    async def run(self, task: Task) -> list[str]:
+        def call(name: str) -> Any:
+            return workflow.execute_activity(
+                name,
+                task.units,
+                start_to_close_timeout=timedelta(seconds=task.timeout_s),
+                retry_policy=RetryPolicy(maximum_attempts=task.attempts),
+                result_type=str,
+            )
+
+        if task.together:
+            return list(await asyncio.gather(*(call(name) for name in task.calls)))
+        results = [await call(name) for name in task.calls]
+        if task.linger_ms:
+            await workflow.sleep(timedelta(milliseconds=task.linger_ms))
+        return results
+
+
+@dataclass
+class Service:
+    """What the calls reach."""
+
+    broken: bool = False
+    answer: str = "fine"
+    calls: int = 0
+    active: int = 0
+    most: int = 0
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def call(self) -> str:
+        self.calls += 1
+        self.active += 1
+        self.most = max(self.most, self.active)
+        try:
+            await self.open.wait()
+            if self.broken:
+                raise RuntimeError("service is broken")
+            return self.answer
+        finally:
+            self.active -= 1
+
+
+class Workplace:
+    """A worker whose activities are governed for one test."""
+
+    def __init__(self, stack: Stack, governance: Governance, name: str, **options: Any) -> None:
+        self.service = Service()
+        self.service.open.set()
+        self.downstream = f"{name}-d"
+        self.task_queue = f"tasks-{uuid4().hex[:8]}"
+        self._address = stack.temporal_address
+        self.plugin = HeadgatePlugin(
+            task_queue=governance.task_queue, options=governance.options, **options
+        )
+        self.client: Client
+
+    def activities(self) -> list[Any]:
+        service, downstream = self.service, self.downstream
+
+        @activity.defn(name="bare")
+        async def bare(units: int) -> str:
+            return await service.call()
+
+        @governed(downstream=downstream)
+        @activity.defn(name="guarded")
+        async def guarded(units: int) -> str:
+            return await service.call()
+
+        @activity.defn(name="counted")
+        @governed(downstream=downstream, resource="scan", units=lambda units: units)
+        async def counted(units: int) -> str:
+            return await service.call()
+
+        @governed(downstream=downstream, resource="scan", hold="job")
+        @activity.defn(name="kept")
+        async def kept(units: int) -> str:
+            return await service.call()
+
+        @governed(
+            downstream=downstream,
+            classify=lambda end: "failure" if end == "sick" else None,
+        )
+        @activity.defn(name="judged")
+        async def judged(units: int) -> str:
+            return await service.call()
+
+        return [bare, guarded, counted, kept, judged]
+
+    @asynccontextmanager
+    async def running(self, **worker: Any) -> AsyncIterator["Workplace"]:
+        self.client = await Client.connect(self._address, plugins=[self.plugin])
+        worker.setdefault("activities", self.activities())
+        working = Worker(self.client, task_queue=self.task_queue, workflows=[TaskJob], **worker)
+        async with soon_left(working):
+            yield self
+
+    async def start(
+        self, task: Task, tenant: str | None = None
+    ) -> WorkflowHandle[TaskJob, list[str]]:
+        return await self.client.start_workflow(
+            TaskJob.run,
+            task,
+            id=f"task-{uuid4().hex[:12]}",
+            task_queue=self.task_queue,
+            execution_timeout=timedelta(minutes=1),
+            priority=Priority(fairness_key=tenant) if tenant else Priority.default,
+        )
+
+    async def run(self, task: Task, tenant: str | None = None) -> list[str]:
+        return await (await self.start(task, tenant)).result()
+
+
+@pytest.fixture
+def options() -> EntityOptions:
+    return EntityOptions(snapshot_every_ms=100, check_holders_every_ms=60_000)
+
+
+def denial(error: WorkflowFailureError) -> ApplicationError:
+    cause = error.cause
+    assert isinstance(cause, ActivityError)
+    assert isinstance(cause.cause, ApplicationError)
+    return cause.cause
+
+
+async def test_a_governed_call_leaves_no_trace_in_the_history_and_is_counted(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    await governance.set_quotas(name, scan=Quota(max_active=4))
+    async with Workplace(stack, governance, name).running() as place:
+        handle = await place.start(Task(["bare", "counted", "guarded"]), name)
+        assert await handle.result() == ["fine"] * 3
+        kinds = {event.event_type for event in (await handle.fetch_history()).events}
+        assert EventType.EVENT_TYPE_MARKER_RECORDED not in kinds
+        assert EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED not in kinds
+    # Graceful shutdown reports outcomes and returns the block.
+    view = await eventually(
+        lambda: governance.account(name), lambda v: v.units_held.get("scan") == 0
+    )
+    assert (view.accounts["scan"].granted, view.accounts["scan"].released) == (1, 1)
+    assert is_conserved(view)
+    assert (await governance.holders(name)).leases == []
+    state = await governance.breaker_state(place.downstream)
+    assert state.successes == 2
+
+
+async def test_no_more_calls_at_once_than_the_quota_and_all_are_made(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    await governance.set_quotas(name, scan=Quota(max_active=3))
+    async with Workplace(stack, governance, name).running() as place:
+        task = Task(["counted"] * 12, together=True)
+        assert await place.run(task, name) == ["fine"] * 12
+        assert place.service.calls == 12
+        assert place.service.most <= 3
+
+
+async def test_an_open_breaker_keeps_calls_away_and_says_when_to_come_again(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    async with Workplace(stack, governance, name).running() as place:
+        await governance.set_policy(place.downstream, POLICY)
+        place.service.broken = True
+        with pytest.raises(WorkflowFailureError):
+            await place.run(Task(["guarded"], attempts=3, timeout_s=5))
+        await governance.until_state(place.downstream, BreakerState.OPEN)
+        calls = place.service.calls
+        with pytest.raises(WorkflowFailureError) as refused:
+            await place.run(Task(["guarded"], attempts=1, timeout_s=5))
+        error = denial(refused.value)
+        assert error.type == "headgate.CallDenied"
+        assert error.next_retry_delay is not None
+        assert error.next_retry_delay > timedelta(minutes=5)
+        assert "OPEN" in error.message
+        assert place.service.calls == calls
+
+
+async def test_a_call_with_few_attempts_waits_in_the_process_for_its_turn(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    await governance.set_quotas(name, scan=Quota(max_active=1))
+    async with Workplace(stack, governance, name).running() as place:
+        place.service.open.clear()
+        first = await place.start(Task(["counted"]), name)
+        await eventually(_returning(lambda: place.service.active), lambda n: n == 1)
+        second = await place.start(Task(["counted"], attempts=1), name)
+        await eventually(
+            lambda: governance.holders(name),
+            lambda page: any(lease.waiting for lease in page.leases),
+        )
+        place.service.open.set()
+        assert await first.result() == ["fine"]
+        assert await second.result() == ["fine"]
+        assert place.service.most == 1
+
+
+async def test_a_job_keeps_its_permit_between_calls_and_gives_it_back_at_its_end(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    await governance.set_quotas(name, scan=Quota(max_active=1))
+    async with Workplace(stack, governance, name).running() as place:
+        lingering = await place.start(Task(["kept", "kept"], linger_ms=1_500), name)
+        await eventually(_returning(lambda: place.service.calls), lambda n: n == 2)
+        other = await place.start(Task(["kept"]), name)
+        assert await lingering.result() == ["fine", "fine"]
+        assert await other.result() == ["fine"]
+        events = [e.event_type for e in (await lingering.fetch_history()).events]
+        assert EventType.EVENT_TYPE_MARKER_RECORDED not in events
+    view = await eventually(
+        lambda: governance.account(name), lambda v: v.units_held.get("scan") == 0
+    )
+    assert view.accounts["scan"].granted == 2
+    assert is_conserved(view)
+
+
+async def test_a_permit_of_a_job_that_ended_in_another_process_comes_back(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    await governance.set_quotas(name, scan=Quota(max_active=1))
+    calls = Workplace(stack, governance, name)
+    jobs = Workplace(stack, governance, name)
+    jobs.task_queue = calls.task_queue
+    async with calls.running(no_remote_activities=False) as place:
+        jobs.client = await Client.connect(stack.temporal_address, plugins=[jobs.plugin])
+        table = {"kept": {"downstream": calls.downstream, "resource": "scan", "hold": "job"}}
+        plugin = HeadgatePlugin(
+            task_queue=governance.task_queue, options=governance.options, governed=table
+        )
+        client = await Client.connect(stack.temporal_address, plugins=[plugin])
+        queue = f"flows-{uuid4().hex[:8]}"
+        elsewhere = Worker(client, task_queue=queue, workflows=[RemoteJob])
+        async with soon_left(elsewhere):
+            for _ in range(2):
+                handle = await client.start_workflow(
+                    RemoteJob.run,
+                    place.task_queue,
+                    id=f"task-{uuid4().hex[:12]}",
+                    task_queue=queue,
+                    priority=Priority(fairness_key=name),
+                    execution_timeout=timedelta(seconds=50),
+                )
+                assert await handle.result() == "fine"
+
+
+@workflow.defn
+class RemoteJob:
+    """Its call is made by another worker."""
+
+    @workflow.run
+    async def run(self, task_queue: str) -> str:
+        result: str = await workflow.execute_activity(
+            "kept",
+            1,
+            task_queue=task_queue,
+            start_to_close_timeout=timedelta(seconds=30),
+            result_type=str,
+        )
+        return result
+
+
+async def test_the_table_governs_what_the_code_does_not(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    table = {"bare": {"downstream": f"{name}-d", "resource": "scan"}}
+    await governance.set_quotas(name, scan=Quota(max_active=4))
+    async with Workplace(stack, governance, name, governed=table).running() as place:
+        assert await place.run(Task(["bare"]), name) == ["fine"]
+    view = await eventually(lambda: governance.account(name), lambda v: "scan" in v.accounts)
+    assert view.accounts["scan"].granted == 1
+
+
+async def test_the_tenant_comes_from_the_users_function(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    await governance.set_quotas(name, scan=Quota(max_active=4))
+    place = Workplace(stack, governance, name, tenant=lambda: name)
+    async with place.running():
+        assert await place.run(Task(["counted"])) == ["fine"]
+    view = await eventually(lambda: governance.account(name), lambda v: "scan" in v.accounts)
+    assert view.accounts["scan"].granted == 1
+
+
+async def test_without_a_tenant_and_without_a_quota_the_reason_says_what_to_do(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    async with Workplace(stack, governance, name).running() as place:
+        with pytest.raises(WorkflowFailureError) as nobody:
+            await place.run(Task(["counted"]))
+        assert "nobody said for which tenant activity counted is called" in (
+            denial(nobody.value).message
+        )
+        with pytest.raises(WorkflowFailureError) as unknown:
+            await place.run(Task(["counted"]), name)
+        assert f"no quota for tenant {name}" in denial(unknown.value).message
+
+
+async def test_what_a_result_says_is_the_users_to_tell(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    async with Workplace(stack, governance, name).running() as place:
+        await governance.set_policy(place.downstream, POLICY)
+        place.service.answer = "sick"
+        await place.run(Task(["judged"] * 3))
+        state = await governance.until_state(place.downstream, BreakerState.OPEN)
+        assert state.failures == 3
+
+
+async def test_replayed_from_the_start_at_every_task(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    await governance.set_quotas(name, scan=Quota(max_active=2))
+    async with Workplace(stack, governance, name).running(max_cached_workflows=0) as place:
+        for _ in range(2):
+            assert await place.run(Task(["kept", "counted", "guarded"]), name) == ["fine"] * 3
+
+
+def _returning(look: Any) -> Any:
+    async def check() -> Any:
+        return look()
+
+    return check
+
+
+# At start ---------------------------------------------------------------------------------------
+
+
+def test_a_call_governed_twice_is_refused() -> None:
+    @governed(downstream="scanner")
+    @activity.defn
+    async def scan() -> None: ...
+
+    with pytest.raises(ConfigurationError, match="@governed stands twice at"):
+        governed(downstream="other")(scan)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"downstream": "no good name"}, "downstream is 'no good name'"),
+        ({"downstream": "d", "units": -1}, "units is -1"),
+        ({"downstream": "d", "hold": "ever"}, "hold is 'ever'"),
+    ],
+)
+def test_what_is_wrong_is_said_where_it_is_written(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"@governed: {says}"):
+        governed(**wrong)
+    with pytest.raises(ConfigurationError, match=f"governed activity scan: {says}"):
+        HeadgatePlugin(governed={"scan": wrong})
+
+
+async def test_code_and_table_may_not_both_govern(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    table = {"guarded": {"downstream": "other"}}
+    place = Workplace(stack, governance, name, governed=table)
+    with pytest.raises(ConfigurationError, match="activity guarded is governed twice"):
+        async with place.running():
+            pass
