@@ -453,9 +453,9 @@ def test_the_count_is_what_the_definition_says_moment_by_moment(
     lengths: list[int] = []
     for now_ms in moments:
         passed_over = passed_over_at(simulated, jobs, started, now_ms)
-        lengths += [now_ms - since.pop(job) for job in [*since] if job not in passed_over]
-        for job in passed_over:
-            since.setdefault(job, now_ms)
+        lengths += [now_ms - since.pop(n) for n in [*since] if n not in passed_over]
+        for number in passed_over:
+            since.setdefault(number, now_ms)
     assert not since
     of = conservation(Workload(jobs), simulated, started, (), max(ends), bound_ms)
     over = [length - bound_ms for length in lengths if length > bound_ms]

@@ -140,8 +140,9 @@ def _table(results: Sequence[Simulated]) -> str:
         f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
         '<p class="dim">Utilization: unit-time held, of the capacity from the first arrival to the '
         "last end. Fairness: Jain's index of the tenants' mean bounded slowdowns, 1 when all are "
-        f"slowed down alike. Violations: jobs that waited on for more than {bound} though there "
-        "were units free for them and the strategy had room for them.</p>"
+        f"slowed down alike. Violations: how often a job was passed over for more than {bound}: first "
+        "in its line, it fitted into what was idle and into its limits, and nothing was being "
+        "gathered for another with a better right.</p>"
     )
 
 
