@@ -450,6 +450,25 @@ def test_a_turn_for_a_large_job_does_not_pass_the_maximum_of_its_group() -> None
     assert other.held_now() == {"a": 0, "b": 0, "x": 8}
 
 
+def test_no_turn_takes_what_is_guaranteed_to_another() -> None:
+    shares = {"a": Share(guaranteed=1), "b": Share(), "c": Share()}
+    site = Jobs(shares, capacity={"r": 1}, strategy=Strategy.RESERVED)
+    site.pass_time(2)
+    site.come(b=[1], c=[1])
+    site.come(a=[1, 1, 1])
+    order: list[str] = []
+    for _ in range(10):
+        site.pass_time(20)
+        busy = [tenant for tenant, units in site.running.items() if units]
+        order += busy
+        for tenant in busy:
+            site.running[tenant].clear()
+            site.say(tenant)
+    # One of the others may have been first, before a asked; then a goes on until it wants no more.
+    assert sorted(order) == ["a", "a", "a", "b", "c"]
+    assert "".join(order).find("aaa") in (0, 1)
+
+
 def test_the_priority_of_a_group_counts_before_that_of_its_tenants() -> None:
     shares = {"a": Share(priority=0), "b": Share(priority=0), "x": Share(priority=5)}
     low = Jobs(shares, strategy=Strategy.PRIORITY, **in_group("a", "b", priority=1))

@@ -551,8 +551,14 @@ class Governor:
             left_out.append((since_ms, tenant, claim.held + needed))
         turns: dict[str, int] = {}
         groups: dict[str, int] = {}
+        if not left_out:
+            return turns
+        # Guarantees come first: no turn takes what is owed to another.
+        owed = self._owed(resource)
+        left = max(0, units - sum(owed.values()))
         for _, tenant, needed in sorted(left_out):
-            if needed > units - sum(turns.values()):
+            more = needed - owed.get(tenant, 0)
+            if more > left or needed > units - sum(turns.values()):
                 break  # nobody passes it, or it would never have its turn
             above = self._groups_of(tenant)
             if any(
@@ -561,8 +567,16 @@ class Governor:
                 continue  # others of its group are before it
             for name, _ in above:
                 groups[name] = groups.get(name, 0) + needed
+            left -= max(0, more)
             turns[tenant] = needed
         return turns
+
+    def _owed(self, resource: str) -> dict[str, int]:
+        """Return what of its guarantee each wants, where the strategy looks at guarantees."""
+        if self.record.settings.strategy not in _GUARANTEEING:
+            return {}
+        claims = [(t, m.claims[resource]) for t, m in self._looked_at() if resource in m.claims]
+        return {tenant: min(one.wanted, one.share.guaranteed) for tenant, one in claims}
 
     def _use_fragments(
         self, resource: str, parts: dict[str, int], turns: Mapping[str, int]
