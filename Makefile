@@ -25,12 +25,14 @@ check: $(READY)
 	$(BIN)/lint-imports --no-cache
 
 # Compares our breaker with other Python libraries, measures how fast verdicts travel, what one
-# ledger can grant, what dividing a pool costs, and what adaptive limits are worth (minutes).
+# ledger can grant, what dividing a pool and simulating a day cost, and what adaptive limits are
+# worth (minutes).
 bench: $(READY)
 	$(BIN)/python -m bench.breakers $(ARGS)
 	$(BIN)/python -m bench.verdict_push
 	$(BIN)/python -m bench.ledger
 	$(BIN)/python -m bench.solver
+	$(BIN)/python -m bench.simulate
 	$(BIN)/python -m bench.limits
 
 # Installs what tests in other languages use, into .peers; they do it themselves if need be.

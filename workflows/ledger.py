@@ -36,6 +36,7 @@ from headgate.model.pool import Allocation, Demand
 from headgate.model.settings import LedgerSettings
 from headgate.model.snapshot import Restored, SaveResult, Snapshot
 from headgate.quota import Ledger, LedgerInput, LedgerRecord
+from headgate.quota.demand import TELL_EVERY_MS
 from headgate.quota.packed import PACKED_FROM, pack, unpack
 from headgate.workflows.details import ledger_details
 from headgate.workflows.entity import Entity, decoded, now_ms, require
@@ -43,7 +44,7 @@ from headgate.workflows.entity import Entity, decoded, now_ms, require
 _RECORD = TypeAdapter(LedgerRecord)
 _AT_ONCE = 100
 _GOVERNOR_AWAY = timedelta(seconds=10)
-_TELL_EVERY = timedelta(milliseconds=100)
+_TELL_EVERY = timedelta(milliseconds=TELL_EVERY_MS)
 
 
 @workflow.defn

@@ -5,6 +5,7 @@ integers: a workflow that is replayed on another machine must come to the same r
 floats need not.
 """
 
+from functools import lru_cache
 from math import isqrt
 from typing import Final
 
@@ -40,10 +41,14 @@ def decayed(usage: int, used: int, elapsed_ms: int, half_life_ms: int) -> int:
         into pieces, the result is the same but for one micro-unit for each piece.
     """
     target = used * MICRO
+    if usage == target:
+        return target
     kept = abs(usage - target) * _half_to(max(0, elapsed_ms), half_life_ms) >> _BITS
     return target + kept if usage > target else target - kept
 
 
+# Those of one pool are mostly reckoned up together, over the same time.
+@lru_cache(maxsize=256)
 def _half_to(elapsed_ms: int, half_life_ms: int) -> int:
     """Return 2^(-elapsed/half life), as a fraction of 2^64."""
     halvings, rest_ms = divmod(elapsed_ms, half_life_ms)

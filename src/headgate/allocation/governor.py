@@ -1,15 +1,16 @@
 """The governor of one pool: demand in, allocations out, and never more than there is."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from headgate.allocation.claims import Claim, Division, DominantClaim, Group
 from headgate.allocation.dominant import divide_dominant
 from headgate.allocation.governor_record import GovernorRecord, Member
 from headgate.allocation.history import adjusted_weights
-from headgate.allocation.rounds import Place, step
-from headgate.allocation.strategies import divide
+from headgate.allocation.repeated import RepeatedDivision
+from headgate.allocation.rounds import Place, keep_limits, step
 from headgate.decay import MICRO, decayed
 from headgate.model.audit import AuditEntry
 from headgate.model.pool import (
@@ -26,6 +27,14 @@ from headgate.model.pool import (
 
 REVISIONS_PER_INCARNATION: Final = 1_000_000_000
 
+_GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
+
+_LOOK_FOR_IDLE_EVERY: Final = 8
+"""Rounds; to look is not free either."""
+
+_NO_SHARE: Final = Share(weight=0.0)
+"""Of a tenant that has not said anything yet."""
+
 
 class Governor:
     """Divides a pool: every decision a function of its record, a message and time.
@@ -40,6 +49,24 @@ class Governor:
 
     def __init__(self, record: GovernorRecord) -> None:
         self.record = record
+        # What follows only saves work, and holds no truth of its own.
+        self._divisions: dict[tuple[str, bool], RepeatedDivision] = {}
+        self._shared: tuple[PoolSettings, list[Group]] | None = None
+        # Who may hold or want something: a round need not look at the others. None: not known.
+        self._active: set[str] | None = None
+        self._in_order: list[tuple[str, Member]] | None = None
+        # Whose place, and whose claim, are to be reckoned again.
+        self._stale: set[str] = set()
+        self._unclaimed: set[str] = set()
+        self._claimed: dict[str, tuple[object, PoolSettings, dict[str, Claim]]] = {}
+        self._placed: dict[str, tuple[object, dict[str, Place]]] = {}
+        # Until when a round would do nothing, unless something has been said or given since.
+        self._quiet: tuple[int, int, int] = (-1, 0, 0)
+        self._said = 0  # how often something has been said that matters
+        self._targeted: tuple[int, int] | None = None
+        self._known: dict[str, tuple[PoolSettings, int, int, Division, dict[str, int]]] = {}
+        self._untold = {tenant for tenant, member in record.members.items() if member.to_tell}
+        self._summed: tuple[tuple[int, int, int], dict[str, int], int] | None = None
 
     @classmethod
     def begin(cls, pool: str, settings: PoolSettings, incarnation: int) -> "Governor":
@@ -76,6 +103,10 @@ class Governor:
             del record.members[tenant]
         record.unheard = [tenant for tenant in record.unheard if tenant in settings.tenants]
         self._ask(new)
+        self._active = self._in_order = None
+        self._said += 1
+        self._placed, self._claimed = {}, {}
+        self._untold &= record.members.keys()
         record.revision += 1
         record.unsettled = True
         self.advance(now_ms)
@@ -89,11 +120,14 @@ class Governor:
         member = record.members.setdefault(message.tenant, Member())
         if (message.incarnation, message.revision) < (member.incarnation, member.revision):
             return
+        matters = not self._changes_nothing(member, message)
+        self._stale.add(message.tenant)
+        self._unclaimed.add(message.tenant)
         self._smooth(member, now_ms)
         if message.incarnation != member.incarnation and message.sequence < member.sequence:
             # Restored: it goes by no allocation at all until it gets a new one.
             member.allocated, member.outstanding = {}, {}
-            self._allocate(member, {})
+            self._allocate(message.tenant, {})
         member.incarnation, member.revision = message.incarnation, message.revision
         for resource, claim in message.claims.items():
             if resource in member.claims and claim.held > member.claims[resource].held:
@@ -106,8 +140,13 @@ class Governor:
             member.acknowledged, member.outstanding = True, {}
             if message.tenant in record.unheard:
                 record.unheard.remove(message.tenant)
+        if self._active is not None and message.tenant not in self._active:
+            self._active.add(message.tenant)
+            self._in_order = None
         record.revision += 1
-        record.unsettled = True
+        if matters:
+            self._said += 1
+            record.unsettled = True
         self.advance(now_ms)
 
     def advance(self, now_ms: int) -> None:
@@ -134,31 +173,33 @@ class Governor:
         """Have another capacity than the configured one, or that one again."""
         self.record.override = override
         self.record.revision += 1
+        self._said += 1
         self.record.unsettled = True
 
     # What goes out ---------------------------------------------------------------------------
 
     def to_tell(self) -> list[str]:
         """Return the tenants whose ledgers have yet to be told their allocation, cuts first."""
-        waiting = [(t, member) for t, member in self.record.members.items() if member.to_tell]
-        return [t for t, member in sorted(waiting, key=lambda one: not _loses(one[1]))]
+        if not self._untold:
+            return []
+        members = self.record.members
+        waiting = [tenant for tenant in members if tenant in self._untold]
+        return sorted(waiting, key=lambda tenant: not _loses(members[tenant]))
 
     def allocation_of(self, tenant: str) -> Allocation:
         """Return what to tell the ledger of ``tenant``."""
         record = self.record
         member, capacity = record.members[tenant], self.capacity()
+        allocated, others = self._sums(capacity)
         return Allocation(
             pool=record.pool,
             sequence=member.sequence,
             incarnation=member.incarnation,
             units={resource: member.allocated.get(resource, 0) for resource in capacity},
             enforced=self.enforces,
-            why=self._why(member),
+            why=self._why(others),
             capacity=capacity,
-            allocated={
-                resource: sum(m.allocated.get(resource, 0) for m in record.members.values())
-                for resource in capacity
-            },
+            allocated=allocated,
         )
 
     def told(self, tenant: str, sequence: int, runs: bool) -> None:
@@ -172,6 +213,7 @@ class Governor:
         if member is None or member.sequence != sequence:
             return
         member.to_tell, member.stopped = False, not runs
+        self._untold.discard(tenant)
         if not runs:
             member.allocated, member.outstanding, member.acknowledged = {}, {}, True
             member.smoothed, member.claims = (
@@ -183,6 +225,9 @@ class Governor:
             )
             if tenant in record.unheard:
                 record.unheard.remove(tenant)
+            self._said += 1
+            self._stale.add(tenant)
+            self._unclaimed.add(tenant)
             record.unsettled = True
         record.revision += 1
 
@@ -217,12 +262,7 @@ class Governor:
 
     def ceiling(self, tenant: str, resource: str) -> int:
         """Return what the ledger of ``tenant`` may hold at most, as far as can be known."""
-        member = self.record.members[tenant]
-        return max(
-            member.allocated.get(resource, 0),
-            member.outstanding.get(resource, 0),
-            member.claims[resource].held if resource in member.claims else 0,
-        )
+        return _ceiling(self.record.members[tenant], resource)
 
     def view(self) -> PoolView:
         """Return the pool as people see it."""
@@ -236,7 +276,7 @@ class Governor:
                 tenant: MemberView(
                     held={name: claim.held for name, claim in member.claims.items()},
                     wanted={name: claim.wanted for name, claim in member.claims.items()},
-                    demand={name: _demand(member, name) for name in member.smoothed},
+                    demand=self._demands_now(member),
                     target=dict(member.target),
                     allocated=dict(member.allocated),
                     ceiling={resource: self.ceiling(tenant, resource) for resource in capacity},
@@ -257,6 +297,34 @@ class Governor:
 
     # Deciding --------------------------------------------------------------------------------
 
+    def _changes_nothing(self, member: Member, message: Demand) -> bool:
+        """Return whether a round after this message would do just what one without it would.
+
+        A pool in demand is full of messages, and most of them say how much more is wanted by one
+        that has less than it wants already. Its part is not limited by its demand, nothing that it
+        has is unused, and its next job is the same and does not fit in yet.
+        """
+        settings = self.record.settings
+        if settings.history_half_life_ms is not None or len(settings.capacity) > 1:
+            return False  # there what one wants concerns the others
+        if (message.incarnation, message.sequence) != (member.incarnation, member.sequence):
+            return False
+        if message.tenant in self.record.unheard or member.claims.keys() != message.claims.keys():
+            return False
+        for resource, new in message.claims.items():
+            old = member.claims[resource]
+            allocated, part = member.allocated.get(resource, 0), member.target.get(resource, 0)
+            if member.outstanding.get(resource, 0) > max(allocated, old.held):
+                return False  # something comes back
+            enough = max(allocated, part, old.share.guaranteed)
+            if old.wanted <= enough or new.wanted <= enough:
+                return False
+            if new.held != old.held or new.next != old.next or new.share != old.share:
+                return False
+            if not new.next or new.held + new.next <= allocated:
+                return False
+        return True
+
     def _ask(self, tenants: Mapping[str, object] | list[str]) -> None:
         """Tell ledgers what they have, so that they say what they hold and go by."""
         record = self.record
@@ -266,10 +334,42 @@ class Governor:
                 record.unheard.append(tenant)
             # For whichever incarnation of the ledger runs: the one that was known may be gone.
             member.incarnation, member.revision = 0, -1
-            self._allocate(member, dict(member.allocated))
+            self._allocate(tenant, dict(member.allocated))
+
+    def _looked_at(self) -> list[tuple[str, Member]]:
+        """Return those who may hold or want something, or hold some back, by name."""
+        if self._in_order is None:
+            members = self.record.members
+            names = members if self._active is None else self._active
+            self._in_order = [(tenant, members[tenant]) for tenant in sorted(names)]
+        return self._in_order
+
+    def _forget_idle(self, looked_at: list[tuple[str, Member]], now_ms: int) -> None:
+        """Leave those out of the next rounds who have nothing and want nothing."""
+        settings = self.record.settings
+        if settings.history_half_life_ms is not None or len(settings.capacity) > 1:
+            return  # there everybody counts for the others
+        if self._active is not None and self.record.rounds % _LOOK_FOR_IDLE_EVERY:
+            return
+        fixed = settings.strategy is Strategy.FIXED
+        kept = []
+        for one in looked_at:
+            member = one[1]
+            if _has_nothing(member, fixed):
+                self._smooth(member, now_ms)
+                if not any(member.smoothed.values()):
+                    continue
+            kept.append(one)
+        if self._active is None or len(kept) < len(looked_at):
+            self._active, self._in_order = {tenant for tenant, _ in kept}, kept
 
     def _next_round_ms(self) -> int:
-        return self.record.divided_at_ms + self.record.settings.damping.round_ms
+        record = self.record
+        next_ms = record.divided_at_ms + record.settings.damping.round_ms
+        said, sequence, until_ms = self._quiet
+        if (said, sequence) == (self._said, record.sequence):
+            return max(next_ms, until_ms)
+        return next_ms
 
     def _divide(self, now_ms: int) -> None:
         record = self.record
@@ -277,39 +377,64 @@ class Governor:
         record.divided_at_ms = now_ms
         record.unsettled = False
         record.revision += 1
-        for _, member in sorted(record.members.items()):
-            self._smooth(member, now_ms)
+        looked_at = self._looked_at()
+        if record.settings.history_half_life_ms is not None:
+            for _, member in looked_at:
+                self._smooth(member, now_ms)
         capacity = self.capacity()
         targets, conditions = self._targets(capacity, now_ms)
         record.conditions = conditions
-        for tenant, member in record.members.items():
-            member.target = targets.get(tenant, {})
+        if targets is not None:
+            for tenant, member in looked_at:
+                target = targets.get(tenant, {})
+                if target != member.target or member.left_out_ms:
+                    member.target = target
+                    self._stale.add(tenant)
         if not self.enforces:
-            for member in record.members.values():
-                self._give(member, dict(member.target), now_ms)
+            for tenant, member in looked_at:
+                self._give(tenant, dict(member.target), now_ms)
+            self._forget_idle(looked_at, now_ms)
             return
         new: dict[str, dict[str, int]] = {}
+        young: set[str] = set()
         for resource, units in capacity.items():
-            places = self._places(resource, units, now_ms)
-            taken = step(units, places, record.settings.damping)
+            places = self._places(resource, now_ms, young)
+            taken = step(
+                units,
+                places,
+                record.settings.damping,
+                partial(self._comforts, resource, units, places, now_ms),
+            )
+            keep_limits(taken, places, self._limited_groups())
             for tenant, allocated in taken.allocated.items():
                 # What the unheard hold is not known, so until then only cuts are safe.
                 if not record.unheard or allocated < places[tenant].allocated:
                     new.setdefault(tenant, {})[resource] = allocated
             record.unsettled |= not taken.settled
+        self._stale = young
+        if record.unsettled and not new and young:
+            # Only what was given lately could be taken, and that is left alone for a time.
+            hold_ms = record.settings.damping.min_hold_ms
+            until_ms = min(record.members[tenant].raised_at_ms for tenant in young) + hold_ms
+            self._quiet = (self._said, record.sequence, until_ms)
         for tenant, changed in sorted(new.items()):
             member = record.members[tenant]
-            self._give(member, member.allocated | changed, now_ms)
+            self._give(tenant, member.allocated | changed, now_ms)
+        self._forget_idle(looked_at, now_ms)
 
-    def _give(self, member: Member, allocated: dict[str, int], now_ms: int) -> None:
-        if allocated == member.allocated:
+    def _give(self, tenant: str, allocated: dict[str, int], now_ms: int) -> None:
+        member = self.record.members[tenant]
+        if _something(allocated) == _something(member.allocated):
+            # Nothing is nothing, said or not: else one whose ledger does not run would be told of
+            # it in each round for good.
             return
         if any(units > member.allocated.get(name, 0) for name, units in allocated.items()):
             member.raised_at_ms = now_ms
-        self._allocate(member, allocated)
+        self._allocate(tenant, allocated)
 
-    def _allocate(self, member: Member, allocated: dict[str, int]) -> None:
+    def _allocate(self, tenant: str, allocated: dict[str, int]) -> None:
         record = self.record
+        member = record.members[tenant]
         for resource, units in member.allocated.items():
             # What was told before holds until the ledger confirms that it goes by the new one.
             member.outstanding[resource] = max(member.outstanding.get(resource, 0), units)
@@ -317,16 +442,19 @@ class Governor:
         record.sequence += 1
         member.sequence = record.sequence
         member.acknowledged, member.to_tell = False, True
+        self._stale.add(tenant)
+        self._untold.add(tenant)
 
     def _smooth(self, member: Member, now_ms: int) -> None:
         """Let demand fall by half in each half-life towards what is wanted, and note the usage."""
         settings = self.record.settings
         elapsed_ms = now_ms - member.smoothed_at_ms
+        half_life_ms = settings.damping.demand_half_life_ms
         for resource, micro_units in member.smoothed.items():
             claim = member.claims.get(resource)
             wanted, held = (0, 0) if claim is None else (claim.wanted, claim.held)
-            half_life_ms = settings.damping.demand_half_life_ms
-            member.smoothed[resource] = decayed(micro_units, wanted, elapsed_ms, half_life_ms)
+            if micro_units != wanted * MICRO:
+                member.smoothed[resource] = decayed(micro_units, wanted, elapsed_ms, half_life_ms)
             if settings.history_half_life_ms is not None:
                 used = member.usage.get(resource, 0)
                 member.usage[resource] = decayed(
@@ -334,12 +462,23 @@ class Governor:
                 )
         member.smoothed_at_ms = now_ms
 
+    def _demands_now(self, member: Member) -> dict[str, int]:
+        """Return what is or was lately wanted of each resource, as of the last round."""
+        half_life_ms = self.record.settings.damping.demand_half_life_ms
+        elapsed_ms = self.record.divided_at_ms - member.smoothed_at_ms
+        return {
+            name: -(-decayed(units, _wanted(member, name), elapsed_ms, half_life_ms) // MICRO)
+            for name, units in member.smoothed.items()
+        }
+
     def _targets(
         self, capacity: Mapping[str, int], now_ms: int
-    ) -> tuple[dict[str, dict[str, int]], list[Condition]]:
-        """Return who should have what, by tenant and resource, and what to know about it."""
-        record, strategy = self.record, self.record.settings.strategy
-        members = sorted(record.members.items())
+    ) -> tuple[dict[str, dict[str, int]] | None, list[Condition]]:
+        """Return who should have what, by tenant and resource, and what to know about it.
+
+        None instead of that: as before.
+        """
+        members = self._looked_at()
         if len(capacity) > 1:
             claims = [
                 DominantClaim(
@@ -350,19 +489,41 @@ class Governor:
                 for tenant, m in members
             ]
             return divide_dominant(capacity, claims).allocations, []
+        now = (self._said, self.record.sequence)
+        if self._targeted == now and self.record.settings.history_half_life_ms is None:
+            return None, self.record.conditions
+        self._targeted = now
         targets: dict[str, dict[str, int]] = {}
         conditions: list[Condition] = []
         for resource, units in capacity.items():
-            division = self._division(resource, units, strategy)
-            turns = self._turns(resource, units, division, now_ms)
-            if turns:
-                left = max(0, units - sum(turns.values()))
-                others = self._division(resource, left, strategy, without=turns)
-                division = replace(others, allocations=others.allocations | turns)
+            division, turns = self._shares(resource, units, now_ms)
+            parts = dict(division.allocations)
+            self._use_fragments(resource, parts, turns)
             conditions += [Condition(type=c.type, message=c.message) for c in division.conditions]
-            for tenant, part in division.allocations.items():
+            for tenant, part in parts.items():
                 targets.setdefault(tenant, {})[resource] = part
         return targets, conditions
+
+    def _shares(self, resource: str, units: int, now_ms: int) -> tuple[Division, dict[str, int]]:
+        """Return the division with turns, and these; as before if nothing that matters is new."""
+        settings = self.record.settings
+        known = self._known.get(resource)
+        if (
+            known is not None
+            and known[0] is settings
+            and known[1:3] == (self._said, units)
+            and settings.history_half_life_ms is None
+        ):
+            return known[3], known[4]
+        strategy = settings.strategy
+        division = self._division(resource, units, strategy)
+        turns = self._turns(resource, units, division, now_ms)
+        if turns:
+            left = max(0, units - sum(turns.values()))
+            others = self._division(resource, left, strategy, without=turns)
+            division = replace(others, allocations=others.allocations | turns)
+        self._known[resource] = settings, self._said, units, division, turns
+        return division, turns
 
     def _turns(self, resource: str, units: int, division: Division, now_ms: int) -> dict[str, int]:
         """Return what goes to tenants whose share is too small for a single job of theirs.
@@ -371,41 +532,142 @@ class Governor:
         pool idle for good. They take turns: who was left out longest has what its next job needs,
         and the others divide the rest.
         """
-        left_out = []
-        members, parts = sorted(self.record.members.items()), division.allocations
-        # By tiers, who is below somebody that wants more is left out on purpose.
-        tier = None
-        if self.record.settings.strategy is Strategy.PRIORITY:
-            unmet = [m for tenant, m in members if _wanted(m, resource) > parts.get(tenant, 0)]
-            tier = max((self._share(m, resource).priority for m in unmet), default=None)
-        for tenant, member in members:
+        left_out: list[tuple[int, str, int]] = []
+        parts = division.allocations
+        for tenant, member in self._looked_at():
             claim = member.claims.get(resource)
             needed = 0 if claim is None else claim.next
-            fits = parts.get(tenant, 0) >= needed
-            below = tier is not None and self._share(member, resource).priority < tier
-            if fits or below or needed > self._most(member, resource):
+            if not needed and not member.left_out_ms:
+                continue
+            if (
+                claim is None
+                or parts.get(tenant, 0) >= needed
+                or claim.held + needed > self._most(tenant, member, resource)
+                or claim.held + needed > units - self._above(tenant, member, resource, parts)
+            ):
                 member.left_out_ms.pop(resource, None)
                 continue
             since_ms = member.left_out_ms.setdefault(resource, now_ms)
-            left_out.append((since_ms, tenant, needed))
+            left_out.append((since_ms, tenant, claim.held + needed))
         turns: dict[str, int] = {}
+        groups: dict[str, int] = {}
+        if not left_out:
+            return turns
+        # Guarantees come first: no turn takes what is owed to another.
+        owed = self._owed(resource)
+        left = max(0, units - sum(owed.values()))
         for _, tenant, needed in sorted(left_out):
-            if needed > units - sum(turns.values()):
+            more = needed - owed.get(tenant, 0)
+            if more > left or needed > units - sum(turns.values()):
                 break  # nobody passes it, or it would never have its turn
+            above = self._groups_of(tenant)
+            if any(
+                limit is not None and groups.get(name, 0) + needed > limit for name, limit in above
+            ):
+                continue  # others of its group are before it
+            for name, _ in above:
+                groups[name] = groups.get(name, 0) + needed
+            left -= max(0, more)
             turns[tenant] = needed
         return turns
+
+    def _owed(self, resource: str) -> dict[str, int]:
+        """Return what of its guarantee each wants, where the strategy looks at guarantees."""
+        if self.record.settings.strategy not in _GUARANTEEING:
+            return {}
+        claims = [(t, m.claims[resource]) for t, m in self._looked_at() if resource in m.claims]
+        return {tenant: min(one.wanted, one.share.guaranteed) for tenant, one in claims}
+
+    def _use_fragments(
+        self, resource: str, parts: dict[str, int], turns: Mapping[str, int]
+    ) -> None:
+        """Change ``parts`` so that they are of use: a job needs all of its units at once.
+
+        What a tenant's part has beyond what it holds is of no use to it while its next job does not
+        fit in there. Put together, such fragments let some of these jobs begin: who was given
+        nothing for longest comes first.
+        """
+        settings = self.record.settings
+        by_tier = settings.strategy is Strategy.PRIORITY
+        left = 0
+        stuck: list[tuple[bool, int, int, str, int]] = []
+        for tenant, member in self._looked_at():
+            claim = member.claims.get(resource)
+            if claim is None or not claim.next or tenant in turns:
+                continue
+            part, needed = parts.get(tenant, 0), claim.held + claim.next
+            if needed <= part:
+                continue
+            if claim.held < part:
+                left += part - claim.held
+                parts[tenant] = claim.held
+            tier = -claim.share.priority if by_tier else 0
+            stuck.append((claim.held > part, tier, member.raised_at_ms, tenant, needed))
+        if not left:
+            return
+        limited = self._limited_groups()
+        for _, _, _, tenant, needed in sorted(stuck):
+            more = needed - parts.get(tenant, 0)
+            if more > left or needed > self._most(tenant, self.record.members[tenant], resource):
+                continue
+            if any(
+                tenant in inside and sum(parts.get(one, 0) for one in inside) + more > limit
+                for limit, inside in limited
+            ):
+                continue
+            left -= more
+            parts[tenant] = needed
+
+    def _above(self, tenant: str, member: Member, resource: str, parts: Mapping[str, int]) -> int:
+        """Return what goes to higher tiers: by tiers, what they leave is all there is."""
+        if self.record.settings.strategy is not Strategy.PRIORITY:
+            return 0
+        path = self._priorities(tenant, member, resource)
+        return sum(
+            part
+            for name, part in parts.items()
+            if part and _is_lower(path, self._priorities(name, self.record.members[name], resource))
+        )
+
+    def _priorities(self, tenant: str, member: Member, resource: str) -> list[tuple[str, int]]:
+        """Return names and priorities from the top group down to the tenant."""
+        settings = self.record.settings
+        path = [(f"tenant {tenant}", self._share(member, resource).priority)]
+        for name, _ in self._groups_of(tenant):
+            path.append((name, settings.groups[name].priority))
+        path.reverse()
+        return path
+
+    def _groups_of(self, tenant: str) -> list[tuple[str, int | None]]:
+        """Return the groups that a tenant is in, and what each may have at most, if limited."""
+        settings = self.record.settings
+        found: list[tuple[str, int | None]] = []
+        name = settings.tenants[tenant]
+        while name is not None and name in settings.groups and len(found) < len(settings.groups):
+            group = settings.groups[name]
+            limits = [] if group.maximum is None else [group.maximum]
+            if settings.strategy in _GUARANTEEING and group.borrow_limit is not None:
+                limits.append(group.guaranteed + group.borrow_limit)
+            found.append((name, min(limits, default=None)))
+            name = group.parent
+        return found
 
     @staticmethod
     def _turn(member: Member, resource: str) -> int:
         """Return what a tenant whose turn it is has a right to at once, see ``_turns``."""
-        needed = member.claims[resource].next if resource in member.left_out_ms else 0
+        if resource not in member.left_out_ms:
+            return 0
+        claim = member.claims[resource]
+        needed = claim.held + claim.next
         return needed if member.target.get(resource, 0) >= needed else 0
 
-    def _most(self, member: Member, resource: str) -> int:
-        """Return what the tenant may have at most, by its own limits."""
+    def _most(self, tenant: str, member: Member, resource: str) -> int:
+        """Return what the tenant may have at most, by its own limits and those of its groups."""
         share, strategy = self._share(member, resource), self.record.settings.strategy
-        limits = [] if share.maximum is None else [share.maximum]
-        if strategy in (Strategy.RESERVED, Strategy.PRIORITY) and share.borrow_limit is not None:
+        limits = [limit for _, limit in self._groups_of(tenant) if limit is not None]
+        if share.maximum is not None:
+            limits.append(share.maximum)
+        if strategy in _GUARANTEEING and share.borrow_limit is not None:
             limits.append(share.guaranteed + share.borrow_limit)
         if strategy is Strategy.FIXED:
             limits.append(share.maximum or 0)
@@ -418,62 +680,143 @@ class Governor:
         resource: str,
         units: int,
         strategy: Strategy,
-        without: Collection[str] = (),
+        without: Mapping[str, int] | None = None,
     ) -> Division:
+        """Divide between those looked at, but for those ``without`` whom: these have a part."""
+        without = without or {}
         settings = self.record.settings
-        members = {t: one for t, one in self.record.members.items() if t not in without}
-        shares = {t: self._share(member, resource) for t, member in sorted(members.items())}
-        weights = {tenant: share.weight for tenant, share in shares.items()}
+        members = self._looked_at()
+        known = self._claimed.get(resource)
+        if known is None or known[0] is not members or known[1] is not settings:
+            by_tenant = {tenant: self._claim(tenant, resource) for tenant, _ in members}
+            self._claimed[resource] = members, settings, by_tenant
+        else:
+            by_tenant = known[2]
+            for tenant in self._unclaimed & by_tenant.keys():
+                by_tenant[tenant] = self._claim(tenant, resource)
+        self._unclaimed = set()
+        claims = [claim for tenant, claim in by_tenant.items() if tenant not in without]
         if settings.history_half_life_ms is not None:
-            micro_weights = {tenant: round(weight * MICRO) for tenant, weight in weights.items()}
-            usage = {tenant: m.usage.get(resource, 0) for tenant, m in members.items()}
+            micro_weights = {one.tenant: round(one.weight * MICRO) for one in claims}
+            usage = {t: self.record.members[t].usage.get(resource, 0) for t in micro_weights}
             adjusted = adjusted_weights(micro_weights, usage, units)
-            weights = {tenant: weight / MICRO for tenant, weight in adjusted.items()}
-        claims = []
-        for tenant, share in shares.items():
-            claims.append(
-                Claim(
-                    tenant=tenant,
-                    demand=_wanted(members[tenant], resource),
-                    weight=weights[tenant],
-                    priority=share.priority,
-                    guaranteed=share.guaranteed,
-                    borrow_limit=share.borrow_limit,
-                    lend_limit=share.lend_limit,
-                    maximum=share.maximum,
-                    fixed=share.maximum,
-                    group=settings.tenants[tenant],
-                )
-            )
-        groups = [
-            Group(
-                name=name,
-                parent=group.parent,
-                weight=group.weight,
-                guaranteed=group.guaranteed,
-                borrow_limit=group.borrow_limit,
-                lend_limit=group.lend_limit,
-            )
-            for name, group in sorted(settings.groups.items())
-        ]
-        return divide(units, strategy, claims, groups)
+            claims = [replace(one, weight=adjusted[one.tenant] / MICRO) for one in claims]
+        division = self._divisions.setdefault((resource, bool(without)), RepeatedDivision())
+        groups = self._groups()
+        if without and groups:
+            groups = self._groups_less(groups, without)
+        return division.divide(units, strategy, claims, groups)
 
-    def _places(self, resource: str, units: int, now_ms: int) -> dict[str, Place]:
-        record, damping = self.record, self.record.settings.damping
-        places = {}
-        for tenant, member in sorted(record.members.items()):
-            share = self._share(member, resource)
-            wanted, target = _wanted(member, resource), member.target.get(resource, 0)
+    def _claim(self, tenant: str, resource: str) -> Claim:
+        member = self.record.members[tenant]
+        share = self._share(member, resource)
+        return Claim(
+            tenant=tenant,
+            demand=_wanted(member, resource),
+            weight=share.weight,
+            priority=share.priority,
+            guaranteed=share.guaranteed,
+            borrow_limit=share.borrow_limit,
+            lend_limit=share.lend_limit,
+            maximum=share.maximum,
+            fixed=share.maximum,
+            group=self.record.settings.tenants[tenant],
+        )
+
+    def _groups(self) -> list[Group]:
+        """Return the groups of the settings."""
+        settings = self.record.settings
+        if self._shared is None or self._shared[0] is not settings:
+            groups = [
+                Group(
+                    name=name,
+                    parent=group.parent,
+                    weight=group.weight,
+                    guaranteed=group.guaranteed,
+                    borrow_limit=group.borrow_limit,
+                    lend_limit=group.lend_limit,
+                    maximum=group.maximum,
+                    priority=group.priority,
+                )
+                for name, group in sorted(settings.groups.items())
+            ]
+            self._shared = settings, groups
+        return self._shared[1]
+
+    def _groups_less(self, groups: list[Group], turns: Mapping[str, int]) -> list[Group]:
+        """Return the groups without what some of their tenants have already."""
+        taken: dict[str, int] = {}
+        for tenant, units in turns.items():
+            for name, _ in self._groups_of(tenant):
+                taken[name] = taken.get(name, 0) + units
+        return [_less(group, taken.get(group.name, 0)) for group in groups]
+
+    def _places(self, resource: str, now_ms: int, young: set[str]) -> dict[str, Place]:
+        """Return where everybody stands, and add to ``young`` who was given something lately."""
+        members = self._looked_at()
+        hold_ms = self.record.settings.damping.min_hold_ms
+        known, again = self._placed.get(resource), members
+        places: dict[str, Place] = {}
+        if known is not None and known[0] is members:
+            places = known[1]
+            again = [
+                (tenant, self.record.members[tenant]) for tenant in self._stale & places.keys()
+            ]
+        for tenant, member in again:
+            target, allocated = member.target.get(resource, 0), member.allocated.get(resource, 0)
+            ceiling = max(allocated, member.outstanding.get(resource, 0))
+            wanted = owed = first = held = 0
+            claim = member.claims.get(resource)
+            if claim is not None:
+                wanted, held = claim.wanted, claim.held
+                ceiling = max(ceiling, held)
+                owed = min(wanted, claim.share.guaranteed)
+                if claim.next:
+                    first = held + claim.next
+                    if target < first:
+                        wanted = max(held, target)  # more is of no use to it now
+                    if member.left_out_ms:
+                        owed = max(owed, self._turn(member, resource))
+            raised_at_ms = member.raised_at_ms
+            may_cut = now_ms - raised_at_ms >= hold_ms
+            if not may_cut:
+                young.add(tenant)
             places[tenant] = Place(
-                wanted=wanted,
-                target=target,
-                comfort=self._comfort(share, _demand(member, resource), target, units),
-                allocated=member.allocated.get(resource, 0),
-                ceiling=self.ceiling(tenant, resource),
-                owed=max(min(wanted, share.guaranteed), self._turn(member, resource)),
-                may_cut=now_ms - member.raised_at_ms >= damping.min_hold_ms,
+                wanted, target, allocated, ceiling, owed, may_cut, first, raised_at_ms, held
             )
+        self._placed[resource] = members, places
         return places
+
+    def _comforts(
+        self, resource: str, units: int, places: Mapping[str, Place], now_ms: int
+    ) -> dict[str, int]:
+        """Return what each may have beyond its target, when everybody has what it is to have."""
+        found: dict[str, int] = {}
+        if sum(max(place.ceiling, place.target) for place in places.values()) >= units:
+            return found
+        for tenant, member in self._looked_at():
+            place = places[tenant]
+            if place.first > place.ceiling or self._is_limited(tenant):
+                continue  # it waits for what its next job needs; or its group has a say in it
+            self._smooth(member, now_ms)
+            demand, share = _demand(member, resource), self._share(member, resource)
+            found[tenant] = self._comfort(share, demand, place.target, units)
+        return found
+
+    def _limited_groups(self) -> list[tuple[int, list[str]]]:
+        """Return the limit of each group that has one, with the tenants in it."""
+        members: dict[str, list[str]] = {}
+        limits: dict[str, int] = {}
+        if self.record.settings.groups:
+            for tenant, _ in self._looked_at():
+                for name, limit in self._groups_of(tenant):
+                    if limit is not None:
+                        members.setdefault(name, []).append(tenant)
+                        limits[name] = limit
+        return [(limits[name], tenants) for name, tenants in sorted(members.items())]
+
+    def _is_limited(self, tenant: str) -> bool:
+        return any(limit is not None for _, limit in self._groups_of(tenant))
 
     def _comfort(self, share: Share, demand: int, target: int, units: int) -> int:
         """Return what a tenant may have beyond its target, so that it need not ask first."""
@@ -494,18 +837,27 @@ class Governor:
     @staticmethod
     def _share(member: Member, resource: str) -> Share:
         claim = member.claims.get(resource)
-        return claim.share if claim is not None else Share(weight=0.0)
+        return claim.share if claim is not None else _NO_SHARE
 
-    def _why(self, member: Member) -> str:
-        """Return in a sentence what the allocation was made by."""
+    def _sums(self, capacity: Mapping[str, int]) -> tuple[dict[str, int], int]:
+        """Return what all have been given, by resource, and how many of them want more."""
+        # For people: as of the last round is near enough.
+        now = (self.record.rounds, len(self.record.members), self.record.incarnation)
+        if self._summed is None or self._summed[0] != now:
+            members = [member for _, member in self._looked_at()]
+            allocated = {
+                resource: sum(m.allocated.get(resource, 0) for m in members)
+                for resource in capacity
+            }
+            others = sum(1 for member in members if _wants_more(member))
+            self._summed = now, allocated, others
+        return self._summed[1], self._summed[2]
+
+    def _why(self, others: int) -> str:
+        """Return in a sentence what the allocation was made by, when ``others`` want more."""
         record = self.record
         if record.unheard:
             return f"waiting for {len(record.unheard)} ledgers to say what they hold"
-        others = sum(
-            1
-            for other in record.members.values()
-            if any(_wanted(other, n) > units for n, units in other.allocated.items())
-        )
         text = f"{record.settings.strategy}, {len(record.members)} tenants"
         if others:
             text += f", {others} of them want more than they have"
@@ -514,8 +866,61 @@ class Governor:
         return text
 
 
+def _something(units: Mapping[str, int]) -> dict[str, int]:
+    """Return what there is more than nothing of."""
+    return {resource: amount for resource, amount in units.items() if amount}
+
+
+def _has_nothing(member: Member, fixed: bool) -> bool:
+    """Whether a member has nothing, wants nothing, and has no right that would count."""
+    for units in member.allocated.values():
+        if units:
+            return False
+    if member.left_out_ms or any(member.outstanding.values()):
+        return False
+    return not any(
+        claim.held or claim.wanted or claim.share.guaranteed or (fixed and claim.share.maximum)
+        for claim in member.claims.values()
+    )
+
+
+def _is_lower(path: list[tuple[str, int]], other: list[tuple[str, int]]) -> bool:
+    """Whether, where two paths from the top down part, the first has the lower priority."""
+    for (name, priority), (other_name, other_priority) in zip(path, other, strict=False):
+        if name != other_name:
+            return priority < other_priority
+    return False
+
+
+def _less(group: Group, units: int) -> Group:
+    """Return a group of which so many units are given away already."""
+    if not units:
+        return group
+    guaranteed = max(0, group.guaranteed - units)
+    maximum, borrow_limit = group.maximum, group.borrow_limit
+    if maximum is not None:
+        maximum = max(0, maximum - units)
+    if borrow_limit is not None:
+        borrow_limit = max(0, group.guaranteed + borrow_limit - units - guaranteed)
+    return replace(group, guaranteed=guaranteed, maximum=maximum, borrow_limit=borrow_limit)
+
+
+def _wants_more(member: Member) -> bool:
+    for resource, units in member.allocated.items():
+        claim = member.claims.get(resource)
+        if claim is not None and claim.wanted > units:
+            return True
+    return False
+
+
 def _loses(member: Member) -> bool:
     return any(units > member.allocated.get(n, 0) for n, units in member.outstanding.items())
+
+
+def _ceiling(member: Member, resource: str) -> int:
+    claim = member.claims.get(resource)
+    held = 0 if claim is None else claim.held
+    return max(member.allocated.get(resource, 0), member.outstanding.get(resource, 0), held)
 
 
 def _wanted(member: Member, resource: str) -> int:

@@ -4,37 +4,47 @@ The target says who should have what. A step towards it takes away first, and gi
 come back: what every ledger may hold at most stays within the capacity, whatever gets lost.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from headgate.allocation.claims import Claim
-from headgate.allocation.strategies import divide
-from headgate.model.pool import Damping, Strategy
+from headgate.allocation.solver import fill
+from headgate.model.pool import Damping
 
 Amounts = Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a tenant stands with one resource, in units.
 
     Attributes:
         wanted: What it wants now.
         target: What the division gives it.
-        comfort: What it may have beyond that, as long as nobody else wants it.
         allocated: What it has been told it may hold.
         ceiling: What it may hold until it has confirmed the last cut; never below ``allocated``.
         owed: What it has a right to now: its guarantee, as far as it wants it.
         may_cut: False while what it was given last is to be left with it for a time.
+        first: What it has to have so that the next in its line can begin; 0: nobody waits.
+        raised_at_ms: When it was last given more.
+        held: What its jobs hold.
     """
 
     wanted: int
     target: int
-    comfort: int
     allocated: int
     ceiling: int
     owed: int
     may_cut: bool
+    first: int = 0
+    raised_at_ms: int = 0
+    held: int = 0
+
+    @property
+    def fragment(self) -> int:
+        """What it may hold and does not, because its next job does not fit in there."""
+        if self.allocated == self.ceiling < self.first:
+            return self.allocated - self.held
+        return 0
 
 
 @dataclass(slots=True)
@@ -50,11 +60,23 @@ class Step:
     settled: bool = True
 
 
-def step(capacity: int, places: Mapping[str, Place], damping: Damping) -> Step:
+def step(
+    capacity: int,
+    places: Mapping[str, Place],
+    damping: Damping,
+    comforts: Callable[[], Amounts] = dict,
+) -> Step:
     """Return the next step for one resource.
 
     Nothing is taken from a tenant unless somebody else is to have it: what is left with an idle
     one harms nobody, and spares messages.
+
+    Args:
+        capacity: Units.
+        places: Where everybody stands.
+        damping: Of the pool.
+        comforts: Says what each may have beyond its target as long as nobody else wants it. Asked
+            only when there is something left for it.
     """
     next_step = Step()
     free = capacity - sum(place.ceiling for place in places.values())
@@ -66,7 +88,10 @@ def step(capacity: int, places: Mapping[str, Place], damping: Damping) -> Step:
     for tenant in _cuts(capacity, free, places, lacking, damping, next_step):
         # What it gives back is only there once its ledger has said so.
         lacking.pop(tenant, None)
-    _raise(free, places, lacking, next_step)
+    for tenant, units in _fragments(free, places, lacking).items():
+        next_step.allocated[tenant] = places[tenant].allocated - units
+        lacking.pop(tenant, None)
+    _raise(free, places, lacking, next_step, comforts)
     return next_step
 
 
@@ -85,14 +110,22 @@ def _cuts(
     if missing <= 0:
         return []
     # What a tenant does not use is taken first, and at once: nobody feels it.
-    idle = _by_need(missing, {t: p.allocated - max(p.target, p.wanted) for t, p in places.items()})
+    unused = {
+        tenant: place.allocated - max(place.target, place.wanted)
+        for tenant, place in places.items()
+        if place.allocated > place.target
+    }
+    idle = _by_need(missing, unused)
     missing, over = missing - sum(idle.values()), over - sum(idle.values())
     busy = {
         tenant: place.allocated - place.target - idle.get(tenant, 0)
         for tenant, place in places.items()
         if place.allocated > place.target
     }
-    owed = sum(max(0, min(p.owed, p.target) - p.ceiling) for p in places.values())
+    owed = sum(
+        max(0, min(places[tenant].owed, places[tenant].target) - places[tenant].ceiling)
+        for tenant in lacking
+    )
     urgent = max(0, over, min(missing, owed - max(0, free) - on_the_way - sum(idle.values())))
     calm = missing - urgent
     if not urgent and _within(damping.dead_zone, places, lacking):
@@ -107,10 +140,57 @@ def _cuts(
     return list(next_step.allocated)
 
 
+def _fragments(
+    free: int, places: Mapping[str, Place], lacking: Mapping[str, int]
+) -> dict[str, int]:
+    """Return what to take of fragments, so that what is free and they make up whole jobs.
+
+    Who waits for the rest of what its next job needs must not keep others waiting with what it has
+    of it: all of them would wait for each other. Whose turn comes last gives first.
+    """
+    # Cuts that have yet to be confirmed; not what jobs hold beyond them, for nobody knows how long.
+    coming = sum(
+        place.ceiling - max(place.allocated, place.held)
+        for place in places.values()
+        if place.ceiling > place.allocated
+    )
+    left = free + coming
+    order = _in_turn(places, lacking)
+    givers = [tenant for tenant in order if places[tenant].fragment]
+    taken: dict[str, int] = {}
+    for tenant in order:
+        if tenant in taken:
+            break  # what comes after it has given already
+        if tenant in givers:
+            givers.remove(tenant)
+        place = places[tenant]
+        needed = place.first - place.ceiling
+        if not 0 < needed <= lacking[tenant]:
+            continue
+        gained: dict[str, int] = {}
+        while needed > left + sum(gained.values()) and givers:
+            giver = givers.pop()
+            gained[giver] = places[giver].fragment
+        if needed > left + sum(gained.values()):
+            break
+        left += sum(gained.values()) - needed
+        taken |= gained
+    return taken
+
+
 def _raise(
-    free: int, places: Mapping[str, Place], lacking: Mapping[str, int], next_step: Step
+    free: int,
+    places: Mapping[str, Place],
+    lacking: Mapping[str, int],
+    next_step: Step,
+    comforts: Callable[[], Amounts],
 ) -> None:
-    """Give what is free: first what is owed, then what is wanted, then comfort."""
+    """Give what is free: first what is owed, then what is wanted, then comfort.
+
+    A job needs all of its units at once. Spread over all who lack some, what comes back bit by bit
+    would lie idle in parts that are too small for anybody's job, so it goes to one job after the
+    other: who was given nothing for longest comes first, and nobody passes it.
+    """
     for tenant, place in places.items():
         # Within its ceiling, a tenant takes nothing from what is free.
         if place.allocated < min(place.target, place.ceiling):
@@ -121,15 +201,25 @@ def _raise(
         tenant: min(units, max(0, places[tenant].owed - places[tenant].ceiling))
         for tenant, units in lacking.items()
     }
-    given = _by_need(free, owed)
-    left = free - sum(given.values())
-    more = _by_need(left, {t: units - given.get(t, 0) for t, units in lacking.items()})
-    given = {tenant: given.get(tenant, 0) + more.get(tenant, 0) for tenant in lacking}
-    left -= sum(more.values())
-    if all(given[tenant] == units for tenant, units in lacking.items()):
+    given = dict.fromkeys(lacking, 0)
+    left = free
+    for limits in (owed, lacking):
+        left, all_served = _by_job(left, places, limits, given)
+        if not all_served:
+            break
+        # Less than its next job needs is of no use to anybody, and would be taken again.
+        rest = {
+            tenant: units - given[tenant]
+            for tenant, units in limits.items()
+            if places[tenant].first <= places[tenant].ceiling + given[tenant]
+        }
+        for tenant, units in _by_need(left, rest).items():
+            given[tenant] += units
+            left -= units
+    if left > 0 and all(given[tenant] == units for tenant, units in lacking.items()):
         comfort = {
-            tenant: place.target + place.comfort - max(place.ceiling, place.target)
-            for tenant, place in places.items()
+            tenant: units - max(0, places[tenant].ceiling - places[tenant].target)
+            for tenant, units in comforts().items()
             if tenant not in next_step.allocated
         }
         for tenant, units in _by_need(left, comfort).items():
@@ -137,6 +227,60 @@ def _raise(
     for tenant, units in given.items():
         if units > 0:
             next_step.allocated[tenant] = places[tenant].ceiling + units
+
+
+def _by_job(
+    left: int, places: Mapping[str, Place], limits: Mapping[str, int], given: dict[str, int]
+) -> tuple[int, bool]:
+    """Add to ``given`` what lets the next job of each begin, within ``limits``; one by one.
+
+    Returns:
+        What is left, and whether it was enough for all of these jobs.
+    """
+    for tenant in _in_turn(places, limits):
+        place = places[tenant]
+        needed = place.first - place.ceiling - given[tenant]
+        if 0 < needed <= limits[tenant] - given[tenant]:
+            if needed > left:
+                return left, False
+            given[tenant] += needed
+            left -= needed
+    return left, True
+
+
+def keep_limits(
+    taken: Step, places: Mapping[str, Place], groups: Iterable[tuple[int, Sequence[str]]]
+) -> None:
+    """Change a step so that no group can come to hold more than it may.
+
+    Args:
+        taken: The step.
+        places: Where everybody stood before it.
+        groups: The limit of each group that has one, and its tenants.
+    """
+    for limit, tenants in groups:
+        left = limit - sum(places[tenant].ceiling for tenant in tenants)
+        short = sum(max(0, places[t].target - places[t].ceiling) for t in tenants) > left
+        for tenant in tenants:
+            place = places[tenant]
+            allocated = taken.allocated.get(tenant, place.allocated)
+            if allocated > place.ceiling:
+                more = min(allocated - place.ceiling, max(0, left))
+                if more < allocated - place.ceiling and place.ceiling + more < place.first:
+                    more = 0  # not enough for its next job
+                left -= more
+                allocated = place.ceiling + more
+            elif (short or left < 0) and allocated > place.target:
+                allocated = place.target
+            if allocated != place.allocated:
+                taken.allocated[tenant] = allocated
+            else:
+                taken.allocated.pop(tenant, None)
+
+
+def _in_turn(places: Mapping[str, Place], tenants: Iterable[str]) -> list[str]:
+    """Return the tenants in the order in which they are given something."""
+    return sorted(tenants, key=lambda one: (places[one].raised_at_ms, one))
 
 
 def _within(dead_zone: float, places: Mapping[str, Place], lacking: Mapping[str, int]) -> bool:
@@ -149,15 +293,12 @@ def _within(dead_zone: float, places: Mapping[str, Place], lacking: Mapping[str,
 
 def _by_need(amount: int, needs: Mapping[str, int]) -> dict[str, int]:
     """Divide ``amount`` in proportion to the needs, nobody more than its need."""
-    claims = [
-        Claim(tenant=tenant, demand=units, weight=units)
-        for tenant, units in sorted(needs.items())
-        if units > 0
-    ]
-    if amount <= 0 or not claims:
+    if amount <= 0:
         return {}
-    parts = divide(amount, Strategy.PROPORTIONAL, claims).allocations
-    return {tenant: units for tenant, units in parts.items() if units > 0}
+    real = sorted((tenant, units) for tenant, units in needs.items() if units > 0)
+    units = [need for _, need in real]
+    parts = fill(amount, units, [0] * len(units), units)
+    return {tenant: part for (tenant, _), part in zip(real, parts, strict=True) if part > 0}
 
 
 def _millionths(share: float) -> int:

@@ -1,7 +1,7 @@
 """What the governor of a pool has to know of a ledger, and when it has to be told."""
 
-from collections.abc import Callable
-from typing import Final, Literal
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, NamedTuple
 
 from headgate.model.pool import Claim, Demand, Share
 from headgate.quota.limits import Limits, window_used
@@ -10,6 +10,9 @@ from headgate.quota.record import LedgerRecord, Meter, PoolAccount, Refused
 
 TELL_LOWER_AFTER_MS: Final = 1_000
 """So long less may be wanted than the governor was told before it is told of it."""
+
+TELL_EVERY_MS: Final = 100
+"""A ledger tells governors something no more often: what changes meanwhile travels along."""
 
 REFUSED_COUNTS_MS: Final = 5_000
 """So long after a refusal for want of a pool the demand of jobs that do not wait counts."""
@@ -26,14 +29,19 @@ def demands(
     record: LedgerRecord, queues: Queues, unmet: _Unmet, limits_of: _LimitsOf, now_ms: int
 ) -> list[Demand]:
     """Return the demand for each pool that is configured, or has dealt with the ledger."""
-    dealt = [
-        pool
-        for pool, account in record.accounts.items()
-        if (account.allocation is not None and any(account.allocation.units.values()))
-        or (account.told is not None and account.told.claims)
-    ]
-    pools = sorted({*record.pools.values(), *dealt})
-    return [demand_of(record, queues, unmet, limits_of, pool, now_ms) for pool in pools]
+    return [demand_of(record, queues, unmet, limits_of, pool, now_ms) for pool in _pools(record)]
+
+
+def _pools(record: LedgerRecord) -> list[str]:
+    pools = set(record.pools.values())
+    for pool, account in record.accounts.items():
+        if pool in pools:
+            continue
+        if (account.allocation is not None and any(account.allocation.units.values())) or (
+            account.told is not None and account.told.claims
+        ):
+            pools.add(pool)
+    return sorted(pools)
 
 
 def look(
@@ -45,9 +53,10 @@ def look(
         Whether a governor has to be told something at once.
     """
     due = False
-    for demand in demands(record, queues, unmet, limits_of, now_ms):
-        account = record.accounts.get(demand.pool)
-        kind = news(account, demand)
+    for pool in _pools(record):
+        account = record.accounts.get(pool)
+        standings = _standings(record, queues, unmet, limits_of, pool, now_ms)
+        kind = news(account, record.incarnation, standings)
         due = due or kind == "now"
         if account is None:
             continue
@@ -84,64 +93,99 @@ def demand_of(
     """
     account = record.accounts.get(pool)
     allocation = None if account is None else account.allocation
-    claims: dict[str, Claim] = {}
-    for resource in sorted(name for name, of in record.pools.items() if of == pool):
-        limits, meter = limits_of(resource), record.meters.get(resource)
-        held = 0 if meter is None else meter.units
-        waiting = queues.units(resource) + unmet(resource)
-        wanted = held if limits is None else _wanted(limits, meter, waiting, now_ms)
-        share = Share(weight=0.0, maximum=0) if limits is None else limits.share
-        head = queues.head(resource)
-        needs = {} if head is None or wanted <= held else dict(record.waiters[head].needs)
-        claims[resource] = Claim(held=held, wanted=wanted, next=needs.get(resource, 0), share=share)
-    if allocation is not None:
-        for resource, units in sorted(allocation.units.items()):
-            meter = record.meters.get(resource)
-            if resource not in claims and units > 0:
-                held = 0 if meter is None else min(meter.units, units)
-                claims[resource] = Claim(held=held, share=Share(weight=0.0, maximum=0))
+    standings = _standings(record, queues, unmet, limits_of, pool, now_ms)
     return Demand(
         pool=pool,
         tenant=record.tenant,
         incarnation=record.incarnation,
         revision=record.revision,
         sequence=0 if allocation is None else allocation.sequence,
-        claims=claims,
+        claims={
+            resource: Claim(held=one.held, wanted=one.wanted, next=one.next, share=one.share)
+            for resource, one in standings.items()
+        },
     )
 
 
-def news(account: PoolAccount | None, demand: Demand) -> Literal["none", "lower", "now"]:
+class _Standing(NamedTuple):
+    """What a claim says, as it is reckoned after every step."""
+
+    held: int
+    wanted: int
+    next: int
+    share: Share
+
+
+_NO_SHARE: Final = Share(weight=0.0, maximum=0)
+
+
+def _standings(
+    record: LedgerRecord,
+    queues: Queues,
+    unmet: _Unmet,
+    limits_of: _LimitsOf,
+    pool: str,
+    now_ms: int,
+) -> dict[str, _Standing]:
+    """Return what there is to say of each resource of the pool."""
+    account = record.accounts.get(pool)
+    allocation = None if account is None else account.allocation
+    claims: dict[str, _Standing] = {}
+    for resource in sorted([name for name, of in record.pools.items() if of == pool]):
+        limits, meter = limits_of(resource), record.meters.get(resource)
+        held = 0 if meter is None else meter.units
+        waiting = queues.units(resource) + unmet(resource)
+        wanted = held if limits is None else _wanted(limits, meter, waiting, now_ms)
+        share = _NO_SHARE if limits is None else limits.share
+        head = queues.head(resource)
+        next_units = 0
+        if head is not None and wanted > held:
+            next_units = dict(record.waiters[head].needs).get(resource, 0)
+        claims[resource] = _Standing(held, wanted, next_units, share)
+    if allocation is not None and not allocation.units.keys() <= claims.keys():
+        for resource, units in sorted(allocation.units.items()):
+            if resource not in claims and units > 0:
+                meter = record.meters.get(resource)
+                held = 0 if meter is None else min(meter.units, units)
+                claims[resource] = _Standing(held, 0, 0, _NO_SHARE)
+    return claims
+
+
+def news(
+    account: PoolAccount | None, incarnation: int, standings: Mapping[str, _Standing]
+) -> Literal["none", "lower", "now"]:
     """Return whether the governor has to be told: at once, when less is wanted for a while, or not.
 
     At once: an allocation was taken; the ledger was restored; more is wanted than allowed; what
-    had to come back has come back; a share has changed. How much is held below the allocation is
-    not the governor's business, as all of it may be held at any time.
+    had to come back has come back; a share has changed; the next in line does not fit into the
+    allocation, and what is held decides how much of it is of no use now. How much is held below the
+    allocation is else not the governor's business, as all of it may be held at any time.
     """
     told = None if account is None else account.told
     if told is None:
         if account is not None and account.allocation is not None:
             return "now"
-        idle = all(claim.held == claim.wanted == 0 for claim in demand.claims.values())
+        idle = all(claim.held == claim.wanted == 0 for claim in standings.values())
         return "none" if idle else "now"
-    if told.incarnation != demand.incarnation or told.sequence != demand.sequence:
-        return "now"
-    if told.claims.keys() != demand.claims.keys():
-        return "now"
     assert account is not None
     allocation = account.allocation
+    sequence = 0 if allocation is None else allocation.sequence
+    if told.incarnation != incarnation or told.sequence != sequence:
+        return "now"
+    if told.claims.keys() != standings.keys():
+        return "now"
     answer: Literal["none", "lower", "now"] = "none"
-    for resource, claim in demand.claims.items():
+    for resource, claim in standings.items():
         before = told.claims[resource]
-        if claim == before:
-            continue
-        if claim.share != before.share:
+        if claim.share is not before.share and claim.share != before.share:
             return "now"
         enforced = allocation is None or allocation.enforced
         allocated = 0 if allocation is None else allocation.units.get(resource, 0)
         if enforced:
             if claim.wanted > before.wanted and claim.wanted > allocated:
                 return "now"
-            if claim.next > before.next and claim.next > allocated:
+            stuck = claim.next > 0 and claim.held + claim.next > allocated
+            if stuck and (claim.next != before.next or claim.held != before.held):
                 return "now"
             if claim.held < before.held and before.held > allocated:
                 return "now"

@@ -1,26 +1,35 @@
-"""Whether capacity lies idle while somebody waits who should have it."""
+"""Whether capacity lay idle while a job waited that should have had it.
+
+Looked at afterwards, from nothing but when jobs came, began and ended, and from what the pool file
+says. Neither ledgers nor governor, nor the solver that they go by, have a say in it.
+"""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from heapq import heapify, heappop
+from typing import Final, NamedTuple
 
-from headgate.allocation.claims import Claim
-from headgate.allocation.strategies import divide
+from headgate.allocation.claims import Claim, Group
 from headgate.model.pool import Damping, Strategy
-from headgate.quota.demand import TELL_LOWER_AFTER_MS
+from headgate.quota.demand import TELL_EVERY_MS, TELL_LOWER_AFTER_MS
 from headgate.simulate.simulated_pool import SimulatedPool
+from headgate.simulate.workload import Workload
 
 _MESSAGES: Final = 4
 """From the one who no longer wants to the governor, to it, back to the governor, to the other."""
+
+_GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
+_WEIGHTLESS: Final = (Strategy.EQUAL, Strategy.UNLIMITED)
 
 
 def settling_ms(damping: Damping, capacity: int, delay_ms: int) -> int:
     """Return within what time units that one tenant leaves idle are to be another's.
 
-    Four messages; the time after which less demand is told; the demand's fall to nothing, by half
-    in each half-life; and, with what was raised last left alone for its minimum hold, as many
-    rounds as it takes to take away a share of what is left each time.
+    Four messages, two of them from ledgers that may have sent one just before; the time after which
+    less demand is told; the demand's fall to nothing, by half in each half-life; and, with what was
+    raised last left alone for its minimum hold, as many rounds as it takes to take away a share of
+    what is left each time.
 
     Args:
         damping: Of the governor.
@@ -33,6 +42,7 @@ def settling_ms(damping: Damping, capacity: int, delay_ms: int) -> int:
         rounds, left = rounds + 1, left * (1 - damping.share_per_round)
     return (
         _MESSAGES * delay_ms
+        + 2 * TELL_EVERY_MS
         + TELL_LOWER_AFTER_MS
         + halvings * damping.demand_half_life_ms
         + damping.min_hold_ms
@@ -40,164 +50,310 @@ def settling_ms(damping: Damping, capacity: int, delay_ms: int) -> int:
     )
 
 
-@dataclass(slots=True)
-class Standing:
-    """How a tenant stands at one moment.
-
-    Attributes:
-        claim: Its share.
-        held: Units that its jobs hold.
-        wanted: Units that its jobs hold or wait for.
-        head: The job that is first in its line, by number; None: nobody waits.
-        head_units: Units that this one needs.
-    """
-
-    claim: Claim
-    held: int = 0
-    wanted: int = 0
-    head: int | None = None
-    head_units: int = 0
-
-    def fits(self, free: int) -> bool:
-        """Whether the first in line would fit into ``free`` units and the tenant's maximum."""
-        if self.head is None or self.head_units > free:
-            return False
-        maximum = self.claim.maximum
-        return maximum is None or self.held + self.head_units <= maximum
-
-
 @dataclass(frozen=True, slots=True)
-class _Moment:
-    """How everybody stood from ``at_ms`` on; ``fitting`` are heads of lines by number."""
-
-    at_ms: int
-    free: int
-    fitting: frozenset[int]
-    standings: tuple[Standing, ...]
-
-
-class ConservationWatch:
-    """Counts jobs that could have run and did not.
-
-    A violation: a job, the first in the line of its tenant, for which there were units free and
-    which the strategy, applied to what everybody held and wanted at that time, had room for, waited
-    on for longer than ``bound_ms`` without a break in any of this. Units that a guarantee holds
-    back are not free.
-
-    What the strategy has room for is costly to know. So moments are kept, and judged only once a
-    job has found enough units free for ``bound_ms``.
+class Conservation:
+    """What came out.
 
     Attributes:
-        bound_ms: See ``settling_ms``.
-        violations: How many such stretches there were.
-        violation_ms: How much longer than ``bound_ms`` they were, together.
-        idle_ms: How long, bound or no bound, there was somebody first in line for whom there
-            were units free, whoever was entitled to them.
+        violations: How often a job was passed over for longer than the bound, see ``conservation``.
+        violation_ms: How much longer than the bound, together.
+        idle_ms: How long there was somebody first in line who would have fitted into what was
+            idle and into its own limits, whoever had a better right to it.
     """
 
-    def __init__(self, pool: SimulatedPool, bound_ms: int) -> None:
-        self.bound_ms = bound_ms
-        self.violations = 0
-        self.violation_ms = 0
-        self.idle_ms = 0
-        self._pool = pool
-        # Since when a job, by number, would fit; since when the strategy has room for it, too.
-        self._fits_since: dict[int, int] = {}
-        self._due_since: dict[int, int] = {}
-        self._moments: deque[_Moment] = deque()
-        self._idle_since = 0
-        # Who has a guarantee holds back what it does not lend, also when it wants nothing.
-        self._idle_claims = [
-            claim
-            for one in pool.shares
-            if (claim := pool.claim(one.tenant)).guaranteed and claim.lend_limit is not None
-        ]
-
-    def look(self, standings: Mapping[str, Standing], free: int, now_ms: int) -> None:
-        """Take in how everybody stands from ``now_ms`` on.
-
-        Args:
-            standings: Of those who hold or want something, by tenant.
-            free: Units that nobody holds.
-            now_ms: Unix time.
-        """
-        fitting = [
-            one.head
-            for one in standings.values()
-            if one.head is not None and free > 0 and one.fits(free)
-        ]
-        before = self._fits_since
-        if not fitting and not before:
-            return
-        if self._due_since or (before and now_ms - min(before.values()) > self.bound_ms):
-            for moment in self._moments:
-                self._judge(moment)
-            self._moments.clear()
-        self._fits_since = {head: before.get(head, now_ms) for head in fitting}
-        if not fitting:
-            self.idle_ms += now_ms - self._idle_since
-            self._moments.clear()
-            self._close_all_but(frozenset(), now_ms)
-            return
-        if not before:
-            self._idle_since = now_ms
-        copies = tuple(
-            Standing(one.claim, one.held, one.wanted, one.head, one.head_units)
-            for one in standings.values()
-        )
-        self._moments.append(_Moment(now_ms, free, frozenset(fitting), copies))
-        if not self._due_since:
-            oldest_ms = min(self._fits_since.values())
-            while self._moments[0].at_ms < oldest_ms:
-                self._moments.popleft()
-
-    def end(self, now_ms: int) -> None:
-        """Close what is still open."""
-        self.look({}, 0, now_ms)
-
-    def _judge(self, moment: _Moment) -> None:
-        due = self._due(moment)
-        self._close_all_but(due, moment.at_ms)
-        for job in due:
-            self._due_since.setdefault(job, moment.at_ms)
-
-    def _close_all_but(self, due: frozenset[int], now_ms: int) -> None:
-        for job in [job for job in self._due_since if job not in due]:
-            over_ms = now_ms - self._due_since.pop(job) - self.bound_ms
-            if over_ms > 0:
-                self.violations += 1
-                self.violation_ms += over_ms
-
-    def _due(self, moment: _Moment) -> frozenset[int]:
-        """Return which of the jobs that would fit the strategy has room for."""
-        pool = self._pool
-        if pool.strategy is Strategy.UNLIMITED:
-            return moment.fitting
-        claims = [_wanting(one.claim, one.wanted) for one in moment.standings]
-        if self._idle_claims:
-            there = {claim.tenant for claim in claims}
-            claims += [claim for claim in self._idle_claims if claim.tenant not in there]
-        division = divide(pool.capacity, pool.strategy, claims, pool.groups)
-        lendable = moment.free - sum(division.held_back.values())
-        return frozenset(
-            one.head
-            for one in moment.standings
-            if one.head in moment.fitting
-            and one.head_units <= lendable
-            and one.held + one.head_units <= division.allocations[one.claim.tenant]
-        )
+    violations: int
+    violation_ms: int
+    idle_ms: int
 
 
-def _wanting(claim: Claim, demand: int) -> Claim:
-    return Claim(
-        tenant=claim.tenant,
-        demand=demand,
-        weight=claim.weight,
-        priority=claim.priority,
-        guaranteed=claim.guaranteed,
-        borrow_limit=claim.borrow_limit,
-        lend_limit=claim.lend_limit,
-        maximum=claim.maximum,
-        fixed=claim.fixed,
-        group=claim.group,
+class Head(NamedTuple):
+    """A job that is the first of its tenant's line.
+
+    Attributes:
+        job: Its number, in the order of arrival.
+        units: That it needs.
+    """
+
+    job: int
+    units: int
+
+
+def conservation(
+    workload: Workload,
+    pool: SimulatedPool,
+    started_ms: Sequence[int | None],
+    refused: Collection[int],
+    end_ms: int,
+    bound_ms: int,
+) -> Conservation:
+    """Return how often a job was passed over for longer than ``bound_ms`` without a break.
+
+    At one moment a job is *passed over* when it is the first in the line of its tenant and
+
+    * it fits into what is idle: units that nobody holds, without those that the pool file says are
+      not lent of somebody's unused guarantee;
+    * it fits into the limits of its tenant and of the groups that this one is in;
+    * what is idle is not being gathered for another: no other tenant's first in line that comes
+      before it, and may have what it needs by its own limits, needs more than what is idle.
+
+    A job comes before another if it came earlier, or if the policy ranks it higher, see
+    ``ranks_higher``. A stretch ends as soon as one of these
+    does not hold.
+
+    Args:
+        workload: The jobs.
+        pool: What its file says.
+        started_ms: When each began; None: never.
+        refused: Those that never waited, by number.
+        end_ms: When nothing more happened.
+        bound_ms: See ``settling_ms``.
+    """
+    standings = Standings(pool, workload.tenants)
+    since: dict[int, int] = {}
+    violations = violation_ms = idle_ms = 0
+    last_ms, anybody = 0, False
+
+    def close(job: int, now_ms: int) -> None:
+        nonlocal violations, violation_ms
+        over_ms = now_ms - since.pop(job) - bound_ms
+        if over_ms > 0:
+            violations += 1
+            violation_ms += over_ms
+
+    for now_ms in _moments(workload, started_ms, set(refused), standings):
+        if anybody:
+            idle_ms += now_ms - last_ms
+        last_ms = now_ms
+        passed_over, anybody = standings.passed_over()
+        for job in [job for job in since if job not in passed_over]:
+            close(job, now_ms)
+        for job in passed_over:
+            since.setdefault(job, now_ms)
+    if anybody:
+        idle_ms += max(0, end_ms - last_ms)
+    for job in list(since):
+        close(job, max(end_ms, last_ms))
+    return Conservation(violations, violation_ms, idle_ms)
+
+
+def _moments(
+    workload: Workload,
+    started_ms: Sequence[int | None],
+    refused: Collection[int],
+    standings: "Standings",
+) -> Iterator[int]:
+    """Let ``standings`` go through what happened; yield each time at which something did."""
+    events: list[tuple[int, int, int]] = []
+    for number, (job, begun_ms) in enumerate(zip(workload.jobs, started_ms, strict=True)):
+        if number in refused:
+            continue
+        events.append((job.at_ms, 0, number))
+        if begun_ms is not None:
+            events.append((begun_ms, 1, number))
+            events.append((begun_ms + job.duration_ms, 2, number))
+    heapify(events)
+    while events:
+        now_ms = events[0][0]
+        while events and events[0][0] == now_ms:
+            _, what, number = heappop(events)
+            job = workload.jobs[number]
+            if what == 0:
+                standings.come(job.tenant, number, job.units)
+            elif what == 1:
+                standings.begin(job.tenant, number, job.units)
+            else:
+                standings.end(job.tenant, job.units)
+        yield now_ms
+
+
+class _Party:
+    """A tenant or a group: what the pool file says of it, and how it stands.
+
+    Attributes:
+        weight: Among its siblings.
+        priority: Likewise; 0 unless the strategy is ``priority``.
+        guaranteed: Units, with those of its members; 0 unless the strategy looks at guarantees.
+        lend_limit: Units of its unused guarantee that may be lent; None: all.
+        limit: Units that it may hold at most; None: no limit.
+        held: Units.
+        wanted: Units held or waited for.
+        path: It, and what it is in, from the top down.
+    """
+
+    __slots__ = (
+        "guaranteed",
+        "held",
+        "lend_limit",
+        "limit",
+        "path",
+        "priority",
+        "wanted",
+        "weight",
     )
+
+    def __init__(
+        self, of: Claim | Group, strategy: Strategy, above: tuple["_Party", ...], below: int
+    ) -> None:
+        guarantees = strategy in _GUARANTEEING
+        self.weight: float = 1 if strategy in _WEIGHTLESS else of.weight
+        self.priority = of.priority if strategy is Strategy.PRIORITY else 0
+        self.guaranteed = max(of.guaranteed, below) if guarantees else 0
+        self.lend_limit = of.lend_limit if guarantees else None
+        limits = [] if of.maximum is None else [of.maximum]
+        if guarantees and of.borrow_limit is not None:
+            limits.append(of.guaranteed + of.borrow_limit)
+        if strategy is Strategy.FIXED:
+            # Of a tenant, its fixed part stands as its maximum; of a group it says nothing.
+            self.weight = 1 if of.maximum is None else of.maximum
+        elif not self.weight:
+            limits.append(self.guaranteed)
+        self.limit = min(limits, default=None)
+        self.held = self.wanted = 0
+        self.path: tuple[_Party, ...] = (*above, self)
+
+
+class Standings:
+    """How everybody stands at one moment."""
+
+    def __init__(self, pool: SimulatedPool, tenants: Iterable[str]) -> None:
+        self._free = pool.capacity
+        self._heads: dict[str, Head] = {}
+        self._lines: dict[str, deque[Head]] = {}
+        self._tenants: dict[str, _Party] = {}
+        claims = {
+            tenant: pool.claim(tenant)
+            for tenant in sorted({*tenants, *(one.tenant for one in pool.shares)})
+        }
+        groups = _groups(pool, claims.values())
+        for tenant, claim in claims.items():
+            above = () if claim.group is None else groups[claim.group].path
+            self._tenants[tenant] = _Party(claim, pool.strategy, above, 0)
+            self._lines[tenant] = deque()
+        # Who does not lend all of its guarantee; members before the groups that they are in.
+        parties = [*self._tenants.values(), *groups.values()]
+        self._keepers = sorted(
+            (one for one in parties if one.lend_limit is not None), key=lambda one: -len(one.path)
+        )
+
+    # What happens ----------------------------------------------------------------------------
+
+    def come(self, tenant: str, job: int, units: int) -> None:
+        """Let a job join the line of its tenant."""
+        line = self._lines[tenant]
+        line.append(Head(job, units))
+        if len(line) == 1:
+            self._heads[tenant] = line[0]
+        for party in self._tenants[tenant].path:
+            party.wanted += units
+
+    def begin(self, tenant: str, job: int, units: int) -> None:
+        """Let the first job of a line begin."""
+        line = self._lines[tenant]
+        first = line.popleft()
+        assert first.job == job, "the jobs of a tenant begin in the order in which they came"
+        if line:
+            self._heads[tenant] = line[0]
+        else:
+            del self._heads[tenant]
+        self._free -= units
+        for party in self._tenants[tenant].path:
+            party.held += units
+
+    def end(self, tenant: str, units: int) -> None:
+        """Let a job end."""
+        self._free += units
+        for party in self._tenants[tenant].path:
+            party.held -= units
+            party.wanted -= units
+
+    # What can be said ------------------------------------------------------------------------
+
+    def passed_over(self) -> tuple[set[int], bool]:
+        """Return which jobs are passed over, and whether anybody would fit, see ``conservation``.
+
+        The second is true also if somebody else has a better right.
+        """
+        free = self._free
+        if free <= 0 or not self._heads:
+            return set(), False
+        kept = self._kept() if self._keepers else {}
+        fitting: list[tuple[Head, _Party]] = []
+        too_large: list[tuple[Head, _Party]] = []
+        first = -1
+        for tenant, head in self._heads.items():
+            party = self._tenants[tenant]
+            if not _may(party, head.units):
+                continue
+            idle = free
+            if kept:
+                idle -= sum(units for one, units in kept.items() if one not in party.path)
+            if head.units <= idle:
+                fitting.append((head, party))
+            else:
+                too_large.append((head, party))
+                first = head.job if first < 0 else min(first, head.job)
+        passed_over = {
+            head.job
+            for head, party in fitting
+            if (first < 0 or head.job < first)
+            and not any(ranks_higher(other, of, head, party) for other, of in too_large)
+        }
+        return passed_over, bool(fitting)
+
+    def _kept(self) -> dict[_Party, int]:
+        """Return units of unused guarantees that are not lent, by whose they are."""
+        kept: dict[_Party, int] = {}
+        for one in self._keepers:
+            assert one.lend_limit is not None
+            below = sum(units for other, units in kept.items() if one in other.path)
+            unused = one.guaranteed - min(one.wanted, one.guaranteed) - below
+            if unused > one.lend_limit:
+                kept[one] = unused - one.lend_limit
+        return kept
+
+
+def _groups(pool: SimulatedPool, claims: Iterable[Claim]) -> Mapping[str, _Party]:
+    """Return the groups of a pool by name."""
+    named = {group.name: group for group in pool.groups}
+    rights: dict[str, int] = {}
+    below: dict[str | None, list[str]] = {}
+    for group in pool.groups:
+        below.setdefault(group.parent, []).append(group.name)
+    for claim in claims:
+        if claim.group is not None:
+            rights[claim.group] = rights.get(claim.group, 0) + claim.guaranteed
+
+    def right(name: str) -> int:
+        inside = rights.get(name, 0) + sum(right(child) for child in below.get(name, ()))
+        return max(named[name].guaranteed, inside)
+
+    found: dict[str, _Party] = {}
+    ordered = list(below.get(None, ()))
+    for name in ordered:
+        parent = named[name].parent
+        above = () if parent is None else found[parent].path
+        found[name] = _Party(named[name], pool.strategy, above, right(name))
+        ordered += below.get(name, ())
+    return found
+
+
+def _may(party: _Party, units: int) -> bool:
+    """Whether so many more are within the limits of a tenant and of what it is in."""
+    return all(one.limit is None or one.held + units <= one.limit for one in party.path)
+
+
+def ranks_higher(one: Head, of: _Party, other: Head, other_of: _Party) -> bool:
+    """Whether a job comes before another by the policy, and not only by the time it came.
+
+    Compared are the tenants, or the groups by which their ways part from the top down: whose
+    guarantee covers the job, then the higher priority, then who would have less beyond its
+    guarantee for its weight, with its job counted.
+    """
+    a, b = next((x, y) for x, y in zip(of.path, other_of.path, strict=False) if x is not y)
+    beyond_a = max(0, a.held + one.units - a.guaranteed)
+    beyond_b = max(0, b.held + other.units - b.guaranteed)
+    if not beyond_a or not beyond_b:
+        return not beyond_a and beyond_b > 0
+    if a.priority != b.priority:
+        return a.priority > b.priority
+    return beyond_a * b.weight < beyond_b * a.weight

@@ -79,7 +79,7 @@ class Figures:
         waits: Of those that ran.
         slowdown_jain: Jain's index of the tenants' mean slowdowns: 1 when all are slowed down
             alike, 1/n when it is only one of n. Tenants none of whose jobs ran are left out.
-        violations: See ``ConservationWatch``.
+        violations: See ``Conservation``.
         over_grants: See ``Simulation``.
         tenants: By name.
     """

@@ -3,7 +3,7 @@
 A queue of events in the order of time. A job comes and asks the ledger of its tenant for a permit;
 it waits as long as it takes, runs for its duration and gives the permit back. Ledgers and governor
 tell each other what they tell each other as workflows: each message takes a time, a ledger sends
-one only when the one before has arrived, and its ledger begins when a tenant first asks.
+one only when the one before has arrived for a while, and begins when its tenant first asks.
 
 What happens in the same millisecond is taken in this order: jobs that end, messages to ledgers,
 messages to the governor, jobs that come, timers of ledgers, rounds of the governor.
@@ -20,7 +20,8 @@ from headgate.allocation.governor import Governor
 from headgate.model.ledger import Acquire, Exchange, Holder, Outcome
 from headgate.model.pool import Allocation, Demand
 from headgate.quota import Ledger
-from headgate.simulate.conservation import ConservationWatch, Standing, settling_ms
+from headgate.quota.demand import TELL_EVERY_MS
+from headgate.simulate.conservation import conservation, settling_ms
 from headgate.simulate.simulated_pool import POOL, RESOURCE, SimulatedPool
 from headgate.simulate.workload import Workload
 
@@ -49,10 +50,10 @@ class Simulation:
         refused: Jobs that could never have been granted, by number.
         stranded: Jobs that still waited when nothing could happen any more, by number.
         over_grants: Grants after which more was held than the capacity. Must be 0.
-        violations: See ``ConservationWatch``.
+        violations: See ``Conservation``.
         violation_ms: Likewise.
         idle_while_waiting_ms: Its ``idle_ms``.
-        bound_ms: Likewise.
+        bound_ms: See ``settling_ms``.
         rounds: Of the governor.
         messages: Between ledgers and governor, both ways.
     """
@@ -95,22 +96,23 @@ class _Account:
 
     Attributes:
         ledger: None until the first job comes.
-        standing: What it holds and wants.
+        claim: Its share.
         most: Units that a job of it may need at most.
         line: Its jobs that wait, by number, in their order.
         telling: A demand is on its way.
+        told_ms: When one last arrived.
         timer_ms: When it is next looked at; 0: no timer is set.
     """
 
-    __slots__ = ("ledger", "line", "most", "standing", "telling", "timer_ms")
+    __slots__ = ("claim", "ledger", "line", "most", "telling", "timer_ms", "told_ms")
 
     def __init__(self, claim: Claim, most: int) -> None:
         self.ledger: Ledger | None = None
-        self.standing = Standing(claim)
+        self.claim = claim
         self.most = most
         self.line: deque[int] = deque()
         self.telling = False
-        self.timer_ms = 0
+        self.told_ms = self.timer_ms = 0
 
 
 class _Run:
@@ -127,6 +129,7 @@ class _Run:
         self._accounts = self._open_accounts()
         self._governor = Governor.begin(POOL, pool.governor_settings(self._accounts), 1)
         self._telling: set[str] = set()
+        self._told_sequence = 0
         self._round_ms: int | None = None
         self._events: list[tuple[int, int, int, Any]] = [
             (job.at_ms, _ARRIVE, number, number) for number, job in enumerate(self._jobs)
@@ -142,11 +145,6 @@ class _Run:
         self._messages = 0
         self._started: list[int | None] = [None] * len(self._jobs)
         self._refused: list[int] = []
-        # Those who hold or want something.
-        self._standings: dict[str, Standing] = {}
-        self._conservation = ConservationWatch(
-            pool, settling_ms(pool.damping, pool.capacity, delay_ms)
-        )
 
     def run(self) -> Simulation:
         """Let everything happen."""
@@ -164,18 +162,19 @@ class _Run:
         while events:
             at_ms, kind, _, what = heappop(events)
             if at_ms > now_ms:
-                self._conservation.look(self._standings, self._pool.capacity - self._held, now_ms)
                 now_ms = at_ms
                 if self._is_stuck(now_ms):
                     break
             handlers[kind](what, now_ms)
-        self._conservation.end(now_ms)
         for account in self._accounts.values():
             if account.ledger is not None:
                 account.ledger.check_conservation()
         assert self._held == 0 and self._running == 0
         stranded = sorted(job for account in self._accounts.values() for job in account.line)
-        watch = self._conservation
+        bound_ms = settling_ms(self._pool.damping, self._pool.capacity, self._delay_ms)
+        watch = conservation(
+            self._workload, self._pool, self._started, self._refused, now_ms, bound_ms
+        )
         return Simulation(
             workload=self._workload,
             pool=self._pool,
@@ -186,7 +185,7 @@ class _Run:
             violations=watch.violations,
             violation_ms=watch.violation_ms,
             idle_while_waiting_ms=watch.idle_ms,
-            bound_ms=watch.bound_ms,
+            bound_ms=bound_ms,
             rounds=self._governor.record.rounds,
             messages=self._messages,
         )
@@ -231,7 +230,7 @@ class _Run:
             return
         ledger = account.ledger
         if ledger is None:
-            settings = self._pool.ledger_settings(account.standing.claim)
+            settings = self._pool.ledger_settings(account.claim)
             ledger = account.ledger = Ledger.begin(job.tenant, settings, 1, _FOREVER_MS)
         request = Acquire(
             id=str(number),
@@ -240,46 +239,34 @@ class _Run:
             units=job.units,
             wait_until_ms=_FOREVER_MS,
         )
-        # First in line, then served: so those who are granted at once are treated like the others.
-        standing = account.standing
-        standing.wanted += job.units
-        self._standings[job.tenant] = standing
         reply = ledger.exchange(Exchange(gate="simulation", acquires=[request]), now_ms)
         outcome = reply.decisions[0].outcome
         if outcome is Outcome.GRANTED:
-            self._begin(number, standing, now_ms)
+            self._begin(number, account, now_ms)
         elif outcome is Outcome.WAITING:
             account.line.append(number)
-            if standing.head is None:
-                standing.head, standing.head_units = number, job.units
         else:
-            standing.wanted -= job.units
-            self._leave_if_idle(job.tenant, standing)
             self._refuse(number)
         self._after_ledger(job.tenant, account, now_ms)
 
     def _end(self, number: int, now_ms: int) -> None:
         job = self._jobs[number]
         account = self._accounts[job.tenant]
-        ledger, standing = account.ledger, account.standing
+        ledger = account.ledger
         assert ledger is not None and str(number) in ledger.record.permits
         ledger.release(str(number), now_ms)
         self._held -= job.units
         self._running -= 1
-        standing.held -= job.units
-        standing.wanted -= job.units
-        self._leave_if_idle(job.tenant, standing)
         self._count_ended()
         self._after_ledger(job.tenant, account, now_ms)
 
-    def _begin(self, number: int, standing: Standing, now_ms: int) -> None:
+    def _begin(self, number: int, account: _Account, now_ms: int) -> None:
         job = self._jobs[number]
         assert self._started[number] is None
         self._started[number] = self._last_begun_ms = now_ms
         self._running += 1
         self._held += job.units
         self._over_grants += self._held > self._pool.capacity
-        standing.held += job.units
         self._at(now_ms + job.duration_ms, _END, number)
 
     def _refuse(self, number: int) -> None:
@@ -291,10 +278,6 @@ class _Run:
         if self._watch is not None and self._ended % _TELL_EVERY == 0:
             self._watch(self._ended)
 
-    def _leave_if_idle(self, tenant: str, standing: Standing) -> None:
-        if standing.wanted == 0:
-            del self._standings[tenant]
-
     # Ledgers ---------------------------------------------------------------------------------
 
     def _after_ledger(self, tenant: str, account: _Account, now_ms: int) -> None:
@@ -302,21 +285,18 @@ class _Run:
         ledger = account.ledger
         assert ledger is not None
         if ledger.record.wakes:
-            standing = account.standing
             for id in list(ledger.record.wakes):
                 ledger.woken(id)
                 number = int(id)
                 first = account.line.popleft()
                 assert first == number, "a ledger serves in the order of arrival"
-                self._begin(number, standing, now_ms)
-            head = account.line[0] if account.line else None
-            standing.head = head
-            standing.head_units = 0 if head is None else self._jobs[head].units
+                self._begin(number, account, now_ms)
         if account.telling:
             return
         due_ms = now_ms if ledger.demands_due() else ledger.demands_due_at_ms()
         if due_ms is None:
             return
+        due_ms = max(due_ms, account.told_ms + TELL_EVERY_MS)
         if due_ms > now_ms:
             if account.timer_ms != due_ms:
                 account.timer_ms = due_ms
@@ -342,6 +322,8 @@ class _Run:
             account.ledger.allocate(allocation, now_ms)
             self._after_ledger(tenant, account, now_ms)
         self._governor.told(tenant, allocation.sequence, account.ledger is not None)
+        if self._governor.record.members[tenant].to_tell:
+            self._told_sequence = 0  # it has been given something else meanwhile
         self._after_governor(now_ms)
 
     # The governor ----------------------------------------------------------------------------
@@ -351,7 +333,7 @@ class _Run:
         for demand in demands:
             self._governor.demand(demand, now_ms)
         account = self._accounts[tenant]
-        account.telling = False
+        account.telling, account.told_ms = False, now_ms
         assert account.ledger is not None
         account.ledger.demands_sent(demands)
         self._after_ledger(tenant, account, now_ms)
@@ -373,6 +355,10 @@ class _Run:
                 self._at(due_ms, _ROUND, None)
 
     def _tell_ledgers(self, now_ms: int) -> None:
+        sequence = self._governor.record.sequence
+        if sequence == self._told_sequence:
+            return
+        self._told_sequence = sequence
         for tenant in self._governor.to_tell():
             if tenant not in self._telling:
                 self._telling.add(tenant)

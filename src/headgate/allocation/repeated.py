@@ -1,0 +1,63 @@
+"""Dividing the same pool again and again, at the cost of a division only when it can matter.
+
+A governor divides many times a second, and between two times most often nothing has changed but how
+much more is wanted by somebody who had less than it wanted before. Max-min fairness gives that one
+no more for it: its demand does not limit its part, so the answer is the same.
+"""
+
+from collections.abc import Sequence
+
+from headgate.allocation.claims import Claim, Division, Group
+from headgate.allocation.strategies import divide
+from headgate.model.pool import Strategy
+
+
+class RepeatedDivision:
+    """Returns what ``divide`` would; holds no truth of its own."""
+
+    def __init__(self) -> None:
+        self._asked: tuple[int, Strategy, list[Group]] | None = None
+        self._claims: list[Claim] = []
+        self._answer: Division | None = None
+
+    def divide(
+        self, capacity: int, strategy: Strategy, claims: list[Claim], groups: Sequence[Group]
+    ) -> Division:
+        """Divide; see ``strategies.divide``. The claims are by name, and not changed later."""
+        asked = (capacity, strategy, list(groups))
+        if self._answer is None or asked != self._asked or not self._same(claims):
+            self._answer = divide(capacity, strategy, claims, groups)
+            self._asked, self._claims = asked, claims
+        return self._answer
+
+    def _same(self, claims: list[Claim]) -> bool:
+        """Return whether the answer of last time holds for these claims as well."""
+        before = self._claims
+        if claims == before:  # quick, as most are the very same objects
+            return True
+        if len(claims) != len(before) or self._answer is None:
+            return False
+        parts = self._answer.allocations
+        for new, old in zip(claims, before, strict=True):
+            if new is old or new == old:
+                continue
+            # Above its part and its guarantee before and after, the demand limits nothing.
+            above = max(parts.get(new.tenant, 0), new.guaranteed)
+            if new.demand <= above or old.demand <= above or not _same_right(new, old):
+                return False
+        return True
+
+
+def _same_right(new: Claim, old: Claim) -> bool:
+    """Return whether two claims of one tenant differ in their demand only."""
+    return (
+        new.tenant == old.tenant
+        and new.weight == old.weight
+        and new.priority == old.priority
+        and new.guaranteed == old.guaranteed
+        and new.borrow_limit == old.borrow_limit
+        and new.lend_limit == old.lend_limit
+        and new.maximum == old.maximum
+        and new.fixed == old.fixed
+        and new.group == old.group
+    )

@@ -1,0 +1,87 @@
+"""Dividing again gives what ``divide`` gives; what comes back serves one job after the other."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headgate.allocation import Claim, Group, Strategy, divide
+from headgate.allocation.repeated import RepeatedDivision
+from headgate.allocation.rounds import Place, step
+from headgate.model.pool import Damping
+
+CALM = Damping()
+GROUPS = (Group("g", guaranteed=2, maximum=9), Group("h", parent="g", lend_limit=1))
+
+claims = st.lists(
+    st.builds(
+        Claim,
+        tenant=st.sampled_from("abcdef"),
+        demand=st.integers(0, 12),
+        weight=st.sampled_from([0, 1, 2, 0.5]),
+        priority=st.integers(0, 1),
+        guaranteed=st.integers(0, 5),
+        borrow_limit=st.none() | st.integers(0, 5),
+        lend_limit=st.none() | st.integers(0, 3),
+        maximum=st.none() | st.integers(0, 10),
+        fixed=st.none() | st.integers(0, 6),
+        group=st.sampled_from([None, "g", "h"]),
+    ),
+    max_size=6,
+    unique_by=lambda claim: claim.tenant,
+).map(lambda found: sorted(found, key=lambda claim: claim.tenant))
+
+
+@given(
+    first=claims,
+    capacity=st.integers(0, 25),
+    strategy=st.sampled_from(list(Strategy)),
+    demands=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 40)), max_size=12),
+)
+def test_however_demands_change_the_answer_is_that_of_divide(
+    first: list[Claim], capacity: int, strategy: Strategy, demands: list[tuple[int, int]]
+) -> None:
+    repeated = RepeatedDivision()
+    now = first
+    for number, demand in [(0, 0), *demands]:
+        if number < len(now):
+            now = list(now)
+            now[number] = replace(now[number], demand=demand)
+        assert repeated.divide(capacity, strategy, now, GROUPS) == divide(
+            capacity, strategy, now, GROUPS
+        )
+
+
+def lacking(target: int, first: int, raised_at_ms: int, allocated: int = 0) -> Place:
+    return Place(target, target, allocated, allocated, 0, True, first, raised_at_ms)
+
+
+def test_what_comes_back_goes_to_one_job_after_the_other() -> None:
+    places = {
+        "a": lacking(8, 8, 30),
+        "b": lacking(4, 4, 10),
+        "c": lacking(4, 4, 20),
+        "full": lacking(0, 0, 0, allocated=11),
+    }
+    # In parts of 2, 1 and 1 nobody could begin; b was given nothing for longest.
+    assert step(15, places, CALM).allocated["b"] == 4
+    assert step(15, places, CALM).allocated.keys() & {"a", "c"} == set()
+
+
+def test_nobody_passes_the_one_whose_job_is_too_large_for_what_is_free() -> None:
+    places = {
+        "large": lacking(8, 8, 10),
+        "small": lacking(2, 2, 20),
+        "full": Place(10, 8, 8, 8, 0, False),
+    }
+    assert "small" not in step(15, places, CALM).allocated
+    assert step(16, places, CALM).allocated["large"] == 8
+
+
+def test_a_guarantee_comes_before_who_waited_longer() -> None:
+    places = {
+        "waits": lacking(4, 4, 0),
+        "owed": Place(4, 4, 0, 0, 4, True, 4, 99),
+        "full": Place(8, 8, 8, 8, 0, False),
+    }
+    assert step(12, places, CALM).allocated == {"owed": 4}
