@@ -53,12 +53,13 @@ class Cost:
 def measure(calls: int = 2_000, rounds: int = 41) -> dict[str, dict[str, Cost]]:
     """Return the cost of an admitted call and of a refused one, for each contender."""
     return {
-        "admitted": _take_turns(_admitted(), calls, rounds),
-        "refused": _take_turns(_refused(), calls, rounds),
+        "admitted": take_turns(_admitted(), calls, rounds),
+        "refused": take_turns(_refused(), calls, rounds),
     }
 
 
-def _take_turns(contenders: dict[str, Many], calls: int, rounds: int) -> dict[str, Cost]:
+def take_turns(contenders: dict[str, Many], calls: int, rounds: int) -> dict[str, Cost]:
+    """Return what a call costs each contender, measured in turns."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for many in contenders.values():
         many(calls)  # warm
@@ -108,6 +109,12 @@ def _admitted() -> dict[str, Many]:
     for name, policy in _policies().items():
         contenders[f"headgate {name}"] = _ours(policy)
         contenders[f"headgate {name}, with the clock"] = _ours_with_clock(policy)
+    return contenders | libraries()
+
+
+def libraries() -> dict[str, Many]:
+    """Return admitted calls through each library that is installed."""
+    contenders: dict[str, Many] = {}
     settings, agenda = Settings(), Agenda()
     if installed("pybreaker"):
         contenders[BASE] = _sync(PyBreaker(settings, agenda).breaker.call)

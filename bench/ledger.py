@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import time
+from typing import Any
 from uuid import uuid4
 
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -96,7 +97,7 @@ async def idle_events(client: Client, ledgers: int) -> dict[str, float]:
     }
 
 
-async def measure(seconds: float, idle: int) -> dict[str, object]:
+async def measure(seconds: float, idle: int) -> dict[str, Any]:
     """Return the figures."""
     async with governed_site() as client:
         rates = []
@@ -119,7 +120,7 @@ async def measure(seconds: float, idle: int) -> dict[str, object]:
             },
             "ratio": round(batch_rate / apart_rate, 1),
             "ratio_with_a_release_along": round(batch_rate / along_rate, 1),
-            "idle": await idle_events(client, idle),
+            "idle": await idle_events(client, idle) if idle else None,
         }
 
 

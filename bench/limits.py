@@ -3,6 +3,7 @@
 Run as::
 
     python -m bench.limits [--json] [--seed N] [--only NAME]
+    python -m bench.limits --html FILE [--seed N]
 
 A downstream is called by someone who always has more to do. Half of its capacity goes, and comes
 back. Three kinds: one lets calls wait inside (latency grows with load; who waits five times as long
@@ -10,7 +11,8 @@ as a call takes gives up), one refuses what is beyond its capacity, one works ha
 many calls. Short calls take 20 to 100 ms, long ones 10 to 60 s. All on simulated time
 (``headgate.simulate.limited``); nothing depends on the machine. Under a minute.
 
-``docs/limits.md`` has the results and what they mean.
+``docs/limits.md`` has the results and what they mean. With ``--html`` other scenes are played, and
+shown in pictures (``bench.limit_scenes``).
 """
 
 import argparse
@@ -19,6 +21,7 @@ import random
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Final
 
 from bench.limiters import INITIAL, LEAST, MOST, Fixed, Gradient2, OurFleet, Ours, Vegas
@@ -199,13 +202,38 @@ def _three(values: tuple[float, ...], scale: float, form: str) -> str:
     return " / ".join(format(value * scale, form) for value in values)
 
 
+def write_page(file: Path, seed: int) -> None:
+    """Play the scenes and write the page that shows them; print its figures."""
+    from bench.limit_scenes import play as played_by_all  # these know what is compared here
+    from bench.limit_scenes import scenes
+    from bench.limits_page import page
+    from bench.plays import TRACE
+
+    notes = [] if TRACE.exists() else [f"{TRACE.name} is not there, so its scene is left out"]
+    played = [(scene, played_by_all(scene, seed)) for scene in scenes()]
+    file.write_text(page(played, seed, notes), encoding="utf-8")
+    for note in notes:
+        print(note)
+    for scene, results in played:
+        for one in results:
+            print(
+                f"| {scene.title} | {one.limiter} | {one.goodput * 100:.0f} "
+                f"| {one.failed * 100:.1f} | {one.slowness:.1f} | {one.most} |"
+            )
+    print(f"written: {file}")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description="Compare adaptive limits of concurrency.")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", help="the name of one limiter")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page of pictures")
     options = parser.parse_args(arguments)
+    if options.html is not None:
+        write_page(options.html, options.seed)
+        return
     rows = [
         play(kind, calls, name, options.seed)
         for calls in CALLS

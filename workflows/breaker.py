@@ -225,9 +225,9 @@ class BreakerWorkflow(Entity):
             self._tell_pools(),
         )
 
-    def changed(self) -> None:
+    def changed(self, *, routine: bool = False) -> None:
         """See base class."""
-        super().changed()
+        super().changed(routine=routine)
         self._show_search_attributes()
 
     def _show_search_attributes(self) -> None:

@@ -27,6 +27,8 @@ from headgate.model.snapshot import Restored, RestoreRequest, SaveResult, Snapsh
 Sent = TypeVar("Sent", bound=BaseModel)
 
 _ALERTS_AT_ONCE = 20
+_QUIET_SNAPSHOTS = "headgate-quiet-snapshots"
+_QUIET_TIMES = 15
 _FOREVER = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10)
 )
@@ -74,7 +76,8 @@ class Entity(ABC):
         self.options = options
         self.saved_revision = saved_revision
         self.draining = False
-        self._waiting_for_core: list[Callable[[], None]] = []
+        self._is_news = True
+        self._waiting_for_core: list[Callable[[], bool | None]] = []
 
     # What a governance workflow says of itself -------------------------------------------------
 
@@ -127,18 +130,26 @@ class Entity(ABC):
 
     # What handlers use -------------------------------------------------------------------------
 
-    def changed(self) -> None:
-        """Show the new state in the Temporal UI; called at the end of whatever changes the core."""
+    def changed(self, *, routine: bool = False) -> None:
+        """Show the new state in the Temporal UI; called at the end of whatever changes the core.
+
+        Args:
+            routine: Nothing has changed but counts, which may be seen a little later by people.
+        """
+        self._is_news = self._is_news or not routine
         if self.core is not None:
             workflow.set_current_details(self.details())
 
-    def when_ready(self, act: Callable[[], None]) -> None:
-        """Do ``act`` now, or as soon as the core has been restored."""
+    def when_ready(self, act: Callable[[], bool | None]) -> None:
+        """Do ``act`` now, or as soon as the core has been restored.
+
+        Args:
+            act: Returns True when it was routine, see ``changed``.
+        """
         if self.core is None:
             self._waiting_for_core.append(act)
         else:
-            act()
-            self.changed()
+            self.changed(routine=bool(act()))
 
     async def is_ready(self) -> bool:
         """Wait a little for the core to be restored; False: it takes longer, ask again."""
@@ -253,6 +264,11 @@ class Entity(ABC):
     async def _save(self) -> None:
         while not self.draining:
             await workflow.wait_condition(lambda: self.record.revision > self.saved_revision)
+            # While nothing but counts has changed, there is no hurry: a fleet at work writes next
+            # to nothing into histories.
+            if not self._is_news and workflow.patched(_QUIET_SNAPSHOTS) and await self._is_quiet():
+                await self._save_once()
+                continue
             # What follows within the interval travels along: the release of a short job, the other
             # jobs of a burst. Only a transition does not wait.
             if not self.unsaved_transitions():
@@ -264,7 +280,19 @@ class Entity(ABC):
                     )
             await self._save_once()
 
+    async def _is_quiet(self) -> bool:
+        """Wait for news; return whether none has come for long."""
+        every = timedelta(milliseconds=self.options.snapshot_every_ms * _QUIET_TIMES)
+        try:
+            await workflow.wait_condition(
+                lambda: self._is_news, timeout=every, timeout_summary="next snapshot, no hurry"
+            )
+        except TimeoutError:
+            return True
+        return False
+
     async def _save_once(self) -> None:
+        self._is_news = False
         state, view = self.dump()
         revision = self.record.revision
         snapshot = Snapshot(

@@ -74,7 +74,9 @@ class LedgerWorkflow(Entity):
         if not await self.is_ready():
             return ExchangeReply(decisions=[], revision=-1, ready=False)
         reply = self._ledger_now.exchange(message, now_ms())
-        self.changed()
+        # Gates that get what they want from blocks are a fleet at work.
+        only_blocks = not message.acquires and not message.releases
+        self.changed(routine=only_blocks and not any(one.reason for one in reply.leases))
         return reply
 
     @exchange.validator
@@ -155,10 +157,10 @@ class LedgerWorkflow(Entity):
         """The record of the ledger."""
         return self._ledger_now.record
 
-    def changed(self) -> None:
+    def changed(self, *, routine: bool = False) -> None:
         """See base class; and nothing may ever be out of account."""
         self._ledger_now.check_conservation()
-        super().changed()
+        super().changed(routine=routine)
 
     def restore(self, restored: Restored, now_ms: int) -> None:
         """Go on from the snapshot, with the quotas that were applied since."""

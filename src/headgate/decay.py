@@ -47,7 +47,7 @@ def decayed(usage: int, used: int, elapsed_ms: int, half_life_ms: int) -> int:
     return target + kept if usage > target else target - kept
 
 
-# The members of a pool are mostly reckoned up together, over the same time.
+# Those of one pool are mostly reckoned up together, over the same time.
 @lru_cache(maxsize=256)
 def _half_to(elapsed_ms: int, half_life_ms: int) -> int:
     """Return 2^(-elapsed/half life), as a fraction of 2^64."""

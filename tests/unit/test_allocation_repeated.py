@@ -53,7 +53,7 @@ def test_however_demands_change_the_answer_is_that_of_divide(
 
 
 def lacking(target: int, first: int, raised_at_ms: int, allocated: int = 0) -> Place:
-    return Place(target, target, 0, allocated, allocated, 0, True, first, raised_at_ms)
+    return Place(target, target, allocated, allocated, 0, True, first, raised_at_ms)
 
 
 def test_what_comes_back_goes_to_one_job_after_the_other() -> None:
@@ -72,7 +72,7 @@ def test_nobody_passes_the_one_whose_job_is_too_large_for_what_is_free() -> None
     places = {
         "large": lacking(8, 8, 10),
         "small": lacking(2, 2, 20),
-        "full": Place(10, 8, 0, 8, 8, 0, False),
+        "full": Place(10, 8, 8, 8, 0, False),
     }
     assert "small" not in step(15, places, CALM).allocated
     assert step(16, places, CALM).allocated["large"] == 8
@@ -81,7 +81,7 @@ def test_nobody_passes_the_one_whose_job_is_too_large_for_what_is_free() -> None
 def test_a_guarantee_comes_before_who_waited_longer() -> None:
     places = {
         "waits": lacking(4, 4, 0),
-        "owed": Place(4, 4, 0, 0, 0, 4, True, 4, 99),
-        "full": Place(8, 8, 0, 8, 8, 0, False),
+        "owed": Place(4, 4, 0, 0, 4, True, 4, 99),
+        "full": Place(8, 8, 8, 8, 0, False),
     }
     assert step(12, places, CALM).allocated == {"owed": 4}

@@ -10,6 +10,7 @@ from headgate.model.pool import (
     Claim,
     Damping,
     Demand,
+    GroupShare,
     PoolCommand,
     PoolSettings,
     Share,
@@ -328,3 +329,176 @@ def test_several_resources_are_divided_by_dominant_share() -> None:
     assert targets["a"]["memory"] + targets["b"]["memory"] <= 18
     assert targets["a"]["memory"] == pytest.approx(12, abs=1)  # two thirds of all memory
     assert targets["b"]["cpu"] == pytest.approx(6, abs=1)  # two thirds of all cpu
+
+
+# Jobs that need several units at once, and groups -----------------------------------------------
+
+
+class Jobs(Site):
+    """Ledgers with lines of jobs: each begins when all of its units fit into the allocation."""
+
+    def __init__(self, shares: dict[str, Share], **settings: Any) -> None:
+        super().__init__(shares, **settings)
+        self.lines: dict[str, list[int]] = {tenant: [] for tenant in shares}
+        self.running: dict[str, list[int]] = {tenant: [] for tenant in shares}
+
+    def say(self, tenant: str) -> None:
+        line, held = self.lines[tenant], sum(self.running[tenant])
+        while line and held + line[0] <= self.told[tenant]:
+            self.running[tenant].append(line[0])
+            held += line.pop(0)
+        claim = Claim(
+            held=held,
+            wanted=held + sum(line),
+            next=line[0] if line else 0,
+            share=self.shares[tenant],
+        )
+        self.messages += 1
+        self.governor.demand(
+            Demand(
+                pool="p",
+                tenant=tenant,
+                incarnation=1,
+                revision=self.messages,
+                sequence=self.sequence[tenant],
+                claims={"r": claim},
+            ),
+            self.now_ms,
+        )
+
+    def come(self, **jobs: list[int]) -> None:
+        for tenant, units in jobs.items():
+            self.lines[tenant] += units
+            self.say(tenant)
+
+    def pass_time(self, rounds: int) -> None:
+        for _ in range(rounds):
+            self.now_ms += ROUND_MS
+            self.governor.advance(self.now_ms)
+            for tenant in self.governor.to_tell():
+                message = self.governor.allocation_of(tenant)
+                self.governor.told(tenant, message.sequence, True)
+                self.sequence[tenant], self.told[tenant] = message.sequence, message.units["r"]
+                self.say(tenant)
+            limits = {"g": 0, "": 0}
+            for tenant in self.shares:
+                limits[self.settings.tenants[tenant] or ""] += self.governor.ceiling(tenant, "r")
+            assert sum(limits.values()) <= self.settings.capacity["r"]
+            group = self.settings.groups.get("g")
+            if group is not None and group.maximum is not None:
+                assert limits["g"] <= group.maximum
+
+    def held_now(self) -> dict[str, int]:
+        return {tenant: sum(units) for tenant, units in self.running.items()}
+
+
+def in_group(*tenants: str, **group: Any) -> dict[str, Any]:
+    """Settings with a group of these tenants, beside ``x``."""
+    return {
+        "tenants": {**dict.fromkeys(tenants, "g"), "x": None},
+        "groups": {"g": GroupShare(**group)},
+    }
+
+
+def test_fragments_of_shares_make_up_a_job() -> None:
+    # Each may have 4 of 12: a job of 3 and an idle unit. Three idle units are a job more.
+    site = Jobs(dict.fromkeys("abc", Share()), capacity={"r": 12}, strategy=Strategy.EQUAL)
+    site.pass_time(2)
+    site.come(a=[3, 3, 3], b=[3, 3, 3], c=[3, 3, 3])
+    site.pass_time(60)
+    assert sorted(site.held_now().values()) == [3, 3, 6]
+
+
+def test_a_group_never_has_more_than_its_maximum() -> None:
+    shares = {"a": Share(), "b": Share(), "x": Share()}
+    site = Jobs(shares, strategy=Strategy.EQUAL, **in_group("a", "b", maximum=3))
+    site.pass_time(2)
+    site.come(a=[1] * 5)
+    site.pass_time(20)
+    assert site.held_now() == {"a": 3, "b": 0, "x": 0}
+    # What is free in the pool is not free for the group: b waits until a gives something back.
+    site.come(b=[1] * 5)
+    site.pass_time(20)
+    assert site.held_now() == {"a": 3, "b": 0, "x": 0}
+    site.running["a"].pop()
+    site.say("a")
+    site.pass_time(20)
+    assert sum(site.held_now().values()) == 3
+    assert site.held_now()["b"] == 1
+    site.come(x=[1] * 9)
+    site.pass_time(40)
+    assert site.held_now()["x"] == 5
+
+
+def test_a_turn_for_a_large_job_does_not_pass_the_maximum_of_its_group() -> None:
+    shares = {"a": Share(), "b": Share(), "x": Share()}
+    settings = in_group("a", "b", maximum=4)
+    site = Jobs(shares, strategy=Strategy.EQUAL, **settings)
+    site.pass_time(2)
+    site.come(x=[1] * 8, a=[4], b=[4])
+    site.pass_time(40)
+    while site.running["x"]:
+        site.running["x"].pop()
+        site.say("x")
+        site.pass_time(5)
+    assert sorted([site.held_now()["a"], site.held_now()["b"]]) == [0, 4]
+    # And one that does not fit into the group at all is never gathered for.
+    other = Jobs(shares, strategy=Strategy.EQUAL, **settings)
+    other.pass_time(2)
+    other.come(a=[5], x=[1] * 8)
+    other.pass_time(40)
+    assert other.held_now() == {"a": 0, "b": 0, "x": 8}
+
+
+def test_no_turn_takes_what_is_guaranteed_to_another() -> None:
+    shares = {"a": Share(guaranteed=1), "b": Share(), "c": Share()}
+    site = Jobs(shares, capacity={"r": 1}, strategy=Strategy.RESERVED)
+    site.pass_time(2)
+    site.come(b=[1], c=[1])
+    site.come(a=[1, 1, 1])
+    order: list[str] = []
+    for _ in range(10):
+        site.pass_time(20)
+        busy = [tenant for tenant, units in site.running.items() if units]
+        order += busy
+        for tenant in busy:
+            site.running[tenant].clear()
+            site.say(tenant)
+    # One of the others may have been first, before a asked; then a goes on until it wants no more.
+    assert sorted(order) == ["a", "a", "a", "b", "c"]
+    assert "".join(order).find("aaa") in (0, 1)
+
+
+def test_the_priority_of_a_group_counts_before_that_of_its_tenants() -> None:
+    shares = {"a": Share(priority=0), "b": Share(priority=0), "x": Share(priority=5)}
+    low = Jobs(shares, strategy=Strategy.PRIORITY, **in_group("a", "b", priority=1))
+    low.pass_time(2)
+    low.come(a=[2] * 4, x=[1] * 20)
+    low.pass_time(40)
+    assert low.held_now() == {
+        "a": 0,
+        "b": 0,
+        "x": 8,
+    }  # and no turn for a: it is left out on purpose
+    high = Jobs(shares, strategy=Strategy.PRIORITY, **in_group("a", "b", priority=9))
+    high.pass_time(2)
+    high.come(a=[2] * 4, x=[1] * 20)
+    high.pass_time(60)
+    assert high.governor.view().members["a"].target["r"] == 8
+    assert high.governor.view().members["x"].target["r"] == 0
+
+
+def test_a_tenant_without_a_ledger_is_told_once() -> None:
+    site = Site({"a": Share(), "b": Share()}, strategy=Strategy.UNLIMITED)
+    told = 0
+    for _ in range(20):
+        for tenant in site.governor.to_tell():
+            told += tenant == "b"
+            message = site.governor.allocation_of(tenant)
+            site.governor.told(tenant, message.sequence, tenant == "a")
+            site.sequence[tenant] = message.sequence
+        site.want(a=3)
+        site.now_ms += ROUND_MS
+        site.governor.advance(site.now_ms)
+    assert told == 1
+    assert site.governor.view().members["a"].target["r"] == 3

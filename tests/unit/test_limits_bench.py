@@ -5,8 +5,13 @@ from itertools import repeat
 
 import pytest
 
+from bench import limit_scenes
+from bench.limit_scenes import play as played_by_all
+from bench.limit_scenes import scenes
 from bench.limiters import Fixed, Ours
 from bench.limits import CALLS, KINDS, OWN, Calls, main, play, table
+from bench.limits_page import page
+from bench.plays import TRACE
 from headgate.simulate.limited import LimitedDownstream, LimitedSimulation, Stretch
 
 LONG = CALLS[1]
@@ -67,3 +72,33 @@ def test_ours_in_the_bench_is_the_room_itself() -> None:
     mark = limiter.began(1, 0)
     limiter.ended(mark, 10, 10, 1, overload=True)
     assert limiter.limit == OWN.initial - 1
+
+
+def test_the_pictures_show_what_was_played_and_load_nothing() -> None:
+    scene = scenes()[1]
+    results = played_by_all(scene, 7)
+    assert [one.limiter for one in results] == ["Headgate (ARC)", "AIMD", "no limit"]
+    ours, aimd, none = results
+    assert ours.failed <= 0.01 < aimd.failed < none.failed
+    assert ours.goodput > aimd.goodput > none.goodput
+    html = page([(scene, results)], 7, ["it is only a test"])
+    assert html.count('<svg class="lines"') == html.count('<svg class="failing"') == 3
+    assert html.count('<path class="limit" vector') == 2  # who has none shows none
+    assert "Half of the capacity is gone at once" in html
+    assert "it is only a test" in html
+    assert "http" not in html
+    assert "<script" not in html
+
+
+def test_a_scene_has_the_durations_of_the_recording() -> None:
+    if not TRACE.exists():
+        pytest.skip(f"{TRACE} is absent")
+    scene = scenes()[-1]
+    assert 26_000 < scene.mean_ms < 27_500
+    drawn = [work for _, work in zip(range(20_000), scene.work(1), strict=False)]
+    assert sum(drawn) / len(drawn) == pytest.approx(scene.mean_ms, rel=0.03)
+
+
+def test_without_the_recording_its_scene_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limit_scenes, "TRACE", TRACE.with_name("absent.csv"))
+    assert [scene.title for scene in scenes()][-1] == "Slow recovery"

@@ -92,6 +92,7 @@ async def test_a_job_may_leave_out_who_it_is(jobs: Jobs, governance: Governance,
     job, decision = await jobs.started({"tenant": name, "resource": "scan"})
     run_id = (await job.describe()).run_id
     assert decision["outcome"] == "granted"
+    assert not decision["quiet"]  # nobody here would hear of its end by itself
     assert decision["id"].startswith(f"{run_id}/")
     assert decision["expires_at_ms"] > now_ms()
     (permit,) = (await governance.holders(name)).permits

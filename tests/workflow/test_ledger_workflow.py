@@ -126,7 +126,7 @@ async def test_jobs_are_woken_as_soon_as_the_rate_allows(
 async def test_a_permit_that_is_not_given_back_expires_and_wakes_the_next(
     governance: Governance, orchestrator: Orchestrator, name: str
 ) -> None:
-    await governance.set_quotas(name, scan=Quota(max_active=1, max_hold_ms=200))
+    await governance.set_quotas(name, scan=Quota(max_active=1, max_hold_ms=1_500))
     await governance.exchange(name, [acquire("forgotten")])
     await orchestrator.run(ScanJobInput(tenant=name))
     await governance.exchange(name, [], releases=["forgotten"])  # too late to count

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from headgate.allocation.claims import Claim, Division, DominantClaim, Group
@@ -10,7 +11,7 @@ from headgate.allocation.governor_record import GovernorRecord, Member
 from headgate.allocation.history import adjusted_weights
 from headgate.allocation.pressure import PoolPressure
 from headgate.allocation.repeated import RepeatedDivision
-from headgate.allocation.rounds import Place, step
+from headgate.allocation.rounds import Place, keep_limits, step
 from headgate.decay import MICRO, decayed
 from headgate.model.audit import AuditEntry
 from headgate.model.limits import CapacityNews, PressureLevel, PressureView
@@ -26,11 +27,13 @@ from headgate.model.pool import (
     Share,
     Strategy,
 )
-from headgate.model.pool import Claim as Said
 
 REVISIONS_PER_INCARNATION: Final = 1_000_000_000
 
 _GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
+
+_LOOK_FOR_IDLE_EVERY: Final = 8
+"""Rounds; to look is not free either."""
 
 _NO_SHARE: Final = Share(weight=0.0)
 """Of a tenant that has not said anything yet."""
@@ -51,15 +54,22 @@ class Governor:
         self.record = record
         # What follows only saves work, and holds no truth of its own.
         self._divisions: dict[tuple[str, bool], RepeatedDivision] = {}
-        self._claims: dict[str, dict[str, tuple[Said | None, PoolSettings, Claim]]] = {}
         self._shared: tuple[PoolSettings, list[Group]] | None = None
         # Who may hold or want something: a round need not look at the others. None: not known.
         self._active: set[str] | None = None
         self._in_order: list[tuple[str, Member]] | None = None
-        # The last round left nothing free and nothing to spare.
-        self._full = False
+        # Whose place, and whose claim, are to be reckoned again.
+        self._stale: set[str] = set()
+        self._unclaimed: set[str] = set()
+        self._claimed: dict[str, tuple[object, PoolSettings, dict[str, Claim]]] = {}
+        self._placed: dict[str, tuple[object, dict[str, Place]]] = {}
+        # Until when a round would do nothing, unless something has been said or given since.
+        self._quiet: tuple[int, int, int] = (-1, 0, 0)
+        self._said = 0  # how often something has been said that matters
+        self._targeted: tuple[int, int] | None = None
+        self._known: dict[str, tuple[PoolSettings, int, int, Division, dict[str, int]]] = {}
         self._untold = {tenant for tenant, member in record.members.items() if member.to_tell}
-        self._summed: tuple[tuple[int, int], dict[str, int], int] | None = None
+        self._summed: tuple[tuple[int, int, int], dict[str, int], int] | None = None
         self._pressure = PoolPressure(record)
 
     @classmethod
@@ -101,7 +111,8 @@ class Governor:
         record.unheard = [tenant for tenant in record.unheard if tenant in settings.tenants]
         self._ask(new)
         self._active = self._in_order = None
-        self._full = False
+        self._said += 1
+        self._placed, self._claimed = {}, {}
         self._untold &= record.members.keys()
         self._pressure = PoolPressure(record)
         record.revision += 1
@@ -118,6 +129,8 @@ class Governor:
         if (message.incarnation, message.revision) < (member.incarnation, member.revision):
             return
         matters = not self._changes_nothing(member, message)
+        self._stale.add(message.tenant)
+        self._unclaimed.add(message.tenant)
         self._smooth(member, now_ms)
         if message.incarnation != member.incarnation and message.sequence < member.sequence:
             # Restored: it goes by no allocation at all until it gets a new one.
@@ -142,7 +155,9 @@ class Governor:
         if self._pressure.is_to_hear(message.tenant):
             self._allocate(message.tenant, dict(member.allocated))
         record.revision += 1
-        record.unsettled |= matters
+        if matters:
+            self._said += 1
+            record.unsettled = True
         self.advance(now_ms)
 
     def follow(self, news: CapacityNews, now_ms: int) -> None:
@@ -162,7 +177,8 @@ class Governor:
         )
         record.revision += 1
         if not same:
-            record.unsettled, self._full = True, False
+            record.unsettled = True
+            self._said += 1
         self.advance(now_ms)
 
     def advance(self, now_ms: int) -> None:
@@ -182,14 +198,16 @@ class Governor:
                 )
             )
             self.set_capacity(None)
+        # Before the division: what is told here may make one due.
+        self._look_at_pressure(now_ms)
         if self.record.unsettled and now_ms >= self._next_round_ms():
             self._divide(now_ms)
-        self._look_at_pressure(now_ms)
 
     def set_capacity(self, override: CapacityOverride | None) -> None:
         """Have another capacity than the configured one, or that one again."""
         self.record.override = override
         self.record.revision += 1
+        self._said += 1
         self.record.unsettled = True
 
     # What goes out ---------------------------------------------------------------------------
@@ -246,6 +264,9 @@ class Governor:
             self._pressure.look_at(tenant)
             if tenant in record.unheard:
                 record.unheard.remove(tenant)
+            self._said += 1
+            self._stale.add(tenant)
+            self._unclaimed.add(tenant)
             record.unsettled = True
         record.revision += 1
 
@@ -326,7 +347,7 @@ class Governor:
                 tenant: MemberView(
                     held={name: claim.held for name, claim in member.claims.items()},
                     wanted={name: claim.wanted for name, claim in member.claims.items()},
-                    demand={name: _demand(member, name) for name in member.smoothed},
+                    demand=self._demands_now(member),
                     target=dict(member.target),
                     allocated=dict(member.allocated),
                     ceiling={resource: self.ceiling(tenant, resource) for resource in capacity},
@@ -353,24 +374,28 @@ class Governor:
     def _changes_nothing(self, member: Member, message: Demand) -> bool:
         """Return whether a round after this message would do just what one without it would.
 
-        A pool that is full is full of messages, too, and most of them say how much more is wanted
-        by one that has less than it wants already. Its part is not limited by its demand, nothing
-        that it has is unused, and its next job is the same.
+        A pool in demand is full of messages, and most of them say how much more is wanted by one
+        that has less than it wants already. Its part is not limited by its demand, nothing that it
+        has is unused, and its next job is the same and does not fit in yet.
         """
         settings = self.record.settings
-        if not self._full or settings.history_half_life_ms is not None or member.left_out_ms:
-            return False
+        if settings.history_half_life_ms is not None or len(settings.capacity) > 1:
+            return False  # there what one wants concerns the others
         if (message.incarnation, message.sequence) != (member.incarnation, member.sequence):
             return False
-        if not member.acknowledged or member.claims.keys() != message.claims.keys():
+        if message.tenant in self.record.unheard or member.claims.keys() != message.claims.keys():
             return False
         for resource, new in message.claims.items():
             old = member.claims[resource]
             allocated, part = member.allocated.get(resource, 0), member.target.get(resource, 0)
+            if member.outstanding.get(resource, 0) > max(allocated, old.held):
+                return False  # something comes back
             enough = max(allocated, part, old.share.guaranteed)
-            if min(old.wanted, new.wanted) <= enough:
+            if old.wanted <= enough or new.wanted <= enough:
                 return False
-            if (new.held, new.next) != (old.held, old.next) or new.share != old.share:
+            if new.held != old.held or new.next != old.next or new.share != old.share:
+                return False
+            if not new.next or new.held + new.next <= allocated:
                 return False
         return True
 
@@ -393,18 +418,32 @@ class Governor:
             self._in_order = [(tenant, members[tenant]) for tenant in sorted(names)]
         return self._in_order
 
-    def _forget_idle(self, looked_at: list[tuple[str, Member]]) -> None:
+    def _forget_idle(self, looked_at: list[tuple[str, Member]], now_ms: int) -> None:
         """Leave those out of the next rounds who have nothing and want nothing."""
         settings = self.record.settings
         if settings.history_half_life_ms is not None or len(settings.capacity) > 1:
             return  # there everybody counts for the others
+        if self._active is not None and self.record.rounds % _LOOK_FOR_IDLE_EVERY:
+            return
         fixed = settings.strategy is Strategy.FIXED
-        kept = [one for one in looked_at if not _is_idle(one[1], fixed)]
+        kept = []
+        for one in looked_at:
+            member = one[1]
+            if _has_nothing(member, fixed):
+                self._smooth(member, now_ms)
+                if not any(member.smoothed.values()):
+                    continue
+            kept.append(one)
         if self._active is None or len(kept) < len(looked_at):
             self._active, self._in_order = {tenant for tenant, _ in kept}, kept
 
     def _next_round_ms(self) -> int:
-        return self.record.divided_at_ms + self.record.settings.damping.round_ms
+        record = self.record
+        next_ms = record.divided_at_ms + record.settings.damping.round_ms
+        said, sequence, until_ms = self._quiet
+        if (said, sequence) == (self._said, record.sequence):
+            return max(next_ms, until_ms)
+        return next_ms
 
     def _divide(self, now_ms: int) -> None:
         record = self.record
@@ -412,35 +451,50 @@ class Governor:
         record.divided_at_ms = now_ms
         record.unsettled = False
         record.revision += 1
-        self._full = False
         looked_at = self._looked_at()
-        for _, member in looked_at:
-            self._smooth(member, now_ms)
+        if record.settings.history_half_life_ms is not None:
+            for _, member in looked_at:
+                self._smooth(member, now_ms)
         capacity = self.capacity()
         targets, conditions = self._targets(capacity, now_ms)
         record.conditions = conditions
-        for tenant, member in looked_at:
-            member.target = targets.get(tenant, {})
+        if targets is not None:
+            for tenant, member in looked_at:
+                target = targets.get(tenant, {})
+                if target != member.target or member.left_out_ms:
+                    member.target = target
+                    self._stale.add(tenant)
         if not self.enforces:
             for tenant, member in looked_at:
                 self._give(tenant, dict(member.target), now_ms)
-            self._forget_idle(looked_at)
+            self._forget_idle(looked_at, now_ms)
             return
         new: dict[str, dict[str, int]] = {}
+        young: set[str] = set()
         for resource, units in capacity.items():
-            places = self._places(resource, units, now_ms)
-            taken = step(units, places, record.settings.damping)
-            # One resource only: with several, a demand concerns the parts of all of them.
-            self._full = len(capacity) == 1 and _is_full(units, places)
+            places = self._places(resource, now_ms, young)
+            taken = step(
+                units,
+                places,
+                record.settings.damping,
+                partial(self._comforts, resource, units, places, now_ms),
+            )
+            keep_limits(taken, places, self._limited_groups())
             for tenant, allocated in taken.allocated.items():
                 # What the unheard hold is not known, so until then only cuts are safe.
                 if not record.unheard or allocated < places[tenant].allocated:
                     new.setdefault(tenant, {})[resource] = allocated
             record.unsettled |= not taken.settled
+        self._stale = young
+        if record.unsettled and not new and young:
+            # Only what was given lately could be taken, and that is left alone for a time.
+            hold_ms = record.settings.damping.min_hold_ms
+            until_ms = min(record.members[tenant].raised_at_ms for tenant in young) + hold_ms
+            self._quiet = (self._said, record.sequence, until_ms)
         for tenant, changed in sorted(new.items()):
             member = record.members[tenant]
             self._give(tenant, member.allocated | changed, now_ms)
-        self._forget_idle(looked_at)
+        self._forget_idle(looked_at, now_ms)
 
     def _give(self, tenant: str, allocated: dict[str, int], now_ms: int) -> None:
         member = self.record.members[tenant]
@@ -463,6 +517,7 @@ class Governor:
         member.sequence = record.sequence
         member.acknowledged, member.to_tell = False, True
         member.told_level = record.pressure.level
+        self._stale.add(tenant)
         self._untold.add(tenant)
 
     def _look_at_pressure(self, now_ms: int) -> None:
@@ -493,11 +548,22 @@ class Governor:
                 )
         member.smoothed_at_ms = now_ms
 
+    def _demands_now(self, member: Member) -> dict[str, int]:
+        """Return what is or was lately wanted of each resource, as of the last round."""
+        half_life_ms = self.record.settings.damping.demand_half_life_ms
+        elapsed_ms = self.record.divided_at_ms - member.smoothed_at_ms
+        return {
+            name: -(-decayed(units, _wanted(member, name), elapsed_ms, half_life_ms) // MICRO)
+            for name, units in member.smoothed.items()
+        }
+
     def _targets(
         self, capacity: Mapping[str, int], now_ms: int
-    ) -> tuple[dict[str, dict[str, int]], list[Condition]]:
-        """Return who should have what, by tenant and resource, and what to know about it."""
-        strategy = self.record.settings.strategy
+    ) -> tuple[dict[str, dict[str, int]] | None, list[Condition]]:
+        """Return who should have what, by tenant and resource, and what to know about it.
+
+        None instead of that: as before.
+        """
         members = self._looked_at()
         if len(capacity) > 1:
             claims = [
@@ -509,21 +575,41 @@ class Governor:
                 for tenant, m in members
             ]
             return divide_dominant(capacity, claims).allocations, []
+        now = (self._said, self.record.sequence)
+        if self._targeted == now and self.record.settings.history_half_life_ms is None:
+            return None, self.record.conditions
+        self._targeted = now
         targets: dict[str, dict[str, int]] = {}
         conditions: list[Condition] = []
         for resource, units in capacity.items():
-            division = self._division(resource, units, strategy)
-            turns = self._turns(resource, units, division, now_ms)
-            if turns:
-                left = max(0, units - sum(turns.values()))
-                others = self._division(resource, left, strategy, without=turns)
-                division = replace(others, allocations=others.allocations | turns)
+            division, turns = self._shares(resource, units, now_ms)
             parts = dict(division.allocations)
             self._use_fragments(resource, parts, turns)
             conditions += [Condition(type=c.type, message=c.message) for c in division.conditions]
             for tenant, part in parts.items():
                 targets.setdefault(tenant, {})[resource] = part
         return targets, conditions
+
+    def _shares(self, resource: str, units: int, now_ms: int) -> tuple[Division, dict[str, int]]:
+        """Return the division with turns, and these; as before if nothing that matters is new."""
+        settings = self.record.settings
+        known = self._known.get(resource)
+        if (
+            known is not None
+            and known[0] is settings
+            and known[1:3] == (self._said, units)
+            and settings.history_half_life_ms is None
+        ):
+            return known[3], known[4]
+        strategy = settings.strategy
+        division = self._division(resource, units, strategy)
+        turns = self._turns(resource, units, division, now_ms)
+        if turns:
+            left = max(0, units - sum(turns.values()))
+            others = self._division(resource, left, strategy, without=turns)
+            division = replace(others, allocations=others.allocations | turns)
+        self._known[resource] = settings, self._said, units, division, turns
+        return division, turns
 
     def _turns(self, resource: str, units: int, division: Division, now_ms: int) -> dict[str, int]:
         """Return what goes to tenants whose share is too small for a single job of theirs.
@@ -543,7 +629,7 @@ class Governor:
                 claim is None
                 or parts.get(tenant, 0) >= needed
                 or claim.held + needed > self._most(tenant, member, resource)
-                or self._is_below(tenant, member, resource, parts)
+                or claim.held + needed > units - self._above(tenant, member, resource, parts)
             ):
                 member.left_out_ms.pop(resource, None)
                 continue
@@ -551,8 +637,14 @@ class Governor:
             left_out.append((since_ms, tenant, claim.held + needed))
         turns: dict[str, int] = {}
         groups: dict[str, int] = {}
+        if not left_out:
+            return turns
+        # Guarantees come first: no turn takes what is owed to another.
+        owed = self._owed(resource)
+        left = max(0, units - sum(owed.values()))
         for _, tenant, needed in sorted(left_out):
-            if needed > units - sum(turns.values()):
+            more = needed - owed.get(tenant, 0)
+            if more > left or needed > units - sum(turns.values()):
                 break  # nobody passes it, or it would never have its turn
             above = self._groups_of(tenant)
             if any(
@@ -561,8 +653,16 @@ class Governor:
                 continue  # others of its group are before it
             for name, _ in above:
                 groups[name] = groups.get(name, 0) + needed
+            left -= max(0, more)
             turns[tenant] = needed
         return turns
+
+    def _owed(self, resource: str) -> dict[str, int]:
+        """Return what of its guarantee each wants, where the strategy looks at guarantees."""
+        if self.record.settings.strategy not in _GUARANTEEING:
+            return {}
+        claims = [(t, m.claims[resource]) for t, m in self._looked_at() if resource in m.claims]
+        return {tenant: min(one.wanted, one.share.guaranteed) for tenant, one in claims}
 
     def _use_fragments(
         self, resource: str, parts: dict[str, int], turns: Mapping[str, int]
@@ -571,11 +671,11 @@ class Governor:
 
         What a tenant's part has beyond what it holds is of no use to it while its next job does not
         fit in there. Put together, such fragments let some of these jobs begin: who was given
-        nothing for longest comes first. A group keeps its fragments, so its limits hold.
+        nothing for longest comes first.
         """
         settings = self.record.settings
         by_tier = settings.strategy is Strategy.PRIORITY
-        left: dict[str | None, int] = {}
+        left = 0
         stuck: list[tuple[bool, int, int, str, int]] = []
         for tenant, member in self._looked_at():
             claim = member.claims.get(resource)
@@ -585,32 +685,34 @@ class Governor:
             if needed <= part:
                 continue
             if claim.held < part:
-                group = settings.tenants[tenant]
-                left[group] = left.get(group, 0) + part - claim.held
+                left += part - claim.held
                 parts[tenant] = claim.held
             tier = -claim.share.priority if by_tier else 0
             stuck.append((claim.held > part, tier, member.raised_at_ms, tenant, needed))
         if not left:
             return
+        limited = self._limited_groups()
         for _, _, _, tenant, needed in sorted(stuck):
-            group, more = settings.tenants[tenant], needed - parts.get(tenant, 0)
-            if more > left.get(group, 0):
+            more = needed - parts.get(tenant, 0)
+            if more > left or needed > self._most(tenant, self.record.members[tenant], resource):
                 continue
-            if needed <= self._most(tenant, self.record.members[tenant], resource):
-                left[group] -= more
-                parts[tenant] = needed
+            if any(
+                tenant in inside and sum(parts.get(one, 0) for one in inside) + more > limit
+                for limit, inside in limited
+            ):
+                continue
+            left -= more
+            parts[tenant] = needed
 
-    def _is_below(
-        self, tenant: str, member: Member, resource: str, parts: Mapping[str, int]
-    ) -> bool:
-        """Return whether a higher tier wants more: then one is left out on purpose."""
+    def _above(self, tenant: str, member: Member, resource: str, parts: Mapping[str, int]) -> int:
+        """Return what goes to higher tiers: by tiers, what they leave is all there is."""
         if self.record.settings.strategy is not Strategy.PRIORITY:
-            return False
+            return 0
         path = self._priorities(tenant, member, resource)
-        return any(
-            _wanted(other, resource) > parts.get(name, 0)
-            and _is_lower(path, self._priorities(name, other, resource))
-            for name, other in self._looked_at()
+        return sum(
+            part
+            for name, part in parts.items()
+            if part and _is_lower(path, self._priorities(name, self.record.members[name], resource))
         )
 
     def _priorities(self, tenant: str, member: Member, resource: str) -> list[tuple[str, int]]:
@@ -669,15 +771,17 @@ class Governor:
         """Divide between those looked at, but for those ``without`` whom: these have a part."""
         without = without or {}
         settings = self.record.settings
-        known = self._claims.setdefault(resource, {})
-        claims: list[Claim] = []
-        for tenant, member in self._looked_at():
-            if tenant in without:
-                continue
-            said, last = member.claims.get(resource), known.get(tenant)
-            if last is None or last[0] is not said or last[1] is not settings:
-                known[tenant] = last = said, settings, self._claim(tenant, resource)
-            claims.append(last[2])
+        members = self._looked_at()
+        known = self._claimed.get(resource)
+        if known is None or known[0] is not members or known[1] is not settings:
+            by_tenant = {tenant: self._claim(tenant, resource) for tenant, _ in members}
+            self._claimed[resource] = members, settings, by_tenant
+        else:
+            by_tenant = known[2]
+            for tenant in self._unclaimed & by_tenant.keys():
+                by_tenant[tenant] = self._claim(tenant, resource)
+        self._unclaimed = set()
+        claims = [claim for tenant, claim in by_tenant.items() if tenant not in without]
         if settings.history_half_life_ms is not None:
             micro_weights = {one.tenant: round(one.weight * MICRO) for one in claims}
             usage = {t: self.record.members[t].usage.get(resource, 0) for t in micro_weights}
@@ -733,16 +837,22 @@ class Governor:
                 taken[name] = taken.get(name, 0) + units
         return [_less(group, taken.get(group.name, 0)) for group in groups]
 
-    def _places(self, resource: str, units: int, now_ms: int) -> dict[str, Place]:
+    def _places(self, resource: str, now_ms: int, young: set[str]) -> dict[str, Place]:
+        """Return where everybody stands, and add to ``young`` who was given something lately."""
         members = self._looked_at()
         hold_ms = self.record.settings.damping.min_hold_ms
-        spare = units
+        known, again = self._placed.get(resource), members
         places: dict[str, Place] = {}
-        for tenant, member in members:
+        if known is not None and known[0] is members:
+            places = known[1]
+            again = [
+                (tenant, self.record.members[tenant]) for tenant in self._stale & places.keys()
+            ]
+        for tenant, member in again:
             target, allocated = member.target.get(resource, 0), member.allocated.get(resource, 0)
-            claim = member.claims.get(resource)
             ceiling = max(allocated, member.outstanding.get(resource, 0))
             wanted = owed = first = held = 0
+            claim = member.claims.get(resource)
             if claim is not None:
                 wanted, held = claim.wanted, claim.held
                 ceiling = max(ceiling, held)
@@ -753,29 +863,46 @@ class Governor:
                         wanted = max(held, target)  # more is of no use to it now
                     if member.left_out_ms:
                         owed = max(owed, self._turn(member, resource))
-            spare -= max(ceiling, target)
-            may_cut = now_ms - member.raised_at_ms >= hold_ms
+            raised_at_ms = member.raised_at_ms
+            may_cut = now_ms - raised_at_ms >= hold_ms
+            if not may_cut:
+                young.add(tenant)
             places[tenant] = Place(
-                wanted=wanted,
-                target=target,
-                comfort=0,
-                allocated=allocated,
-                ceiling=ceiling,
-                owed=owed,
-                may_cut=may_cut,
-                first=first,
-                raised_at_ms=member.raised_at_ms,
-                held=held,
+                wanted, target, allocated, ceiling, owed, may_cut, first, raised_at_ms, held
             )
-        if spare > 0:
-            # Comfort is for when everybody has what it is to have; else it need not be reckoned.
-            for tenant, member in members:
-                place, share = places[tenant], self._share(member, resource)
-                demand = _demand(member, resource)
-                comfort = self._comfort(share, demand, place.target, units)
-                if comfort:
-                    places[tenant] = place._replace(comfort=comfort)
+        self._placed[resource] = members, places
         return places
+
+    def _comforts(
+        self, resource: str, units: int, places: Mapping[str, Place], now_ms: int
+    ) -> dict[str, int]:
+        """Return what each may have beyond its target, when everybody has what it is to have."""
+        found: dict[str, int] = {}
+        if sum(max(place.ceiling, place.target) for place in places.values()) >= units:
+            return found
+        for tenant, member in self._looked_at():
+            place = places[tenant]
+            if place.first > place.ceiling or self._is_limited(tenant):
+                continue  # it waits for what its next job needs; or its group has a say in it
+            self._smooth(member, now_ms)
+            demand, share = _demand(member, resource), self._share(member, resource)
+            found[tenant] = self._comfort(share, demand, place.target, units)
+        return found
+
+    def _limited_groups(self) -> list[tuple[int, list[str]]]:
+        """Return the limit of each group that has one, with the tenants in it."""
+        members: dict[str, list[str]] = {}
+        limits: dict[str, int] = {}
+        if self.record.settings.groups:
+            for tenant, _ in self._looked_at():
+                for name, limit in self._groups_of(tenant):
+                    if limit is not None:
+                        members.setdefault(name, []).append(tenant)
+                        limits[name] = limit
+        return [(limits[name], tenants) for name, tenants in sorted(members.items())]
+
+    def _is_limited(self, tenant: str) -> bool:
+        return any(limit is not None for _, limit in self._groups_of(tenant))
 
     def _comfort(self, share: Share, demand: int, target: int, units: int) -> int:
         """Return what a tenant may have beyond its target, so that it need not ask first."""
@@ -800,18 +927,15 @@ class Governor:
 
     def _sums(self, capacity: Mapping[str, int]) -> tuple[dict[str, int], int]:
         """Return what all have been given, by resource, and how many of them want more."""
-        now = (self.record.revision, self.record.sequence)
+        # For people: as of the last round is near enough.
+        now = (self.record.rounds, len(self.record.members), self.record.incarnation)
         if self._summed is None or self._summed[0] != now:
             members = [member for _, member in self._looked_at()]
             allocated = {
                 resource: sum(m.allocated.get(resource, 0) for m in members)
                 for resource in capacity
             }
-            others = sum(
-                1
-                for other in members
-                if any(_wanted(other, n) > units for n, units in other.allocated.items())
-            )
+            others = sum(1 for member in members if _wants_more(member))
             self._summed = now, allocated, others
         return self._summed[1], self._summed[2]
 
@@ -848,11 +972,12 @@ def _waiting_since(member: Member) -> int | None:
     return min(since, default=None)
 
 
-def _is_idle(member: Member, fixed: bool) -> bool:
+def _has_nothing(member: Member, fixed: bool) -> bool:
     """Whether a member has nothing, wants nothing, and has no right that would count."""
-    if any(member.smoothed.values()) or member.left_out_ms or any(member.outstanding.values()):
-        return False
-    if any(member.allocated.values()):
+    for units in member.allocated.values():
+        if units:
+            return False
+    if member.left_out_ms or any(member.outstanding.values()):
         return False
     return not any(
         claim.held or claim.wanted or claim.share.guaranteed or (fixed and claim.share.maximum)
@@ -881,10 +1006,12 @@ def _less(group: Group, units: int) -> Group:
     return replace(group, guaranteed=guaranteed, maximum=maximum, borrow_limit=borrow_limit)
 
 
-def _is_full(units: int, places: Mapping[str, Place]) -> bool:
-    """Whether nothing is free, and there is nothing to spare once everybody has its part."""
-    may_hold = sum(place.ceiling for place in places.values())
-    return may_hold >= units
+def _wants_more(member: Member) -> bool:
+    for resource, units in member.allocated.items():
+        claim = member.claims.get(resource)
+        if claim is not None and claim.wanted > units:
+            return True
+    return False
 
 
 def _loses(member: Member) -> bool:

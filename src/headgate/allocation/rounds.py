@@ -4,7 +4,7 @@ The target says who should have what. A step towards it takes away first, and gi
 come back: what every ledger may hold at most stays within the capacity, whatever gets lost.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,7 +20,6 @@ class Place(NamedTuple):
     Attributes:
         wanted: What it wants now.
         target: What the division gives it.
-        comfort: What it may have beyond that, as long as nobody else wants it.
         allocated: What it has been told it may hold.
         ceiling: What it may hold until it has confirmed the last cut; never below ``allocated``.
         owed: What it has a right to now: its guarantee, as far as it wants it.
@@ -32,7 +31,6 @@ class Place(NamedTuple):
 
     wanted: int
     target: int
-    comfort: int
     allocated: int
     ceiling: int
     owed: int
@@ -62,11 +60,23 @@ class Step:
     settled: bool = True
 
 
-def step(capacity: int, places: Mapping[str, Place], damping: Damping) -> Step:
+def step(
+    capacity: int,
+    places: Mapping[str, Place],
+    damping: Damping,
+    comforts: Callable[[], Amounts] = dict,
+) -> Step:
     """Return the next step for one resource.
 
     Nothing is taken from a tenant unless somebody else is to have it: what is left with an idle
     one harms nobody, and spares messages.
+
+    Args:
+        capacity: Units.
+        places: Where everybody stands.
+        damping: Of the pool.
+        comforts: Says what each may have beyond its target as long as nobody else wants it. Asked
+            only when there is something left for it.
     """
     next_step = Step()
     free = capacity - sum(place.ceiling for place in places.values())
@@ -81,7 +91,7 @@ def step(capacity: int, places: Mapping[str, Place], damping: Damping) -> Step:
     for tenant, units in _fragments(free, places, lacking).items():
         next_step.allocated[tenant] = places[tenant].allocated - units
         lacking.pop(tenant, None)
-    _raise(free, places, lacking, next_step)
+    _raise(free, places, lacking, next_step, comforts)
     return next_step
 
 
@@ -169,7 +179,11 @@ def _fragments(
 
 
 def _raise(
-    free: int, places: Mapping[str, Place], lacking: Mapping[str, int], next_step: Step
+    free: int,
+    places: Mapping[str, Place],
+    lacking: Mapping[str, int],
+    next_step: Step,
+    comforts: Callable[[], Amounts],
 ) -> None:
     """Give what is free: first what is owed, then what is wanted, then comfort.
 
@@ -193,14 +207,19 @@ def _raise(
         left, all_served = _by_job(left, places, limits, given)
         if not all_served:
             break
-        rest = {tenant: units - given[tenant] for tenant, units in limits.items()}
+        # Less than its next job needs is of no use to anybody, and would be taken again.
+        rest = {
+            tenant: units - given[tenant]
+            for tenant, units in limits.items()
+            if places[tenant].first <= places[tenant].ceiling + given[tenant]
+        }
         for tenant, units in _by_need(left, rest).items():
             given[tenant] += units
             left -= units
-    if all(given[tenant] == units for tenant, units in lacking.items()):
+    if left > 0 and all(given[tenant] == units for tenant, units in lacking.items()):
         comfort = {
-            tenant: place.target + place.comfort - max(place.ceiling, place.target)
-            for tenant, place in places.items()
+            tenant: units - max(0, places[tenant].ceiling - places[tenant].target)
+            for tenant, units in comforts().items()
             if tenant not in next_step.allocated
         }
         for tenant, units in _by_need(left, comfort).items():
@@ -227,6 +246,36 @@ def _by_job(
             given[tenant] += needed
             left -= needed
     return left, True
+
+
+def keep_limits(
+    taken: Step, places: Mapping[str, Place], groups: Iterable[tuple[int, Sequence[str]]]
+) -> None:
+    """Change a step so that no group can come to hold more than it may.
+
+    Args:
+        taken: The step.
+        places: Where everybody stood before it.
+        groups: The limit of each group that has one, and its tenants.
+    """
+    for limit, tenants in groups:
+        left = limit - sum(places[tenant].ceiling for tenant in tenants)
+        short = sum(max(0, places[t].target - places[t].ceiling) for t in tenants) > left
+        for tenant in tenants:
+            place = places[tenant]
+            allocated = taken.allocated.get(tenant, place.allocated)
+            if allocated > place.ceiling:
+                more = min(allocated - place.ceiling, max(0, left))
+                if more < allocated - place.ceiling and place.ceiling + more < place.first:
+                    more = 0  # not enough for its next job
+                left -= more
+                allocated = place.ceiling + more
+            elif (short or left < 0) and allocated > place.target:
+                allocated = place.target
+            if allocated != place.allocated:
+                taken.allocated[tenant] = allocated
+            else:
+                taken.allocated.pop(tenant, None)
 
 
 def _in_turn(places: Mapping[str, Place], tenants: Iterable[str]) -> list[str]:

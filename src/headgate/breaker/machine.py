@@ -125,16 +125,21 @@ class Breaker:
 
     # What comes in ---------------------------------------------------------------------------
 
-    def report(self, report: Report, now_ms: int) -> None:
-        """Count what a gate has seen; a report that was counted before changes nothing."""
+    def report(self, report: Report, now_ms: int) -> bool:
+        """Count what a gate has seen; a report that was counted before changes nothing.
+
+        Returns:
+            Whether it was routine: calls that succeeded while all is well.
+        """
         record = self.record
+        epoch, gates = record.epoch, len(record.reporters)
         self._forget_silent_reporters(now_ms)
         reporter = record.reporters.setdefault(
             report.gate, Reporter(task_queue=report.task_queue, seen_at_ms=now_ms)
         )
         reporter.seen_at_ms = now_ms
         if not reporter.is_new(report.seq):
-            return
+            return True
         record.revision += 1
         self.advance(now_ms)
         for bucket in report.buckets:
@@ -144,6 +149,12 @@ class Breaker:
         if report.calls is not None:
             self._limit(report.calls, now_ms)
         STATES[record.state].on_outcomes(self, now_ms)
+        return (
+            (record.epoch, len(record.reporters)) == (epoch, gates)
+            and record.state is BreakerState.CLOSED
+            and not report.probes
+            and not any(bucket.failures or bucket.slow for bucket in report.buckets)
+        )
 
     def lease_probes(self, request: ProbeRequest, now_ms: int) -> ProbeReply:
         """Lease as many of the asked-for probes as the half-open budget still has.

@@ -140,8 +140,9 @@ def _table(results: Sequence[Simulated]) -> str:
         f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
         '<p class="dim">Utilization: unit-time held, of the capacity from the first arrival to the '
         "last end. Fairness: Jain's index of the tenants' mean bounded slowdowns, 1 when all are "
-        f"slowed down alike. Violations: jobs that waited on for more than {bound} though there "
-        "were units free for them and the strategy had room for them.</p>"
+        f"slowed down alike. Violations: how often a job was passed over for more than {bound}: "
+        "first in its line, it fitted into what was idle and into its limits, and nothing was "
+        "being gathered for another with a better right.</p>"
     )
 
 
@@ -169,7 +170,7 @@ def _shares(one: Simulated, its: Course, top: Sequence[str], time: Timeline) -> 
         high = [below + max(0.0, share) for below, share in zip(low, shares, strict=True)]
         parts.append(_area(kind, low, high, 1.0, _SHARES))
         low = high
-    words = ", ".join(f"{name} {_share_of(one, name):.0%}" for name in top)
+    words = ", ".join(f"{name}: {_share_of(one, name):.0%}" for name in top)
     drawing = svg(
         "shares", _SHARES, f"{one.name}: shares over time; in all {words}", "".join(parts)
     )

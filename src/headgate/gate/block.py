@@ -76,6 +76,7 @@ class Block:
     _new_jobs: dict[str, LeaseHolder] = field(default_factory=dict)
     _gone_jobs: dict[str, LeaseHolder] = field(default_factory=dict)
     _under_way: LeaseAsk | None = None
+    _told_over: bool = False
 
     @property
     def out(self) -> int:
@@ -129,9 +130,14 @@ class Block:
 
     @property
     def is_needed(self) -> bool:
-        """Whether the ledger has to hear of it, though it is over: calls are out, or new jobs."""
+        """Whether the ledger has to hear of it, though it is over.
+
+        At least once, so that it does not count what is not out any more; and for as long as calls
+        are out, or new jobs.
+        """
         jobs = (*self._told_jobs.values(), *self._new_jobs.values())
-        return bool(self._new_jobs) or self.out > sum(job.units for job in jobs)
+        is_told = self._told_over and not self._new_jobs
+        return not is_told or self.out > sum(job.units for job in jobs)
 
     # The ledger --------------------------------------------------------------------------------
 
@@ -188,6 +194,7 @@ class Block:
         self._under_way = None
         self._forget_what_was_told(ask, answered=True)
         self.grant = grant
+        self._told_over = self.is_over
         self.told_hold_ms = ask.hold_ms
         if grant.is_over:
             self.end()
@@ -196,6 +203,12 @@ class Block:
         self.starts = NO_LIMIT if grant.starts is None else max(self.taken, grant.starts)
         self.until_s = self._asked_s + grant.for_ms / 1000 - SAFETY_S
         self.ask_at_s = self._asked_s + grant.ask_in_ms / 1000
+
+    def want_no_more(self) -> None:
+        """Keep no more than what is out: the process is about to end."""
+        self.most = self._most_before = self.out
+        self.waiting = 0
+        self._taken_at_ask = self.taken
 
     def end(self) -> None:
         """Note that nothing is to be had of this block any more."""

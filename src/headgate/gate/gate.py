@@ -131,7 +131,7 @@ class Gate:
             decision = Decision(id=request.id, outcome=Outcome.GRANTED)
         else:
             decision = await self._acquire(request)
-        if decision.outcome is Outcome.GRANTED:
+        if decision.outcome is Outcome.GRANTED and not self._for_others:
             # This gate runs in the process of the job, so it hears of the end without an activity.
             decision = decision.model_copy(update={"quiet": True})
         if downstream is None or decision.outcome is not Outcome.GRANTED:

@@ -187,6 +187,8 @@ class LedgerLink:
             if not reply.ready:
                 raise UnavailableError("the ledger is being restored from Postgres; ask again")
         except Exception:
+            for stock in self._stocks.values():
+                stock.is_away = True
             for stock in stocks:
                 stock.missed()
             self._changed.set()
@@ -194,6 +196,8 @@ class LedgerLink:
         self._took_s += 0.2 * (monotonic_s() - began_s - self._took_s)
         self._turns = max(1, -(-reply.gates // _IN_FLIGHT))
         self._leased.update(reply.leased)
+        for stock in self._stocks.values():
+            stock.is_away = False
         for stock in stocks:
             mine = [one for one in reply.leases if one.resource == stock.resource]
             for id in stock.hear(mine):

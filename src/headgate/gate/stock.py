@@ -18,6 +18,8 @@ _TELL_JOBS_AFTER_S: Final = 5.0
 
 _TELL_JOBS: Final = 150
 _SOON_S: Final = 0.5
+_RETRY_MS: Final = 250
+_ANSWERS_WITHIN_S: Final = 1.0
 _NEVER: Final = frozenset(
     {ReasonCode.UNKNOWN_TENANT, ReasonCode.UNKNOWN_RESOURCE, ReasonCode.CAN_NEVER_FIT}
 )
@@ -46,7 +48,7 @@ class _Waiting:
     rank: tuple[int, int]
     units: int = field(compare=False)
     hold_ms: int = field(compare=False)
-    future: asyncio.Future[Block] = field(compare=False)
+    future: asyncio.Future[Block | Shortage] = field(compare=False)
 
 
 class Stock:
@@ -77,8 +79,10 @@ class Stock:
         self.has_waiting = False
         self._order = itertools.count()
         self._is_asking = False
-        self._is_away = False
+        self.is_away = False
         self._heard_s = 0.0
+        self._asked_s = 0.0
+        self._told_waiting = 0
         self._jobs_since_s: float | None = None
 
     # Taking and giving -------------------------------------------------------------------------
@@ -105,10 +109,10 @@ class Stock:
             self.block.hold_ms = hold_ms
         if (block := self.take_now(units, hold_ms)) is not None:
             return block
-        if (shortage := self._hopeless(units)) is not None:
+        if (shortage := self._hopeless()) is not None:
             self.block.denied += 1
             return shortage
-        future: asyncio.Future[Block] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Block | Shortage] = asyncio.get_running_loop().create_future()
         heapq.heappush(
             self._waiting, _Waiting((-priority, next(self._order)), units, hold_ms, future)
         )
@@ -129,7 +133,9 @@ class Stock:
             return self._shortage()
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
-                self.give(future.result(), units)
+                taken = future.result()
+                if isinstance(taken, Block):
+                    self.give(taken, units)
             else:
                 self._forget(future, units)
             raise
@@ -169,10 +175,15 @@ class Stock:
     def lets_pass_while_away(self) -> bool:
         """Whether calls pass uncounted: the ledger is away, and it is configured so."""
         return (
-            self._is_away
+            self._is_unreachable
             and self._clock() >= self.block.until_s
             and self.block.when_away is WhenAway.FAIL_OPEN
         )
+
+    @property
+    def _is_unreachable(self) -> bool:
+        waits_in_vain = self._is_asking and self._clock() >= self._asked_s + _ANSWERS_WITHIN_S
+        return self.is_away or waits_in_vain
 
     # The ledger --------------------------------------------------------------------------------
 
@@ -199,7 +210,9 @@ class Stock:
         if self.block.number and now_s >= self.block.until_s and self.block.grant is not None:
             self._begin_anew()  # not renewed in time: nobody may take it for valid any more
         self._is_asking = True
+        self._asked_s = now_s
         self._jobs_since_s = None
+        self._told_waiting = self.block.waiting
         blocks = [*self._closing]
         if self.block.number or self._waiting:
             blocks.append(self.block)
@@ -207,7 +220,7 @@ class Stock:
 
     def hear(self, grants: Sequence[LeaseGrant]) -> list[str]:
         """Take the answers; return the jobs that have closed elsewhere."""
-        self._is_asking = self._is_away = False
+        self._is_asking = self.is_away = False
         self._heard_s = self._clock()
         ended: list[str] = []
         for grant in grants:
@@ -219,18 +232,20 @@ class Stock:
                     ended += grant.ended
                     for id in grant.ended:
                         block.let_go(id)
-                    if grant.is_over and grant.reason is None:
+                    if grant.is_over:
                         self._begin_anew()
                     elif not grant.units and not block.out and not self._waiting:
                         self.block = Block(self.resource, block.term + 1, grant=block.grant)
         self._closing = [block for block in self._closing if block.is_needed]
+        self._dismiss_hopeless()
         self.serve()
+        self._told_waiting = min(self._told_waiting, self.block.waiting)
         return ended
 
     def missed(self) -> None:
         """Note that the ledger has not answered."""
         self._is_asking = False
-        self._is_away = True
+        self.is_away = True
         self._heard_s = self._clock()
         if self.lets_pass_while_away:
             while self._waiting:
@@ -243,10 +258,8 @@ class Stock:
 
     def return_all(self) -> bool:
         """Want nothing more; return whether there is something to tell the ledger."""
-        block = self.block
-        block.most = block.out
-        block.waiting = 0
-        return bool(block.number or self._closing)
+        self.block.want_no_more()
+        return bool(self.block.number or self._closing)
 
     # Inside ------------------------------------------------------------------------------------
 
@@ -256,7 +269,7 @@ class Stock:
         self.block.waiting = sum(one.units for one in self._waiting if not one.future.done())
         over.end()
         over.waiting = 0
-        if over.out:
+        if over.number and over.is_needed:
             self._closing.append(over)
 
     def serve(self) -> None:
@@ -278,7 +291,18 @@ class Stock:
             block.note_peak()
             first.future.set_result(block)
 
-    def _forget(self, future: asyncio.Future[Block], units: int) -> None:
+    def _dismiss_hopeless(self) -> None:
+        """Tell those who wait for what can never be had."""
+        if self._waiting and (shortage := self._hopeless()) is not None:
+            waiting, self._waiting = self._waiting, []
+            self.has_waiting = False
+            self.block.waiting = 0
+            for one in waiting:
+                if not one.future.done():
+                    self.block.denied += 1
+                    one.future.set_result(shortage)
+
+    def _forget(self, future: asyncio.Future[Block | Shortage], units: int) -> None:
         self._waiting = [one for one in self._waiting if one.future is not future]
         heapq.heapify(self._waiting)
         self.has_waiting = bool(self._waiting)
@@ -291,12 +315,19 @@ class Stock:
 
     def _retry_s(self) -> float:
         grant = self.block.grant
-        if self._is_away or (grant is not None and grant.retry_in_ms is not None):
-            retry_ms = 500 if grant is None or grant.retry_in_ms is None else grant.retry_in_ms
-            return self._heard_s + retry_ms / 1000
-        return 0.0
+        if self.is_away:
+            return self._heard_s + _SOON_S
+        block = self.block
+        if (
+            grant is None
+            or block.waiting > self._told_waiting
+            or block.hold_ms > block.told_hold_ms
+        ):
+            return 0.0  # the ledger does not know yet
+        retry_ms = _RETRY_MS if grant.retry_in_ms is None else grant.retry_in_ms
+        return self._heard_s + retry_ms / 1000
 
-    def _hopeless(self, units: int) -> Shortage | None:
+    def _hopeless(self) -> Shortage | None:
         """Return why waiting is of no use."""
         grant = self.block.grant
         if grant is None or grant.reason is None or grant.reason.code not in _NEVER:
@@ -308,7 +339,7 @@ class Stock:
 
     def _shortage(self) -> Shortage:
         grant = self.block.grant
-        if self._is_away or grant is None:
+        if self._is_unreachable or grant is None:
             reason = Reason(
                 code=ReasonCode.UNAVAILABLE,
                 message=f"the ledger of {self.tenant} does not answer",

@@ -29,7 +29,8 @@ class EntityOptions(Message):
     Attributes:
         continue_after_events: Continue as new once the history has so many events. Far below the
             server's suggestion (4,096), because a short history fails over faster.
-        snapshot_every_ms: A change is saved after this time, together with what has followed it;
+        snapshot_every_ms: A change is saved after this time, together with what has followed it,
+            and after fifteen times as long when nothing has changed but counts of a fleet at work;
             a transition of a breaker is saved at once.
         check_holders_every_ms: How soon, and how often at first, a holder is looked after.
     """

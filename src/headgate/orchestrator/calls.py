@@ -12,11 +12,11 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
-from headgate.gate import Call, Gate
+from headgate.gate import Call
 from headgate.gate.classify import classify_error, classify_result, is_overload, retry_after_ms
 from headgate.gate.clock import now_ms
-from headgate.gate.lane import Lane
 from headgate.gate.outcomes import Ended
+from headgate.gate.protocol import AnyGate, AnyLane
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.model.breaker import CallOutcome
 from headgate.model.outcomes import OutcomeRules
@@ -47,13 +47,13 @@ class GovernedCalls(ActivityInboundInterceptor):
     def __init__(
         self,
         next: ActivityInboundInterceptor,
-        gate: Callable[[], Awaitable[Gate]],
+        gate: Callable[[], Awaitable[AnyGate]],
         governed: Mapping[str, GovernedActivity],
     ) -> None:
         super().__init__(next)
         self._gate = gate
         self._governed = governed
-        self._running: Gate | None = None
+        self._running: AnyGate | None = None
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         """Admit, call, record."""
@@ -72,7 +72,7 @@ class GovernedCalls(ActivityInboundInterceptor):
 
     # Under a job's permit ----------------------------------------------------------------------
 
-    async def _under_permit(self, input: ExecuteActivityInput, gate: Gate, call: Call) -> Any:
+    async def _under_permit(self, input: ExecuteActivityInput, gate: AnyGate, call: Call) -> Any:
         ticket = await gate.begin(call)
         if isinstance(ticket, Refusal):
             raise _denied(ticket)
@@ -89,7 +89,7 @@ class GovernedCalls(ActivityInboundInterceptor):
     async def _governed_call(
         self,
         input: ExecuteActivityInput,
-        gate: Gate,
+        gate: AnyGate,
         how: GovernedActivity,
         permit: Call | None,
         info: activity.Info,
@@ -125,8 +125,8 @@ class GovernedCalls(ActivityInboundInterceptor):
 
     async def _admitted(
         self,
-        gate: Gate,
-        lane: Lane,
+        gate: AnyGate,
+        lane: AnyLane,
         how: GovernedActivity,
         tenant: str,
         units: int,
@@ -156,7 +156,7 @@ class GovernedCalls(ActivityInboundInterceptor):
 
     async def _hold_for_job(
         self,
-        gate: Gate,
+        gate: AnyGate,
         how: GovernedActivity,
         tenant: str,
         resource: str,

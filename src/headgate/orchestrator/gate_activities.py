@@ -5,7 +5,7 @@ from typing import Any
 
 from temporalio import activity
 
-from headgate.gate import Gate
+from headgate.gate.protocol import AnyGate
 from headgate.model.entity import ADMIT, RELEASE
 from headgate.model.ledger import Admit, Decision, Release
 
@@ -17,7 +17,7 @@ class GateActivities:
         gate: Returns the gate, once it is running.
     """
 
-    def __init__(self, gate: Callable[[], Awaitable[Gate]]) -> None:
+    def __init__(self, gate: Callable[[], Awaitable[AnyGate]]) -> None:
         self._gate = gate
 
     def all(self) -> Sequence[Callable[..., Any]]:

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from temporalio.client import Client
 
-from headgate.gate import Gate
+from headgate.gate.protocol import AnyGate
 
 _log = logging.getLogger("headgate")
 
@@ -20,21 +20,21 @@ class SharedGate:
         make: Makes the gate for a client, anew for every time that a first worker starts.
     """
 
-    def __init__(self, make: Callable[[Client], Gate]) -> None:
+    def __init__(self, make: Callable[[Client], AnyGate]) -> None:
         self._make = make
         self._running: _RunningGate | None = None
         self._users = 0
         self._changing = asyncio.Lock()
         self._started = asyncio.Event()
 
-    async def gate(self) -> Gate:
+    async def gate(self) -> AnyGate:
         """Return the gate; waits until a worker has started it."""
         await self._started.wait()  # a worker may poll before its plugin has been entered
         assert self._running is not None
         return self._running.gate
 
     @property
-    def now(self) -> Gate | None:
+    def now(self) -> AnyGate | None:
         """The gate if it is running; for any thread."""
         running = self._running
         return None if running is None else running.gate
@@ -66,7 +66,7 @@ class Gates:
         make: Makes a gate for a client.
     """
 
-    def __init__(self, make: Callable[[Client], Gate]) -> None:
+    def __init__(self, make: Callable[[Client], AnyGate]) -> None:
         self._make = make
         self._of: WeakKeyDictionary[Client, SharedGate] = WeakKeyDictionary()
 
@@ -85,14 +85,14 @@ class _RunningGate:
     entered it.
     """
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: AnyGate) -> None:
         self.gate = gate
         self._ready = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name=f"headgate gate {gate.id}")
 
     @classmethod
-    async def start(cls, gate: Gate) -> "_RunningGate":
+    async def start(cls, gate: AnyGate) -> "_RunningGate":
         running = cls(gate)
         waiting = asyncio.create_task(running._ready.wait())
         try:

@@ -10,7 +10,7 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
 )
 
-from headgate.gate import Gate
+from headgate.gate.protocol import AnyGate
 from headgate.model.ledger import Release
 from headgate.orchestrator.calls import GovernedCalls
 from headgate.orchestrator.governance import GIVE_BACK
@@ -31,10 +31,10 @@ class HeadgateInterceptor(Interceptor):
 
     def __init__(
         self,
-        gate: Callable[[], Awaitable[Gate]],
+        gate: Callable[[], Awaitable[AnyGate]],
         governed: Mapping[str, GovernedActivity] | None = None,
         tenants: TenantRules | None = None,
-        now: Callable[[], Gate | None] = lambda: None,
+        now: Callable[[], AnyGate | None] = lambda: None,
     ) -> None:
         self._gate = gate
         self._governed = governed or {}

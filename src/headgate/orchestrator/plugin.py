@@ -5,11 +5,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from temporalio.client import ClientConfig
+from temporalio.client import Client, ClientConfig
 from temporalio.plugin import SimplePlugin
 from temporalio.worker import ReplayerConfig, Worker, WorkerConfig
 
 from headgate.gate import Gate
+from headgate.gate.protocol import AnyGate
 from headgate.model.entity import EntityOptions
 from headgate.model.errors import ConfigurationError
 from headgate.model.ids import GOVERNANCE_TASK_QUEUE, gate_task_queue
@@ -94,8 +95,12 @@ class HeadgatePlugin(SimplePlugin):
         self._governed = governed_table(governed)
         self._tenants = TenantRules(tenant, fairness)
         self._governance = _parts(governance) if isinstance(governance, str) else governance
-        self._gates = Gates(lambda client: Gate(client, self._task_queue, self._options))
+        self._gates = Gates(self._make_gate)
         super().__init__(NAME, data_converter=with_pydantic, workflow_runner=with_passthrough)
+
+    def _make_gate(self, client: Client) -> AnyGate:
+        """Make the gate of a client; ``headgate.testing`` has another."""
+        return Gate(client, self._task_queue, self._options)
 
     # What is contributed -----------------------------------------------------------------------
 

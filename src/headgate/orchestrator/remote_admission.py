@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from temporalio.client import Client
 
-from headgate.gate import Gate
 from headgate.gate.kinds import governing
+from headgate.gate.protocol import AnyGate
 from headgate.model.entity import EntityOptions
 from headgate.model.errors import ConfigurationError, UnavailableError
 from headgate.model.ledger import Decision, Holder, Outcome, Release
@@ -37,7 +37,7 @@ class RemoteAdmission:
 
     def __init__(
         self,
-        gate: Callable[[], Awaitable[Gate]],
+        gate: Callable[[], Awaitable[AnyGate]],
         client: Client,
         task_queue: str,
         options: EntityOptions,
@@ -91,7 +91,7 @@ class RemoteAdmission:
         """
         await self._give_back(await self._gate(), _read(Release, asked))
 
-    async def _give_back(self, gate: Gate, release: Release) -> None:
+    async def _give_back(self, gate: AnyGate, release: Release) -> None:
         try:
             await gate.release(release)
         except UnavailableError:

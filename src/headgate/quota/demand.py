@@ -1,7 +1,7 @@
 """What the governor of a pool has to know of a ledger, and when it has to be told."""
 
-from collections.abc import Callable
-from typing import Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal, NamedTuple
 
 from headgate.model.pool import Claim, Demand, Share, Tier
 from headgate.quota.limits import Limits, window_used
@@ -30,14 +30,19 @@ def demands(
     record: LedgerRecord, queues: Queues, unmet: _Unmet, limits_of: _LimitsOf, now_ms: int
 ) -> list[Demand]:
     """Return the demand for each pool that is configured, or has dealt with the ledger."""
-    dealt = [
-        pool
-        for pool, account in record.accounts.items()
-        if (account.allocation is not None and any(account.allocation.units.values()))
-        or (account.told is not None and account.told.claims)
-    ]
-    pools = sorted({*record.pools.values(), *dealt})
-    return [demand_of(record, queues, unmet, limits_of, pool, now_ms) for pool in pools]
+    return [demand_of(record, queues, unmet, limits_of, pool, now_ms) for pool in _pools(record)]
+
+
+def _pools(record: LedgerRecord) -> list[str]:
+    pools = set(record.pools.values())
+    for pool, account in record.accounts.items():
+        if pool in pools:
+            continue
+        if (account.allocation is not None and any(account.allocation.units.values())) or (
+            account.told is not None and account.told.claims
+        ):
+            pools.add(pool)
+    return sorted(pools)
 
 
 def look(
@@ -49,9 +54,10 @@ def look(
         Whether a governor has to be told something at once.
     """
     due = False
-    for demand in demands(record, queues, unmet, limits_of, now_ms):
-        account = record.accounts.get(demand.pool)
-        kind = news(account, demand, now_ms)
+    for pool in _pools(record):
+        account = record.accounts.get(pool)
+        standings = _standings(record, queues, unmet, limits_of, pool, now_ms)
+        kind = news(account, record.incarnation, standings, now_ms)
         due = due or kind == "now"
         if account is None:
             continue
@@ -88,41 +94,92 @@ def demand_of(
     """
     account = record.accounts.get(pool)
     allocation = None if account is None else account.allocation
-    claims: dict[str, Claim] = {}
-    for resource in sorted(name for name, of in record.pools.items() if of == pool):
-        limits, meter = limits_of(resource), record.meters.get(resource)
-        held = 0 if meter is None else meter.units
-        waiting = queues.units(resource) + unmet(resource)
-        wanted = held if limits is None else _wanted(limits, meter, waiting, now_ms)
-        share = Share(weight=0.0, maximum=0) if limits is None else limits.share
-        head = queues.head(resource)
-        needs = {} if head is None or wanted <= held else dict(record.waiters[head].needs)
-        claims[resource] = Claim(
-            held=held,
-            wanted=wanted,
-            next=needs.get(resource, 0),
-            share=share,
-            tiers=_tiers(record, queues, resource, wanted - held),
-            at_gates=_at_gates(record, resource),
-        )
-    if allocation is not None:
-        for resource, units in sorted(allocation.units.items()):
-            meter = record.meters.get(resource)
-            if resource not in claims and units > 0:
-                held = 0 if meter is None else min(meter.units, units)
-                claims[resource] = Claim(held=held, share=Share(weight=0.0, maximum=0), tiers=[])
+    standings = _standings(record, queues, unmet, limits_of, pool, now_ms)
     return Demand(
         pool=pool,
         tenant=record.tenant,
         incarnation=record.incarnation,
         revision=record.revision,
         sequence=0 if allocation is None else allocation.sequence,
-        claims=claims,
+        claims={
+            resource: Claim(
+                held=one.held,
+                wanted=one.wanted,
+                next=one.next,
+                share=one.share,
+                tiers=[
+                    Tier(priority=priority, jobs=jobs, units=units, since_ms=since_ms)
+                    for priority, jobs, units, since_ms in one.tiers
+                ],
+                at_gates=one.at_gates,
+            )
+            for resource, one in standings.items()
+        },
     )
 
 
+class _Tier(NamedTuple):
+    """See ``Tier``."""
+
+    priority: int
+    jobs: int
+    units: int
+    since_ms: int
+
+
+class _Standing(NamedTuple):
+    """What a claim says, as it is reckoned after every step."""
+
+    held: int
+    wanted: int
+    next: int
+    share: Share
+    tiers: Sequence[_Tier] = ()
+    at_gates: int = 0
+
+
+_NO_SHARE: Final = Share(weight=0.0, maximum=0)
+
+
+def _standings(
+    record: LedgerRecord,
+    queues: Queues,
+    unmet: _Unmet,
+    limits_of: _LimitsOf,
+    pool: str,
+    now_ms: int,
+) -> dict[str, _Standing]:
+    """Return what there is to say of each resource of the pool."""
+    account = record.accounts.get(pool)
+    allocation = None if account is None else account.allocation
+    claims: dict[str, _Standing] = {}
+    for resource in sorted([name for name, of in record.pools.items() if of == pool]):
+        limits, meter = limits_of(resource), record.meters.get(resource)
+        held = 0 if meter is None else meter.units
+        waiting = queues.units(resource) + unmet(resource)
+        wanted = held if limits is None else _wanted(limits, meter, waiting, now_ms)
+        share = _NO_SHARE if limits is None else limits.share
+        head = queues.head(resource)
+        next_units = 0
+        if head is not None and wanted > held:
+            next_units = dict(record.waiters[head].needs).get(resource, 0)
+        tiers = [] if head is None else _tiers(record, queues, resource, wanted - held)
+        at_gates = _at_gates(record, resource) if record.leases else 0
+        claims[resource] = _Standing(held, wanted, next_units, share, tiers, at_gates)
+    if allocation is not None and not allocation.units.keys() <= claims.keys():
+        for resource, units in sorted(allocation.units.items()):
+            if resource not in claims and units > 0:
+                meter = record.meters.get(resource)
+                held = 0 if meter is None else min(meter.units, units)
+                claims[resource] = _Standing(held, 0, 0, _NO_SHARE)
+    return claims
+
+
 def news(
-    account: PoolAccount | None, demand: Demand, now_ms: int
+    account: PoolAccount | None,
+    incarnation: int,
+    standings: Mapping[str, _Standing],
+    now_ms: int,
 ) -> Literal["none", "lower", "now"]:
     """Return whether the governor has to be told: at once, when less is wanted for a while, or not.
 
@@ -136,20 +193,19 @@ def news(
     if told is None:
         if account is not None and account.allocation is not None:
             return "now"
-        idle = all(claim.held == claim.wanted == 0 for claim in demand.claims.values())
+        idle = all(claim.held == claim.wanted == 0 for claim in standings.values())
         return "none" if idle else "now"
-    if told.incarnation != demand.incarnation or told.sequence != demand.sequence:
-        return "now"
-    if told.claims.keys() != demand.claims.keys():
-        return "now"
     assert account is not None
     allocation = account.allocation
+    sequence = 0 if allocation is None else allocation.sequence
+    if told.incarnation != incarnation or told.sequence != sequence:
+        return "now"
+    if told.claims.keys() != standings.keys():
+        return "now"
     answer: Literal["none", "lower", "now"] = "none"
-    for resource, claim in demand.claims.items():
+    for resource, claim in standings.items():
         before = told.claims[resource]
-        if claim == before:
-            continue
-        if claim.share != before.share:
+        if claim.share is not before.share and claim.share != before.share:
             return "now"
         enforced = allocation is None or allocation.enforced
         allocated = 0 if allocation is None else allocation.units.get(resource, 0)
@@ -166,7 +222,7 @@ def news(
         elif claim.wanted != before.wanted:
             answer = "lower"  # only looked at: no haste
         listens = allocation is not None and allocation.pressure is not None
-        if listens and _others_wait(before, claim, now_ms):
+        if listens and answer == "none" and _others_wait(before, claim, now_ms):
             answer = "lower"
     return answer
 
@@ -193,13 +249,13 @@ def _at_gates(record: LedgerRecord, resource: str) -> int:
     return min(waiting, 1_000_000_000)
 
 
-def _tiers(record: LedgerRecord, queues: Queues, resource: str, wanted: int) -> list[Tier]:
+def _tiers(record: LedgerRecord, queues: Queues, resource: str, wanted: int) -> list[_Tier]:
     """Return who waits for the pool, highest priority first; of too many, the highest as one.
 
     Who waits for limits of the tenant's own is nobody else's trouble: only the first ``wanted``
     units count, which those would let pass.
     """
-    found: list[Tier] = []
+    found: list[_Tier] = []
     left = wanted
     for priority, jobs, units, first in queues.tiers(resource):
         if left <= 0:
@@ -207,14 +263,12 @@ def _tiers(record: LedgerRecord, queues: Queues, resource: str, wanted: int) -> 
         part = min(units, left)
         left -= part
         since_ms = record.waiters[first].since_ms
-        found.append(
-            Tier(priority=priority, jobs=-(-jobs * part // units), units=part, since_ms=since_ms)
-        )
+        found.append(_Tier(priority, -(-jobs * part // units), min(part, 1_000_000_000), since_ms))
     many = len(found) - _MOST_TIERS
     if many <= 0:
         return found
     together = found[: many + 1]
-    highest = Tier(
+    highest = _Tier(
         priority=together[-1].priority,
         jobs=sum(tier.jobs for tier in together),
         units=min(sum(tier.units for tier in together), 1_000_000_000),
@@ -223,12 +277,12 @@ def _tiers(record: LedgerRecord, queues: Queues, resource: str, wanted: int) -> 
     return [highest, *found[many + 1 :]]
 
 
-def _others_wait(before: Claim, claim: Claim, now_ms: int) -> bool:
+def _others_wait(before: Claim, claim: _Standing, now_ms: int) -> bool:
     """Return whether what the governor believes of the line is clearly off.
 
     That is: by a tenth of the jobs of a priority, or a quarter of the age of its first, or more.
     """
-    past, now = before.tiers or [], claim.tiers or []
+    past, now = before.tiers or [], claim.tiers
     if [tier.priority for tier in past] != [tier.priority for tier in now]:
         return True
     if _differ(before.at_gates, claim.at_gates):

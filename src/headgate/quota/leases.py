@@ -171,6 +171,7 @@ class Leases:
             number=ask.number,
             units=units,
             starts=starts,
+            for_ms=LEASE_MS,
             ask_in_ms=_ASK_SOON_MS if is_short else _ASK_IN_MS,
             reason=reason,
             retry_in_ms=retry_in_ms,

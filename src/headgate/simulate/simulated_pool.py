@@ -46,9 +46,12 @@ class SimulatedPool:
 
         What it does not look at is left out, so that the ledger does not go by it either.
         """
-        claim = next((one for one in self.shares if one.tenant == tenant), Claim(tenant, 0))
+        listed = next((one for one in self.shares if one.tenant == tenant), None)
+        return self._seen(Claim(tenant, 0) if listed is None else listed)
+
+    def _seen(self, claim: Claim) -> Claim:
         plain = Claim(
-            tenant=tenant,
+            tenant=claim.tenant,
             demand=0,
             weight=1 if self.strategy in _WEIGHTLESS else claim.weight,
             maximum=claim.maximum,
@@ -117,6 +120,6 @@ class SimulatedPool:
             tenant: Whose.
             wanted: Units that it wants.
         """
-        claims = [self.claim(one.tenant) for one in self.shares if one.tenant != tenant]
+        claims = [self._seen(one) for one in self.shares if one.tenant != tenant]
         claims.append(replace(self.claim(tenant), demand=wanted))
         return divide(self.capacity, self.strategy, claims, self.groups).allocations[tenant]

@@ -1,0 +1,137 @@
+"""What a test puts in the way of those who ask a fake gate."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from headgate.model.reason import Reason
+from headgate.testing.records import Asked
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Whom an obstacle concerns: all that is given must fit.
+
+    Attributes:
+        tenant: For whom is asked; None: whoever.
+        resource: Of what, alone or among others; None: whatever.
+        downstream: What is to be called; None: whatever, also nothing.
+    """
+
+    tenant: str | None = None
+    resource: str | None = None
+    downstream: str | None = None
+
+    def fits(self, asked: Asked) -> bool:
+        """Return whether it concerns what is asked."""
+        return (
+            self.tenant in (None, asked.tenant)
+            and self.downstream in (None, asked.downstream)
+            and (self.resource in (None, asked.resource) or self.resource in asked.also)
+        )
+
+
+class Denial:
+    """Refuses, until it is lifted or its time is over.
+
+    Attributes:
+        match: Whom.
+        reason: What they are told.
+    """
+
+    def __init__(self, match: Match, reason: Reason, retry_in_ms: int | None) -> None:
+        self.match = match
+        self.reason = reason
+        self._retry_in_ms = retry_in_ms
+        self._until_ms: int | None = None
+        self._is_lifted = False
+
+    def lift(self) -> None:
+        """Refuse nobody any more."""
+        self._is_lifted = True
+
+    def left_ms(self, now_ms: int) -> int | None:
+        """Return for how long it still refuses who asks now; None: for good.
+
+        The time counts from the first refusal, so that who comes again when told to is let in.
+        """
+        if self._retry_in_ms is None:
+            return None
+        if self._until_ms is None:
+            self._until_ms = now_ms + self._retry_in_ms
+        return self._until_ms - now_ms
+
+    def is_over(self, now_ms: int) -> bool:
+        """Return whether nobody is refused any more."""
+        return self._is_lifted or (self._until_ms is not None and now_ms >= self._until_ms)
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """One who stands in a line: what is asked, and how to say that the turn has come."""
+
+    asked: Asked
+    tell: Callable[[], None]
+
+
+class Line:
+    """Lets those wait whom it concerns, until the test grants.
+
+    Attributes:
+        match: Whom.
+    """
+
+    def __init__(self, match: Match) -> None:
+        self.match = match
+        self.is_open = False
+        self._waiting: list[Waiting] = []
+        self._changed = asyncio.Event()
+
+    @property
+    def waiting(self) -> list[Asked]:
+        """What waits, in the order in which it came."""
+        return [one.asked for one in self._waiting]
+
+    async def until(self, count: int = 1, within_s: float = 10) -> None:
+        """Wait until so many stand in the line.
+
+        Raises:
+            TimeoutError: They did not come.
+        """
+        async with asyncio.timeout(within_s):
+            while len(self._waiting) < count:
+                await self._changed.wait()
+
+    def grant(self, count: int | None = None) -> None:
+        """Let so many pass, those first who came first.
+
+        Args:
+            count: None: all that wait, and from now on whoever comes.
+        """
+        if count is None:
+            self.is_open = True
+        for one in self._waiting[:count]:
+            self.leave(one)
+            one.tell()
+
+    # For the gate ------------------------------------------------------------------------------
+
+    def join(self, one: Waiting) -> None:
+        """Stand in the line."""
+        self._waiting.append(one)
+        self._tell_test()
+
+    def leave(self, one: Waiting) -> None:
+        """Stand in it no more."""
+        if one in self._waiting:
+            self._waiting.remove(one)
+            self._tell_test()
+
+    def withdraw(self, id: str) -> None:
+        """Take out what was asked under this id."""
+        for one in [one for one in self._waiting if one.asked.id == id]:
+            self.leave(one)
+
+    def _tell_test(self) -> None:
+        self._changed.set()
+        self._changed.clear()

@@ -1,0 +1,105 @@
+"""Governance cannot be reached: the Temporal server is stopped for a while, and goes on."""
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from headgate.devstack.stack import Stack
+from headgate.gate import Gate, block
+from headgate.gate.lane import Lane
+from headgate.gate.outcomes import Ended
+from headgate.gate.ticket import Refusal, Ticket
+from headgate.model.breaker import CallOutcome
+from headgate.model.entity import EntityOptions
+from headgate.model.lease import WhenAway
+from headgate.model.quota import Quota
+from headgate.model.reason import ReasonCode
+from headgate.quota import leases
+from headgate.store.database import Database
+from tests.harness import Governance, eventually, is_conserved
+
+LEASE_MS = 3_000
+
+
+@asynccontextmanager
+async def stopped(stack: Stack) -> AsyncIterator[None]:
+    """Stop the server for the block: it takes connections and answers nothing."""
+    assert stack.temporal is not None
+    os.kill(stack.temporal.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(stack.temporal.pid, signal.SIGCONT)
+
+
+async def enter(lane: Lane, name: str, patience_s: float = 1.0) -> Ticket | Refusal:
+    return await lane.wait(1, name, f"call-{time.monotonic_ns()}", patience_s=patience_s, hold_ms=0)
+
+
+def leave(lane: Lane, passed: Ticket | Refusal) -> None:
+    assert isinstance(passed, Ticket), passed
+    if not lane.leave(passed):
+        lane.settle(passed, Ended(CallOutcome.SUCCESS, 1))
+
+
+async def test_blocks_go_on_until_their_end_and_then_what_is_configured_holds(
+    fragile: Stack,
+    options: EntityOptions,
+    task_queue: str,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leases, "LEASE_MS", LEASE_MS)
+    monkeypatch.setattr(leases, "_ASK_IN_MS", LEASE_MS // 3)
+    monkeypatch.setattr(block, "SAFETY_S", 0.2)
+    client = await Client.connect(fragile.temporal_address, data_converter=pydantic_data_converter)
+    quotas = {way.value: Quota(max_active=5, when_away=way) for way in WhenAway}
+    async with (
+        Database(fragile.dsn) as database,
+        Governance(client, database, task_queue, options).running() as governance,
+    ):
+        await governance.set_quotas(name, **quotas)
+        gate = Gate(client, task_queue, options)
+        async with gate.running():
+            lanes = {way: gate.lane(f"{name}-d", name, way) for way in quotas}
+            for lane in lanes.values():
+                leave(lane, await enter(lane, name, 10))
+            async with stopped(fragile):
+                for lane in lanes.values():
+                    # Its block is valid: nobody is asked.
+                    leave(lane, await enter(lane, name))
+                await eventually(
+                    _now(lambda: time.monotonic() >= max(_until(lane) for lane in lanes.values())),
+                    bool,
+                )
+                answers = {way: await enter(lane, name, 7) for way, lane in lanes.items()}
+            leave(lanes["fail_open"], answers["fail_open"])
+            for way in ("fail_static", "fail_closed"):
+                refused = answers[way]
+                assert isinstance(refused, Refusal)
+                assert refused.reason.code is ReasonCode.UNAVAILABLE
+                assert refused.retry_at_ms is not None
+            for lane in lanes.values():
+                leave(lane, await enter(lane, name, 20))
+        view = await eventually(
+            lambda: governance.account(name), lambda v: not any(v.units_held.values())
+        )
+        assert is_conserved(view)
+
+
+def _until(lane: Lane) -> float:
+    assert lane._stock is not None
+    return lane._stock.block.until_s
+
+
+def _now(look: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
+    async def check() -> bool:
+        return look()
+
+    return check
