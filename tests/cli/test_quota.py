@@ -112,6 +112,43 @@ async def test_a_resource_is_throttled_for_all_and_lifted(desk: Desk) -> None:
     assert (await audit(desk, "throttle"))[0][2] == "resource/scan"
 
 
+async def test_how_full_a_pool_is_and_what_it_follows_is_seen(desk: Desk) -> None:
+    acme, pool, scanner = desk.of("acme"), desk.of("slots"), desk.of("scanner")
+    await desk.apply(
+        downstreams={scanner: {"limit": {"concurrency": {}}}},
+        tenants={acme: {"quotas": {"scan": {}}}},
+        pools={
+            pool: {
+                "resource": "scan",
+                "capacity": 1,
+                "follows": scanner,
+                "tenants": [acme],
+                "backpressure": {"waiting": {"elevated": 2}},
+            }
+        },
+    )
+    calm = json.loads(await desk.done("pool", "pressure", pool, "--json"))
+    assert (calm[pool]["level"], calm[pool]["retry_after_ms"]) == ("normal", 0)
+    async with desk.orchestrator() as working:
+        working.scanner.open.clear()
+        for _ in range(3):
+            await working.start(ScanJobInput(tenant=acme))
+        await eventually(
+            lambda: desk.governance.pool(pool), lambda view: view.pressure.level != "normal"
+        )
+        full = await desk.headgate("pool", "pressure", pool)
+        assert full.code == 1
+        assert "elevated" in full.out
+        assert "2 jobs wait" in full.out
+        await desk.done("pool", "pressure", pool, "--below", "saturated")
+        shown = await saved(desk, "pool", "show", pool, until="pressure elevated: 2 jobs wait")
+        assert f"follows {scanner}, which has no limit now" in shown
+        assert pool in (await desk.headgate("pool", "pressure")).out
+        wrong = (await desk.headgate("pool", "pressure", pool, "--below", "panic")).refusal
+        assert "write elevated, saturated or emergency" in wrong
+        working.scanner.open.set()
+
+
 async def test_a_pool_is_seen_set_cut_and_resumed(desk: Desk) -> None:
     acme, pool = desk.of("acme"), desk.of("slots")
     await desk.apply(
