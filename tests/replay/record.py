@@ -24,7 +24,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from headgate.devstack.stack import Stack
 from headgate.gate.kinds import KINDS, governing
-from headgate.model.breaker import BreakerState
+from headgate.model.breaker import BreakerState, BreakerView, Report
 from headgate.model.entity import EntityOptions
 from headgate.model.ids import Kind
 from headgate.model.ledger import (
@@ -36,9 +36,19 @@ from headgate.model.ledger import (
     SetPause,
     SetThrottle,
 )
+from headgate.model.limits import (
+    BackpressurePolicy,
+    CallSummary,
+    ConcurrencyPolicy,
+    LimitPolicy,
+    PressureLevel,
+    SheddingPolicy,
+    Steps,
+)
 from headgate.model.policy import BreakerPolicy
 from headgate.model.pool import Damping, PoolCommand, PoolView, Strategy
 from headgate.model.quota import Quota, QuotaChanges, Rate
+from headgate.model.settings import BreakerSettings
 from headgate.store.database import Database
 from headgate.store.migrate import migrate
 from headgate.version import __version__
@@ -82,6 +92,7 @@ class Recorder:
         await self._breaker_trips_and_recovers()
         await self._ledger_grants_and_takes_back()
         await self._pool_is_shared()
+        await self._pool_is_under_pressure()
         found = {f"job-{what}": await _history(handle) for what, handle in jobs.items()}
         kinds: tuple[tuple[Kind, str], ...] = (
             ("breaker", "scanner"),
@@ -92,6 +103,10 @@ class Recorder:
             runs = await self._runs(kind, subject)
             found[f"{kind}-fresh"], found[f"{kind}-carried"] = runs[0], runs[1]
         found["ledger-pooled"] = (await self._runs("ledger", "borrower"))[0]
+        found["breaker-followed"] = (await self._runs("breaker", "limited"))[0]
+        found["ledger-shed"] = (await self._runs("ledger", "many"))[0]
+        pressed = await self._runs("governor", "pressed")
+        found["governor-pressed"], found["governor-pressed-carried"] = pressed[0], pressed[1]
         return found
 
     # The breaker -------------------------------------------------------------------------------
@@ -217,6 +232,65 @@ class Recorder:
         await eventually(runs, lambda count: count > 1, within_s=120)
         await self._saved("governor", "slots")
         await self._saved("ledger", "borrower")
+
+    async def _pool_is_under_pressure(self) -> None:
+        """A limit that is followed and lowered, a level that rises and falls, jobs turned away."""
+        governance, orchestrator = self._governance, self._orchestrator
+        limit = LimitPolicy(concurrency=ConcurrencyPolicy(initial=4))
+        settings = BreakerSettings(limit=limit, pools=["pressed"], source="listed")
+        await governance.breaker("limited").update(
+            "configure", settings, uuid4().hex, BreakerView, 10
+        )
+        await governance.set_pool(
+            "pressed",
+            {"many": Quota(), "few": Quota(guaranteed=1)},
+            capacity={"scan": 6},
+            damping=Damping(round_ms=50, min_hold_ms=100, demand_half_life_ms=200),
+            follows="limited",
+            backpressure=BackpressurePolicy(
+                queue_age_ms=Steps(saturated=700), waiting=Steps(elevated=4), hold_ms=300
+            ),
+            shedding=SheddingPolicy(elevated=1, saturated=0.5, emergency=0.5),
+        )
+        await governance.handle("governor", "pressed").signal("capacity_follows", "malformed")
+
+        async def is_pressed(pressed: bool) -> None:
+            await eventually(
+                lambda: governance.pool("pressed"),
+                lambda view: (view.pressure.level is not PressureLevel.NORMAL) is pressed,
+            )
+
+        async def runs() -> int:
+            for overloads in (0, 10):
+                self._seq += 1
+                epoch = (await governance.verdict("limited")).limit_epoch
+                calls = CallSummary(
+                    gate="g1",
+                    seq=self._seq,
+                    epoch=epoch,
+                    calls=20,
+                    duration_ms=2_000,
+                    overloads=overloads,
+                )
+                report = Report(gate="g1", seq=self._seq, task_queue="nobody", calls=calls)
+                await governance.breaker("limited").signal("report", report, 10)
+            orchestrator.scanner.open.clear()
+            jobs = [
+                await orchestrator.start(ScanJobInput(tenant=tenant, priority=number % 2))
+                for tenant, count in (("many", 14), ("few", 2))
+                for number in range(count)
+            ]
+            await is_pressed(True)
+            orchestrator.scanner.open.set()
+            for job in jobs:
+                with suppress(WorkflowFailureError):  # turned away
+                    await job.result()
+            await is_pressed(False)
+            return len(await self._runs("governor", "pressed"))
+
+        await eventually(runs, lambda count: count > 1, within_s=120)
+        await self._saved("governor", "pressed")
+        await self._saved("ledger", "many")
 
     # The jobs ----------------------------------------------------------------------------------
 
