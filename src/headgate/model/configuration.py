@@ -10,7 +10,7 @@ from headgate.model.consistency import calls_have_breakers, groups_exist, no_cir
 from headgate.model.contract import Contract, Name
 from headgate.model.governed import GovernedCalls
 from headgate.model.ids import DEFAULT
-from headgate.model.lease import WhenAway
+from headgate.model.lease import WhenAway, WhenAwayName
 from headgate.model.limits import LimitPolicy
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.policy import BreakerPolicy
@@ -97,7 +97,7 @@ class Downstream(Contract):
 
     breaker: BreakerPolicy = BreakerPolicy()
     outcomes: OutcomeRules = OutcomeRules()
-    when_away: WhenAway = WhenAway.FAIL_STATIC
+    when_away: WhenAwayName = WhenAway.FAIL_STATIC
     limit: LimitPolicy | None = None
     depends_on: list[Name] = []
 
