@@ -60,8 +60,8 @@ def test_the_example_is_valid() -> None:
         ("tenants:\n  acme:\n    breaker: {}\n    quotas: {s: {}}",
          "3: tenants.acme.breaker: unknown key; here you can write group, paused, "
          "quotas"),
-        ("a: 1\n", "1: a: unknown key; here you can write activities, downstreams, groups, notifier, "
-            "pools, "
+        ("a: 1\n", "1: a: unknown key; here you can write activities, downstreams, groups, "
+         "notifier, pools, "
          "tenants"),
         ("tenants:\n  acme:\n    quotas: {}\n", "3: tenants.acme.quotas: is empty; write at least "
          "one"),
