@@ -25,8 +25,9 @@ from headgate.model.breaker import (
     Verdict,
 )
 from headgate.model.contract import Message
-from headgate.model.entity import PUSH_VERDICT
+from headgate.model.entity import CAPACITY_SIGNAL, PUSH_VERDICT
 from headgate.model.ids import Kind, workflow_id
+from headgate.model.limits import CapacityNews
 from headgate.model.settings import BreakerSettings
 from headgate.model.snapshot import Restored, SaveResult, Snapshot
 from headgate.workflows.details import breaker_details
@@ -36,6 +37,8 @@ from headgate.workflows.search_attributes import BREAKER_STATE, KIND
 _RECORD = TypeAdapter(BreakerRecord)
 _GROWING_SPANS = 6
 _BELIEVED_MS = 60_000
+_TELL_POOLS_EVERY_MS = 1_000
+_GOVERNOR_AWAY_MS = 10_000
 _MOST_REVISIONS = 1_000_000  # far more than a few runs can have
 Decoded = TypeVar("Decoded", bound=Message)
 
@@ -129,6 +132,11 @@ class BreakerWorkflow(Entity):
         """Tell a dependent (again)."""
         self.when_ready(lambda: self._forget_told(arguments))
 
+    @workflow.signal(description="The governor of a pool that follows this downstream asks.")
+    def watch_limit(self, *arguments: Any) -> None:
+        """Tell a governor the fleet's limit (again)."""
+        self.when_ready(lambda: self._forget_told_pools(arguments))
+
     @workflow.query(description="What the breaker lets pass now.")
     def verdict(self) -> Verdict:
         """Return the verdict."""
@@ -210,7 +218,12 @@ class BreakerWorkflow(Entity):
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
         """See base class."""
-        return (self._push_verdicts(), self._tell_dependents(), self._ask_dependencies())
+        return (
+            self._push_verdicts(),
+            self._tell_dependents(),
+            self._ask_dependencies(),
+            self._tell_pools(),
+        )
 
     def changed(self, *, routine: bool = False) -> None:
         """See base class."""
@@ -237,7 +250,7 @@ class BreakerWorkflow(Entity):
                 epoch=record.epoch,
             )
             for name in self._untold():
-                await self._signal(name, "dependency", news)
+                await self._signal("breaker", name, "dependency", news)
                 record.told_dependents[name] = news.epoch
             self.leave_mark()
 
@@ -248,6 +261,38 @@ class BreakerWorkflow(Entity):
             for name in record.settings.dependents
             if record.told_dependents.get(name) != record.epoch
         ]
+
+    async def _tell_pools(self) -> None:
+        """Tell the governors of pools that follow the fleet's limit whenever it changes."""
+        breaker, told_ms = self._breaker_now, 0
+        while not self.draining:
+            await workflow.wait_condition(lambda: bool(breaker.untold_pools()))
+            await self._rest(told_ms + _TELL_POOLS_EVERY_MS - now_ms(), "how the limit goes on")
+            all_run = True
+            for pool in breaker.untold_pools():
+                limit = breaker.fleet_limit
+                news = CapacityNews(
+                    downstream=self.subject, limit=limit, revision=self.record.revision
+                )
+                if await self._signal("governor", pool, CAPACITY_SIGNAL, news):
+                    self.record.told_pools[pool] = limit
+                else:
+                    all_run = False
+            told_ms = now_ms()
+            self.leave_mark()
+            if not all_run:
+                await self._rest(_GOVERNOR_AWAY_MS, "a governor is away")
+                self.leave_mark()
+
+    async def _rest(self, for_ms: int, summary: str) -> None:
+        """Wait for a time, unless the run ends meanwhile."""
+        if for_ms > 0:
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self.draining,
+                    timeout=timedelta(milliseconds=for_ms),
+                    timeout_summary=summary,
+                )
 
     async def _ask_dependencies(self) -> None:
         """Ask those that this one depends on how they are: once, and again while one is open.
@@ -272,7 +317,7 @@ class BreakerWorkflow(Entity):
                 asked -= set(self.record.open_dependencies)
             for name in unasked():
                 asked.add(name)
-                if not await self._signal(name, "watch", self.subject):
+                if not await self._signal("breaker", name, "watch", self.subject):
                     self._breaker_now.miss(name)
                     self.changed()
             self.leave_mark()
@@ -281,9 +326,9 @@ class BreakerWorkflow(Entity):
         """Return how long the news that a dependency is open is believed without asking."""
         return min(max(1_000, self.record.policy.open_ms), _BELIEVED_MS)
 
-    async def _signal(self, downstream: str, name: str, message: object) -> bool:
-        """Signal another breaker; one that does not run (False) has nothing to hear or to say."""
-        handle = workflow.get_external_workflow_handle(workflow_id("breaker", downstream))
+    async def _signal(self, kind: Kind, subject: str, name: str, message: object) -> bool:
+        """Signal another workflow; False: it does not run."""
+        handle = workflow.get_external_workflow_handle(workflow_id(kind, subject))
         try:
             await handle.signal(name, message)
         except ApplicationError:
@@ -344,6 +389,11 @@ class BreakerWorkflow(Entity):
         for name in dependents:
             if isinstance(name, str):
                 self.record.told_dependents.pop(name, None)
+
+    def _forget_told_pools(self, pools: Sequence[Any]) -> None:
+        for name in pools:
+            if isinstance(name, str):
+                self.record.told_pools.pop(name, None)
 
     def _count_malformed(self) -> None:
         self.record.malformed += 1

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from headgate.breaker.windows import describe
 from headgate.model.breaker import BreakerState, BreakerView, Transition
 from headgate.model.ledger import LedgerView
+from headgate.model.limits import PressureLevel
 from headgate.model.pool import PoolView
 
 _GLYPH = {
@@ -151,6 +152,13 @@ def pool_details(view: PoolView) -> str:
         until = f" until {_utc(view.override.until_ms)}" if view.override.until_ms else ""
         by = view.override
         lines.append(f"Its capacity was set by {by.actor}{until}: {by.reason}.")
+    if (followed := view.follows) is not None:
+        limit = "has no limit" if followed.limit is None else f"bears {followed.limit} calls"
+        lines.append(
+            f"It follows {followed.downstream}, which {limit} since {_utc(followed.since_ms)}."
+        )
+    if view.pressure.level is not PressureLevel.NORMAL:
+        lines.append(f"Pressure: **{view.pressure.level}**: {view.pressure.cause}.")
     if view.unheard:
         lines.append(f"Nothing is raised until these have answered: {', '.join(view.unheard)}.")
     lines += [f"**{condition.type}**: {condition.message}." for condition in view.conditions]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, NoReturn
 
 from pydantic import TypeAdapter
@@ -12,8 +13,9 @@ from headgate.allocation.governor import Governor
 from headgate.allocation.governor_record import GovernorInput, GovernorRecord
 from headgate.allocation.operator import obey
 from headgate.model.audit import AuditEntry
-from headgate.model.entity import ALLOCATE_SIGNAL
+from headgate.model.entity import ALLOCATE_SIGNAL, WATCH_LIMIT_SIGNAL
 from headgate.model.ids import Kind, workflow_id
+from headgate.model.limits import CapacityNews, PressureView
 from headgate.model.pool import Demand, PoolCommand, PoolSettings, PoolView
 from headgate.model.snapshot import Restored, SaveResult, Snapshot
 from headgate.workflows.details import pool_details
@@ -47,6 +49,18 @@ class GovernorWorkflow(Entity):
         demand = decoded(Demand, arguments)
         if demand is not None:
             self.when_ready(lambda: self._governor_now.demand(demand, now_ms()))
+
+    @workflow.signal(
+        description="The breaker of the downstream that the pool follows says how many calls may "
+        "be in flight (model.limits.CapacityNews)."
+    )
+    def capacity_follows(self, *arguments: Any) -> None:
+        """Take in a limit. Takes whatever is sent, so that what cannot be used is counted."""
+        news = decoded(CapacityNews, arguments)
+        if news is None:
+            self.when_ready(self._count_malformed)
+        else:
+            self.when_ready(lambda: self._governor_now.follow(news, now_ms()))
 
     @workflow.update(description="Take new settings (headgate apply).")
     async def configure(self, settings: PoolSettings) -> PoolView:
@@ -82,6 +96,11 @@ class GovernorWorkflow(Entity):
     def state(self) -> PoolView:
         """Return the pool."""
         return self._governor_now.view()
+
+    @workflow.query(description="How full the pool is, for those who produce work for it.")
+    def backpressure(self) -> PressureView:
+        """Return the level, as of the last workflow task: a timer ends it when it is time."""
+        return self._governor_now.pressure()
 
     # The shell's side --------------------------------------------------------------------------
 
@@ -134,7 +153,7 @@ class GovernorWorkflow(Entity):
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
         """See base class."""
-        return (self._tell_ledgers(),)
+        return (self._tell_ledgers(), self._ask_for_limit())
 
     async def _tell_ledgers(self) -> None:
         """Tell the ledgers what they may hold, those that lose first."""
@@ -147,6 +166,23 @@ class GovernorWorkflow(Entity):
             self.changed()
             self.leave_mark()
 
+    async def _ask_for_limit(self) -> None:
+        """Ask the breaker of the downstream that the pool follows for its limit, once.
+
+        It says by itself when the limit changes; but it may have done so before the pool followed
+        it, or after the snapshot that this governor was restored from.
+        """
+        governor = self._governor_now
+        while not self.draining:
+            await workflow.wait_condition(lambda: governor.asks_for_limit() is not None)
+            downstream = governor.asks_for_limit()
+            assert downstream is not None
+            breaker = workflow.get_external_workflow_handle(workflow_id("breaker", downstream))
+            with suppress(ApplicationError):  # it does not run: it speaks up when it does
+                await breaker.signal(WATCH_LIMIT_SIGNAL, self.subject)
+            governor.asked_for_limit(downstream)
+            self.leave_mark()
+
     async def _tell_one(self, tenant: str) -> None:
         governor = self._governor_now
         allocation = governor.allocation_of(tenant)
@@ -157,6 +193,10 @@ class GovernorWorkflow(Entity):
         except ApplicationError:
             runs = False  # no such ledger: nobody has asked for a permit of this tenant yet
         governor.told(tenant, allocation.sequence, runs)
+
+    def _count_malformed(self) -> None:
+        self.record.malformed += 1
+        self.record.revision += 1
 
     @property
     def _governor_now(self) -> Governor:

@@ -61,8 +61,7 @@ def test_the_example_is_valid() -> None:
          "3: tenants.acme.breaker: unknown key; here you can write group, paused, "
          "quotas"),
         ("a: 1\n", "1: a: unknown key; here you can write activities, downstreams, groups, "
-         "notifier, pools, "
-         "tenants"),
+         "notifier, pools, tenants"),
         ("tenants:\n  acme:\n    quotas: {}\n", "3: tenants.acme.quotas: is empty; write at least "
          "one"),
         ("pools:\n  p:\n    capacity: 1\n    tenants: [a]\n", "2: pools.p: says how much, but "
@@ -78,6 +77,16 @@ def test_the_example_is_valid() -> None:
         (QUOTA % "guaranteed: 4" + "pools: {p: {resource: scan, capacity: 3, strategy: reserved}}",
          "4: tenants.acme.quotas.scan: guarantees 4, but pool p has 3 scan: lower the guarantee or "
          "raise the capacity"),
+        ("pools: {p: {resource: scan, capacity: 3, follows: scanner}}", "1: pools.p.follows: "
+         "scanner is no listed downstream (there is: none): list it under downstreams"),
+        ("downstreams: {scanner: {limit: {max_in_flight: 3}}}\n"
+         "pools: {p: {resource: scan, capacity: 3, follows: scanner}}", "2: pools.p.follows: "
+         "scanner has no limit that adapts: write one at downstreams.scanner.limit.concurrency"),
+        ("downstreams: {scanner: {limit: {concurrency: {}}}}\n"
+         "pools: {p: {capacity: {a: 1, b: 2}, follows: scanner}}", "2: pools.p.follows: follows "
+         "the calls to scanner, but the pool has several resources (a, b)"),
+        ("pools: {p: {resource: s, capacity: 1, shedding: {elevated: 1, saturated: 2}}}",
+         "1: pools.p.shedding: elevated (1), saturated (2) and emergency (1) must not rise"),
         (QUOTA % "time_zone: Mars", "4: tenants.acme.quotas.scan.time_zone: 'Mars' is not a time "
          "zone that this machine knows"),
         # numbers

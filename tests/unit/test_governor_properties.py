@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from headgate.allocation.governor import Governor
 from headgate.allocation.governor_record import GovernorRecord
 from headgate.model.ledger import Acquire, Exchange, Holder
+from headgate.model.limits import BackpressurePolicy, CapacityNews, SheddingPolicy, Steps
 from headgate.model.pool import Allocation, Claim, Damping, Demand, PoolSettings, Share, Strategy
 from headgate.model.quota import Quota
 from headgate.model.settings import LedgerSettings
@@ -169,6 +170,11 @@ def pool(capacity: int, strategy: Strategy) -> PoolSettings:
         tenants=dict.fromkeys(NAMES),
         damping=Damping(round_ms=100, min_hold_ms=300, demand_half_life_ms=500),
         source="listed",
+        follows="scanner",
+        backpressure=BackpressurePolicy(
+            queue_age_ms=Steps(elevated=1_000), waiting=Steps(elevated=4, emergency=9), hold_ms=500
+        ),
+        shedding=SheddingPolicy(elevated=2, saturated=2, emergency=1),
     )
 
 
@@ -179,6 +185,7 @@ class Pooled(RuleBasedStateMachine):
     def begin(self, capacity: int, strategy: Strategy) -> None:
         self.now_ms = START_MS
         self.capacity = self.most = capacity
+        self.limits = 0
         self.strategy = strategy
         self.governor = Governor.begin("p", pool(capacity, strategy), 1)
         self.saved = copy.deepcopy(self.governor.record)
@@ -254,6 +261,18 @@ class Pooled(RuleBasedStateMachine):
         record = RECORD.validate_json(RECORD.dump_json(self.saved))
         self.governor = Governor.restore(record, incarnation)
         self.governor.configure(pool(self.capacity, self.strategy), self.now_ms)
+        self.most = max(self.most, self.now_there_is)
+
+    @rule(limit=st.none() | st.integers(0, 20), late=st.booleans())
+    def follow(self, limit: int | None, late: bool) -> None:
+        self.limits += not late
+        news = CapacityNews(downstream="scanner", limit=limit, revision=self.limits)
+        self.governor.follow(news, self.now_ms)
+        self.most = max(self.most, self.now_there_is)
+
+    @property
+    def now_there_is(self) -> int:
+        return self.governor.capacity()["r"]
 
     @rule(name=st.sampled_from(NAMES))
     def crash_of_a_ledger(self, name: str) -> None:
@@ -263,8 +282,8 @@ class Pooled(RuleBasedStateMachine):
     @rule(capacity=st.integers(0, 20))
     def resize(self, capacity: int) -> None:
         self.capacity = capacity
-        self.most = max(self.most, capacity)
         self.governor.configure(pool(capacity, self.strategy), self.now_ms)
+        self.most = max(self.most, self.now_there_is)
 
     # What must always hold
 
@@ -275,8 +294,8 @@ class Pooled(RuleBasedStateMachine):
         # What ledgers were told before a cut holds until they have heard of it.
         record = self.governor.record
         may_hold = sum(self.governor.ceiling(name, "r") for name in record.members)
-        if not record.unheard and may_hold <= self.capacity:
-            self.most = self.capacity
+        if not record.unheard and may_hold <= self.now_there_is:
+            self.most = self.now_there_is
 
     @invariant()
     def the_governor_knows_the_most_that_can_be_held(self) -> None:
@@ -308,15 +327,16 @@ class Pooled(RuleBasedStateMachine):
             self.governor.advance(self.now_ms)
         assert not self.governor.record.unheard
         held = {name: ledger.held for name, ledger in self.ledgers.items()}
-        assert sum(held.values()) <= self.capacity
+        capacity = self.now_there_is
+        assert sum(held.values()) <= capacity
         for name, ledger in self.ledgers.items():
             share = SHARES[name]
             if not ledger.waiting:
                 continue
             if self.strategy in (Strategy.EQUAL, Strategy.PROPORTIONAL):
                 limit = share.maximum
-                assert (limit and ledger.held >= limit) or sum(held.values()) == self.capacity
-            if self.strategy in (Strategy.RESERVED, Strategy.PRIORITY) and self.capacity >= 6:
+                assert (limit and ledger.held >= limit) or sum(held.values()) == capacity
+            if self.strategy in (Strategy.RESERVED, Strategy.PRIORITY) and capacity >= 6:
                 assert ledger.held >= share.guaranteed
 
 

@@ -20,9 +20,10 @@ NORMAL, ELEVATED, SATURATED, EMERGENCY = PressureLevel
         (Load(waiting=199), NORMAL, ""),
         (Load(waiting=200), ELEVATED, "200 jobs wait"),
         (Load(queue_age_ms=600_000), EMERGENCY, "the oldest job has waited 600.0 s"),
-        (Load(in_flight=10, limit=10), ELEVATED, "10 calls in flight, 10 may be"),
-        (Load(in_flight=15, limit=10), SATURATED, "15 calls in flight, 10 may be"),
-        (Load(in_flight=1, limit=0), EMERGENCY, "1 calls in flight, 0 may be"),
+        (Load(in_flight=10, limit=10), NORMAL, ""),
+        (Load(in_flight=13, limit=10), ELEVATED, "13 units are held, 10 may be"),
+        (Load(in_flight=16, limit=10), SATURATED, "16 units are held, 10 may be"),
+        (Load(in_flight=1, limit=0), EMERGENCY, "1 units are held, 0 may be"),
         (Load(in_flight=0, limit=0), NORMAL, ""),
         (Load(slots_used=20, slots=20), SATURATED, "20 of 20 worker slots are in use"),
         (

@@ -6,12 +6,17 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from headgate.model.configuration import Pool
 from headgate.model.limits import CallSummary, LimitPolicy
 
 SECTION = {
     "max_in_flight": 50,
     "concurrency": {"min": 2, "max": 40, "initial": 5},
     "rate": {"min_per_s": 1, "max_per_s": 100},
+}
+OF_POOLS = {
+    "resource": "scan",
+    "capacity": 40,
     "backpressure": {"waiting": {"elevated": 10, "saturated": 20}},
     "shedding": {"min_flow": 0.2},
 }
@@ -23,6 +28,8 @@ def test_a_section_of_a_file_is_read_and_written_back() -> None:
     assert policy.concurrency.algorithm == "arc"
     assert LimitPolicy.model_validate_json(policy.model_dump_json()) == policy
     assert LimitPolicy().concurrency is None
+    pool = Pool.model_validate(OF_POOLS)
+    assert Pool.model_validate_json(pool.model_dump_json()) == pool
 
 
 @pytest.mark.parametrize(
@@ -42,6 +49,17 @@ def test_a_section_of_a_file_is_read_and_written_back() -> None:
         ({"rate": {"min_per_s": 9, "max_per_s": 5}}, "min_per_s (9) is above max_per_s (5)"),
         ({"rate": {"min_per_s": math.nan}}, "finite number"),
         ({"rate": {"min_per_s": 0}}, "greater than 0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_words(section: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        LimitPolicy.model_validate(section)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
         (
             {"backpressure": {"waiting": {"elevated": 20, "emergency": 20}}},
             "elevated (20) is not below emergency (20)",
@@ -52,9 +70,9 @@ def test_a_section_of_a_file_is_read_and_written_back() -> None:
         ({"shedding": {"min_flow": math.nan}}, "min_flow"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_words(section: dict[str, Any], said: str) -> None:
+def test_so_is_what_makes_none_for_a_pool(section: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        LimitPolicy.model_validate(section)
+        Pool.model_validate(OF_POOLS | section)
     assert said in str(caught.value)
 
 

@@ -9,15 +9,18 @@ from headgate.allocation.claims import Claim, Division, DominantClaim, Group
 from headgate.allocation.dominant import divide_dominant
 from headgate.allocation.governor_record import GovernorRecord, Member
 from headgate.allocation.history import adjusted_weights
+from headgate.allocation.pressure import PoolPressure
 from headgate.allocation.repeated import RepeatedDivision
 from headgate.allocation.rounds import Place, keep_limits, step
 from headgate.decay import MICRO, decayed
 from headgate.model.audit import AuditEntry
+from headgate.model.limits import CapacityNews, PressureLevel, PressureView
 from headgate.model.pool import (
     Allocation,
     CapacityOverride,
     Condition,
     Demand,
+    Followed,
     MemberView,
     PoolSettings,
     PoolView,
@@ -67,6 +70,7 @@ class Governor:
         self._known: dict[str, tuple[PoolSettings, int, int, Division, dict[str, int]]] = {}
         self._untold = {tenant for tenant, member in record.members.items() if member.to_tell}
         self._summed: tuple[tuple[int, int, int], dict[str, int], int] | None = None
+        self._pressure = PoolPressure(record)
 
     @classmethod
     def begin(cls, pool: str, settings: PoolSettings, incarnation: int) -> "Governor":
@@ -88,6 +92,7 @@ class Governor:
         """
         record.incarnation = incarnation
         record.revision = record.sequence = incarnation * REVISIONS_PER_INCARNATION
+        record.asked_for_limit = False
         governor = cls(record)
         governor._ask(record.settings.tenants)
         return governor
@@ -98,6 +103,8 @@ class Governor:
         """Take new settings; who is no longer named leaves, who is new is asked what it holds."""
         record = self.record
         new = [tenant for tenant in settings.tenants if tenant not in record.settings.tenants]
+        if settings.follows != record.settings.follows:
+            record.followed, record.asked_for_limit = None, False
         record.settings = settings
         for tenant in [name for name in record.members if name not in settings.tenants]:
             del record.members[tenant]
@@ -107,6 +114,7 @@ class Governor:
         self._said += 1
         self._placed, self._claimed = {}, {}
         self._untold &= record.members.keys()
+        self._pressure = PoolPressure(record)
         record.revision += 1
         record.unsettled = True
         self.advance(now_ms)
@@ -143,10 +151,34 @@ class Governor:
         if self._active is not None and message.tenant not in self._active:
             self._active.add(message.tenant)
             self._in_order = None
+        self._pressure.heard(message.tenant, now_ms)
+        if self._pressure.is_to_hear(message.tenant):
+            self._allocate(message.tenant, dict(member.allocated))
         record.revision += 1
         if matters:
             self._said += 1
             record.unsettled = True
+        self.advance(now_ms)
+
+    def follow(self, news: CapacityNews, now_ms: int) -> None:
+        """Take in the limit of the downstream that the pool follows; old news changes nothing."""
+        record = self.record
+        if news.downstream != record.settings.follows:
+            return
+        known = record.followed
+        if known is not None and news.revision <= known.revision:
+            return
+        same = known is not None and known.limit == news.limit
+        record.followed = Followed(
+            downstream=news.downstream,
+            limit=news.limit,
+            since_ms=known.since_ms if known is not None and same else now_ms,
+            revision=news.revision,
+        )
+        record.revision += 1
+        if not same:
+            record.unsettled = True
+            self._said += 1
         self.advance(now_ms)
 
     def advance(self, now_ms: int) -> None:
@@ -160,12 +192,14 @@ class Governor:
                     reason=override.reason,
                     action="capacity_ended",
                     target=f"governor/{self.record.pool}",
-                    before={"capacity": self.capacity()},
+                    before={"capacity": self.whole()},
                     after={"capacity": dict(self.record.settings.capacity)},
                     request_id=f"{override.since_ms}",
                 )
             )
             self.set_capacity(None)
+        # Before the division: what is told here may make one due.
+        self._look_at_pressure(now_ms)
         if self.record.unsettled and now_ms >= self._next_round_ms():
             self._divide(now_ms)
 
@@ -200,6 +234,9 @@ class Governor:
             why=self._why(others),
             capacity=capacity,
             allocated=allocated,
+            whole=self.whole(),
+            pressure=self.pressure(),
+            may_wait=member.may_wait,
         )
 
     def told(self, tenant: str, sequence: int, runs: bool) -> None:
@@ -219,10 +256,12 @@ class Governor:
             member.smoothed, member.claims = (
                 {},
                 {
-                    resource: claim.model_copy(update={"wanted": 0})
+                    resource: claim.model_copy(update={"wanted": 0, "tiers": None})
                     for resource, claim in member.claims.items()
                 },
             )
+            member.may_wait, member.told_level = {}, PressureLevel.NORMAL
+            self._pressure.look_at(tenant)
             if tenant in record.unheard:
                 record.unheard.remove(tenant)
             self._said += 1
@@ -241,7 +280,19 @@ class Governor:
         override = self.record.override
         if override is not None and override.until_ms is not None:
             found.append(override.until_ms)
+        at_ms = self._pressure.next_deadline(self.capacity())
+        if at_ms is not None:
+            found.append(at_ms)
         return min(found, default=None)
+
+    def asks_for_limit(self) -> str | None:
+        """Return the downstream whose breaker has yet to be asked for its limit, or None."""
+        return None if self.record.asked_for_limit else self.record.settings.follows
+
+    def asked_for_limit(self, downstream: str) -> None:
+        """Note that the breaker of ``downstream`` has been asked."""
+        if downstream == self.record.settings.follows:
+            self.record.asked_for_limit = True
 
     @property
     def enforces(self) -> bool:
@@ -250,7 +301,14 @@ class Governor:
         return settings.enforced and settings.strategy is not Strategy.UNLIMITED
 
     def capacity(self) -> dict[str, int]:
-        """Return the capacity by resource, with what people have set."""
+        """Return the capacity by resource: what there is, or the limit that the pool follows."""
+        whole, followed = self.whole(), self.record.followed
+        if followed is None or followed.limit is None:
+            return whole
+        return {name: min(units, followed.limit) for name, units in whole.items()}
+
+    def whole(self) -> dict[str, int]:
+        """Return the capacity by resource with what people have set, followed limits aside."""
         configured = dict(sorted(self.record.settings.capacity.items()))
         override = self.record.override
         if override is None:
@@ -259,6 +317,16 @@ class Governor:
             millionths = round(override.share * 1_000_000)
             return {name: units * millionths // 1_000_000 for name, units in configured.items()}
         return {name: override.capacity.get(name, units) for name, units in configured.items()}
+
+    def pressure(self) -> PressureView:
+        """Return how full the pool is."""
+        state = self.record.pressure
+        return PressureView(
+            level=state.level,
+            since_ms=state.since_ms,
+            cause=state.cause,
+            retry_after_ms=state.retry_after_ms,
+        )
 
     def ceiling(self, tenant: str, resource: str) -> int:
         """Return what the ledger of ``tenant`` may hold at most, as far as can be known."""
@@ -272,6 +340,9 @@ class Governor:
             settings=record.settings,
             capacity=capacity,
             override=record.override,
+            follows=record.followed,
+            pressure=self.pressure(),
+            malformed=record.malformed,
             members={
                 tenant: MemberView(
                     held={name: claim.held for name, claim in member.claims.items()},
@@ -284,6 +355,9 @@ class Governor:
                     weight=_weight(member),
                     group=record.settings.tenants[tenant],
                     stopped=member.stopped,
+                    waiting=_waiting(member),
+                    waiting_since_ms=_waiting_since(member),
+                    may_wait=member.may_wait,
                 )
                 for tenant, member in sorted(record.members.items())
             },
@@ -442,8 +516,20 @@ class Governor:
         record.sequence += 1
         member.sequence = record.sequence
         member.acknowledged, member.to_tell = False, True
+        member.told_level = record.pressure.level
         self._stale.add(tenant)
         self._untold.add(tenant)
+
+    def _look_at_pressure(self, now_ms: int) -> None:
+        """Bring the level up to date, and have ledgers told what concerns them."""
+        record, capacity = self.record, self.capacity()
+        told: set[str] = set()
+        if self._pressure.assess(capacity, now_ms):
+            record.revision += 1
+            told.update(tenant for tenant in record.members if self._pressure.is_to_hear(tenant))
+        told.update(self._pressure.plan(capacity, now_ms))
+        for tenant in sorted(told):
+            self._allocate(tenant, dict(record.members[tenant].allocated))
 
     def _smooth(self, member: Member, now_ms: int) -> None:
         """Let demand fall by half in each half-life towards what is wanted, and note the usage."""
@@ -869,6 +955,21 @@ class Governor:
 def _something(units: Mapping[str, int]) -> dict[str, int]:
     """Return what there is more than nothing of."""
     return {resource: amount for resource, amount in units.items() if amount}
+
+
+def _waiting(member: Member) -> dict[str, int]:
+    """Return how many jobs wait, by resource."""
+    waiting = {
+        name: sum(tier.jobs for tier in claim.tiers or ()) + claim.at_gates
+        for name, claim in member.claims.items()
+    }
+    return {name: jobs for name, jobs in waiting.items() if jobs}
+
+
+def _waiting_since(member: Member) -> int | None:
+    """Return since when the first of them has waited."""
+    since = [tier.since_ms for claim in member.claims.values() for tier in claim.tiers or ()]
+    return min(since, default=None)
 
 
 def _has_nothing(member: Member, fixed: bool) -> bool:

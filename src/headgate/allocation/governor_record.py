@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from headgate.limits import Pressure, RecentUsage
 from headgate.model.alert import Alert
 from headgate.model.audit import AuditEntry
 from headgate.model.entity import EntityOptions
-from headgate.model.pool import CapacityOverride, Claim, Condition, PoolSettings
+from headgate.model.limits import PressureLevel
+from headgate.model.pool import CapacityOverride, Claim, Condition, Followed, MayWait, PoolSettings
 
 Amounts = dict[str, int]
 """Units by resource."""
@@ -32,6 +34,9 @@ class Member:
         left_out_ms: Since when its share has been too small for its next job, by resource.
         usage: Micro-units used lately, if the pool looks back; see ``history``.
         stopped: Its ledger did not run when it was last told something.
+        told_level: The pressure that it was last told of.
+        may_wait: What of its work may wait, by resource; not named: anything.
+        recent: What it held lately, by resource; only of a pool that refuses work under pressure.
     """
 
     incarnation: int = 0
@@ -50,6 +55,9 @@ class Member:
     left_out_ms: Amounts = field(default_factory=dict)
     usage: Amounts = field(default_factory=dict)
     stopped: bool = False
+    told_level: PressureLevel = PressureLevel.NORMAL
+    may_wait: dict[str, MayWait] = field(default_factory=dict)
+    recent: dict[str, RecentUsage] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -74,6 +82,11 @@ class GovernorRecord:
         audit: What people did, until Postgres has it.
         alerts: The outbox: alerts that are not delivered yet.
         alerts_lost: Alerts that the full outbox could not take.
+        followed: What is known of the downstream that the pool follows.
+        asked_for_limit: The breaker of that downstream has been asked.
+        pressure: How full the pool is.
+        planned_ms: When it was last reckoned what may wait.
+        malformed: Signals that could not be used.
     """
 
     pool: str
@@ -93,6 +106,11 @@ class GovernorRecord:
     audit: list[AuditEntry] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     alerts_lost: int = 0
+    followed: Followed | None = None
+    asked_for_limit: bool = False
+    pressure: Pressure = field(default_factory=Pressure)
+    planned_ms: int = 0
+    malformed: int = 0
 
 
 @dataclass(slots=True)

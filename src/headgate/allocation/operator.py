@@ -23,7 +23,7 @@ def obey(governor: Governor, command: PoolCommand, now_ms: int) -> None:
         has = ", ".join(sorted(record.settings.capacity)) or "none"
         raise ValueError(f"pool {record.pool} has no resource {unknown[0]}; it has: {has}")
     record.commands = [*record.commands, command.id][-MAX_COMMANDS_KEPT:]
-    before = governor.capacity()
+    before = governor.whole()
     override = None
     if command.action != "resume":
         override = CapacityOverride(
@@ -44,7 +44,7 @@ def obey(governor: Governor, command: PoolCommand, now_ms: int) -> None:
             target=f"governor/{record.pool}",
             before={"capacity": before},
             after={
-                "capacity": governor.capacity(),
+                "capacity": governor.whole(),
                 "until_ms": None if override is None else override.until_ms,
             },
             request_id=command.id,

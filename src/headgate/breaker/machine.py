@@ -51,6 +51,7 @@ MAX_WITNESSES: Final = 1_000
 """Silent gates that are remembered as witnesses; a quorum cannot be larger."""
 
 MAX_STEPS: Final = 40
+_UNTOLD: Final = -1
 KEEPS_CALLS_AWAY: Final = (BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.FORCED_OPEN)
 
 
@@ -113,6 +114,7 @@ class Breaker:
         record.revision = incarnation * REVISIONS_PER_INCARNATION
         record.half_open_epoch = record.epoch
         record.told_dependents.clear()
+        record.told_pools.clear()
         breaker = cls(record, chance)
         breaker._forget_silent_reporters(now_ms)
         if record.state is BreakerState.HALF_OPEN:
@@ -186,6 +188,10 @@ class Breaker:
         for name in set(record.heard_dependencies) - set(settings.depends_on):
             del record.heard_dependencies[name]
             record.open_dependencies.pop(name, None)
+        if settings.limit is None or settings.limit.concurrency is None:
+            record.fleet = None
+        for name in set(record.told_pools) - set(settings.pools):
+            del record.told_pools[name]
         record.revision += 1
         STATES[record.state].on_outcomes(self, now_ms)
 
@@ -244,6 +250,17 @@ class Breaker:
     def keeps_calls_away(self) -> bool:
         """Whether those that depend on this downstream should expect failures."""
         return self.record.effective in KEEPS_CALLS_AWAY
+
+    def untold_pools(self) -> list[str]:
+        """Return the pools whose governors have yet to be told the fleet's limit as it is now."""
+        told, limit = self.record.told_pools, self.fleet_limit
+        return [name for name in self.record.settings.pools if told.get(name, _UNTOLD) != limit]
+
+    @property
+    def fleet_limit(self) -> int | None:
+        """The calls of the whole fleet that may be in flight; None: not limited, or not known."""
+        fleet = self.record.fleet
+        return None if fleet is None else fleet.of.limit
 
     def next_deadline(self) -> int | None:
         """Return when ``advance`` next has something to do, or None."""
@@ -316,7 +333,7 @@ class Breaker:
             transitions=record.transitions,
             revision=record.revision,
             incarnation=record.incarnation,
-            limit=None if record.fleet is None else record.fleet.of.limit,
+            limit=self.fleet_limit,
             limit_change=None if record.fleet is None else record.fleet.of.last,
         )
 

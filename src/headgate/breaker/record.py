@@ -113,7 +113,8 @@ class BreakerRecord:
         open_dependencies: Dependencies that are open, and since which of their epochs.
         heard_dependencies: The epoch of the last news of each dependency, open or not.
         told_dependents: Which of this breaker's epochs each dependent has been told of.
-        told_pools: The limit that the governor of each pool has been told.
+        told_pools: The limit that the governor of each pool has been told; None: that there is no
+            limit.
         commands: The ids of the last operator commands, so that a repeat changes nothing.
         fleet: The limit of the calls of all gates, if there is one.
         spans: Outcomes by time that are not in Postgres yet, oldest first.
@@ -165,7 +166,7 @@ class BreakerRecord:
     commands: list[str] = field(default_factory=list)
     spans: list[OutcomeSpan] = field(default_factory=list)
     fleet: FleetConcurrency | None = None
-    told_pools: dict[str, int] = field(default_factory=dict)
+    told_pools: dict[str, int | None] = field(default_factory=dict)
 
     @property
     def policy(self) -> BreakerPolicy:

@@ -7,11 +7,14 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from headgate.cli import options
+from headgate.cli.connect import connect_temporal
 from headgate.cli.options import operating, reading
 from headgate.cli.tables import ago, ends, percent, print_json, say, show, table
 from headgate.cli.user import current_user
 from headgate.model.errors import ConfigurationError
+from headgate.model.limits import PressureLevel, PressureView
 from headgate.model.pool import PoolCommand, PoolView
+from headgate.orchestrator.backpressure import backpressure
 from headgate.orchestrator.operate import command_pool, new_command_id
 from headgate.store.snapshots import SnapshotStore
 
@@ -30,6 +33,31 @@ def list_pools(as_json: bool = options.JSON) -> None:
 def show_pool(pool: str = _POOL, as_json: bool = options.JSON) -> None:
     """Show who holds, wants and has been given what of a pool."""
     asyncio.run(_show(pool, as_json))
+
+
+@app.command("pressure")
+def pressure(
+    pool: str | None = typer.Argument(None, help="The pool; without it: all of them."),
+    below: str = typer.Option(
+        PressureLevel.ELEVATED.value, help="Exit with 1 when the level is this one or higher."
+    ),
+    as_json: bool = options.JSON,
+) -> None:
+    """Show how full pools are: normal, elevated, saturated or emergency.
+
+    Of one pool its governor is asked; without a name, all are shown as Postgres has them.
+    """
+    levels = [level.value for level in PressureLevel][1:]
+    if below not in levels:
+        raise ConfigurationError(f"--below {below}: write {', '.join(levels[:-1])} or {levels[-1]}")
+    found = asyncio.run(_pressure(pool))
+    if as_json:
+        print_json({name: view.model_dump(mode="json") for name, view in found.items()})
+    else:
+        _show_pressure(found)
+    worst = max((view.level.rank for view in found.values()), default=0)
+    if worst >= PressureLevel(below).rank:
+        raise typer.Exit(1)
 
 
 @app.command("set-capacity")
@@ -92,6 +120,26 @@ def tell_pool(pool: str, command: PoolCommand, as_json: bool) -> None:
     say(f"pool {pool} {'would have' if command.dry_run else 'has'} {has or 'nothing'}{_by(view)}")
 
 
+async def _pressure(pool: str | None) -> dict[str, PressureView]:
+    if pool is not None:
+        return {pool: await backpressure(await connect_temporal(), pool)}
+    async with reading() as db:
+        return {view.pool: view.pressure for view in await SnapshotStore(db).pools()}
+
+
+def _show_pressure(found: dict[str, PressureView]) -> None:
+    shown = table(*("Pool", "Pressure", "Since", "Ask again", "Because of"))
+    for name, view in found.items():
+        shown.add_row(
+            name,
+            view.level.value,
+            ago(view.since_ms) if view.since_ms else "-",
+            f"after {view.retry_after_ms / 1_000:g} s" if view.retry_after_ms else "-",
+            view.cause or "-",
+        )
+    show(shown)
+
+
 async def _list(as_json: bool) -> None:
     async with reading() as db:
         store = SnapshotStore(db)
@@ -123,6 +171,10 @@ async def _show(pool: str, as_json: bool) -> None:
     say(f"pool {pool}: {_strategy(view)}; last change {ago(saved)}{_by(view)}", 2)
     for resource, capacity, held, wanted, given in _totals(view):
         print(f"  {resource}: {held} of {capacity} held, {wanted} wanted, {given} given out")
+    if (downstream := view.settings.follows) is not None:
+        say(f"follows {downstream}{_limit(view)}", 2)
+    if view.pressure.level is not PressureLevel.NORMAL:
+        say(f"pressure {view.pressure.level}: {view.pressure.cause}", 2)
     if view.unheard:
         print(f"waits for {len(view.unheard)} ledgers to say what they hold: nothing is raised yet")
     for tenant, member in view.members.items():
@@ -177,6 +229,18 @@ def _by(view: PoolView) -> str:
         return ""
     what = "set" if one.share is None else f"cut to {percent(one.share)}"
     return f"; {what} by {one.actor} {ends(one.until_ms)}: {one.reason}"
+
+
+def _limit(view: PoolView) -> str:
+    """Say what the limit of the downstream that a pool follows does to it."""
+    followed = view.follows
+    if followed is None:
+        return ": nothing heard of its limit yet"
+    if followed.limit is None:
+        return ", which has no limit now"
+    has = max(view.capacity.values(), default=0)
+    does = "which lowers the capacity" if has == followed.limit else "which is above the capacity"
+    return f": {followed.limit} calls may be in flight, {does}, since {ago(followed.since_ms)}"
 
 
 def _units(resource: str, text: str | None) -> int:

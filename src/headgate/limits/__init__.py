@@ -5,7 +5,7 @@ from headgate.limits.concurrency import Concurrency, began, begin, ended, step
 from headgate.limits.fleet import FleetConcurrency, begin_fleet, observe, share_of
 from headgate.limits.in_flight import InFlightLimit, in_flight_limit
 from headgate.limits.rate import AdaptiveRate, admit, succeeded, throttled
-from headgate.limits.shedding import Shed, Standing, Waiting, room_for, shed
+from headgate.limits.shedding import Kept, Line, Standing, keep, room_for
 from headgate.limits.tally import Tally
 from headgate.limits.usage import RecentUsage
 
@@ -14,13 +14,13 @@ __all__ = [
     "Concurrency",
     "FleetConcurrency",
     "InFlightLimit",
+    "Kept",
+    "Line",
     "Load",
     "Pressure",
     "RecentUsage",
-    "Shed",
     "Standing",
     "Tally",
-    "Waiting",
     "admit",
     "assess",
     "began",
@@ -28,11 +28,11 @@ __all__ = [
     "begin_fleet",
     "ended",
     "in_flight_limit",
+    "keep",
     "next_fall",
     "observe",
     "room_for",
     "share_of",
-    "shed",
     "step",
     "succeeded",
     "throttled",

@@ -1,4 +1,4 @@
-"""How full a downstream and its queue are, in four levels, for those who produce work.
+"""How full a pool and its queue are, in four levels, for those who produce work.
 
 A level rises at once. It falls when, for the hold time without a break, every measure was below a
 share of what begins the level: so it never falls sooner than the hold time after it rose, and a
@@ -21,8 +21,8 @@ class Load:
     Attributes:
         queue_age_ms: How long the oldest waiting job has waited; 0: none waits.
         waiting: Jobs that wait.
-        in_flight: Calls in flight.
-        limit: Calls that may be; None: not limited.
+        in_flight: Units held.
+        limit: Units that may be; None: not limited.
         slots_used: Worker slots in use.
         slots: Worker slots; 0: not known.
     """
@@ -105,8 +105,8 @@ def _measures(policy: BackpressurePolicy, load: Load) -> Iterator[tuple[str, Ste
     yield f"the oldest job has waited {age / 1_000:.1f} s", policy.queue_age_ms, age
     yield f"{load.waiting} jobs wait", policy.waiting, load.waiting
     if load.limit is not None:
-        what = f"{load.in_flight} calls in flight, {load.limit} may be"
-        # A limit of 0 with calls in flight is beyond any share.
+        what = f"{load.in_flight} units are held, {load.limit} may be"
+        # A limit of 0 with something held is beyond any share.
         yield (
             what,
             policy.in_flight,

@@ -1,43 +1,45 @@
-"""Which of the waiting jobs to refuse when there are too many to be done in time.
+"""How much work may wait, of whom and at which priority, when there is too much to be done in time.
 
-In this order jobs are kept, until there is no room for more:
+In this order work is kept, until there is no room for more:
 
 1. what is within its tenant's guarantee, whatever the pressure;
-2. of the lower priorities in turn, the lowest first, a job that has waited longest, up to the
-   minimum flow, so that none starves;
-3. the others: highest priority first, within a priority those of the tenants that used least
-   lately, then who has waited longest.
+2. of the lower priorities in turn, the lowest first, who has waited longest, up to the minimum
+   flow, so that none starves;
+3. the rest: highest priority first, within a priority the tenants that used least lately.
 
-The rest is refused. Sources: failsafe-go's prioritizer (order by recent usage within a priority, a
-flow that is never refused), Netflix's partitions (a guarantee is not touched).
+What is left is to be refused. Sources: failsafe-go's prioritizer (order by recent usage within a
+priority, a flow that is never refused), Netflix's partitions (a guarantee is not touched).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from headgate.decay import MICRO
 from headgate.model.limits import PressureLevel, SheddingPolicy
-from headgate.model.reason import Reason, ReasonCode
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A job that waits.
+class Line:
+    """Work of one tenant and one priority that waits.
 
     Attributes:
-        id: Unique among those that wait.
-        tenant: For whom it is.
+        tenant: For whom it is; there is one line of each priority of each tenant.
         priority: Higher is more important.
         units: What it would hold, at least 1.
-        since_ms: Since when it has waited, Unix time.
+        jobs: How many jobs that is, at least 1.
+        since_ms: Since when the first of them has waited, Unix time.
     """
 
-    id: str
     tenant: str
     priority: int = 0
     units: int = 1
+    jobs: int = 1
     since_ms: int = 0
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """The tenant and the priority."""
+        return self.tenant, self.priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +56,40 @@ class Standing:
     held: int = 0
     usage: int = 0
 
+    @property
+    def owed(self) -> int:
+        """What it may still claim of its guarantee, in units."""
+        return max(0, self.guaranteed - self.held)
 
-@dataclass(frozen=True, slots=True)
-class Shed:
-    """A job to refuse, and what to tell those who wait for it."""
 
-    job: Waiting
-    reason: Reason
+_STRANGER = Standing()
 
 
 @dataclass(slots=True)
-class _Kept:
-    """The jobs that are kept, and what they take of the room."""
+class Kept:
+    """What may wait when not all of it may.
 
+    Attributes:
+        asked: Units that wait.
+        room: Units that may, but for guarantees.
+        units: What is kept of each line, by tenant and priority.
+        closed: The line at which the room ends, and those behind it: no more of them may wait.
+        below: The priority of that line: of what is lower, only guarantees and the minimum flow are
+            kept.
+        left: Units that still fit.
+    """
+
+    asked: int
     room: int
-    ids: set[str] = field(default_factory=set)
-    units: int = 0
+    units: dict[tuple[str, int], int]
+    closed: list[tuple[str, int]] = field(default_factory=list)
+    below: int = 0
+    left: int = 0
 
-    def take(self, job: Waiting) -> bool:
-        if self.units + job.units > self.room:
-            return False
-        self.ids.add(job.id)
-        self.units += job.units
-        return True
+    def take(self, line: Line, units: int) -> None:
+        """Keep so many more units of a line."""
+        self.units[line.key] += units
+        self.left = max(0, self.left - units)
 
 
 def room_for(policy: SheddingPolicy, level: PressureLevel, limit: int) -> int | None:
@@ -84,7 +97,7 @@ def room_for(policy: SheddingPolicy, level: PressureLevel, limit: int) -> int | 
 
     Args:
         policy: How much of the limit that is.
-        level: How full the downstream and its queue are.
+        level: How full the pool and its queue are.
         limit: Units that may be held at the same time.
     """
     if level is PressureLevel.NORMAL:
@@ -92,100 +105,79 @@ def room_for(policy: SheddingPolicy, level: PressureLevel, limit: int) -> int | 
     return int(limit * float(getattr(policy, level.value)))
 
 
-def shed(
+def keep(
     policy: SheddingPolicy,
     level: PressureLevel,
     limit: int,
-    waiting: Sequence[Waiting],
+    lines: Sequence[Line],
     standings: Mapping[str, Standing],
-) -> list[Shed]:
-    """Return the jobs to refuse now, the least important first.
+) -> Kept | None:
+    """Return what may wait now, or None when all of it may.
 
     Args:
         policy: How much may wait.
-        level: How full the downstream and its queue are.
+        level: How full the pool and its queue are.
         limit: Units that may be held at the same time.
-        waiting: All jobs that wait.
+        lines: All that waits.
         standings: By tenant; who is not there has no guarantee and has used nothing.
     """
     room = room_for(policy, level, limit)
-    asked = sum(job.units for job in waiting)
+    asked = sum(line.units for line in lines)
     if room is None or asked <= room:
-        return []
-    by_rank = sorted(waiting, key=lambda job: _rank(job, standings))
-    guaranteed = _guaranteed(by_rank, standings)
-    kept = _Kept(room)
-    # A guarantee is kept also when there is no room: the policy bends, not the promise.
-    for job in by_rank:
-        if job.id in guaranteed:
-            kept.ids.add(job.id)
-            kept.units += job.units
+        return None
+    by_rank = sorted(lines, key=lambda line: _rank(line, standings))
+    kept = Kept(asked, room, dict.fromkeys((line.key for line in by_rank), 0), left=room)
+    _keep_guarantees(kept, by_rank, standings)
     _keep_a_flow(kept, policy, by_rank)
-    for job in by_rank:
-        # No gaps are filled: a small job does not pass a larger, more important one.
-        if job.id not in kept.ids and not kept.take(job):
+    for number, line in enumerate(by_rank):
+        # The line at which the room ends gets what is left of it, and nothing passes it.
+        kept.take(line, min(line.units - kept.units[line.key], kept.left))
+        if kept.units[line.key] < line.units:
+            kept.below = line.priority
+            kept.closed = [one.key for one in by_rank[number:]]
             break
-    return [
-        Shed(job, _reason(job, level, asked, room, standings))
-        for job in reversed(by_rank)
-        if job.id not in kept.ids
-    ]
+    return kept
 
 
-def _rank(job: Waiting, standings: Mapping[str, Standing]) -> tuple[int, int, str, int, str]:
-    standing = standings.get(job.tenant, Standing())
-    return (-job.priority, standing.usage, job.tenant, job.since_ms, job.id)
+def _rank(line: Line, standings: Mapping[str, Standing]) -> tuple[int, int, str]:
+    return (-line.priority, standings.get(line.tenant, _STRANGER).usage, line.tenant)
 
 
-def _guaranteed(by_rank: Iterable[Waiting], standings: Mapping[str, Standing]) -> set[str]:
-    """Return the jobs that fit into what is left of their tenants' guarantees."""
-    left = {name: max(0, one.guaranteed - one.held) for name, one in standings.items()}
-    found = set()
-    for job in by_rank:
-        if left.get(job.tenant, 0) >= job.units:
-            left[job.tenant] -= job.units
-            found.add(job.id)
-    return found
+def _keep_guarantees(
+    kept: Kept, by_rank: Iterable[Line], standings: Mapping[str, Standing]
+) -> None:
+    """Keep what is within guarantees, also where there is no room: the policy bends."""
+    owed = {tenant: standing.owed for tenant, standing in standings.items()}
+    for line in by_rank:
+        units = min(line.units, owed.get(line.tenant, 0))
+        if units:
+            owed[line.tenant] -= units
+            kept.take(line, units)
 
 
-def _keep_a_flow(kept: _Kept, policy: SheddingPolicy, by_rank: Sequence[Waiting]) -> None:
-    """Keep some of every priority but the highest."""
+def _keep_a_flow(kept: Kept, policy: SheddingPolicy, by_rank: Sequence[Line]) -> None:
+    """Keep some of every priority but the highest, job by job."""
     if policy.min_flow == 0 or not by_rank:
         return
     highest = by_rank[0].priority
-    queues: dict[int, list[Waiting]] = {}
-    for job in sorted(by_rank, key=attrgetter("since_ms", "id")):
-        if job.priority < highest and job.id not in kept.ids:
-            queues.setdefault(job.priority, []).append(job)
+    queues: dict[int, list[Line]] = {}
+    for line in sorted(by_rank, key=attrgetter("since_ms", "tenant")):
+        if line.priority < highest:
+            queues.setdefault(line.priority, []).append(line)
     flow = max(1, int(kept.room * policy.min_flow))
     taken = 0
-    for turn in range(max((len(queue) for queue in queues.values()), default=0)):
+    while queues:
         for priority in sorted(queues):
-            if turn >= len(queues[priority]):
+            queue = queues[priority]
+            while queue and kept.units[queue[0].key] >= queue[0].units:
+                del queue[0]
+            if not queue:
+                del queues[priority]
                 continue
-            job = queues[priority][turn]
+            line = queue[0]
+            job = min(-(-line.units // line.jobs), line.units - kept.units[line.key])
             # The first may be larger than the flow, or large jobs would never be among it.
-            if (taken and taken + job.units > flow) or not kept.take(job):
+            if (taken and taken + job > flow) or job > kept.left:
                 return
-            taken += job.units
-
-
-def _reason(
-    job: Waiting,
-    level: PressureLevel,
-    asked: int,
-    room: int,
-    standings: Mapping[str, Standing],
-) -> Reason:
-    standing = standings.get(job.tenant, Standing())
-    return Reason(
-        code=ReasonCode.SHED,
-        message=(
-            f"{asked} units wait and {room} may while the pressure is {level.value}: refused at "
-            f"priority {job.priority}, {job.tenant} having held {standing.usage / MICRO:.1f} units "
-            f"lately and holding {standing.held} of {standing.guaranteed} guaranteed"
-        ),
-        limit=room,
-        used=asked,
-        needed=job.units,
-    )
+            kept.take(line, job)
+            taken += job

@@ -6,12 +6,18 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from headgate.model.consistency import calls_have_breakers, groups_exist, no_circles, pools_hold
+from headgate.model.consistency import (
+    calls_have_breakers,
+    groups_exist,
+    no_circles,
+    pools_follow,
+    pools_hold,
+)
 from headgate.model.contract import Contract, Name
 from headgate.model.governed import GovernedCalls
 from headgate.model.ids import DEFAULT
 from headgate.model.lease import WhenAway, WhenAwayName
-from headgate.model.limits import LimitPolicy
+from headgate.model.limits import BackpressurePolicy, LimitPolicy, SheddingPolicy
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.policy import BreakerPolicy
 from headgate.model.pool import (
@@ -147,6 +153,8 @@ class Pool(Contract):
         observe_only: Compute and show, limit nothing.
         damping: How calmly it is divided anew.
         history_half_life_ms: Who used little lately comes first; null: the past does not matter.
+        backpressure: When producers are told to slow down, by how much waits and for how long.
+        shedding: How much work may wait under pressure before some is refused; null: any.
     """
 
     resource: Name | None = None
@@ -157,6 +165,8 @@ class Pool(Contract):
     observe_only: bool = False
     damping: Damping = Damping()
     history_half_life_ms: Annotated[int, Field(ge=1_000)] | None = None
+    backpressure: BackpressurePolicy = BackpressurePolicy()
+    shedding: SheddingPolicy | None = None
 
     @model_validator(mode="after")
     def _names_its_resources(self) -> Self:
@@ -251,6 +261,7 @@ class Configuration(Contract):
         )
         groups_exist(self)
         pools_hold(self)
+        pools_follow(self)
         calls_have_breakers(self)
         return self
 
@@ -314,6 +325,9 @@ class Configuration(Contract):
             damping=spec.damping,
             history_half_life_ms=spec.history_half_life_ms,
             source="listed",
+            follows=spec.follows,
+            backpressure=spec.backpressure,
+            shedding=spec.shedding,
         )
 
     def members(self, pool: Pool) -> list[str]:

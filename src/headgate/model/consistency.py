@@ -117,6 +117,40 @@ def _parts_fit(configuration: "Configuration", name: str, pool: "Pool") -> None:
         )
 
 
+def pools_follow(configuration: "Configuration") -> None:
+    """Refuse a pool that follows what has no limit to follow.
+
+    Raises:
+        PydanticCustomError: There is one.
+    """
+    for name, pool in sorted(configuration.pools.items()):
+        downstream = pool.follows
+        if downstream is None:
+            continue
+        path = ("pools", name, "follows")
+        spec = configuration.downstreams.get(downstream)
+        if spec is None:
+            known = ", ".join(sorted({*configuration.downstreams} - {DEFAULT})) or "none"
+            raise at(
+                f"{downstream} is no listed downstream (there is: {known}): "
+                "list it under downstreams",
+                *path,
+            )
+        if spec.limit is None or spec.limit.concurrency is None:
+            raise at(
+                f"{downstream} has no limit that adapts: write one at "
+                f"downstreams.{downstream}.limit.concurrency, such as concurrency: {{}}",
+                *path,
+            )
+        if len(pool.capacities) > 1:
+            raise at(
+                f"follows the calls to {downstream}, but the pool has several resources "
+                f"({', '.join(sorted(pool.capacities))}): make a pool of the one that they count "
+                "against",
+                *path,
+            )
+
+
 def calls_have_breakers(configuration: "Configuration") -> None:
     """Refuse a governed call whose downstream is not listed, unless ``*`` stands for all others.
 

@@ -19,6 +19,8 @@ GRANTED_SIGNAL: Final = "headgate_granted"
 REFUSED_SIGNAL: Final = "headgate_refused"
 DEMAND_SIGNAL: Final = "demand"
 ALLOCATE_SIGNAL: Final = "allocate"
+CAPACITY_SIGNAL: Final = "capacity_follows"
+WATCH_LIMIT_SIGNAL: Final = "watch_limit"
 
 
 class EntityOptions(Message):

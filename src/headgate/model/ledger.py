@@ -14,6 +14,7 @@ from pydantic import (
 
 from headgate.model.contract import Message, Millis, Name
 from headgate.model.lease import LEASES_AT_ONCE, LeaseAsk, LeaseGrant, LeaseView
+from headgate.model.limits import PressureView
 from headgate.model.quota import Quota, QuotaChanges, QuotaOverride, Rate, Throttle
 from headgate.model.reason import Reason
 
@@ -303,6 +304,7 @@ class LedgerView(Message):
         group: The group that the tenant is part of.
         paused: Why the tenant is suspended.
         resource_throttles: Pauses and cuts that hold for all tenants.
+        pressure: How full its pools are, as their governors last said.
     """
 
     tenant: str
@@ -320,6 +322,7 @@ class LedgerView(Message):
     group: str | None = None
     paused: str | None = None
     resource_throttles: list[Throttle] = []
+    pressure: dict[str, PressureView] = {}
 
     @field_serializer("quotas")
     def _briefly(self, quotas: dict[str, Quota] | None) -> dict[str, Any] | None:

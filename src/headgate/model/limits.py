@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from headgate.model.contract import Contract, Count, Message, Millis
+from headgate.model.contract import Contract, Count, Message, Millis, Name
 
 Limit = Annotated[int, Field(ge=1, le=1_000_000)]
 """Calls in flight at the same time."""
@@ -141,7 +141,8 @@ class BackpressurePolicy(Contract):
     Attributes:
         queue_age_ms: By how long the oldest waiting job has waited.
         waiting: By how many jobs wait.
-        in_flight: By calls in flight as a share of the limit.
+        in_flight: By what is in flight as a share of the limit. A pool that is full is well used,
+            so it takes more than that: a limit that was lowered below what is in flight.
         slots: By worker slots in use as a share of all.
         fall_ratio: A level ends only when every measure is below this share of what begins it...
         hold_ms: ...for so long.
@@ -151,7 +152,7 @@ class BackpressurePolicy(Contract):
 
     queue_age_ms: Steps = Steps(elevated=30_000, saturated=120_000, emergency=600_000)
     waiting: Steps = Steps(elevated=200, saturated=1_000, emergency=5_000)
-    in_flight: Steps = Steps(elevated=1.0, saturated=1.5, emergency=3.0)
+    in_flight: Steps = Steps(elevated=1.3, saturated=1.6, emergency=3.0)
     slots: Steps = Steps(elevated=0.9, saturated=1.0)
     fall_ratio: Annotated[float, Field(ge=0.1, lt=1.0, allow_inf_nan=False)] = 0.8
     hold_ms: Annotated[int, Field(ge=0, le=86_400_000)] = 10_000
@@ -193,15 +194,11 @@ class LimitPolicy(Contract):
         max_in_flight: Calls in flight at most, whatever the downstream bears.
         concurrency: The same, adapting to the downstream.
         rate: Calls a second, adapting to the downstream.
-        backpressure: When producers are told to slow down.
-        shedding: When waiting work is refused; null: never.
     """
 
     max_in_flight: Limit | None = None
     concurrency: ConcurrencyPolicy | None = None
     rate: RatePolicy | None = None
-    backpressure: BackpressurePolicy = BackpressurePolicy()
-    shedding: SheddingPolicy | None = None
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
@@ -215,6 +212,39 @@ class LimitPolicy(Contract):
                 f"({self.max_in_flight}): lower the first or raise the second"
             )
         return self
+
+
+class CapacityNews(Message):
+    """The breaker of a downstream to the governor of a pool that follows it.
+
+    Signal ``capacity_follows``, whenever the fleet's limit changes.
+
+    Attributes:
+        downstream: Whose breaker.
+        limit: Calls of the whole fleet that may be in flight; null: no limit is known, or there is
+            none any more.
+        revision: Of the breaker: the later of two messages has the higher one.
+    """
+
+    downstream: Name
+    limit: Count | None
+    revision: Annotated[int, Field(ge=0)]
+
+
+class PressureView(Message):
+    """How full a pool is, for those who produce work for it.
+
+    Attributes:
+        level: From normal to emergency.
+        since_ms: When the level began; 0: it has always been so.
+        cause: The measures that the level stands on, with numbers.
+        retry_after_ms: After what time to offer more work; 0: at once.
+    """
+
+    level: PressureLevel = PressureLevel.NORMAL
+    since_ms: Millis = 0
+    cause: str = ""
+    retry_after_ms: Millis = 0
 
 
 class CallSummary(Message):

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from headgate.model.contract import Contract, Message, Millis, Name
+from headgate.model.contract import Contract, Count, Message, Millis, Name
+from headgate.model.limits import BackpressurePolicy, PressureView, SheddingPolicy
 
 Units = Annotated[int, Field(ge=0, le=1_000_000_000)]
 """How much of a resource."""
@@ -58,6 +59,22 @@ class Share(Message):
     maximum: Units | None = None
 
 
+class Tier(Message):
+    """Those of one priority who wait.
+
+    Attributes:
+        priority: Theirs; higher is served first.
+        jobs: How many wait.
+        units: What they need.
+        since_ms: Since when the first of them has waited.
+    """
+
+    priority: Annotated[int, Field(ge=-1_000, le=1_000)]
+    jobs: Count
+    units: Units
+    since_ms: Millis
+
+
 class Claim(Message):
     """What a ledger has and wants of one resource of a pool.
 
@@ -66,12 +83,17 @@ class Claim(Message):
         wanted: Units that it would hold now if the pool had no end: held and waiting.
         next: Units that the next in line needs at once; 0: nobody waits.
         share: What it may claim, with overrides and reservations as they are now.
+        tiers: Who waits in line for the pool, highest priority first; null: of a ledger that does
+            not say.
+        at_gates: Units that calls wait for at gates, which ask for larger blocks.
     """
 
     held: Units = 0
     wanted: Units = 0
     next: Units = 0
     share: Share = Share()
+    tiers: list[Tier] | None = None
+    at_gates: Units = 0
 
 
 class Demand(Message):
@@ -94,6 +116,42 @@ class Demand(Message):
     claims: dict[Name, Claim]
 
 
+class TierRoom(Message):
+    """How many units of one priority of a tenant may wait."""
+
+    priority: Annotated[int, Field(ge=-1_000, le=1_000)]
+    units: Units
+
+
+class MayWait(Message):
+    """What of a tenant's work may wait while there is too much; see ``limits.shedding``.
+
+    Attributes:
+        below: What has a lower priority may not wait, unless ``tiers`` names it.
+        tiers: Units that may wait, by priority, and one job even if it is larger, unless it is 0.
+            One that is not named, and not below: any.
+        flow: One job of each priority that is below and not named may wait, so that it does not
+            starve.
+        asked: Units that wait in the whole pool; for people.
+        room: Units that may; for people.
+        used: What the tenant held lately on average, in micro-units; for people.
+    """
+
+    below: Annotated[int, Field(ge=-1_000, le=1_000)]
+    tiers: list[TierRoom] = []
+    flow: bool = False
+    asked: Annotated[int, Field(ge=0)] = 0
+    room: Annotated[int, Field(ge=0)] = 0
+    used: Annotated[int, Field(ge=0)] = 0
+
+    def room_at(self, priority: int) -> int | None:
+        """Return how many units of a priority may wait; None: any."""
+        for tier in self.tiers:
+            if tier.priority == priority:
+                return tier.units
+        return int(self.flow) if priority < self.below else None
+
+
 class Allocation(Message):
     """The governor of a pool to a ledger (signal ``allocate``). The ledger answers with a demand.
 
@@ -106,6 +164,11 @@ class Allocation(Message):
         why: In a sentence, what the division was made by; for people.
         capacity: Units of the whole pool, by resource; for people.
         allocated: Units that all tenants together have been given, by resource; for people.
+        whole: Units that the pool has when the downstream that it follows is well, by resource:
+            a job that is larger than that never fits. Not named: as in ``capacity``.
+        pressure: How full the pool is; that it is there asks the ledger to tell of it when others
+            wait, and not only when more or less is wanted.
+        may_wait: What may wait, by resource; not named: anything.
     """
 
     pool: Name
@@ -116,6 +179,9 @@ class Allocation(Message):
     why: str = ""
     capacity: dict[Name, Units] = {}
     allocated: dict[Name, Units] = {}
+    whole: dict[Name, Units] = {}
+    pressure: PressureView | None = None
+    may_wait: dict[Name, MayWait] = {}
 
 
 class Damping(Contract):
@@ -163,6 +229,9 @@ class PoolSettings(Contract):
         history_half_life_ms: Who used little lately comes first, with usage counting half after
             this time; null: the past does not matter.
         source: ``listed`` while the configuration names the pool, ``none`` once it does not.
+        follows: The downstream whose adaptive limit is the capacity when it is lower.
+        backpressure: When producers are told to slow down.
+        shedding: How much may wait under pressure; null: as much as likes.
     """
 
     capacity: dict[Name, Units] = {}
@@ -173,6 +242,9 @@ class PoolSettings(Contract):
     damping: Damping = Damping()
     history_half_life_ms: Annotated[int, Field(ge=1_000)] | None = None
     source: Literal["listed", "none"] = "none"
+    follows: Name | None = None
+    backpressure: BackpressurePolicy = BackpressurePolicy()
+    shedding: SheddingPolicy | None = None
 
 
 class PoolCommand(Message):
@@ -228,6 +300,22 @@ class CapacityOverride(Message):
     until_ms: int | None = None
 
 
+class Followed(Message):
+    """What is known of the downstream that a pool follows.
+
+    Attributes:
+        downstream: Which one.
+        limit: Calls of the whole fleet that may be in flight; null: its breaker knows of no limit.
+        since_ms: Since when the limit is so.
+        revision: Of the breaker, when it last said so.
+    """
+
+    downstream: str
+    limit: int | None
+    since_ms: int
+    revision: int
+
+
 class Condition(Message):
     """Something about a division that people should know, such as ``OVERCOMMITTED``."""
 
@@ -250,6 +338,9 @@ class MemberView(Message):
         group: Its group.
         stopped: Its ledger does not run, as far as is known. What it last held still counts, as
             its jobs may still be running, until the ledger runs again and says what it holds.
+        waiting: Jobs in line and at gates, by resource, as last told.
+        waiting_since_ms: Since when the first of them has waited; null: none waits.
+        may_wait: What may wait under pressure, by resource; not named: anything.
     """
 
     held: dict[str, int] = {}
@@ -262,6 +353,9 @@ class MemberView(Message):
     weight: float = 1.0
     group: str | None = None
     stopped: bool = False
+    waiting: dict[str, int] = {}
+    waiting_since_ms: int | None = None
+    may_wait: dict[str, MayWait] = {}
 
 
 class PoolView(Message):
@@ -270,8 +364,11 @@ class PoolView(Message):
     Attributes:
         pool: Its name.
         settings: What is applied.
-        capacity: Units by resource, with what operators have set.
+        capacity: Units by resource, with what operators have set and the limit that it follows.
         override: What they have set.
+        follows: The limit that it follows; null: it follows none, or has not heard of it yet.
+        pressure: How full it is.
+        malformed: Signals that could not be used.
         members: By tenant.
         unheard: Tenants whose ledgers have not answered yet; nothing is raised until they have.
         conditions: Of the last division.
@@ -285,6 +382,9 @@ class PoolView(Message):
     settings: PoolSettings
     capacity: dict[str, int]
     override: CapacityOverride | None = None
+    follows: Followed | None = None
+    pressure: PressureView = PressureView()
+    malformed: int = 0
     members: dict[str, MemberView] = {}
     unheard: list[str] = []
     conditions: list[Condition] = []

@@ -194,7 +194,8 @@ class _Asking:
             if decision.outcome is Outcome.GRANTED:
                 return self._permit(decision)
             assert decision.reason is not None
-            if decision.retry_at_ms is None or decision.retry_at_ms > self._deadline_ms:
+            shed = decision.reason.code is ReasonCode.SHED  # as one that is refused while it waits
+            if shed or decision.retry_at_ms is None or decision.retry_at_ms > self._deadline_ms:
                 raise self._denied(decision.reason, decision.retry_at_ms)
             self._wait("asks_again", decision.reason, decision.retry_at_ms)
             await workflow.sleep(

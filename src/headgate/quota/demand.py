@@ -1,9 +1,9 @@
 """What the governor of a pool has to know of a ledger, and when it has to be told."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-from headgate.model.pool import Claim, Demand, Share
+from headgate.model.pool import Claim, Demand, Share, Tier
 from headgate.quota.limits import Limits, window_used
 from headgate.quota.queues import Queues
 from headgate.quota.record import LedgerRecord, Meter, PoolAccount, Refused
@@ -18,6 +18,7 @@ REFUSED_COUNTS_MS: Final = 5_000
 """So long after a refusal for want of a pool the demand of jobs that do not wait counts."""
 
 _STRETCH_MS: Final = 1_000
+_MOST_TIERS: Final = 20
 
 
 _LimitsOf = Callable[[str], Limits | None]
@@ -56,7 +57,7 @@ def look(
     for pool in _pools(record):
         account = record.accounts.get(pool)
         standings = _standings(record, queues, unmet, limits_of, pool, now_ms)
-        kind = news(account, record.incarnation, standings)
+        kind = news(account, record.incarnation, standings, now_ms)
         due = due or kind == "now"
         if account is None:
             continue
@@ -101,10 +102,29 @@ def demand_of(
         revision=record.revision,
         sequence=0 if allocation is None else allocation.sequence,
         claims={
-            resource: Claim(held=one.held, wanted=one.wanted, next=one.next, share=one.share)
+            resource: Claim(
+                held=one.held,
+                wanted=one.wanted,
+                next=one.next,
+                share=one.share,
+                tiers=[
+                    Tier(priority=priority, jobs=jobs, units=units, since_ms=since_ms)
+                    for priority, jobs, units, since_ms in one.tiers
+                ],
+                at_gates=one.at_gates,
+            )
             for resource, one in standings.items()
         },
     )
+
+
+class _Tier(NamedTuple):
+    """See ``Tier``."""
+
+    priority: int
+    jobs: int
+    units: int
+    since_ms: int
 
 
 class _Standing(NamedTuple):
@@ -114,6 +134,8 @@ class _Standing(NamedTuple):
     wanted: int
     next: int
     share: Share
+    tiers: Sequence[_Tier] = ()
+    at_gates: int = 0
 
 
 _NO_SHARE: Final = Share(weight=0.0, maximum=0)
@@ -141,7 +163,9 @@ def _standings(
         next_units = 0
         if head is not None and wanted > held:
             next_units = dict(record.waiters[head].needs).get(resource, 0)
-        claims[resource] = _Standing(held, wanted, next_units, share)
+        tiers = [] if head is None else _tiers(record, queues, resource, wanted - held)
+        at_gates = _at_gates(record, resource) if record.leases else 0
+        claims[resource] = _Standing(held, wanted, next_units, share, tiers, at_gates)
     if allocation is not None and not allocation.units.keys() <= claims.keys():
         for resource, units in sorted(allocation.units.items()):
             if resource not in claims and units > 0:
@@ -152,14 +176,18 @@ def _standings(
 
 
 def news(
-    account: PoolAccount | None, incarnation: int, standings: Mapping[str, _Standing]
+    account: PoolAccount | None,
+    incarnation: int,
+    standings: Mapping[str, _Standing],
+    now_ms: int,
 ) -> Literal["none", "lower", "now"]:
     """Return whether the governor has to be told: at once, when less is wanted for a while, or not.
 
     At once: an allocation was taken; the ledger was restored; more is wanted than allowed; what
     had to come back has come back; a share has changed; the next in line does not fit into the
     allocation, and what is held decides how much of it is of no use now. How much is held below the
-    allocation is else not the governor's business, as all of it may be held at any time.
+    allocation is else not the governor's business, as all of it may be held at any time. That
+    clearly others wait than it was told is no haste.
     """
     told = None if account is None else account.told
     if told is None:
@@ -193,6 +221,9 @@ def news(
                 answer = "lower"
         elif claim.wanted != before.wanted:
             answer = "lower"  # only looked at: no haste
+        listens = allocation is not None and allocation.pressure is not None
+        if listens and answer == "none" and _others_wait(before, claim, now_ms):
+            answer = "lower"
     return answer
 
 
@@ -210,6 +241,62 @@ def note_refusal(meter: Meter, units: int, now_ms: int) -> None:
         past.units, past.before, past.since_ms = 0, past.units, now_ms
     past.units += units
     past.until_ms = now_ms + REFUSED_COUNTS_MS
+
+
+def _at_gates(record: LedgerRecord, resource: str) -> int:
+    """Return the units that calls wait for at gates."""
+    waiting = sum(one.waiting for one in record.leases.values() if one.resource == resource)
+    return min(waiting, 1_000_000_000)
+
+
+def _tiers(record: LedgerRecord, queues: Queues, resource: str, wanted: int) -> list[_Tier]:
+    """Return who waits for the pool, highest priority first; of too many, the highest as one.
+
+    Who waits for limits of the tenant's own is nobody else's trouble: only the first ``wanted``
+    units count, which those would let pass.
+    """
+    found: list[_Tier] = []
+    left = wanted
+    for priority, jobs, units, first in queues.tiers(resource):
+        if left <= 0:
+            break
+        part = min(units, left)
+        left -= part
+        since_ms = record.waiters[first].since_ms
+        found.append(_Tier(priority, -(-jobs * part // units), min(part, 1_000_000_000), since_ms))
+    many = len(found) - _MOST_TIERS
+    if many <= 0:
+        return found
+    together = found[: many + 1]
+    highest = _Tier(
+        priority=together[-1].priority,
+        jobs=sum(tier.jobs for tier in together),
+        units=min(sum(tier.units for tier in together), 1_000_000_000),
+        since_ms=min(tier.since_ms for tier in together),
+    )
+    return [highest, *found[many + 1 :]]
+
+
+def _others_wait(before: Claim, claim: _Standing, now_ms: int) -> bool:
+    """Return whether what the governor believes of the line is clearly off.
+
+    That is: by a tenth of the jobs of a priority, or a quarter of the age of its first, or more.
+    """
+    past, now = before.tiers or [], claim.tiers
+    if [tier.priority for tier in past] != [tier.priority for tier in now]:
+        return True
+    if _differ(before.at_gates, claim.at_gates):
+        return True
+    for old, new in zip(past, now, strict=True):
+        if _differ(old.jobs, new.jobs):
+            return True
+        if abs(new.since_ms - old.since_ms) > max(1_000, (now_ms - new.since_ms) // 4):
+            return True
+    return False
+
+
+def _differ(before: int, now: int) -> bool:
+    return abs(now - before) * 10 > max(before, 10)
 
 
 def _wanted(limits: Limits, meter: Meter | None, waiting: int, now_ms: int) -> int:

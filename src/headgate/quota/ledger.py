@@ -41,6 +41,7 @@ from headgate.quota.record import (
     take_old_memory,
     take_settings,
 )
+from headgate.quota.shedding import to_turn_away, why_turned_away
 from headgate.quota.standing import Standing
 from headgate.quota.views import ledger_view, permit_view, waiter_view, why_view
 
@@ -185,7 +186,9 @@ class Ledger:
             record.revision += 1
             resources = sorted(name for name, pool in record.pools.items() if pool == message.pool)
             self._standing.forget(resources)
+            self._inquired = None
             self._serve(resources, now_ms)
+            self._shed(resources, now_ms)
         self._look_at_demand()
 
     def operate(self, command: LedgerCommand, now_ms: int) -> CommandReply:
@@ -472,6 +475,10 @@ class Ledger:
                         demand.note_refusal(self._book.meter(resource, now_ms), units, now_ms)
                         self._refused.add(resource)
             return self._deny(request, reason, estimate)
+        shed = self._shed([resource for resource, _ in waiter.needs], now_ms, told=request.id)
+        if shed is not None:
+            record.revision += 1
+            return shed
         self._patience.add(request.id, until_ms)
         record.revision += 1
         return Decision(id=request.id, outcome=Outcome.WAITING, retry_at_ms=estimate, reason=reason)
@@ -533,6 +540,42 @@ class Ledger:
                 if len(needs) > 1:
                     # Whoever stood behind it in its other lines may be the first of them now.
                     lines += [other for other, _ in needs if other != resource]
+
+    def _shed(
+        self, resources: Iterable[str], now_ms: int, told: str | None = None
+    ) -> Decision | None:
+        """Turn those away who may not wait while their pool is under pressure.
+
+        Args:
+            resources: Whose lines.
+            now_ms: Unix time.
+            told: The request that is being answered right now.
+
+        Returns:
+            The answer to that request, if it is turned away.
+        """
+        record, answer = self.record, None
+        for resource in resources:
+            limits = self._standing.of(resource)
+            freed: set[str] = set()
+            for id in to_turn_away(record, self._queues, resource, limits):
+                assert limits is not None
+                waiter = record.waiters.pop(id)
+                self._queues.remove(id, waiter)
+                units = dict(waiter.needs)[resource]
+                reason, after_ms = why_turned_away(record, resource, units, waiter.priority, limits)
+                decision = Decision(
+                    id=id, outcome=Outcome.DENIED, retry_at_ms=now_ms + after_ms, reason=reason
+                )
+                self._remember_denial(decision, waiter.resource)
+                if id == told:
+                    answer = decision
+                else:
+                    record.turned_away[id] = waiter.turned_away(decision)
+                record.revision += 1
+                freed.update(other for other, _ in waiter.needs)
+            self._serve(sorted(freed), now_ms)
+        return answer
 
     def _deny(self, request: Acquire, reason: Reason, retry_at_ms: int | None) -> Decision:
         decision = Decision(

@@ -123,7 +123,7 @@ def limits_at(record: LedgerRecord, resource: str, now_ms: int) -> Limits | None
         share=quota.share.model_copy(update={"maximum": max_active}),
         ceilings=_ceilings(record, resource, base, pooled=allocated is not None),
         capacity=(
-            allocation.capacity.get(resource)
+            allocation.whole.get(resource, allocation.capacity.get(resource))
             if allocation is not None and allocation.enforced
             else None
         ),

@@ -19,6 +19,7 @@ class Queues:
     def __init__(self, waiters: Iterable[tuple[str, Waiter]]) -> None:
         self._lines: dict[str, list[_Place]] = {}
         self._units: dict[str, int] = {}
+        self._tiers: dict[str, dict[int, list[int]]] = {}  # jobs and units by priority
         for id, waiter in waiters:
             self.add(id, waiter)
 
@@ -33,6 +34,9 @@ class Queues:
             else:
                 insort(line, place)
                 self._units[resource] += units
+            tier = self._tiers.setdefault(resource, {}).setdefault(waiter.priority, [0, 0])
+            tier[0] += 1
+            tier[1] += units
 
     def remove(self, id: str, waiter: Waiter) -> None:
         """Leave the lines."""
@@ -40,10 +44,16 @@ class Queues:
         for resource, units in waiter.needs:
             line = self._lines[resource]
             if len(line) == 1:
-                del self._lines[resource], self._units[resource]
+                del self._lines[resource], self._units[resource], self._tiers[resource]
+                continue
+            del line[bisect_left(line, place)]
+            self._units[resource] -= units
+            tier = self._tiers[resource][waiter.priority]
+            if tier[0] == 1:
+                del self._tiers[resource][waiter.priority]
             else:
-                del line[bisect_left(line, place)]
-                self._units[resource] -= units
+                tier[0] -= 1
+                tier[1] -= units
 
     def head(self, resource: str) -> str | None:
         """Return the id that is next, or None when nobody waits."""
@@ -79,6 +89,18 @@ class Queues:
     def units(self, resource: str) -> int:
         """Return how many units of ``resource`` are waited for."""
         return self._units.get(resource, 0)
+
+    def tiers(self, resource: str) -> list[tuple[int, int, int, str]]:
+        """Return the priorities that wait, highest first: (priority, jobs, units, first id)."""
+        line = self._lines.get(resource, [])
+        return [
+            (priority, jobs, units, line[bisect_left(line, (-priority, -1, ""))][2])
+            for priority, (jobs, units) in sorted(self._tiers.get(resource, {}).items())[::-1]
+        ]
+
+    def in_line(self, resource: str) -> list[str]:
+        """Return who waits for ``resource``, in the order in which they are served."""
+        return [id for _, _, id in self._lines.get(resource, ())]
 
     def resources(self) -> list[str]:
         """Return the resources that somebody waits for, sorted."""

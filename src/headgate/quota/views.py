@@ -61,6 +61,13 @@ def ledger_view(
         group=record.group,
         paused=record.paused,
         resource_throttles=list(record.resource_throttles),
+        pressure={
+            pool: account.allocation.pressure
+            for pool, account in sorted(record.accounts.items())
+            if pool in record.pools.values()
+            and account.allocation is not None
+            and account.allocation.pressure is not None
+        },
     )
 
 

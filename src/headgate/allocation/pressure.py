@@ -1,0 +1,270 @@
+"""How full a pool is, by what its ledgers say; and what may wait when it is too full."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from math import ceil
+from typing import Final
+
+from headgate.allocation.governor_record import GovernorRecord
+from headgate.limits import (
+    Kept,
+    Line,
+    Load,
+    RecentUsage,
+    Standing,
+    assess,
+    keep,
+    next_fall,
+    room_for,
+)
+from headgate.model.limits import PressureLevel, SheddingPolicy
+from headgate.model.pool import Claim, MayWait, TierRoom
+
+PLAN_EVERY_MS: Final = 1_000
+"""While too much waits, what may wait is reckoned anew no more often."""
+
+PLAN_FOR_MS: Final = 5_000
+"""So long it holds what may wait: who was refused all of it does not stay so."""
+
+_LEVELS: Final = tuple(PressureLevel)
+
+
+@dataclass(slots=True)
+class _Part:
+    """What one tenant adds to the load."""
+
+    jobs: int = 0
+    units: dict[str, int] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
+    since_ms: int | None = None
+
+
+class PoolPressure:
+    """The load of a pool, summed up over its members as they speak; holds no truth of its own."""
+
+    def __init__(self, record: GovernorRecord) -> None:
+        self._record = record
+        self._parts: dict[str, _Part] = {}
+        self._jobs = 0
+        self._units: dict[str, int] = {}
+        self._held: dict[str, int] = {}
+        self._oldest: list[tuple[int, str]] = []
+        # Something has been said since it was last reckoned what may wait.
+        self._is_news = True
+        self._refused = {tenant for tenant, member in record.members.items() if member.may_wait}
+        for tenant, member in record.members.items():
+            self._add(tenant, _part_of(member.claims))
+
+    def look_at(self, tenant: str) -> None:
+        """Take in that the claims of a member are others."""
+        self._remove(tenant)
+        self._add(tenant, _part_of(self._record.members[tenant].claims))
+        self._is_news = True
+
+    def heard(self, tenant: str, now_ms: int) -> None:
+        """Take in what a member has said."""
+        self.look_at(tenant)
+        member, shedding = self._record.members[tenant], self._record.settings.shedding
+        if shedding is None:
+            member.recent.clear()
+            return
+        for resource, claim in member.claims.items():
+            usage = member.recent.setdefault(resource, RecentUsage())
+            usage.note(claim.held, now_ms, shedding.usage_half_life_ms)
+
+    def assess(self, capacity: Mapping[str, int], now_ms: int) -> bool:
+        """Bring the level up to date; return whether it has changed."""
+        record = self._record
+        state = record.pressure
+        if not self._parts and state.level is PressureLevel.NORMAL:
+            return False
+        return assess(state, record.settings.backpressure, self._load(capacity, now_ms), now_ms)
+
+    def plan(self, capacity: Mapping[str, int], now_ms: int) -> list[str]:
+        """Bring up to date what may wait; return the members of whom it has changed."""
+        record = self._record
+        policy, level = record.settings.shedding, record.pressure.level
+        if policy is None or level is PressureLevel.NORMAL:
+            return self._take({}) if self._refused else []
+        if now_ms < self._plan_at_ms(capacity, policy):
+            return []
+        record.planned_ms, self._is_news = now_ms, False
+        wanted: dict[str, dict[str, MayWait]] = {}
+        for resource, units in capacity.items():
+            lines, standings = self._waiting(resource, policy, now_ms)
+            kept = keep(policy, level, units, lines, standings)
+            for tenant, may_wait in _by_tenant(kept, policy, standings):
+                wanted.setdefault(tenant, {})[resource] = may_wait
+        return self._take(wanted)
+
+    def is_to_hear(self, tenant: str) -> bool:
+        """Return whether a member is to be told of the level: it matters to it, or did."""
+        member = self._record.members[tenant]
+        if member.told_level is self._record.pressure.level or member.stopped:
+            return False
+        return member.told_level is not PressureLevel.NORMAL or tenant in self._parts
+
+    def next_deadline(self, capacity: Mapping[str, int]) -> int | None:
+        """Return when the level, or what may wait, changes or may change by itself, or None."""
+        record = self._record
+        settings, state = record.settings, record.pressure
+        found = [next_fall(state, settings.backpressure)]
+        since_ms = self._oldest_since()
+        if since_ms is not None:
+            steps = settings.backpressure.queue_age_ms
+            higher = (getattr(steps, level.value) for level in _LEVELS[state.level.rank + 1 :])
+            found += [since_ms + ceil(age) for age in higher if age is not None]
+        if settings.shedding is not None and state.level is not PressureLevel.NORMAL:
+            at_ms = self._plan_at_ms(capacity, settings.shedding)
+            found.append(None if at_ms == _NEVER else at_ms)
+        return min((at for at in found if at is not None), default=None)
+
+    def _plan_at_ms(self, capacity: Mapping[str, int], policy: SheddingPolicy) -> int:
+        record = self._record
+        found = record.planned_ms + PLAN_FOR_MS if self._refused else _NEVER
+        if self._is_news and any(
+            self._units.get(resource, 0) > (room_for(policy, record.pressure.level, units) or 0)
+            for resource, units in capacity.items()
+        ):
+            found = min(found, record.planned_ms + PLAN_EVERY_MS)
+        return found
+
+    def _take(self, wanted: Mapping[str, dict[str, MayWait]]) -> list[str]:
+        """Note what may wait; return the members for whom something else holds now."""
+        changed = []
+        for tenant in sorted(self._refused | wanted.keys()):
+            member = self._record.members[tenant]
+            before, member.may_wait = member.may_wait, wanted.get(tenant, {})
+            if _rules(before) != _rules(member.may_wait):
+                changed.append(tenant)
+        self._refused = set(wanted)
+        return changed
+
+    def _waiting(
+        self, resource: str, policy: SheddingPolicy, now_ms: int
+    ) -> tuple[list[Line], dict[str, Standing]]:
+        members = self._record.members
+        lines: list[Line] = []
+        standings: dict[str, Standing] = {}
+        for tenant in sorted(self._parts):
+            if not self._parts[tenant].units.get(resource):
+                continue
+            member = members[tenant]
+            claim, usage = member.claims[resource], member.recent.get(resource, RecentUsage())
+            standings[tenant] = Standing(
+                guaranteed=claim.share.guaranteed,
+                held=claim.held,
+                usage=usage.at(now_ms, policy.usage_half_life_ms),
+            )
+            lines += [
+                Line(tenant, tier.priority, tier.units, tier.jobs, tier.since_ms)
+                for tier in claim.tiers or ()
+                if tier.units
+            ]
+        return lines, standings
+
+    def _load(self, capacity: Mapping[str, int], now_ms: int) -> Load:
+        since_ms = self._oldest_since()
+        held, limit = 0, None
+        free = min((units - self._held.get(name, 0) for name, units in capacity.items()), default=0)
+        for resource, units in capacity.items():
+            here = self._held.get(resource, 0)
+            # Of several resources the fullest counts: here / units > held / limit.
+            if limit is None or here * limit > held * units:
+                held, limit = here, units
+        return Load(
+            queue_age_ms=0 if since_ms is None else max(0, now_ms - since_ms),
+            # Those who have just come to a pool that has room for them only wait to be told.
+            waiting=max(0, self._jobs - max(0, free)),
+            in_flight=held,
+            limit=limit,
+        )
+
+    def _oldest_since(self) -> int | None:
+        """Return since when the first of all has waited, or None when nobody waits."""
+        while self._oldest:
+            since_ms, tenant = self._oldest[0]
+            part = self._parts.get(tenant)
+            if part is not None and part.since_ms == since_ms:
+                return since_ms
+            heappop(self._oldest)
+        return None
+
+    def _add(self, tenant: str, part: _Part | None) -> None:
+        if part is None:
+            return
+        self._parts[tenant] = part
+        self._jobs += part.jobs
+        for sums, amounts in ((self._units, part.units), (self._held, part.held)):
+            for resource, units in amounts.items():
+                sums[resource] = sums.get(resource, 0) + units
+        if part.since_ms is not None:
+            heappush(self._oldest, (part.since_ms, tenant))
+            if len(self._oldest) > 2 * len(self._parts) + 100:
+                # Of those that have moved on, little more is kept than of those that are there.
+                self._oldest = [
+                    (one.since_ms, name)
+                    for name, one in self._parts.items()
+                    if one.since_ms is not None
+                ]
+                heapify(self._oldest)
+
+    def _remove(self, tenant: str) -> None:
+        part = self._parts.pop(tenant, None)
+        if part is None:
+            return
+        self._jobs -= part.jobs
+        for sums, amounts in ((self._units, part.units), (self._held, part.held)):
+            for resource, units in amounts.items():
+                sums[resource] -= units
+
+
+_NEVER: Final = 1 << 62
+
+
+def _part_of(claims: Mapping[str, Claim]) -> _Part | None:
+    """Return what claims add to the load; None: nothing, or nothing that the ledger says."""
+    part = _Part()
+    for resource, claim in claims.items():
+        if claim.tiers is None:
+            continue
+        part.held[resource] = claim.held
+        part.units[resource] = sum(tier.units for tier in claim.tiers)
+        # Who needs several resources stands in the line of each, and is one job.
+        part.jobs = max(part.jobs, sum(tier.jobs for tier in claim.tiers) + claim.at_gates)
+        for tier in claim.tiers:
+            if part.since_ms is None or tier.since_ms < part.since_ms:
+                part.since_ms = tier.since_ms
+    return part if part.jobs or any(part.held.values()) else None
+
+
+def _by_tenant(
+    kept: Kept | None, policy: SheddingPolicy, standings: Mapping[str, Standing]
+) -> list[tuple[str, MayWait]]:
+    """Return what may wait of those whose lines are closed."""
+    if kept is None:
+        return []
+    tiers: dict[str, list[TierRoom]] = {}
+    for tenant, priority in kept.closed:
+        units = kept.units[tenant, priority]
+        tiers.setdefault(tenant, []).append(TierRoom(priority=priority, units=units))
+    return [
+        (
+            tenant,
+            MayWait(
+                below=kept.below,
+                tiers=rooms,
+                flow=policy.min_flow > 0,
+                asked=kept.asked,
+                room=kept.room,
+                used=standings[tenant].usage,
+            ),
+        )
+        for tenant, rooms in sorted(tiers.items())
+    ]
+
+
+def _rules(may_wait: Mapping[str, MayWait]) -> dict[str, tuple[object, ...]]:
+    """Return what binds a ledger, without the numbers for people."""
+    return {name: (one.below, one.tiers, one.flow) for name, one in may_wait.items()}
