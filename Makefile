@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: demo dev test check bench peers record clean
+.PHONY: demo dev test check bench chaos peers record clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -24,16 +24,18 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# Compares our breaker with other Python libraries, measures how fast verdicts travel, what one
-# ledger can grant, what dividing a pool and simulating a day cost, and what adaptive limits are
-# worth (minutes).
+# What governance costs (the same as headgate bench), our breaker beside other Python libraries, what
+# dividing a pool and simulating a day cost, and what adaptive limits are worth (half an hour).
 bench: $(READY)
-	$(BIN)/python -m bench.breakers $(ARGS)
-	$(BIN)/python -m bench.verdict_push
-	$(BIN)/python -m bench.ledger
+	$(BIN)/python -m bench.performance $(ARGS)
+	$(BIN)/python -m bench.breakers
 	$(BIN)/python -m bench.solver
 	$(BIN)/python -m bench.simulate
 	$(BIN)/python -m bench.limits
+
+# Longer tests of processes that are stopped and killed (minutes).
+chaos: $(READY)
+	HEADGATE_CHAOS=1 $(BIN)/python -m pytest tests/chaos $(ARGS)
 
 # Installs what tests in other languages use, into .peers; they do it themselves if need be.
 peers: $(READY)

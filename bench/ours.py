@@ -132,6 +132,7 @@ class _Gate:
         self._seq = 0
         self._armed_ms: int | None = None
         self._held: list[_Held] = []
+        self._looks_at: dict[int, int] = {}
         self._asking: list[Call] = []
         self._lease_under_way = False
         self._ramp = Ramp()
@@ -178,7 +179,10 @@ class _Gate:
 
     def _hold(self, call: Call, until_ms: int, then: Callable[[Call, int], None]) -> None:
         self._held.append(_Held(call, until_ms, then))
-        self._fleet.agenda.at(until_ms, self._look_at_held)
+        if self._looks_at.get(call.id) != until_ms:
+            # A call that waits on is held anew each time that something has changed.
+            self._looks_at[call.id] = until_ms
+            self._fleet.agenda.at(until_ms, self._look_at_held)
 
     def _consider(self, call: Call, until_ms: int) -> None:
         """Decide about a call, now or when another has settled."""

@@ -4,6 +4,7 @@ What a worker knew is gone with it. Nothing may be granted twice because of that
 be lost for good: every job ends, every permit is resolved, and the books add up.
 """
 
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -56,6 +57,10 @@ class Process:
         await self._process.wait()
         await self._process.stop()
 
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Process"]:
         await self.start()
@@ -82,17 +87,19 @@ class Fleet:
         self._scanner_queue = f"scanner-{uuid4().hex[:8]}"
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["Fleet"]:
+    async def running(self, quota: Quota | None = None) -> AsyncIterator["Fleet"]:
         scanner = Worker(
             self._client, task_queue=self._scanner_queue, activities=[self.scanner.scan]
         )
         async with self.governance_worker.running(), self.job_worker.running(), scanner:
             # The ledger runs, and the worker is there.
-            await self.governance.set_quotas(self.tenant, scan=Quota(max_active=QUOTA))
+            await self.governance.set_quotas(self.tenant, scan=quota or Quota(max_active=QUOTA))
             yield self
 
-    async def jobs_that_hold_and_wait(self) -> list[WorkflowHandle[ScanJob, str]]:
-        """Start more jobs than may run, and return once some run and the others wait."""
+    async def jobs_that_hold_and_wait(
+        self, waiting: int | None = JOBS - QUOTA
+    ) -> list[WorkflowHandle[ScanJob, str]]:
+        """Start more jobs than may run, and return once so many wait while the others run."""
         self.scanner.open.clear()
         job = ScanJobInput(tenant=self.tenant, scanner_queue=self._scanner_queue)
         jobs = [
@@ -105,11 +112,12 @@ class Fleet:
             )
             for _ in range(JOBS)
         ]
-        await eventually(
-            lambda: self.governance.account(self.tenant),
-            lambda account: account.waiting.get("scan") == JOBS - QUOTA,
-            within_s=40,
-        )
+        if waiting is not None:
+            await eventually(
+                lambda: self.governance.account(self.tenant),
+                lambda account: account.waiting.get("scan") == waiting,
+                within_s=40,
+            )
         return jobs
 
     async def everything_ends_well(self, jobs: list[WorkflowHandle[ScanJob, str]]) -> None:

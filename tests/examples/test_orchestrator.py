@@ -177,7 +177,7 @@ async def test_governed_the_breaker_opens_the_quotas_hold_and_all_jobs_are_done(
         calls = services.calls["scanner"]
         assert calls <= 5 + 4 + 2  # those that were under way when the fifth failed
         opened_s = time.monotonic()
-        while time.monotonic() < opened_s + 1.5:  # the breaker stays open for 3 s
+        while time.monotonic() < opened_s + 1.5:  # the breaker stays open for 5 s
             assert services.calls["scanner"] == calls
             await asyncio.sleep(0.05)
         services.broken = False

@@ -401,3 +401,18 @@ async def test_code_and_table_may_not_both_govern(
     with pytest.raises(ConfigurationError, match="activity guarded is governed twice"):
         async with place.running():
             pass
+
+
+async def test_the_tenant_becomes_temporals_fairness_key_with_its_weight(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    place = Workplace(stack, governance, name, tenant=lambda: name, fairness={name: 2.5})
+    async with place.running():
+        handle = await place.start(Task(["bare"]))
+        await handle.result()
+        scheduled = next(
+            event.activity_task_scheduled_event_attributes
+            for event in (await handle.fetch_history()).events
+            if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+        )
+    assert (scheduled.priority.fairness_key, scheduled.priority.fairness_weight) == (name, 2.5)

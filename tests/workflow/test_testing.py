@@ -279,12 +279,12 @@ async def test_a_job_waits_in_line_until_the_test_grants(shop: Shop) -> None:
     # Else the server would skip the time until those who wait have timed out.
     with shop.env.auto_time_skipping_disabled():
         assert await shop.waited_s(PermitJob.run, Job("globex")) < 10
-    line.grant(1)
-    await eventually(_returning(lambda: len(shop.gate.calls)), lambda calls: calls == 2)
-    assert line.waiting == [ASKED]
-    line.grant()
-    for job in waiting:
-        await asyncio.wait_for(job.result(), 30)
+        line.grant(1)
+        await eventually(_returning(lambda: len(shop.gate.calls)), lambda calls: calls == 2)
+        assert line.waiting == [ASKED]
+        line.grant()
+        for job in waiting:
+            await asyncio.wait_for(job.result(), 30)
     assert await shop.waited_s(PermitJob.run, Job("acme")) < 10
     assert shop.gate.held == []
 

@@ -12,6 +12,7 @@ from headgate.cli import (
     allocate,
     apply,
     backtest,
+    bench,
     breaker,
     demo,
     dev,
@@ -60,6 +61,7 @@ app.command("dev")(dev.command)
 app.command("demo")(demo.command)
 app.command("backtest")(backtest.command)
 app.command("simulate")(simulate.command)
+app.command("bench")(bench.command)
 app.command("plan")(plan.command)
 app.command("why")(why.command)
 app.command("holders")(holders.command)

@@ -16,7 +16,7 @@ from headgate.model.consistency import (
 from headgate.model.contract import Contract, Name
 from headgate.model.governed import GovernedCalls
 from headgate.model.ids import DEFAULT
-from headgate.model.lease import WhenAway
+from headgate.model.lease import WhenAway, WhenAwayName
 from headgate.model.limits import BackpressurePolicy, LimitPolicy, SheddingPolicy
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.policy import BreakerPolicy
@@ -103,7 +103,7 @@ class Downstream(Contract):
 
     breaker: BreakerPolicy = BreakerPolicy()
     outcomes: OutcomeRules = OutcomeRules()
-    when_away: WhenAway = WhenAway.FAIL_STATIC
+    when_away: WhenAwayName = WhenAway.FAIL_STATIC
     limit: LimitPolicy | None = None
     depends_on: list[Name] = []
 

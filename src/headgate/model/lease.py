@@ -1,9 +1,9 @@
 """Leases: blocks of permits that a ledger hands to a gate, which grants from them by itself."""
 
 from enum import StrEnum
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from headgate.model.contract import Message, Name
 from headgate.model.reason import Reason
@@ -26,6 +26,18 @@ class WhenAway(StrEnum):
     FAIL_STATIC = "fail_static"
     FAIL_OPEN = "fail_open"
     FAIL_CLOSED = "fail_closed"
+
+
+def _when_away(value: Any) -> WhenAway:
+    """Read it as it is written in files: strict validation would want the enum itself."""
+    names = [way.value for way in WhenAway]
+    if not isinstance(value, str) or value not in names:
+        raise ValueError(f"is none of {', '.join(names)}: write one of them")
+    return WhenAway(value)
+
+
+WhenAwayName = Annotated[WhenAway, BeforeValidator(_when_away)]
+"""By its name, as it is written in files."""
 
 
 class LeaseHolder(Message):

@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from headgate.model.contract import Contract, Message, Millis, Name
-from headgate.model.lease import WhenAway
+from headgate.model.lease import WhenAway, WhenAwayName
 from headgate.model.pool import Share, Units, Weight
 
 _PERIODS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -170,7 +170,7 @@ class Quota(Contract):
     reservations: Annotated[list[Reservation], Field(max_length=100)] = []
     max_hold_ms: Annotated[int, Field(ge=100, le=30 * 86_400_000)] = 3_600_000
     leased: bool = False
-    when_away: WhenAway = WhenAway.FAIL_STATIC
+    when_away: WhenAwayName = WhenAway.FAIL_STATIC
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:

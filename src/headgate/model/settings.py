@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from headgate.model.contract import Contract, Name
-from headgate.model.lease import WhenAway
+from headgate.model.lease import WhenAway, WhenAwayName
 from headgate.model.limits import LimitPolicy
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.policy import BreakerPolicy
@@ -31,7 +31,7 @@ class BreakerSettings(Contract):
     outcomes: OutcomeRules = OutcomeRules()
     depends_on: list[Name] = []
     dependents: list[Name] = []
-    when_away: WhenAway = WhenAway.FAIL_STATIC
+    when_away: WhenAwayName = WhenAway.FAIL_STATIC
     limit: LimitPolicy | None = None
     pools: list[Name] = []
 

@@ -92,8 +92,9 @@ class FakeGate:
             code: Why; by default ``breaker_open`` if only a downstream is given, else
                 ``quota_used_up``.
             message: The same in words.
-            retry_in: When it makes sense to ask again; from then on it is granted. None: never, as
-                long as the denial is not lifted.
+            retry_in: When it makes sense to ask again; counts for each job from its first refusal,
+                and from then on nothing of this refuses it. None: never, as long as the denial is
+                not lifted.
 
         Returns:
             The denial, to be lifted.
@@ -112,7 +113,7 @@ class FakeGate:
 
         Args:
             downstream: Of what.
-            open_for: Counts from the first who is refused.
+            open_for: Counts for each job from its first refusal.
         """
         return self.deny(
             downstream=downstream,
@@ -179,6 +180,7 @@ class FakeGate:
             dict(request.also),
             request.priority,
             request.id,
+            request.holder.run_id,
         )
         now = await self._time.now_ms()
         if request.id in self._held and not request.held:
@@ -187,7 +189,7 @@ class FakeGate:
         if denial is not None:
             if request.held:
                 self._release(request.id)
-            left_ms = denial.left_ms(now)
+            left_ms = denial.left_ms(asked.job, now)
             return self._denied(asked, denial.reason, None if left_ms is None else now + left_ms)
         line = None if request.held else self._line(asked)
         if line is None:
@@ -221,8 +223,9 @@ class FakeGate:
     async def begin(self, call: Call) -> Ticket | Refusal:
         """See ``Gate``."""
         permit = self._held.get(call.permit)
-        units = 1 if permit is None else permit.units  # it may be another worker's
-        asked = Asked("call", call.tenant, call.resource, call.downstream, units)
+        # It may have been given by another process.
+        units, job = (1, call.permit) if permit is None else (permit.units, permit.job)
+        asked = Asked("call", call.tenant, call.resource, call.downstream, units, job=job)
         now = await self._time.now_ms()
         # Its units are held by its job; only the downstream may still be in the way.
         denial = self._denial(replace(asked, resource=None), now)
@@ -259,7 +262,7 @@ class FakeGate:
     ) -> Refusal | None:
         """See ``Gate``."""
         id = f"{run_id}/{tenant}/{resource}"
-        asked = Asked("job", tenant, resource, None, units, priority=priority, id=id)
+        asked = Asked("job", tenant, resource, None, units, priority=priority, id=id, job=run_id)
         async with self.jobs.once(id):
             if self.jobs.holds(run_id, tenant, resource):
                 return None
@@ -319,7 +322,7 @@ class FakeGate:
 
     def _denial(self, asked: Asked, now: int) -> Denial | None:
         for denial in self._denials:
-            if denial.match.fits(asked) and not denial.is_over(now):
+            if denial.match.fits(asked) and not denial.is_over(asked.job, now):
                 return denial
         return None
 
@@ -347,7 +350,7 @@ class FakeGate:
 
     def _refusal(self, asked: Asked, denial: Denial, now: int) -> Refusal:
         self.refused.append(Refused(asked, denial.reason.code))
-        left_ms = denial.left_ms(now)
+        left_ms = denial.left_ms(asked.job, now)
         # Calls reckon by the clock of their process.
         return Refusal(denial.reason, None if left_ms is None else now_ms() + left_ms)
 

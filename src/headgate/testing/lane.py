@@ -65,7 +65,10 @@ class FakeLane:
     ) -> Ticket | Refusal:
         """See ``Lane``."""
         name = self.downstream.verdict.downstream
-        asked = Asked("call", tenant, self._resource, name, units, priority=priority, id=key)
+        run_id, _, _ = key.partition(":")
+        asked = Asked(
+            "call", tenant, self._resource, name, units, priority=priority, id=key, job=run_id
+        )
         return await self._gate.ask(asked, patience_s) or FakeTicket(asked)
 
     def leave(self, ticket: Ticket) -> bool:

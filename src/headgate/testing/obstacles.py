@@ -43,27 +43,27 @@ class Denial:
         self.match = match
         self.reason = reason
         self._retry_in_ms = retry_in_ms
-        self._until_ms: int | None = None
+        self._until_ms: dict[str, int] = {}
         self._is_lifted = False
 
     def lift(self) -> None:
         """Refuse nobody any more."""
         self._is_lifted = True
 
-    def left_ms(self, now_ms: int) -> int | None:
-        """Return for how long it still refuses who asks now; None: for good.
+    def left_ms(self, job: str, now_ms: int) -> int | None:
+        """Return for how long it still refuses a job that asks now; None: for good.
 
-        The time counts from the first refusal, so that who comes again when told to is let in.
+        The time counts for each job from its first refusal, so that who comes again when told to
+        is let in. (It cannot be the same for all: a server that skips time leaps by ten years when
+        a job ends, which is the time that jobs may take by default.)
         """
         if self._retry_in_ms is None:
             return None
-        if self._until_ms is None:
-            self._until_ms = now_ms + self._retry_in_ms
-        return self._until_ms - now_ms
+        return self._until_ms.setdefault(job, now_ms + self._retry_in_ms) - now_ms
 
-    def is_over(self, now_ms: int) -> bool:
-        """Return whether nobody is refused any more."""
-        return self._is_lifted or (self._until_ms is not None and now_ms >= self._until_ms)
+    def is_over(self, job: str, now_ms: int) -> bool:
+        """Return whether a job is not refused any more."""
+        return self._is_lifted or now_ms >= self._until_ms.get(job, now_ms + 1)
 
 
 @dataclass(slots=True, eq=False)

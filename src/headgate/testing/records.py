@@ -22,6 +22,7 @@ class Asked:
         also: What else a permit needs, in units by resource.
         priority: The higher is served first.
         id: Of the permit, or of the attempt of the activity; not compared.
+        job: The run id of the workflow that asks; not compared.
     """
 
     kind: Literal["permit", "call", "job"]
@@ -32,6 +33,7 @@ class Asked:
     also: Mapping[str, int] = field(default_factory=dict)
     priority: int = 0
     id: str = field(default="", compare=False)
+    job: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
