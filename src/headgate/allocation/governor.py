@@ -71,6 +71,9 @@ class Governor:
         self._untold = {tenant for tenant, member in record.members.items() if member.to_tell}
         self._summed: tuple[tuple[int, int, int], dict[str, int], int] | None = None
         self._pressure = PoolPressure(record)
+        self._has: (
+            tuple[PoolSettings, CapacityOverride | None, Followed | None, dict[str, int]] | None
+        ) = None
 
     @classmethod
     def begin(cls, pool: str, settings: PoolSettings, incarnation: int) -> "Governor":
@@ -302,10 +305,19 @@ class Governor:
 
     def capacity(self) -> dict[str, int]:
         """Return the capacity by resource: what there is, or the limit that the pool follows."""
-        whole, followed = self.whole(), self.record.followed
-        if followed is None or followed.limit is None:
-            return whole
-        return {name: min(units, followed.limit) for name, units in whole.items()}
+        record = self.record
+        followed, known = record.followed, self._has
+        if (
+            known is None
+            or known[0] is not record.settings
+            or known[1] is not record.override
+            or known[2] is not followed
+        ):
+            has = self.whole()
+            if followed is not None and followed.limit is not None:
+                has = {name: min(units, followed.limit) for name, units in has.items()}
+            self._has = known = record.settings, record.override, followed, has
+        return known[3]
 
     def whole(self) -> dict[str, int]:
         """Return the capacity by resource with what people have set, followed limits aside."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from math import ceil
+from math import ceil, inf
 from typing import Final
 
 from headgate.allocation.governor_record import GovernorRecord
@@ -18,7 +18,7 @@ from headgate.limits import (
     next_fall,
     room_for,
 )
-from headgate.model.limits import PressureLevel, SheddingPolicy
+from headgate.model.limits import PressureLevel, SheddingPolicy, Steps
 from headgate.model.pool import Claim, MayWait, TierRoom
 
 PLAN_EVERY_MS: Final = 1_000
@@ -52,6 +52,12 @@ class PoolPressure:
         self._oldest: list[tuple[int, str]] = []
         # Something has been said since it was last reckoned what may wait.
         self._is_news = True
+        policy = record.settings.backpressure
+        self._lowest = (
+            _lowest(policy.queue_age_ms),
+            _lowest(policy.waiting),
+            _lowest(policy.in_flight),
+        )
         self._refused = {tenant for tenant, member in record.members.items() if member.may_wait}
         for tenant, member in record.members.items():
             self._add(tenant, _part_of(member.claims))
@@ -77,9 +83,10 @@ class PoolPressure:
         """Bring the level up to date; return whether it has changed."""
         record = self._record
         state = record.pressure
-        if not self._parts and state.level is PressureLevel.NORMAL:
-            return False
-        return assess(state, record.settings.backpressure, self._load(capacity, now_ms), now_ms)
+        load = self._load(capacity, now_ms)
+        if state.level is PressureLevel.NORMAL and self._is_calm(load):
+            return False  # as nearly always, so it is worth knowing at once
+        return assess(state, record.settings.backpressure, load, now_ms)
 
     def plan(self, capacity: Mapping[str, int], now_ms: int) -> list[str]:
         """Bring up to date what may wait; return the members of whom it has changed."""
@@ -109,16 +116,21 @@ class PoolPressure:
         """Return when the level, or what may wait, changes or may change by itself, or None."""
         record = self._record
         settings, state = record.settings, record.pressure
-        found = [next_fall(state, settings.backpressure)]
+        found = _NEVER
         since_ms = self._oldest_since()
         if since_ms is not None:
-            steps = settings.backpressure.queue_age_ms
-            higher = (getattr(steps, level.value) for level in _LEVELS[state.level.rank + 1 :])
-            found += [since_ms + ceil(age) for age in higher if age is not None]
-        if settings.shedding is not None and state.level is not PressureLevel.NORMAL:
-            at_ms = self._plan_at_ms(capacity, settings.shedding)
-            found.append(None if at_ms == _NEVER else at_ms)
-        return min((at for at in found if at is not None), default=None)
+            for level in _LEVELS[state.level.rank + 1 :]:
+                age_ms = getattr(settings.backpressure.queue_age_ms, level.value)
+                if age_ms is not None:
+                    found = since_ms + ceil(age_ms)
+                    break
+        if state.level is not PressureLevel.NORMAL:
+            fall_ms = next_fall(state, settings.backpressure)
+            if fall_ms is not None:
+                found = min(found, fall_ms)
+            if settings.shedding is not None:
+                found = min(found, self._plan_at_ms(capacity, settings.shedding))
+        return None if found == _NEVER else found
 
     def _plan_at_ms(self, capacity: Mapping[str, int], policy: SheddingPolicy) -> int:
         record = self._record
@@ -181,6 +193,15 @@ class PoolPressure:
             limit=limit,
         )
 
+    def _is_calm(self, load: Load) -> bool:
+        """Return whether a load stands for no level above normal."""
+        age_ms, waiting, in_flight = self._lowest
+        if load.queue_age_ms >= age_ms or load.waiting >= waiting:
+            return False
+        if load.limit:
+            return load.in_flight < in_flight * load.limit
+        return not load.in_flight
+
     def _oldest_since(self) -> int | None:
         """Return since when the first of all has waited, or None when nobody waits."""
         while self._oldest:
@@ -221,6 +242,12 @@ class PoolPressure:
 
 
 _NEVER: Final = 1 << 62
+
+
+def _lowest(steps: Steps) -> float:
+    """Return from where on a measure stands for any level above normal."""
+    named = (steps.elevated, steps.saturated, steps.emergency)
+    return min((step for step in named if step is not None), default=inf)
 
 
 def _part_of(claims: Mapping[str, Claim]) -> _Part | None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from headgate.allocation.claims import Claim, Group
 from headgate.allocation.strategies import divide
+from headgate.model.limits import BackpressurePolicy, Steps
 from headgate.model.pool import Damping, GroupShare, PoolSettings, Strategy
 from headgate.model.quota import Quota
 from headgate.model.settings import LedgerSettings
@@ -94,6 +95,10 @@ class SimulatedPool:
         """Return what the governor is configured with."""
         groups = {one.tenant: one.group for one in self.shares}
         return PoolSettings(
+            # Nobody heeds the pressure here, so nobody is told of it.
+            backpressure=BackpressurePolicy(
+                queue_age_ms=Steps(), waiting=Steps(), in_flight=Steps(), slots=Steps()
+            ),
             capacity={RESOURCE: self.capacity},
             strategy=self.strategy,
             tenants={tenant: groups.get(tenant) for tenant in sorted(tenants)},
