@@ -23,6 +23,8 @@ from headgate.model.entity import EntityOptions
 from headgate.model.errors import ConfigurationError
 from headgate.model.policy import BreakerPolicy
 from headgate.model.quota import Quota
+from headgate.model.reason import ReasonCode
+from headgate.orchestrator.why import explain
 from tests.harness import Governance, eventually, is_conserved, soon_left
 
 POLICY = BreakerPolicy(failure_rate=None, consecutive_failures=3, open_ms=600_000, open_jitter=0)
@@ -416,3 +418,22 @@ async def test_the_tenant_becomes_temporals_fairness_key_with_its_weight(
             if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
         )
     assert (scheduled.priority.fairness_key, scheduled.priority.fairness_weight) == (name, 2.5)
+
+
+async def test_headgate_why_says_why_a_governed_call_is_held_back(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    async with Workplace(stack, governance, name).running() as place:
+        policy = POLICY.model_copy(update={"open_ms": 20_000})
+        await governance.set_policy(place.downstream, policy)
+        await governance.report(place.downstream, 1, failures=3)
+        await governance.until_state(place.downstream, BreakerState.OPEN)
+        handle = await place.start(Task(["guarded"]))
+        report = await eventually(
+            lambda: explain(governance.client, governance.database, handle.id),
+            lambda found: found.state == "waits",
+        )
+        assert report.obstacles[0].code is ReasonCode.BREAKER_OPEN
+        assert "its call guarded was held back: breaker of" in report.obstacles[0].message
+        assert report.goes_on_at_ms is not None
+        await handle.terminate()

@@ -33,6 +33,7 @@ class Evidence:
         closed_at_ms: When it ended.
         asks: What it says itself; None: it does not answer.
         silence: Why not.
+        calls: Why governed calls of it were held back.
         views: What ledgers say of its requests and permits.
         breakers: By downstream.
         pools: By (tenant, resource).
@@ -46,6 +47,7 @@ class Evidence:
     closed_at_ms: int | None = None
     asks: list[JobAsk] | None = None
     silence: str = ""
+    calls: list[Obstacle] = field(default_factory=list)
     views: list[WhyView] = field(default_factory=list)
     breakers: dict[str, BreakerView] = field(default_factory=dict)
     pools: dict[tuple[str, str], PoolView] = field(default_factory=dict)
@@ -59,7 +61,7 @@ def conclude(evidence: Evidence) -> WhyReport:
     obstacles: list[Obstacle] = []
     if evidence.is_open or evidence.status is None:
         obstacles = ranked(_obstacles(evidence, notes))
-    if evidence.is_open and evidence.asks is None and evidence.silence:
+    if evidence.is_open and evidence.asks is None and evidence.silence and not evidence.calls:
         notes.append(evidence.silence)
     times = [one.changes_at_ms for one in obstacles]
     known = [at for at in times if at is not None]
@@ -93,7 +95,7 @@ def conclude(evidence: Evidence) -> WhyReport:
 
 
 def _obstacles(evidence: Evidence, notes: list[str]) -> list[Obstacle]:
-    found: list[Obstacle] = []
+    found = list(evidence.calls)
     in_line = {view.id: view for view in evidence.views}
     breakers = {
         name: in_the_breaker(view, evidence.now_ms) for name, view in evidence.breakers.items()

@@ -21,6 +21,7 @@ from headgate.model.ledger import LedgerView, WhyView
 from headgate.model.pool import PoolView
 from headgate.model.why import WHY_QUERY, JobAsk, WhyReport
 from headgate.orchestrator.ask import ask
+from headgate.orchestrator.held_back import held_back
 from headgate.orchestrator.verdict import Evidence, conclude
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
@@ -87,6 +88,8 @@ class _Search:
         assert found.status is not None
         self.evidence.status = found.status.name
         self.evidence.is_open = found.status is WorkflowExecutionStatus.RUNNING
+        if self.evidence.is_open:
+            self.evidence.calls = await held_back(found, self._client.data_converter)
         if found.close_time is not None:
             self.evidence.closed_at_ms = int(found.close_time.timestamp() * 1_000)
 
