@@ -260,6 +260,7 @@ async def test_the_temporal_ui_can_show_what_it_is_and_why(
         "report",
         "dependency",
         "watch",
+        "watch_limit",
         "lease_probes",
         "configure",
         "command",
