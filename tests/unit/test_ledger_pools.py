@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from headgate.model.ledger import Outcome
+from headgate.model.ledger import Acquire, Exchange, Holder, Outcome
 from headgate.model.pool import Allocation, Claim
+from headgate.model.quota import Quota
 from headgate.model.reason import ReasonCode
 from headgate.model.settings import LedgerSettings
 from headgate.quota import Ledger
@@ -286,3 +287,18 @@ def test_needs_of_two_pools_are_told_to_both() -> None:
     assert ledger.record.permits == {}
     ledger.allocate(Allocation(pool="q", sequence=1, units={"sign": 3}), NOW_MS)
     assert ask(ledger, "a").outcome is Outcome.GRANTED
+
+
+def test_a_pool_that_is_gone_before_it_was_told_leaves_nothing_to_tell() -> None:
+    settings = LedgerSettings(
+        quotas={"scan": Quota(max_active=3)}, pools={"scan": "slots"}, source="listed"
+    )
+    ledger = Ledger.begin("acme", settings, 1)
+    wants = Acquire(
+        id="a", holder=Holder(workflow_id="w"), resource="scan", wait_until_ms=NOW_MS + 60_000
+    )
+    ledger.exchange(Exchange(gate="g", acquires=[wants]), NOW_MS)
+    assert ledger.demands_due()
+    ledger.configure(settings.model_copy(update={"pools": {}}), NOW_MS + 1)
+    assert ledger.demands() == []
+    assert not ledger.demands_due()

@@ -613,7 +613,9 @@ class Ledger:
         return replace(inquiry, limits_of=lambda resource: limits_at(self.record, resource, now_ms))
 
     def _look_at_demand(self) -> None:
-        if self.record.pools or self.record.accounts:
-            self._due = demand.look(
-                self.record, self._queues, self._leases.unmet, self._standing.of, self._now_ms
-            )
+        if not self.record.pools and not self.record.accounts:
+            self._due = False  # also when the pool that was to be told is gone
+            return
+        self._due = demand.look(
+            self.record, self._queues, self._leases.unmet, self._standing.of, self._now_ms
+        )
