@@ -16,6 +16,7 @@ CLOSED = Verdict(
     consecutive_failures=3,
     report_every_ms=2_000,
 )
+TOLD = OutcomeBucket(at_ms=NOW_MS, epoch=7, successes=1)
 HALF_OPEN = CLOSED.model_copy(
     update={"state": BreakerState.HALF_OPEN, "allow": "probes", "epoch": 9}
 )
@@ -30,7 +31,7 @@ def settled(
     *outcomes: CallOutcome, verdict: Verdict = CLOSED, epoch: int = 7, slow: bool = False
 ) -> Watch:
     watch = Watch()
-    watch.report([], NOW_MS - 200)
+    watch.report([TOLD], NOW_MS - 200)
     for outcome in outcomes:
         watch.settle(outcome, epoch, verdict, NOW_MS, slow=slow)
     return watch
@@ -51,6 +52,20 @@ def test_the_worse_it_is_the_sooner_it_reports(
     outcome: CallOutcome, slow: bool, verdict: Verdict, after_ms: int
 ) -> None:
     assert settled(outcome, verdict=verdict, slow=slow).due_ms == NOW_MS + after_ms
+
+
+def test_of_its_first_calls_it_tells_soon_and_again_under_a_new_verdict() -> None:
+    watch = Watch()
+    watch.settle(SUCCESS, 7, CLOSED, NOW_MS, slow=False)
+    assert watch.due_ms == NOW_MS + 1_000
+    watch.report([TOLD], NOW_MS)
+    watch.settle(SUCCESS, 7, CLOSED, NOW_MS, slow=False)
+    assert watch.due_ms == NOW_MS + 2_000
+    again = CLOSED.model_copy(update={"epoch": 8})
+    watch.hear(again, CLOSED, NOW_MS)
+    watch.report([], NOW_MS)
+    watch.settle(SUCCESS, 8, again, NOW_MS, slow=False)
+    assert watch.due_ms == NOW_MS + 1_000
 
 
 def test_a_success_after_failures_that_were_told_is_told_soon() -> None:

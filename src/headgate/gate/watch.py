@@ -50,6 +50,7 @@ class Watch:
     _own_trips: int = 0
     _has_settled: bool = False
     _told_failing: bool = False
+    _has_told_calls: bool = False
     _reported_at_ms: int = 0
     _rates: OwnRates | None = None
     _changed_at_ms: int = 0
@@ -71,6 +72,7 @@ class Watch:
         if verdict.epoch == before.epoch or first:
             return
         self.in_a_row = self._own_trips = self.own_trip_until_ms = 0
+        self._has_told_calls = False
         self._changed_at_ms = now_ms
         if self._rates is not None:
             self._rates.clear()
@@ -157,6 +159,10 @@ class Watch:
                 self.report_by(max(now_ms, self._reported_at_ms + _MIN_REPORT_MS))
             else:
                 every_ms = verdict.report_every_ms
+                if not self._has_told_calls:
+                    # Until it hears of calls that succeed here, the breaker takes those that fail
+                    # elsewhere for all that there are.
+                    every_ms = min(_MIN_REPORT_MS, every_ms)
                 # Along a ramp every outcome is awaited.
                 self.report_by(
                     now_ms + (min(_RAMP_REPORT_MS, every_ms) if verdict.is_ramp else every_ms)
@@ -209,5 +215,7 @@ class Watch:
     def report(self, buckets: Sequence[OutcomeBucket], now_ms: int) -> None:
         """Note what is being reported now."""
         self._told_failing = any(bucket.trailing_failures for bucket in buckets)
+        if any(bucket.successes or bucket.failures for bucket in buckets):
+            self._has_told_calls = True
         self._reported_at_ms = now_ms
         self.due_ms = None
