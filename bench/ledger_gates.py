@@ -30,7 +30,8 @@ async def operations_per_second(client: Client, gates: int, seconds: float) -> t
     ledger = governing(client, "ledger", tenant)
     settings = LedgerSettings(quotas={"scan": Quota(max_active=100_000)}, source="listed")
     await ledger.update("configure", settings, uuid4().hex, LedgerView, 30)
-    links = [LedgerLink(tenant, f"gate-{n}", ledger, lambda _: None) for n in range(gates)]
+    run = uuid4().hex[:6]  # a gate's id is new for every process, and so are its numbers
+    links = [LedgerLink(tenant, f"{run}-{n}", ledger, lambda _: None) for n in range(gates)]
     until = time.perf_counter() + seconds
     done = failed = 0
 

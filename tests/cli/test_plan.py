@@ -164,7 +164,9 @@ async def test_the_plan_is_made_on_what_runs_and_changes_nothing(
         )
         file.write_text(yaml.safe_dump(sections))
         same = await desk.done("plan", "-f", str(file))
-        assert same.startswith("nothing would change: what runs is as the file says\n")
+        # Other tests' ledgers may be there, which the file does not know.
+        changes = same.partition("\n\n")[0]
+        assert not any(one in changes for one in (acme, globex, pool)), same
 
         sections["pools"][pool]["capacity"] = 4
         sections["tenants"][acme]["quotas"]["scan"]["max_active"] = 1

@@ -44,6 +44,13 @@ def payloads(message: Message) -> Iterator[tuple[str, Payload]]:
 SDK_NOTE = "marker_recorded_event_attributes.details[data].payloads"
 """When a local activity ran and of which type it was: the SDK writes it past all codecs."""
 
+PATCH_NOTES = (
+    "marker_recorded_event_attributes.details[patch-data].payloads",
+    "upsert_workflow_search_attributes_event_attributes.search_attributes."
+    "indexed_fields[TemporalChangeVersion]",
+)
+"""The name of a patch of a governance workflow, a constant: likewise."""
+
 
 def legible(history: WorkflowHistory) -> list[tuple[str, bytes]]:
     """What of a history can be read without the codec, other than what the SDK itself notes."""
@@ -51,7 +58,7 @@ def legible(history: WorkflowHistory) -> list[tuple[str, bytes]]:
         (way, payload.data)
         for event in history.events
         for way, payload in payloads(event)
-        if payload.metadata["encoding"] != ENCRYPTED and way != SDK_NOTE
+        if payload.metadata["encoding"] != ENCRYPTED and way not in (SDK_NOTE, *PATCH_NOTES)
     ]
 
 

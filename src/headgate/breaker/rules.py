@@ -8,6 +8,7 @@ from headgate.breaker.rows import is_unbroken
 from headgate.breaker.sliding_count import SlidingCount
 from headgate.breaker.sliding_time import BUCKETS
 from headgate.breaker.windows import describe, enough_calls, excess
+from headgate.model.breaker import BreakerState
 from headgate.model.policy import TimeWindow
 
 FLEET_REPORTS_PER_SECOND: Final = 4
@@ -84,6 +85,8 @@ def report_every_ms(record: BreakerRecord) -> int:
         every_ms = min(every_ms, window.seconds * 250)
     if limit is not None and limit.concurrency is not None:
         every_ms = min(every_ms, _LIMIT_REPORT_MS)
+    if record.effective is not BreakerState.CLOSED:
+        every_ms = 0  # now people look
     return max(1_000, every_ms, len(record.reporters) * 1_000 // FLEET_REPORTS_PER_SECOND)
 
 

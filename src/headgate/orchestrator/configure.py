@@ -241,6 +241,7 @@ class Configurator:
             ("ledger", {**applied.tenants}, {**wanted.tenants}),
             ("group", {**applied.groups}, {**wanted.groups}),
             ("governor", {**applied.pools}, {**wanted.pools}),
+            ("activity", {**applied.activities}, {**wanted.activities}),
         )
         for section, before, after in sections:
             for name in sorted({*before, *after}):

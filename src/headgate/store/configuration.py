@@ -18,6 +18,7 @@ _SECTIONS = {
     "tenant": "tenants",
     "group": "groups",
     "pool": "pools",
+    "activity": "activities",
 }
 
 
