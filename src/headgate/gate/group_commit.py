@@ -18,7 +18,7 @@ class GroupCommit(Generic[Ask, Answer]):
         send: Sends a batch and returns the answers in the same order; when it raises, so does
             every ``ask`` of the batch.
         at_most: Asks in one batch.
-        pause_s: Returns how long to wait between one batch and the next.
+        pause_s: Returns how long to wait before a batch.
     """
 
     def __init__(
@@ -30,7 +30,6 @@ class GroupCommit(Generic[Ask, Answer]):
         self._send = send
         self._at_most = at_most
         self._pause_s = pause_s
-        self._sent = False
         self._pending: list[tuple[Ask, asyncio.Future[Answer]]] = []
         self._sender: asyncio.Task[None] | None = None
 
@@ -49,9 +48,8 @@ class GroupCommit(Generic[Ask, Answer]):
 
     async def _run(self) -> None:
         while self._pending:
-            if self._sent and (pause_s := self._pause_s()):
+            if pause_s := self._pause_s():
                 await asyncio.sleep(pause_s)
-            self._sent = True
             # An ask whose caller has gone away is still sent if it is under way, never after.
             self._pending = [entry for entry in self._pending if not entry[1].done()]
             batch, self._pending = self._pending[: self._at_most], self._pending[self._at_most :]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final
@@ -16,7 +17,9 @@ from headgate.model.ledger import Acquire, Decision, Exchange, ExchangeReply
 _LOG = logging.getLogger("headgate.gate")
 _AT_ONCE: Final = 200
 _GIVE_UP_S: Final = 5.0
-_IN_FLIGHT: Final = 7
+_LONG_S: Final = 0.25
+_FIRST_WITHIN_S: Final = 0.5
+_IN_FLIGHT: Final = 4
 """Exchanges of all gates with one ledger at the same time; from eleven on the server fails them."""
 
 Ask = Acquire | str | Stock
@@ -50,6 +53,7 @@ class LedgerLink:
         self._keeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._took_s = 0.0
+        self._last_s = 0.0
         self._turns = 1
         self._commit: GroupCommit[Ask, Decision | None] = GroupCommit(
             self._exchange, _AT_ONCE, self._pause_s
@@ -165,9 +169,18 @@ class LedgerLink:
         """Return how long to wait before the next exchange.
 
         Where more gates than a few exchange with one ledger they take turns, so that no more
-        exchanges than the server bears are in flight at once.
+        exchanges than the server bears are in flight at once. When one has taken long, there were
+        too many all the same, and gates must not come back at the same time.
         """
-        return (self._turns - 1) * self._took_s
+        if not self._last_s:
+            # Nobody knows how many gates begin in this very moment, after a deployment say.
+            return _FIRST_WITHIN_S * random.random()  # noqa: S311 - no secret
+        # Not all after the same time, or those that were answered together come back together.
+        spread = 0.5 + random.random()  # noqa: S311 - no secret
+        pause_s = (self._turns - 1) * self._took_s * spread
+        if self._last_s > _LONG_S:
+            pause_s += self._last_s * random.random()  # noqa: S311 - no secret
+        return pause_s
 
     async def _exchange(self, asks: Sequence[Ask]) -> list[Decision | None]:
         number = next(self._number)
@@ -187,13 +200,15 @@ class LedgerLink:
             if not reply.ready:
                 raise UnavailableError("the ledger is being restored from Postgres; ask again")
         except Exception:
+            self._last_s = monotonic_s() - began_s
             for stock in self._stocks.values():
                 stock.is_away = True
             for stock in stocks:
                 stock.missed()
             self._changed.set()
             raise
-        self._took_s += 0.2 * (monotonic_s() - began_s - self._took_s)
+        self._last_s = monotonic_s() - began_s
+        self._took_s += 0.2 * (min(self._last_s, _LONG_S) - self._took_s)
         self._turns = max(1, -(-reply.gates // _IN_FLIGHT))
         self._leased.update(reply.leased)
         for stock in self._stocks.values():

@@ -83,7 +83,7 @@ class Stock:
         self._heard_s = 0.0
         self._asked_s = 0.0
         self._told_waiting = 0
-        self._jobs_since_s: float | None = None
+        self._untold_since_s: dict[str, float] = {}
 
     # Taking and giving -------------------------------------------------------------------------
 
@@ -149,14 +149,14 @@ class Stock:
     def hold(self, block: Block, job: LeaseHolder) -> None:
         """Note that a job keeps what was taken out, until ``let_go``."""
         block.hold(job)
-        if self._jobs_since_s is None:
-            self._jobs_since_s = self._clock()
+        self._untold_since_s[job.id] = self._clock()
 
     def let_go(self, id: str) -> bool:
         """Give back what a job has kept; False: it is not known here, the ledger has to be told.
 
         A block that is over has passed its jobs on to the ledger.
         """
+        self._untold_since_s.pop(id, None)
         if self.block.let_go(id) is not None:
             if self._waiting:
                 self.serve()
@@ -199,9 +199,11 @@ class Stock:
             times.append(self._retry_s())
         if self._closing:
             times.append(self._heard_s + _SOON_S)
-        if block.has_news and self._jobs_since_s is not None:
-            many = block.has_news >= _TELL_JOBS
-            times.append(0.0 if many else self._jobs_since_s + _TELL_JOBS_AFTER_S)
+        if block.has_news >= _TELL_JOBS:
+            times.append(0.0)
+        elif self._untold_since_s:
+            # Jobs that are soon over need not be told of at all.
+            times.append(next(iter(self._untold_since_s.values())) + _TELL_JOBS_AFTER_S)
         return min(times, default=None)
 
     def compose(self) -> list[LeaseAsk]:
@@ -211,7 +213,7 @@ class Stock:
             self._begin_anew()  # not renewed in time: nobody may take it for valid any more
         self._is_asking = True
         self._asked_s = now_s
-        self._jobs_since_s = None
+        self._untold_since_s.clear()
         self._told_waiting = self.block.waiting
         blocks = [*self._closing]
         if self.block.number or self._waiting:

@@ -22,8 +22,9 @@ REMEMBERED_MS: Final = 600_000
 """For how long what is over is remembered at least, unless there is too much of it: gates and jobs
 have long given up repeating a request by then."""
 
-ACTIVE_MS: Final = 1_000
-"""A gate that exchanges with the ledger all the time does so within this time."""
+ACTIVE_MS: Final = 10_000
+"""A gate that exchanges with the ledger all the time does so within this time, also when that has
+become slow because there are so many."""
 
 MAX_ENDED_KEPT: Final = 2_800
 MAX_DENIALS_KEPT: Final = 400
