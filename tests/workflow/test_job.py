@@ -28,6 +28,11 @@ async def test_jobs_wait_for_their_turn_and_never_exceed_the_quota(
     orchestrator.scanner.open.clear()
     jobs = [await orchestrator.start(ScanJobInput(tenant=name)) for _ in range(6)]
     await eventually(lambda: governance.account(name), lambda a: a.waiting.get("scan") == 4)
+
+    async def calls() -> int:
+        return orchestrator.scanner.active
+
+    await eventually(calls, lambda active: active == 2)
     orchestrator.scanner.open.set()
     for job in jobs:
         await job.result()
