@@ -5,6 +5,7 @@ ours; what they do with windows and samples follows their defaults.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -137,7 +138,7 @@ class OurFleet:
             self._next_report_ms += max(1, self._every_ms // len(self._gates))
 
 
-class Windowed:
+class Windowed(ABC):
     """Netflix's WindowedLimit: a sample from all calls of a second, or twice the shortest call."""
 
     def __init__(self) -> None:
@@ -177,9 +178,9 @@ class Windowed:
         self._sum = self._calls = self._most = 0
         self._least, self._dropped = math.inf, False
 
+    @abstractmethod
     def sample(self, mean: float, in_flight: int, dropped: bool) -> None:
         """Adapt to the calls of a window."""
-        raise NotImplementedError
 
 
 class Gradient2(Windowed):

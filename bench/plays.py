@@ -2,6 +2,7 @@
 
 import csv
 import random
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,7 +16,7 @@ _WELL_MS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Outage:
+class Outage(ABC):
     """A downstream that is well for 30 s, then sick in its own way, then well again.
 
     Calls come at random (Poisson), ``rate`` a second for the whole fleet; each takes 50 to 150 ms
@@ -67,9 +68,9 @@ class Outage:
         """Return how a call ends while the downstream is well."""
         return Answer(True, _spread(call, _WELL_MS))
 
+    @abstractmethod
     def sick(self, call: Call, now_ms: int) -> Answer:
         """Return how a call ends while the downstream is sick."""
-        raise NotImplementedError
 
 
 class Refuses(Outage):

@@ -1,6 +1,7 @@
 """Worker versioning, and replays of what a governed namespace has recorded."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from temporalio import workflow
@@ -75,7 +76,7 @@ async def test_versioned_workers_govern_and_are_governed(
             # The server takes its time to send running workflows to another version.
             for kind in KINDS:
                 await eventually(
-                    lambda kind=kind: build_of(site, name, kind),  # type: ignore[misc]
+                    partial(build_of, site, name, kind),
                     lambda build: build == "2",
                     within_s=60,
                 )

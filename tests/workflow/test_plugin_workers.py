@@ -160,6 +160,7 @@ async def test_after_its_last_worker_a_plugin_starts_again_with_a_new_gate(
             await orchestrator.run(ScanJobInput(tenant=name, downstream=name))
         state = await eventually(
             lambda: governance.breaker_state(name),
+            # Bound at once, as the loop goes on; mypy cannot infer a lambda with a default.
             lambda state, times=times: state.successes == times,  # type: ignore[misc]
         )
         assert state.gates == times
