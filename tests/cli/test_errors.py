@@ -19,7 +19,7 @@ from headgate.devstack.ports import LOOPBACK
 from headgate.devstack.stack import Stack
 from headgate.model.errors import HeadgateError
 from headgate.store.database import Database
-from headgate.store.migrate import migrate
+from headgate.store.migrate import known, migrate
 from headgate.version import __version__
 from tests.cli.command import Answer, run
 from tests.store.fresh_database import fresh_database
@@ -28,6 +28,7 @@ EXAMPLE = str(Path(__file__).parents[2] / "examples" / "headgate.yaml")
 HEADER = "submitted_at,tenant,job_type,downstream,outcome,duration_s\n"
 ROW = "2024-11-20T22:00:00Z,acme,scan,scanner,success,1.5\n"
 TRACE = HEADER + ROW
+MIGRATIONS = [f"{step.version:04}_{step.name}" for step in known()]
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,11 @@ CASES = {
         "migrate", "password authentication failed", {"HEADGATE_DATABASE_URL": "{wrong}"}
     ),
     "not migrated": Case(
-        "worker", "lacks 3 migration.*0001_initial: run headgate migrate",
+        "worker", f"lacks {len(MIGRATIONS)} migration.*0001_initial: run headgate migrate",
         GOOD | {"HEADGATE_DATABASE_URL": "{bare}"},
     ),
     "check, not migrated": Case(
-        "migrate --check",
-        "lacks 0001_initial, 0002_breaker_history, 0003_governance: run headgate migrate",
+        "migrate --check", f"lacks {', '.join(MIGRATIONS)}: run headgate migrate",
         {"HEADGATE_DATABASE_URL": "{bare}"},
     ),
     "newer database": Case(
@@ -210,10 +210,8 @@ async def test_migrate_says_what_it_does(stack: Stack) -> None:
         where = dsn.rpartition("@")[2]
         first = await run("migrate", environ=environ)
         assert (first.code, first.err) == (0, "")
-        assert first.out == (
-            "applied 0001_initial\napplied 0002_breaker_history\napplied 0003_governance\n"
-            f"{where} is up to date\n"
-        )
+        applied = "".join(f"applied {name}\n" for name in MIGRATIONS)
+        assert first.out == f"{applied}{where} is up to date\n"
         for arguments in (["migrate"], ["migrate", "--check"]):
             again = await run(*arguments, environ=environ)
             assert (again.code, again.out, again.err) == (0, f"{where} is up to date\n", "")
