@@ -108,9 +108,9 @@ async def play_as_usual() -> dict[str, Any]:
 
 
 async def play_and_kill_the_governance_worker() -> dict[str, Any]:
-    async with demo("--seconds", "7") as run:
+    async with demo("--seconds", "9") as run:
         pid = int(await run.until(GOVERNANCE))
-        await run.until("scanner: CLOSED -> OPEN")
+        await run.until("CLOSED -> OPEN")  # whichever: on a busy machine some see too few calls
         psutil.Process(pid).kill()
         await run.until("governance worker ended with code 137")
         assert int(await run.until(GOVERNANCE, times=2)) != pid
