@@ -283,8 +283,8 @@ async def test_the_temporal_ui_can_show_what_is_held(governance: Governance, nam
         if not handler.name.startswith("__")
     }
     assert set(described) == {
-        *("exchange", "release", "allocate", "configure", "command"),
-        *("state", "holders", "why", "below_usage"),
+        *("hello", "exchange", "release", "allocate", "configure", "command"),
+        *("turn", "state", "holders", "why", "below_usage"),
     }
     assert all(described.values())
 
