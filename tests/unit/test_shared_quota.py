@@ -1,4 +1,4 @@
-"""Two gates and the real ledger, on a clock of the test's own: nobody starves behind an idle gate."""
+"""Two gates and the real ledger, on the test's own clock: nobody starves behind an idle gate."""
 
 import asyncio
 from typing import Any
@@ -71,7 +71,9 @@ async def test_a_gate_that_has_become_idle_gives_back_before_another_has_waited_
     assert site.now_s - began_s < 8
 
 
-async def test_a_gate_that_uses_all_there_is_shares_it_with_one_that_comes_again_and_again() -> None:
+async def test_a_gate_that_uses_all_there_is_shares_it_with_one_that_comes_again_and_again() -> (
+    None
+):
     site = Site(max_active=2)
     first, second = site.gate(), site.gate()
     out = [await site.call(first) for _ in range(2)]
