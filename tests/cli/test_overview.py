@@ -77,7 +77,7 @@ async def test_breakers_and_tenants_are_listed_with_what_is_left(desk: Desk) -> 
     assert "8 failures" in listed
     assert other not in listed
     await desk.done("breaker", "force-open", other, *ABOUT)
-    open_now = await saved(desk, "breakers", "--state", "forced-open", until=other)
+    open_now = await saved(desk, "breakers", "--state", "forced-open", "--json", until=other)
     assert scanner not in open_now
     shown = json.loads(await desk.done("breakers", "--limit", "1", "--json"))
     assert (shown["matching"], shown["breakers"][0]["downstream"]) == (2, other)
@@ -154,8 +154,8 @@ async def test_what_is_exported_is_applied_without_a_change(desk: Desk, tmp_path
     file = tmp_path / "exported.yaml"
     applied = await desk.headgate("apply", "-f", str(EXAMPLE))
     assert applied.code == 0, applied.err
-    said = await desk.done("export", "-o", str(file))
-    assert "headgate apply -f" in said
+    written = await desk.headgate("export", "-o", str(file))
+    assert "headgate apply -f takes it back" in " ".join(written.out.split())
     again = await desk.headgate("apply", "-f", str(file))
     assert again.out == "nothing to change: what runs is as the file says\n"
     assert "is there already" in (await desk.headgate("export", "-o", str(file))).refusal

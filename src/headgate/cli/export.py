@@ -9,7 +9,7 @@ import yaml
 
 from headgate.cli import options
 from headgate.cli.options import reading
-from headgate.cli.tables import print_json
+from headgate.cli.tables import print_json, say
 from headgate.gate.clock import now_ms
 from headgate.model.configuration import Configuration
 from headgate.model.errors import ConfigurationError
@@ -44,7 +44,7 @@ def command(
         raise ConfigurationError(f"{output} is there already: name another file") from None
     except OSError as error:
         raise ConfigurationError(f"{output} cannot be written: {error.strerror}") from error
-    print(f"written to {output}; headgate apply -f {output} takes it back")
+    say(f"written to {output}: headgate apply -f takes it back")
 
 
 def plain(configuration: Configuration) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from headgate.cli import (
     dev,
     export,
     holders,
+    metrics,
     migrate,
     nexus_endpoint,
     plan,
@@ -73,6 +74,7 @@ app.command("status")(status.command)
 app.command("breakers")(breakers.command)
 app.command("tenants")(tenants.command)
 app.command("top")(top.command)
+app.command("metrics")(metrics.command)
 app.command("audit")(audit.command)
 app.command("export")(export.command)
 app.command("why")(why.command)

@@ -1,5 +1,6 @@
 """What the overview, the lists of people and the metrics read: a few queries over snapshots."""
 
+from collections.abc import Collection
 from typing import Final, Literal
 
 import asyncpg
@@ -13,6 +14,7 @@ from headgate.store.workers import WorkerStore
 from headgate.view.standing import (
     BreakerStanding,
     PoolStanding,
+    ResourceStanding,
     TenantStanding,
     breaker_standing,
     pool_standing,
@@ -43,6 +45,38 @@ _NEEDS_ATTENTION: Final = (
     "OR jsonb_typeof(view->'paused') = 'string')"
 )
 
+_PERMITS: Final = (
+    "SELECT key AS resource, "  # noqa: S608 - of constants only
+    + ", ".join(
+        f"sum(coalesce((value->>'{event}')::bigint, 0))::bigint AS {event}"
+        for event in ("granted", "denied", "released", "expired", "reclaimed")
+    )
+    + f" FROM (SELECT view {_LEDGERS}) AS ledgers, jsonb_each(view->'accounts') "
+    "GROUP BY key ORDER BY key"
+)
+_OTHERS: Final = f"""
+WITH others AS (SELECT view {_LEDGERS} AND NOT subject = ANY ($1)),
+named AS (
+    SELECT view, key AS resource FROM others, jsonb_object_keys(
+        coalesce(view->'limits', '{{}}') || (view->'units_held') || (view->'waiting')
+    ) AS key WHERE key <> '*'
+),
+each AS (
+    SELECT resource,
+        coalesce((view->'units_held'->>resource)::bigint, 0) AS held,
+        coalesce((view->'leased'->>resource)::bigint, 0) AS leased,
+        coalesce((view->'waiting'->>resource)::bigint, 0) AS waiting,
+        view->'limits'->resource AS limits FROM named
+)
+SELECT resource, sum(held)::bigint AS held, sum(least(held, leased))::bigint AS leased,
+    sum(waiting)::bigint AS waiting,
+    sum(CASE WHEN limits ? 'pool' THEN greatest(0,
+        held - coalesce((limits->>'guaranteed')::bigint, 0)) ELSE 0 END)::bigint AS borrowed,
+    CASE WHEN bool_and(limits ?| array['max_active', 'allocated']) THEN sum(least(
+        (limits->>'max_active')::bigint, (limits->>'allocated')::bigint))::bigint END AS room
+FROM each GROUP BY resource ORDER BY resource
+"""  # noqa: S608 - of constants only
+
 
 class TenantPage(Message):
     """Some tenants of many.
@@ -54,6 +88,17 @@ class TenantPage(Message):
 
     tenants: list[TenantStanding]
     matching: int
+
+
+class PermitCounts(Message):
+    """The permits of one resource, of all tenants since their ledgers began."""
+
+    resource: str
+    granted: int
+    denied: int
+    released: int
+    expired: int
+    reclaimed: int
 
 
 class OverviewStore:
@@ -141,6 +186,46 @@ class OverviewStore:
             "SELECT max(at_ms) FROM snapshot WHERE view IS NOT NULL"
         )
         return None if found is None else int(found)
+
+    async def saved_by_kind_ms(self) -> dict[str, int]:
+        """Return when anything of each kind was last saved."""
+        rows = await self._database.fetch(
+            "SELECT kind, max(at_ms) AS at_ms FROM snapshot WHERE view IS NOT NULL GROUP BY kind"
+        )
+        return {row["kind"]: row["at_ms"] for row in rows}
+
+    async def permits(self) -> list[PermitCounts]:
+        """Return how many permits there have been, by resource."""
+        rows = await self._database.fetch(_PERMITS)
+        return [PermitCounts.model_validate(dict(row)) for row in rows]
+
+    async def resources_without(self, named: Collection[str]) -> list[ResourceStanding]:
+        """Return what all tenants but those named have together, by resource.
+
+        What they may hold is added up only where each of them has a limit.
+        """
+        rows = await self._database.fetch(_OTHERS, list(named))
+        return [
+            ResourceStanding(
+                tenant="",
+                resource=row["resource"],
+                used=row["held"] - row["leased"],
+                leased=row["leased"],
+                borrowed=row["borrowed"],
+                free=None,
+                room=row["room"],
+                max_active=None,
+                allocated=None,
+                guaranteed=0,
+                pool=None,
+                waiting=row["waiting"],
+                denied=0,
+                window=None,
+                paused=None,
+                is_changed=False,
+            )
+            for row in rows
+        ]
 
     async def status(self, now_ms: int) -> Status:
         """Return whether work flows, and what needs attention first."""

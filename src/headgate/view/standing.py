@@ -33,6 +33,9 @@ class BreakerStanding(Message):
         slow: Of these.
         margin: How far it is from opening.
         rejected: Calls that were not let pass since it began.
+        total_successes: Calls since it began, as are those that follow.
+        total_failures: Likewise.
+        total_ignored: Likewise.
         limit: Calls of the whole fleet that may be in flight; null: no limit.
         gates: That report to it.
         revision: Of the breaker.
@@ -52,6 +55,9 @@ class BreakerStanding(Message):
     slow: int
     margin: Margin
     rejected: int
+    total_successes: int
+    total_failures: int
+    total_ignored: int
     limit: int | None
     gates: int
     revision: int
@@ -215,6 +221,9 @@ def breaker_standing(view: BreakerView, saved_at_ms: int, now_ms: int) -> Breake
         slow=view.slow_in_window,
         margin=margin(view),
         rejected=view.rejected,
+        total_successes=view.successes,
+        total_failures=view.failures,
+        total_ignored=view.ignored,
         limit=view.limit,
         gates=view.gates,
         revision=view.revision,
