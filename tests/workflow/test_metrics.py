@@ -105,10 +105,10 @@ async def test_workers_count_what_they_do_and_replays_do_not_count_again(
         await governance.set_policy(name, policy)
         await governance.set_quotas(name, scan=Quota(max_active=1))
 
-        async def scan(**job: int) -> str:
+        async def scan(linger_ms: int = 0, max_wait_ms: int | None = None) -> str:
             return await client.execute_workflow(
                 ScanJob.run,
-                ScanJobInput(tenant=name, downstream=name, **job),
+                ScanJobInput(name, name, linger_ms=linger_ms, max_wait_ms=max_wait_ms),
                 id=f"job-{uuid4().hex[:12]}",
                 task_queue=queue,
                 execution_timeout=timedelta(minutes=1),
