@@ -85,6 +85,20 @@ def test_a_breaker_that_is_open_has_nothing_left() -> None:
     assert (found.share, found.failures) == (0.0, None)
 
 
+def test_one_failure_opens_it_while_nobody_has_seen_the_downstream_work() -> None:
+    breaker = make(consecutive_failures=2, open_ms=1_000, half_open_max_ms=30_000)
+    gate = Gate(breaker)
+    gate.report("xx")
+    breaker.advance(NOW_MS + 2_000)
+    assert breaker.record.state is BreakerState.HALF_OPEN
+    later_ms = NOW_MS + 60_000  # nobody has made a probe
+    breaker.advance(later_ms)
+    assert breaker.record.state is BreakerState.CLOSED
+    assert margin(breaker.view(later_ms)).failures == 1
+    gate.report("x", now_ms=later_ms)
+    assert breaker.record.state is BreakerState.OPEN
+
+
 def test_without_a_rule_nothing_opens_it() -> None:
     found = margin(make(failure_rate=None).view(NOW_MS))
     assert (found.share, found.failures, found.rule) == (1.0, None, None)

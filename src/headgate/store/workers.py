@@ -12,7 +12,6 @@ from headgate.store.database import Database
 from headgate.version import __version__
 
 BEAT_S: Final = 5.0
-_FORGET: Final = "1 day"
 
 _log = logging.getLogger("headgate")
 
@@ -24,15 +23,18 @@ class WorkerStore:
         self._database = database
 
     async def beat(self, id: str) -> None:
-        """Say that a worker runs; those that have not for long are forgotten."""
+        """Say that a worker runs."""
         await self._database.execute(
             "INSERT INTO governance_worker (id, version) VALUES ($1, $2) "
             "ON CONFLICT (id) DO UPDATE SET seen_at = now()",
             id,
             __version__,
         )
+
+    async def forget(self) -> None:
+        """Forget those that have not run for long."""
         await self._database.execute(
-            f"DELETE FROM governance_worker WHERE seen_at < now() - interval '{_FORGET}'"  # noqa: S608
+            "DELETE FROM governance_worker WHERE seen_at < now() - interval '1 day'"
         )
 
     async def last_seen_ms(self) -> int | None:
@@ -45,6 +47,8 @@ class WorkerStore:
     @asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:
         """Say for the block, again and again, that a worker runs."""
+        with suppress(HeadgateError):  # it is only tidying up
+            await self.forget()
         task = asyncio.create_task(self._beat(uuid4().hex))
         try:
             yield

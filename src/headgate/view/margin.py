@@ -79,6 +79,8 @@ def _ways(
     """Return (how many failures in a row, the rule that they meet)."""
     calls, failures = view.calls_in_window, view.failures_in_window
     found = []
+    if view.wary:
+        found.append((1, "consecutive_failures"))
     if policy.consecutive_failures is not None:
         missing = policy.consecutive_failures - view.consecutive_failures
         found.append((max(1, missing), "consecutive_failures"))
