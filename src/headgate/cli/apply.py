@@ -8,7 +8,8 @@ import typer
 
 from headgate.cli.configuration import read
 from headgate.cli.connect import connect_temporal, database
-from headgate.cli.options import BELOW_USAGE
+from headgate.cli.options import BELOW_USAGE, JSON
+from headgate.cli.tables import print_json
 from headgate.cli.user import current_user
 from headgate.orchestrator.configure import Configurator, Plan
 from headgate.store.migrate import require_current
@@ -22,24 +23,31 @@ def command(
     reason: str = typer.Option("headgate apply", help="Why; stands in the audit."),
     actor: str = typer.Option("", help="Who; the user that runs the command, if not given."),
     allow_below_usage: bool = BELOW_USAGE,
+    as_json: bool = JSON,
 ) -> None:
     """Show the difference between FILE and what runs, and apply it.
 
     Applying the same file twice changes nothing.
     """
-    asyncio.run(_run(file, dry_run, reason, actor or current_user(), allow_below_usage))
+    plan = asyncio.run(_run(file, dry_run, reason, actor or current_user(), allow_below_usage))
+    if as_json:
+        changes = [
+            {"action": one.action, "target": one.target, "lines": one.lines()}
+            for one in plan.changes
+        ]
+        print_json({"changes": changes, "dry_run": dry_run, "below_usage": plan.below_usage})
+    else:
+        _show(plan, dry_run)
 
 
-async def _run(file: Path, dry_run: bool, reason: str, actor: str, allow_below_usage: bool) -> None:
+async def _run(file: Path, dry_run: bool, reason: str, actor: str, allow_below_usage: bool) -> Plan:
     wanted = read(file)
     async with database() as db:
         await require_current(db)
         configurator = Configurator(await connect_temporal(), db)
         if dry_run:
-            plan = await configurator.plan(wanted)
-        else:
-            plan = await configurator.apply(wanted, actor, reason, allow_below_usage)
-    _show(plan, dry_run)
+            return await configurator.plan(wanted)
+        return await configurator.apply(wanted, actor, reason, allow_below_usage)
 
 
 def _show(plan: Plan, dry_run: bool) -> None:

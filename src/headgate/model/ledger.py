@@ -333,6 +333,8 @@ class LedgerView(Message):
         paused: Why the tenant is suspended.
         resource_throttles: Pauses and cuts that hold for all tenants.
         pressure: How full its pools are, as their governors last said.
+        leased: Of ``units_held``, those in blocks of gates that no job uses, as the gates last
+            said; by resource, where there are any.
     """
 
     tenant: str
@@ -351,6 +353,7 @@ class LedgerView(Message):
     paused: str | None = None
     resource_throttles: list[Throttle] = []
     pressure: dict[str, PressureView] = {}
+    leased: dict[str, int] = {}
 
     @field_serializer("quotas")
     def _briefly(self, quotas: dict[str, Quota] | None) -> dict[str, Any] | None:
