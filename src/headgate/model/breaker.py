@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from headgate.model.alert_rules import AlertsView
 from headgate.model.contract import Count, Message, Millis
 from headgate.model.lease import WhenAway
 from headgate.model.limits import CallSummary, LimitChange, LimitPolicy
@@ -372,3 +373,4 @@ class BreakerView(Message):
     incarnation: int
     limit: int | None = None
     limit_change: LimitChange | None = None
+    alerts: AlertsView = AlertsView()

@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from headgate.model.alert_rules import AlertRules, AlertsView
 from headgate.model.contract import Message, Millis, Name
 from headgate.model.lease import LEASES_AT_ONCE, LeaseAsk, LeaseGrant, LeaseView
 from headgate.model.limits import PressureView
@@ -305,6 +306,8 @@ class LedgerView(Message):
         paused: Why the tenant is suspended.
         resource_throttles: Pauses and cuts that hold for all tenants.
         pressure: How full its pools are, as their governors last said.
+        alert_rules: When people are told of something, as applied.
+        alerts: What they were told of, and what could not be delivered.
     """
 
     tenant: str
@@ -323,6 +326,8 @@ class LedgerView(Message):
     paused: str | None = None
     resource_throttles: list[Throttle] = []
     pressure: dict[str, PressureView] = {}
+    alert_rules: AlertRules | None = None
+    alerts: AlertsView = AlertsView()
 
     @field_serializer("quotas")
     def _briefly(self, quotas: dict[str, Quota] | None) -> dict[str, Any] | None:

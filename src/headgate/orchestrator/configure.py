@@ -231,11 +231,14 @@ class Configurator:
         )
 
     def _compare_documents(self, plan: Plan, applied: Configuration, wanted: Configuration) -> None:
-        """Compare what is stored: defaults, pools, the notifier, and what is listed but differs.
+        """Compare what is stored: defaults, pools, notifier, alerts, what is listed but differs.
 
         The last is what does not run, or runs right although it is not stored so.
         """
-        pairs: dict[str, tuple[Any, Any]] = {"notifier": (applied.notifier, wanted.notifier)}
+        pairs: dict[str, tuple[Any, Any]] = {
+            "notifier": (applied.notifier, wanted.notifier),
+            "alerts": (applied.alerts, wanted.alerts),
+        }
         sections: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
             ("breaker", {**applied.downstreams}, {**wanted.downstreams}),
             ("ledger", {**applied.tenants}, {**wanted.tenants}),
@@ -338,6 +341,7 @@ def _settings(view: View) -> Settings:
             group=view.group,
             paused=view.paused,
             resource_throttles=view.resource_throttles,
+            alerts=view.alert_rules,
         )
     return view.settings
 
