@@ -150,7 +150,7 @@ def denied_news(
         "critical",
         f"{tenant}: every request for {resource} refused for {span(now_ms - since_ms)}",
         f"Nothing has been granted since {clock(since_ms, now_ms)}"
-        + (f": {why}." if why else ".")
+        + (f": {_settled(why)}." if why else ".")
         + f" {many(denied, 'request')} refused since the ledger began.",
         f"See what is used up: headgate quota show {tenant}; and who holds it: headgate holders "
         f"{tenant} --resource {resource}.",
@@ -183,7 +183,7 @@ def waiting_news(
         "warning",
         f"{tenant}: a job has waited {span(waited_ms)} for {resource}",
         f"{oldest.workflow_id} has waited since {clock(oldest.since_ms, now_ms)}; "
-        f"{many(waiting, 'job is', 'jobs are')} in line" + (f". {why}." if why else "."),
+        f"{many(waiting, 'job is', 'jobs are')} in line" + (f". {_settled(why)}." if why else "."),
         f"See what it waits for: headgate why {oldest.workflow_id}; and who holds it: headgate "
         f"holders {tenant} --resource {resource}.",
         {**data, "workflow_id": oldest.workflow_id, "waited_ms": waited_ms},
@@ -213,6 +213,11 @@ def expiring_news(tenant: str, one: QuotaOverride | Throttle, ends_ms: int, now_
         f"Set it anew if it is still needed: {again}.",
         {"tenant": tenant, "resource": one.resource, "id": one.id, "ends_at_ms": ends_ms},
     )
+
+
+def _settled(reason: str) -> str:
+    """Return a reason without the guess of how long it may last: it has lasted already."""
+    return reason.partition("; about ")[0]
 
 
 def _plain(value: object) -> str:

@@ -156,7 +156,9 @@ class Watch:
             ),
             subject=self._of(resource),
             about=resource,
-            holds=lambda level: still_at(level, used, limit, rules.usage_margin),
+            holds=lambda at: (
+                at in rules.usage_levels and still_at(at, used, limit, rules.usage_margin)
+            ),
         )
 
     def _look_at_window(
@@ -196,7 +198,9 @@ class Watch:
                 subject=subject,
                 about=resource,
                 holds=lambda at: (
-                    lasts is not _AT_ONCE and still_at(at, used, limit, rules.usage_margin)
+                    lasts is not _AT_ONCE
+                    and at in rules.usage_levels
+                    and still_at(at, used, limit, rules.usage_margin)
                 ),
                 again_ms=ends_ms or None,
             )
