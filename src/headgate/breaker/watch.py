@@ -14,6 +14,11 @@ _RECOVERED: Final = "breaker.recovered"
 _HALF_OPEN: Final = "breaker.half_open_long"
 _OVERRIDE: Final = "override.expiring"
 _THROTTLE: Final = "throttle.expiring"
+_COMMANDS: Final = {
+    BreakerState.FORCED_OPEN: "force-open",
+    BreakerState.FORCED_CLOSED: "force-closed",
+    BreakerState.SHADOW: "shadow",
+}
 _REASON: Final = '--reason "..."'
 
 ONLY_CHANGES: Final = AlertRules(repeat_ms=None, half_open_ms=None, flapping=None, expiring_ms=None)
@@ -232,8 +237,8 @@ class Watch:
     ) -> News:
         name = self._record.downstream
         if isinstance(one, Override):
-            command = one.mode.lower().replace("_", "-")
-            what, again = f"{one.mode}", f"headgate breaker {command} {name} --for 1h {_REASON}"
+            what = f"{one.mode}"
+            again = f"headgate breaker {_COMMANDS[one.mode]} {name} --for 1h {_REASON}"
         else:
             share = f"{one.share:.0%}"
             what = f"throttle to {share}"
