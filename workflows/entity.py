@@ -31,7 +31,6 @@ from headgate.model.snapshot import Restored, RestoreRequest, SaveResult, Snapsh
 Sent = TypeVar("Sent", bound=BaseModel)
 
 _ALERTS_KEPT = "headgate-alerts-kept"
-_PAUSE = timedelta(minutes=1)
 _LONGEST_PAUSE = timedelta(hours=1)
 _QUIET_SNAPSHOTS = "headgate-quiet-snapshots"
 _QUIET_TIMES = 15
@@ -396,10 +395,11 @@ class Entity(ABC):
 
     async def _pause_telling(self, failures: int) -> None:
         """Wait longer after each delivery that has failed for good, up to an hour."""
+        pause = timedelta(milliseconds=self.options.notify_pause_ms)
         with suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: self.draining,
-                timeout=min(_PAUSE * 2 ** min(failures - 1, 10), _LONGEST_PAUSE),
+                timeout=min(pause * 2 ** min(failures - 1, 10), _LONGEST_PAUSE),
                 timeout_summary="the Notifier gave up; next try",
             )
         self.leave_mark()
