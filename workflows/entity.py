@@ -361,7 +361,9 @@ class Entity(ABC):
                 await workflow.execute_activity(
                     NOTIFY,
                     Notification(alerts=alerts),
-                    start_to_close_timeout=timedelta(minutes=2),
+                    task_queue=self.options.notify_task_queue,
+                    # To hand them over is short; a worker that died with them is soon noticed.
+                    start_to_close_timeout=timedelta(seconds=30),
                     schedule_to_close_timeout=timedelta(days=3),
                     retry_policy=_PATIENT,
                     summary=alerts[0].title[:150],
