@@ -245,8 +245,13 @@ class Desk:
 
     def view(self) -> AlertsView:
         """Return what there is to show."""
-        told = {key: one.since_ms for key, one in sorted(self.episodes.items()) if one.is_told}
-        failing = self.episodes.get(f"{NOTIFIER_FAILING}/{self.subject}")
+        unheard = f"{NOTIFIER_FAILING}/{self.subject}"
+        failing = self.episodes.get(unheard)
+        told = {
+            key: one.since_ms
+            for key, one in sorted(self.episodes.items())
+            if one.is_told and key != unheard
+        }
         return AlertsView(
             open=dict(list(told.items())[:_MOST_SHOWN]),
             collapsed=self._record.alerts_lost,
