@@ -13,6 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 from headgate.breaker import Breaker, BreakerInput, BreakerRecord
 from headgate.breaker.operator import obey
+from headgate.model.alert_rules import AlertRules
 from headgate.model.breaker import (
     BreakerCommand,
     BreakerView,
@@ -162,6 +163,11 @@ class BreakerWorkflow(Entity):
     def record(self) -> BreakerRecord:
         """The record of the breaker."""
         return self._breaker_now.record
+
+    @property
+    def alert_rules(self) -> AlertRules | None:
+        """See base class."""
+        return self.record.settings.alerts
 
     def restore(self, restored: Restored, now_ms: int) -> None:
         """Go on from the snapshot, with the policy that was applied since."""

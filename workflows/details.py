@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from headgate.breaker.windows import describe
+from headgate.model.alert_rules import AlertsView
 from headgate.model.breaker import BreakerState, BreakerView, Transition
 from headgate.model.ledger import LedgerView
 from headgate.model.limits import PressureLevel
@@ -79,6 +80,7 @@ def breaker_details(view: BreakerView) -> str:
     ]
     if view.malformed:
         rows.append(("Malformed reports", str(view.malformed)))
+    rows += [("Alerts", line) for line in _alerts(view.alerts)]
     text = f"## {_GLYPH[view.state]} {view.downstream} is {view.state}\n\n" + _table(("", ""), rows)
     if view.transitions:
         text += "\n### Last transitions\n\n" + _table(
@@ -109,18 +111,23 @@ def ledger_details(view: LedgerView) -> str:
             )
         )
     source = {"listed": "listed", "default": "default for unlisted", "none": "none: all refused"}
-    text = f"## Ledger of {view.tenant}\n\nQuotas: {source[view.quota_source]}\n\n"
-    return text + _table(
-        (
-            "Resource",
-            "Held",
-            "Rate",
-            "Waiting",
-            "Granted",
-            "Released / expired / reclaimed",
-            "Denied",
-        ),
-        rows,
+    lines = [f"## Ledger of {view.tenant}", f"Quotas: {source[view.quota_source]}"]
+    lines += _alerts(view.alerts)
+    return (
+        "\n\n".join(lines)
+        + "\n\n"
+        + _table(
+            (
+                "Resource",
+                "Held",
+                "Rate",
+                "Waiting",
+                "Granted",
+                "Released / expired / reclaimed",
+                "Denied",
+            ),
+            rows,
+        )
     )
 
 
@@ -162,8 +169,19 @@ def pool_details(view: PoolView) -> str:
     if view.unheard:
         lines.append(f"Nothing is raised until these have answered: {', '.join(view.unheard)}.")
     lines += [f"**{condition.type}**: {condition.message}." for condition in view.conditions]
+    lines += _alerts(view.alerts)
     head = ("Tenant", "Resource", "Held", "Borrowed", "Wanted", "Guaranteed", "Allocated", "Target")
     return "\n\n".join(lines) + "\n\n" + _table(head, rows)
+
+
+def _alerts(alerts: AlertsView) -> list[str]:
+    """Say what people were told of and still is so, and what could not be delivered."""
+    found = [f"People were told of {key}, since {_utc(at)}." for key, at in alerts.open.items()]
+    if alerts.undelivered_since_ms is not None:
+        found.append(f"No alert could be delivered since {_utc(alerts.undelivered_since_ms)}.")
+    if alerts.collapsed:
+        found.append(f"{alerts.collapsed} alerts were told of in a summary only.")
+    return found
 
 
 def _what(step: Transition) -> str:

@@ -17,7 +17,11 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
+from headgate.alerts.desk import Desk
+from headgate.alerts.house import House
+from headgate.alerts.outbox import AT_ONCE
 from headgate.model.alert import Alert
+from headgate.model.alert_rules import AlertRules
 from headgate.model.audit import AuditEntry
 from headgate.model.breaker import OutcomeSpan, Transition
 from headgate.model.entity import NOTIFY, RESTORE, SAVE_SNAPSHOT, EntityOptions, Notification
@@ -26,7 +30,8 @@ from headgate.model.snapshot import Restored, RestoreRequest, SaveResult, Snapsh
 
 Sent = TypeVar("Sent", bound=BaseModel)
 
-_ALERTS_AT_ONCE = 20
+_ALERTS_KEPT = "headgate-alerts-kept"
+_LONGEST_PAUSE = timedelta(hours=1)
 _QUIET_SNAPSHOTS = "headgate-quiet-snapshots"
 _QUIET_TIMES = 15
 _FOREVER = RetryPolicy(
@@ -48,6 +53,10 @@ class Record(Protocol):
 
 class Core(Protocol):
     """What the shell needs of a core."""
+
+    @property
+    def desk(self) -> Desk:
+        """Where its alerts go out from."""
 
     def advance(self, now_ms: int) -> None:
         """Let time do what it does."""
@@ -77,6 +86,7 @@ class Entity(ABC):
         self.saved_revision = saved_revision
         self.draining = False
         self._is_news = True
+        self._known_house: House | None = None
         self._waiting_for_core: list[Callable[[], bool | None]] = []
 
     # What a governance workflow says of itself -------------------------------------------------
@@ -90,6 +100,11 @@ class Entity(ABC):
     @abstractmethod
     def record(self) -> Record:
         """The record of the core."""
+
+    @property
+    @abstractmethod
+    def alert_rules(self) -> AlertRules | None:
+        """When people are told of something; None: applied before there were rules."""
 
     @abstractmethod
     def restore(self, restored: Restored, now_ms: int) -> None:
@@ -138,6 +153,7 @@ class Entity(ABC):
         """
         self._is_news = self._is_news or not routine
         if self.core is not None:
+            self._house.look(self.alert_rules, now_ms())
             workflow.set_current_details(self.details())
 
     def when_ready(self, act: Callable[[], bool | None]) -> None:
@@ -218,6 +234,7 @@ class Entity(ABC):
             summary=f"restore {self.kind} {self.subject}",
         )
         self.restore(restored, now_ms())
+        self._house.saved(now_ms())
         for act in self._waiting_for_core:
             act()
         self._waiting_for_core.clear()
@@ -307,6 +324,7 @@ class Entity(ABC):
             spans=list(self.unsaved_spans()),
             audit=list(self.unsaved_audit()),
         )
+        self._house.saving(self.alert_rules, now_ms())
         try:
             result = await workflow.execute_activity(
                 SAVE_SNAPSHOT,
@@ -325,6 +343,7 @@ class Entity(ABC):
             self.leave_mark()
             return
         self.saved_revision = revision
+        self._house.saved(now_ms())
         self.saved(snapshot, result)
         if not result.saved and result.revision >= self.record.revision:
             # Postgres knows a later state: this run was reset to an earlier point. What it decides
@@ -333,14 +352,18 @@ class Entity(ABC):
         self.leave_mark()
 
     async def _tell(self) -> None:
+        failures = 0
         while not self.draining:
             await workflow.wait_condition(lambda: bool(self.record.alerts))
-            alerts = self.record.alerts[:_ALERTS_AT_ONCE]
+            alerts = self.record.alerts[:AT_ONCE]
+            self._house.telling(self.alert_rules, now_ms())
             try:
                 await workflow.execute_activity(
                     NOTIFY,
                     Notification(alerts=alerts),
-                    start_to_close_timeout=timedelta(minutes=2),
+                    task_queue=self.options.notify_task_queue,
+                    # To hand them over is short; a worker that died with them is soon noticed.
+                    start_to_close_timeout=timedelta(seconds=30),
                     schedule_to_close_timeout=timedelta(days=3),
                     retry_policy=_PATIENT,
                     summary=alerts[0].title[:150],
@@ -349,11 +372,47 @@ class Entity(ABC):
                 if is_cancelled_exception(error):
                     raise  # cut short by continue-as-new: the next run delivers them
                 workflow.logger.error("alerts not delivered: %s", error.cause)
+                if workflow.patched(_ALERTS_KEPT):
+                    failures += 1
+                    self._give_up(alerts)
+                    # What says so is an alert as well: not again and again without a pause.
+                    await self._pause_telling(failures)
+                    continue
                 self.record.alerts_lost += len(alerts)
+            else:
+                failures = 0
+                self._house.told(self.alert_rules, len(alerts), now_ms())
             told = {alert.id for alert in alerts}
             self.record.alerts = [alert for alert in self.record.alerts if alert.id not in told]
             self.changed()
             self.leave_mark()
+
+    def _give_up(self, alerts: Sequence[Alert]) -> None:
+        """Put one that says so in the place of alerts that could not be delivered."""
+        core = self.core
+        assert core is not None
+        core.desk.undeliverable(alerts, "the Notifier gave up on them", now_ms())
+        self.changed()
+        self.leave_mark()
+
+    async def _pause_telling(self, failures: int) -> None:
+        """Wait longer after each delivery that has failed for good, up to an hour."""
+        pause = timedelta(milliseconds=self.options.notify_pause_ms)
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: self.draining,
+                timeout=min(pause * 2 ** min(failures - 1, 10), _LONGEST_PAUSE),
+                timeout_summary="the Notifier gave up; next try",
+            )
+        self.leave_mark()
+
+    @property
+    def _house(self) -> House:
+        core = self.core
+        assert core is not None
+        if self._known_house is None:
+            self._known_house = House(core.desk)
+        return self._known_house
 
 
 def decoded(kind: type[Sent], arguments: Sequence[Any]) -> Sent | None:

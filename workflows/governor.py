@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 from headgate.allocation.governor import Governor
 from headgate.allocation.governor_record import GovernorInput, GovernorRecord
 from headgate.allocation.operator import obey
+from headgate.model.alert_rules import AlertRules
 from headgate.model.audit import AuditEntry
 from headgate.model.entity import ALLOCATE_SIGNAL, WATCH_LIMIT_SIGNAL
 from headgate.model.ids import Kind, workflow_id
@@ -113,6 +114,11 @@ class GovernorWorkflow(Entity):
     def record(self) -> GovernorRecord:
         """The record of the governor."""
         return self._governor_now.record
+
+    @property
+    def alert_rules(self) -> AlertRules | None:
+        """See base class."""
+        return self.record.settings.alerts
 
     def restore(self, restored: Restored, now_ms: int) -> None:
         """Go on from the snapshot, with the settings that were applied since."""

@@ -11,6 +11,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
+from headgate.model.alert_rules import AlertRules
 from headgate.model.audit import AuditEntry
 from headgate.model.entity import (
     DEMAND_SIGNAL,
@@ -182,6 +183,11 @@ class LedgerWorkflow(Entity):
         """See base class; and nothing may ever be out of account."""
         self._ledger_now.check_conservation()
         super().changed(routine=routine)
+
+    @property
+    def alert_rules(self) -> AlertRules | None:
+        """See base class."""
+        return self.record.alert_rules
 
     def restore(self, restored: Restored, now_ms: int) -> None:
         """Go on from the snapshot, with the quotas that were applied since."""

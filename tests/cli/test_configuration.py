@@ -58,10 +58,10 @@ def test_the_example_is_valid() -> None:
          " max_active?"),
         # `breaker` is a key elsewhere; what can be written here is what counts
         ("tenants:\n  acme:\n    breaker: {}\n    quotas: {s: {}}",
-         "3: tenants.acme.breaker: unknown key; here you can write group, paused, "
-         "quotas"),
-        ("a: 1\n", "1: a: unknown key; here you can write activities, downstreams, groups, "
-         "notifier, pools, tenants"),
+         "3: tenants.acme.breaker: unknown key; here you can write alerts, group, "
+         "paused, quotas"),
+        ("a: 1\n", "1: a: unknown key; here you can write activities, alerts, downstreams, "
+         "groups, notifier, pools, tenants"),
         ("tenants:\n  acme:\n    quotas: {}\n", "3: tenants.acme.quotas: is empty; write at least "
          "one"),
         ("pools:\n  p:\n    capacity: 1\n    tenants: [a]\n", "2: pools.p: says how much, but "
@@ -181,6 +181,14 @@ def test_the_example_is_valid() -> None:
          "at tenants.acme.quotas.scan"),
         (QUOTA % "max_active: 1" + POOL % "[acme, acme]", "9: pools.slots.tenants.1: names acme "
          "twice: remove one"),
+        # alerts
+        ("alerts: {usage_levels: [90, 80, 80]}", "1: alerts.usage_levels: the levels must rise, "
+         "each written once: write [80, 90]"),
+        ("alerts: {usage_levels: [120]}", "1: alerts.usage_levels.0: is 120; write at most 100"),
+        ("alerts: {repeat_ms: 4}", "1: alerts.repeat_ms: is 4; write at least 1000"),
+        ("alerts: {flapping: {openings: 1}}", "1: alerts.flapping.openings: is 1; write at least"),
+        ("tenants:\n  acme:\n    alerts: {waiting: 5}\n    quotas: {s: {}}", "3: "
+         "tenants.acme.alerts.waiting: unknown key; did you mean waiting_ms?"),
         # the notifier
         (CHANNEL % ("http://example.com/x", "S"), "4: notifier.channels.ops.url: goes over http to "
          "another machine: write https"),

@@ -24,12 +24,16 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from headgate.devstack.stack import Stack
 from headgate.gate.kinds import KINDS, governing
+from headgate.model.alert_rules import AlertRules, Flapping
 from headgate.model.breaker import BreakerState, BreakerView, Report
 from headgate.model.entity import EntityOptions
 from headgate.model.ids import Kind
 from headgate.model.ledger import (
+    Acquire,
     CommandReply,
+    Holder,
     LedgerCommand,
+    LedgerView,
     Outcome,
     Resume,
     SetOverride,
@@ -48,7 +52,7 @@ from headgate.model.limits import (
 from headgate.model.policy import BreakerPolicy
 from headgate.model.pool import Damping, PoolCommand, PoolView, Strategy
 from headgate.model.quota import Quota, QuotaChanges, Rate
-from headgate.model.settings import BreakerSettings
+from headgate.model.settings import BreakerSettings, LedgerSettings
 from headgate.store.database import Database
 from headgate.store.migrate import migrate
 from headgate.version import __version__
@@ -93,6 +97,7 @@ class Recorder:
         await self._ledger_grants_and_takes_back()
         await self._pool_is_shared()
         await self._pool_is_under_pressure()
+        await self._people_are_told()
         found = {f"job-{what}": await _history(handle) for what, handle in jobs.items()}
         kinds: tuple[tuple[Kind, str], ...] = (
             ("breaker", "scanner"),
@@ -105,6 +110,8 @@ class Recorder:
         found["ledger-pooled"] = (await self._runs("ledger", "borrower"))[0]
         found["breaker-followed"] = (await self._runs("breaker", "limited"))[0]
         found["ledger-shed"] = (await self._runs("ledger", "many"))[0]
+        found["breaker-told"] = (await self._runs("breaker", "told"))[0]
+        found["ledger-told"] = (await self._runs("ledger", "told"))[0]
         pressed = await self._runs("governor", "pressed")
         found["governor-pressed"], found["governor-pressed-carried"] = pressed[0], pressed[1]
         return found
@@ -291,6 +298,55 @@ class Recorder:
         await eventually(runs, lambda count: count > 1, within_s=120)
         await self._saved("governor", "pressed")
         await self._saved("ledger", "many")
+
+    # Alerts ------------------------------------------------------------------------------------
+
+    async def _people_are_told(self) -> None:
+        """Alert rules: levels, a line that does not move, permits left behind; flapping, calm."""
+        governance = self._governance
+        rules = AlertRules(
+            calm_ms=1_000,
+            repeat_ms=1_500,
+            denied_ms=1_000,
+            waiting_ms=1_000,
+            reclaimed_every_ms=1_000,
+            flapping=Flapping(openings=2, within_ms=60_000, calm_ms=1_000),
+        )
+
+        async def ledger_told() -> dict[str, int]:
+            return (await governance.account("told")).alerts.open
+
+        async def breaker_told() -> dict[str, int]:
+            return (await governance.breaker_state("told")).alerts.open
+
+        quota = Quota(max_active=2, per_day=1_000)
+        ledger = LedgerSettings(quotas={"scan": quota}, source="listed", alerts=rules)
+        await governance.ledger("told").update("configure", ledger, uuid4().hex, LedgerView, 10)
+        policy = POLICY.model_copy(update={"probes": 1})
+        breaker = BreakerSettings(policy=policy, source="listed", alerts=rules)
+        await governance.breaker("told").update("configure", breaker, uuid4().hex, BreakerView, 10)
+        # A governance workflow that runs for ever holds, so nobody takes it for closed.
+        holder = Holder(workflow_id="headgate/breaker/told")
+        held = [Acquire(id=f"told-{n}", holder=holder, resource="scan") for n in range(2)]
+        await governance.exchange("told", held)
+        waits = Acquire(
+            id="told-waits", holder=holder, resource="scan", wait_until_ms=now_ms() + 60_000
+        )
+        await governance.exchange("told", [waits])
+        await eventually(ledger_told, lambda told: len(told) == 2)
+        await governance.exchange("told", [], [one.id for one in (*held, waits)])
+        await governance.exchange("told", [acquire("ghost")])
+        await eventually(ledger_told, lambda told: not told)
+        for number in (1, 3):
+            await governance.report("told", number, failures=3)
+            view = await governance.until_state("told", BreakerState.HALF_OPEN)
+            await governance.lease_probes("told", view.epoch, f"probe-{number}")
+            works = [probe(f"probe-{number}", view.epoch)]
+            await governance.report("told", number + 1, probes=works)
+            await governance.until_state("told", BreakerState.CLOSED)
+        await eventually(breaker_told, lambda told: not told)
+        await self._saved("ledger", "told")
+        await self._saved("breaker", "told")
 
     # The jobs ----------------------------------------------------------------------------------
 

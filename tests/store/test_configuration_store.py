@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from headgate.cli.configuration import read
+from headgate.model.alert_rules import AlertRules
 from headgate.model.configuration import Configuration
 from headgate.model.errors import UnavailableError
 from headgate.model.settings import BreakerSettings, LedgerSettings
@@ -88,10 +89,40 @@ async def test_the_built_in_default_holds_when_neither_the_name_nor_another_is_t
     store = ConfigurationStore(own_database)
     await save(store, Configuration(tenants={"acme": FULL.tenants["acme"]}))
     ledger = await store.settings_of("ledger", "globex")
-    assert LedgerSettings.model_validate_json(ledger or "") == LedgerSettings()
+    assert LedgerSettings.model_validate_json(ledger or "") == LedgerSettings(alerts=AlertRules())
     breaker = await store.settings_of("breaker", "scanner")
-    assert BreakerSettings.model_validate_json(breaker or "") == BreakerSettings()
+    assert BreakerSettings.model_validate_json(breaker or "") == BreakerSettings(
+        alerts=AlertRules()
+    )
     assert await store.settings_of("governor", "slots") is None
+
+
+async def test_alert_rules_are_those_of_all_with_what_one_has_of_its_own(
+    own_database: Database,
+) -> None:
+    wanted = Configuration.model_validate(
+        {
+            "alerts": {"usage_levels": [50, 100], "repeat_ms": None},
+            "downstreams": {"scanner": {"alerts": {"flapping": None}}},
+            # The levels are named although they are the built-in ones: those of all are others.
+            "tenants": {
+                "acme": {"quotas": {"scan": {}}, "alerts": {"usage_levels": [80, 90, 100]}},
+                "*": {"quotas": {"scan": {}}},
+            },
+        }
+    )
+    store = ConfigurationStore(own_database)
+    await save(store, wanted)
+    assert await store.load() == wanted
+    everywhere = AlertRules(usage_levels=[50, 100], repeat_ms=None)
+    acme, other = [
+        LedgerSettings.model_validate_json(await store.settings_of("ledger", name) or "").alerts
+        for name in ("acme", "globex")
+    ]
+    assert (acme, other) == (AlertRules(repeat_ms=None), everywhere)
+    text = await store.settings_of("breaker", "scanner")
+    scanner = BreakerSettings.model_validate_json(text or "").alerts
+    assert scanner == everywhere.model_copy(update={"flapping": None})
 
 
 async def test_configuration_and_audit_are_written_together_or_not_at_all(

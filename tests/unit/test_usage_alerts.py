@@ -2,15 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headgate.alerts.outbox import MAX_WAITING, put
 from headgate.alerts.usage import HOLD_MS, LEVELS, UsageLevel
-from headgate.model.alert import Alert
-
-
-def alert(id: str) -> Alert:
-    return Alert(
-        id=id, kind="k", severity="info", subject="tenant/acme/scan", title="", text="", at_ms=0
-    )
 
 
 @pytest.mark.parametrize(("used", "told"), [(79, None), (80, 80), (90, 90), (99, 90), (100, 100)])
@@ -120,11 +112,3 @@ def _longest_below(history: list[tuple[int, int]], limit: int, since_ms: int) ->
         elif below_since is None:
             below_since = at_ms
     return longest
-
-
-def test_a_full_outbox_loses_the_oldest_alert_and_says_so() -> None:
-    outbox: list[Alert] = []
-    assert sum(put(outbox, alert(str(nth))) for nth in range(MAX_WAITING)) == 0
-    assert put(outbox, alert("new")) == 1
-    assert len(outbox) == MAX_WAITING
-    assert (outbox[0].id, outbox[-1].id) == ("1", "new")

@@ -1,5 +1,6 @@
 """Usage levels of a quota: one alert for each crossing, with hysteresis."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,9 @@ HOLD_MS: Final = 300_000
 @dataclass(slots=True)
 class UsageLevel:
     """Which level is reached, and since when usage has been clearly below it.
+
+    For ledgers whose configuration was applied before there were ``alerts`` in it; the others have
+    episodes.
 
     Attributes:
         level: The highest level told of that still holds; 0 when none.
@@ -53,3 +57,18 @@ class UsageLevel:
         elif self.below_since_ms is None:
             self.below_since_ms = now_ms
         return None
+
+
+def level_of(used: int, limit: int | None, levels: Sequence[int]) -> int:
+    """Return the highest of ``levels``, in percent of ``limit``, that ``used`` has reached, or 0.
+
+    Of nothing, and where nothing limits, nothing is used up.
+    """
+    if not limit:
+        return 0
+    return max((level for level in levels if used * 100 >= level * limit), default=0)
+
+
+def still_at(level: int, used: int, limit: int | None, margin: int) -> bool:
+    """Return whether usage is not yet ``margin`` percent points below ``level``."""
+    return bool(limit) and used * 100 > (level - margin) * (limit or 0)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from headgate.alerts.desk import Desk
 from headgate.allocation.claims import Claim, Division, DominantClaim, Group
 from headgate.allocation.dominant import divide_dominant
 from headgate.allocation.governor_record import GovernorRecord, Member
@@ -12,6 +13,7 @@ from headgate.allocation.history import adjusted_weights
 from headgate.allocation.pressure import PoolPressure
 from headgate.allocation.repeated import RepeatedDivision
 from headgate.allocation.rounds import Place, keep_limits, step
+from headgate.allocation.watch import Watch
 from headgate.decay import MICRO, decayed
 from headgate.model.audit import AuditEntry
 from headgate.model.limits import CapacityNews, PressureLevel, PressureView
@@ -71,6 +73,7 @@ class Governor:
         self._untold = {tenant for tenant, member in record.members.items() if member.to_tell}
         self._summed: tuple[tuple[int, int, int], dict[str, int], int] | None = None
         self._pressure = PoolPressure(record)
+        self._watch = Watch(record)
         self._has: (
             tuple[PoolSettings, CapacityOverride | None, Followed | None, dict[str, int]] | None
         ) = None
@@ -205,6 +208,10 @@ class Governor:
         self._look_at_pressure(now_ms)
         if self.record.unsettled and now_ms >= self._next_round_ms():
             self._divide(now_ms)
+        guarantees = self.record.settings.strategy in _GUARANTEEING and self.enforces
+        looked_at = self._looked_at if guarantees else list
+        if self._watch.look(looked_at, self.capacity(), now_ms):
+            self.record.revision += 1
 
     def set_capacity(self, override: CapacityOverride | None) -> None:
         """Have another capacity than the configured one, or that one again."""
@@ -283,10 +290,14 @@ class Governor:
         override = self.record.override
         if override is not None and override.until_ms is not None:
             found.append(override.until_ms)
-        at_ms = self._pressure.next_deadline(self.capacity())
-        if at_ms is not None:
-            found.append(at_ms)
+        times = (self._pressure.next_deadline(self.capacity()), self.desk.next_deadline())
+        found += [at_ms for at_ms in times if at_ms is not None]
         return min(found, default=None)
+
+    @property
+    def desk(self) -> Desk:
+        """Where alerts go out from."""
+        return self._watch.desk
 
     def asks_for_limit(self) -> str | None:
         """Return the downstream whose breaker has yet to be asked for its limit, or None."""
@@ -379,6 +390,7 @@ class Governor:
             divided_at_ms=record.divided_at_ms,
             revision=record.revision,
             incarnation=record.incarnation,
+            alerts=self.desk.view(),
         )
 
     # Deciding --------------------------------------------------------------------------------

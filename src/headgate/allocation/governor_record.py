@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from headgate.alerts.episode import Episode
 from headgate.limits import Pressure, RecentUsage
 from headgate.model.alert import Alert
 from headgate.model.audit import AuditEntry
@@ -81,7 +82,9 @@ class GovernorRecord:
         strangers: Demands of tenants that do not share the pool.
         audit: What people did, until Postgres has it.
         alerts: The outbox: alerts that are not delivered yet.
-        alerts_lost: Alerts that the full outbox could not take.
+        alerts_lost: Alerts that were collapsed into a summary.
+        alert_sequence: Number of the last alert.
+        episodes: What people have been told of or will be, by the key of its alerts.
         followed: What is known of the downstream that the pool follows.
         asked_for_limit: The breaker of that downstream has been asked.
         pressure: How full the pool is.
@@ -106,6 +109,8 @@ class GovernorRecord:
     audit: list[AuditEntry] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     alerts_lost: int = 0
+    alert_sequence: int = 0
+    episodes: dict[str, Episode] = field(default_factory=dict)
     followed: Followed | None = None
     asked_for_limit: bool = False
     pressure: Pressure = field(default_factory=Pressure)

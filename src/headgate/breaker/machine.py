@@ -1,16 +1,16 @@
 """The state machine of a breaker: reports and time in, verdicts and transitions out."""
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import Final
 
-from headgate.alerts.outbox import put
+from headgate.alerts.desk import Desk
 from headgate.breaker.record import BreakerRecord, Probe, Reporter
 from headgate.breaker.rows import count_row
 from headgate.breaker.rules import report_every_ms, witnesses
 from headgate.breaker.states import OVERRIDE_ALLOWS, STATES
+from headgate.breaker.watch import Watch
 from headgate.breaker.windows import carried_over, window_for
 from headgate.limits import begin_fleet, observe
-from headgate.model.alert import Alert
 from headgate.model.breaker import (
     OUTCOME_SPAN_MS,
     UNKNOWN_EPOCH,
@@ -71,6 +71,7 @@ class Breaker:
 
     def __init__(self, record: BreakerRecord, chance: Callable[[], float] = _middle) -> None:
         self.record = record
+        self.watch = Watch(record)
         self._chance = chance
 
     @classmethod
@@ -149,6 +150,7 @@ class Breaker:
         if report.calls is not None:
             self._limit(report.calls, now_ms)
         STATES[record.state].on_outcomes(self, now_ms)
+        self.conclude(now_ms)
         return (
             (record.epoch, len(record.reporters)) == (epoch, gates)
             and record.state is BreakerState.CLOSED
@@ -194,6 +196,7 @@ class Breaker:
             del record.told_pools[name]
         record.revision += 1
         STATES[record.state].on_outcomes(self, now_ms)
+        self.conclude(now_ms)
 
     def rise_above(self, revision: int) -> None:
         """Take an epoch that no breaker has had which got as far as ``revision``.
@@ -234,8 +237,14 @@ class Breaker:
         if cut is not None and cut.until_ms is not None and now_ms >= cut.until_ms:
             self.unthrottle("expiry", f"the throttle set by {cut.actor} is over", None, now_ms)
         STATES[self.record.state].on_time(self, now_ms)
+        self.conclude(now_ms)
 
     # What can be asked -----------------------------------------------------------------------
+
+    @property
+    def desk(self) -> Desk:
+        """Where alerts go out from."""
+        return self.watch.desk
 
     @property
     def allow(self) -> Allow:
@@ -273,6 +282,9 @@ class Breaker:
             for by_people in (record.override, record.throttle)
             if by_people is not None and by_people.until_ms is not None
         ]
+        told_ms = self.watch.next_deadline()
+        if told_ms is not None:
+            deadlines.append(told_ms)
         return min(deadlines, default=None)
 
     def verdict(self) -> Verdict:
@@ -336,6 +348,7 @@ class Breaker:
             limit=self.fleet_limit,
             limit_change=None if record.fleet is None else record.fleet.of.last,
             wary=record.wary,
+            alerts=self.desk.view(),
         )
 
     # What the states do ----------------------------------------------------------------------
@@ -353,7 +366,8 @@ class Breaker:
         record.reopenings = min(record.reopenings + 1, MAX_STEPS)
         self._move(BreakerState.OPEN, rule, reason, numbers, now_ms, now_ms + record.open_time_ms)
         kind = "breaker.reopened" if reopened else "breaker.opened"
-        self._alert_opened(kind, reason, now_ms)
+        self.watch.note_opening(now_ms)
+        self.watch.opened(kind, reason, now_ms)
 
     def half_open(self, now_ms: int) -> None:
         """Let the probes of the fleet pass."""
@@ -388,7 +402,7 @@ class Breaker:
         """Let every call pass."""
         record = self.record
         self._move(BreakerState.CLOSED, rule, reason, numbers, now_ms, None)
-        self._alert_recovered(reason, now_ms)
+        self.watch.recovered(reason, now_ms)
         record.opened_at_ms = None
 
     def settle_probe(self, id: str, outcome: CallOutcome, *, slow: bool = False) -> None:
@@ -418,9 +432,9 @@ class Breaker:
         self.note(source, record.state, rule, reason, {}, now_ms, actor)
         # What happened underneath was nobody's business; what is left of it now is.
         if record.state is BreakerState.CLOSED:
-            self._alert_recovered(record.reason, now_ms)
+            self.watch.recovered(record.reason, now_ms)
         elif not record.alarmed:
-            self._alert_opened("breaker.opened", record.reason, now_ms)
+            self.watch.opened("breaker.opened", record.reason, now_ms)
 
     def unthrottle(self, rule: str, reason: str, actor: str | None, now_ms: int) -> None:
         """End the cut that people have made."""
@@ -462,7 +476,7 @@ class Breaker:
         self._clear_window()
         self._clear_probes()
         record.state, record.since_ms, record.until_ms = BreakerState.CLOSED, now_ms, None
-        self._alert_recovered("it was reset", now_ms)
+        self.watch.recovered("it was reset", now_ms)
         record.opened_at_ms = None
         record.reopenings = record.open_time_ms = record.retry_at_ms = 0
         record.wary = False
@@ -481,6 +495,14 @@ class Breaker:
         observe(record.fleet, policy, calls, now_ms, report_every_ms(record))
         if record.fleet.of.epoch != epoch:
             self._tell_again()
+
+    def conclude(self, now_ms: int) -> None:
+        """Tell people what there is to tell after a step."""
+        record = self.record
+        before = record.alert_sequence
+        self.watch.look(now_ms)
+        if record.alert_sequence != before:
+            record.revision += 1
 
     def _tell_again(self) -> None:
         """Have every gate told of the same verdict, with other numbers."""
@@ -652,52 +674,6 @@ class Breaker:
         record.until_ms = until_ms
         record.reason = reason
         self._clear_probes()
-
-    def _alert_opened(self, kind: str, reason: str, now_ms: int) -> None:
-        record = self.record
-        title = f"{record.downstream}: breaker {'re-opened' if record.alarmed else 'opened'}"
-        text = f"{reason}. It is {record.state}."
-        if record.state is BreakerState.OPEN and record.until_ms is not None:
-            left_s = (record.until_ms - now_ms) / 1000
-            text = f"{reason}. No calls for {left_s:g} s, then {record.policy.probes} probe calls."
-        if self._alert(kind, "critical", title, text, now_ms):
-            record.alarmed = True
-
-    def _alert_recovered(self, reason: str, now_ms: int) -> None:
-        record = self.record
-        if not record.alarmed:
-            return
-        took = ""
-        if record.opened_at_ms is not None:
-            took = f" It had been in trouble for {(now_ms - record.opened_at_ms) / 1000:g} s."
-        title = f"{record.downstream}: breaker closed"
-        if self._alert("breaker.recovered", "info", title, f"{reason}.{took}", now_ms):
-            record.alarmed = False
-
-    def _alert(
-        self,
-        kind: str,
-        severity: Literal["info", "critical"],
-        title: str,
-        text: str,
-        now_ms: int,
-    ) -> bool:
-        record = self.record
-        if record.override is not None:
-            return False  # it is not what callers meet
-        subject = f"downstream/{record.downstream}"
-        alert = Alert(
-            id=f"{subject}:{record.incarnation}:{record.epoch}:{kind}",
-            kind=kind,
-            severity=severity,
-            subject=subject,
-            title=title,
-            text=text,
-            at_ms=now_ms,
-            data={"downstream": record.downstream, "state": record.state, "epoch": record.epoch},
-        )
-        record.alerts_lost += put(record.alerts, alert)
-        return True
 
     def _forget_silent_reporters(self, now_ms: int) -> None:
         reporters, window = self.record.reporters, self.record.policy.window

@@ -63,3 +63,4 @@ def obey(breaker: Breaker, command: BreakerCommand, now_ms: int) -> None:
         closed = BreakerState.CLOSED
         breaker.note(source, closed, "operator", command.reason, {}, now_ms, command.actor)
     record.revision += 1
+    breaker.conclude(now_ms)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from headgate.alerts.episode import Episode
 from headgate.breaker.windows import Sliding
 from headgate.limits import FleetConcurrency
 from headgate.model.alert import Alert
@@ -99,7 +100,11 @@ class BreakerRecord:
         transitions: The last ones, newest last.
         unsaved: Transitions that are not in Postgres yet.
         alerts: The outbox: alerts that are not delivered yet.
-        alerts_lost: Alerts that the full outbox could not take.
+        alerts_lost: Alerts that were collapsed into a summary.
+        alert_sequence: Number of the last alert.
+        episodes: What people have been told of or will be, by the key of its alerts.
+        openings: When it opened, lately; no more than it takes to be flapping.
+        flapping: People have been told that it opens again and again, and of no opening since.
         opened_at_ms: When it last left CLOSED; null while CLOSED.
         alarmed: People have been told that it opened, and not yet that it recovered.
         reopenings: How many steps longer than ``open_ms`` the next open time is.
@@ -150,6 +155,10 @@ class BreakerRecord:
     unsaved: list[Transition] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     alerts_lost: int = 0
+    alert_sequence: int = 0
+    episodes: dict[str, Episode] = field(default_factory=dict)
+    openings: list[int] = field(default_factory=list)
+    flapping: bool = False
     opened_at_ms: int | None = None
     alarmed: bool = False
     reopenings: int = 0

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from headgate.model.alert_rules import AlertsView
 from headgate.model.contract import Count, Message, Millis
 from headgate.model.lease import WhenAway
 from headgate.model.limits import CallSummary, LimitChange, LimitPolicy
@@ -376,3 +377,4 @@ class BreakerView(Message):
     limit: int | None = None
     limit_change: LimitChange | None = None
     wary: bool = False
+    alerts: AlertsView = AlertsView()

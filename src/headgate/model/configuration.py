@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from headgate.model.alert_rules import AlertChanges, AlertRules
 from headgate.model.consistency import (
     calls_have_breakers,
     groups_exist,
@@ -99,6 +100,7 @@ class Downstream(Contract):
             like.
         depends_on: Downstreams without which this one cannot work: while one of them is open,
             failures of this one are not counted as its own.
+        alerts: What differs from the ``alerts`` of all.
     """
 
     breaker: BreakerPolicy = BreakerPolicy()
@@ -106,6 +108,7 @@ class Downstream(Contract):
     when_away: WhenAwayName = WhenAway.FAIL_STATIC
     limit: LimitPolicy | None = None
     depends_on: list[Name] = []
+    alerts: Annotated[AlertChanges, BeforeValidator(_empty_if_null)] = AlertChanges()
 
 
 class Tenant(Contract):
@@ -115,11 +118,13 @@ class Tenant(Contract):
         quotas: What the tenant may take, by resource; ``*`` for every resource not named.
         group: The group that it is part of.
         paused: Why nothing is granted to it; null: it is not suspended.
+        alerts: What differs from the ``alerts`` of all.
     """
 
     quotas: Annotated[dict[NameOrDefault, Quota], Field(min_length=1)]
     group: Name | None = None
     paused: PauseReason | None = None
+    alerts: Annotated[AlertChanges, BeforeValidator(_empty_if_null)] = AlertChanges()
 
     def quota(self, resource: str) -> Quota | None:
         """Return what holds for a resource, named or not."""
@@ -230,6 +235,7 @@ class Configuration(Contract):
         tenants: Quotas by tenant; ``*`` for every one not listed. Without it, an unlisted tenant is
             refused.
         notifier: Where alerts go.
+        alerts: When people are told of something.
         activities: Which calls are governed, by activity type, for workers whose code does not say
             so: ``HeadgatePlugin(governed="headgate.yaml")`` reads this part of the file.
     """
@@ -245,6 +251,7 @@ class Configuration(Contract):
     pools: Annotated[dict[Name, Pool], BeforeValidator(_empty_if_null)] = {}
     tenants: Annotated[dict[NameOrDefault, Tenant], BeforeValidator(_empty_if_null)] = {}
     notifier: Annotated[NotifierSettings, BeforeValidator(_empty_if_null)] = NotifierSettings()
+    alerts: Annotated[AlertRules, BeforeValidator(_empty_if_null)] = AlertRules()
     activities: Annotated[GovernedCalls, BeforeValidator(_empty_if_null)] = {}
 
     @model_validator(mode="after")
@@ -275,6 +282,7 @@ class Configuration(Contract):
             outcomes=spec.outcomes,
             when_away=spec.when_away,
             limit=spec.limit,
+            alerts=spec.alerts.over(self.alerts),
             pools=sorted(name for name, pool in self.pools.items() if pool.follows == downstream),
             depends_on=sorted(name for name in spec.depends_on if name != downstream),
             dependents=sorted(
@@ -299,17 +307,23 @@ class Configuration(Contract):
                 },
                 group=spec.group,
                 paused=spec.paused,
+                alerts=spec.alerts.over(self.alerts),
             )
         if DEFAULT in self.tenants:
             spec = self.tenants[DEFAULT]
-            return LedgerSettings(quotas=spec.quotas, source="default", paused=spec.paused)
-        return LedgerSettings(quotas=None, source="none")
+            return LedgerSettings(
+                quotas=spec.quotas,
+                source="default",
+                paused=spec.paused,
+                alerts=spec.alerts.over(self.alerts),
+            )
+        return LedgerSettings(quotas=None, source="none", alerts=self.alerts)
 
     def governor(self, pool: str) -> PoolSettings:
         """Return what holds for ``pool``, listed or not."""
         spec = self.pools.get(pool)
         if spec is None:
-            return PoolSettings()
+            return PoolSettings(alerts=self.alerts)
         first = min(spec.capacities)
         return PoolSettings(
             capacity=dict(sorted(spec.capacities.items())),
@@ -328,6 +342,7 @@ class Configuration(Contract):
             follows=spec.follows,
             backpressure=spec.backpressure,
             shedding=spec.shedding,
+            alerts=self.alerts,
         )
 
     def members(self, pool: Pool) -> list[str]:

@@ -33,11 +33,17 @@ class EntityOptions(Message):
             and after fifteen times as long when nothing has changed but counts of a fleet at work;
             a transition of a breaker is saved at once.
         check_holders_every_ms: How soon, and how often at first, a holder is looked after.
+        notify_task_queue: Where alerts are handed over, by workers of their own; None: where the
+            workflow runs.
+        notify_pause_ms: When a delivery of alerts has failed for good, the next one is tried after
+            this time, and then twice as long each time, up to an hour.
     """
 
     continue_after_events: Annotated[int, Field(ge=50, le=20_000)] = 2_000
     snapshot_every_ms: Annotated[int, Field(ge=10)] = 2_000
     check_holders_every_ms: Annotated[int, Field(ge=10)] = 60_000
+    notify_task_queue: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    notify_pause_ms: Annotated[int, Field(ge=10, le=3_600_000)] = 60_000
 
 
 class Notification(Message):

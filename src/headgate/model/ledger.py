@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from headgate.model.alert_rules import AlertRules, AlertsView
 from headgate.model.contract import Message, Millis, Name
 from headgate.model.lease import LEASES_AT_ONCE, LeaseAsk, LeaseGrant, LeaseView
 from headgate.model.limits import PressureView
@@ -335,6 +336,8 @@ class LedgerView(Message):
         pressure: How full its pools are, as their governors last said.
         leased: Of ``units_held``, those in blocks of gates that no job uses, as the gates last
             said; by resource, where there are any.
+        alert_rules: When people are told of something, as applied.
+        alerts: What they were told of, and what could not be delivered.
     """
 
     tenant: str
@@ -354,6 +357,8 @@ class LedgerView(Message):
     resource_throttles: list[Throttle] = []
     pressure: dict[str, PressureView] = {}
     leased: dict[str, int] = {}
+    alert_rules: AlertRules | None = None
+    alerts: AlertsView = AlertsView()
 
     @field_serializer("quotas")
     def _briefly(self, quotas: dict[str, Quota] | None) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from headgate.model.alert_rules import AlertRules, AlertsView
 from headgate.model.contract import Contract, Count, Message, Millis, Name
 from headgate.model.limits import BackpressurePolicy, PressureView, SheddingPolicy
 
@@ -232,6 +233,7 @@ class PoolSettings(Contract):
         follows: The downstream whose adaptive limit is the capacity when it is lower.
         backpressure: When producers are told to slow down.
         shedding: How much may wait under pressure; null: as much as likes.
+        alerts: When people are told of something; None: applied before there were rules.
     """
 
     capacity: dict[Name, Units] = {}
@@ -245,6 +247,7 @@ class PoolSettings(Contract):
     follows: Name | None = None
     backpressure: BackpressurePolicy = BackpressurePolicy()
     shedding: SheddingPolicy | None = None
+    alerts: AlertRules | None = None
 
 
 class PoolCommand(Message):
@@ -376,6 +379,7 @@ class PoolView(Message):
         divided_at_ms: When the last one was; 0: never.
         revision: Rises with every change.
         incarnation: How often the governor has been restored.
+        alerts: What people were told of, and what could not be delivered.
     """
 
     pool: str
@@ -392,3 +396,4 @@ class PoolView(Message):
     divided_at_ms: int = 0
     revision: int
     incarnation: int
+    alerts: AlertsView = AlertsView()

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from headgate.model.alert_rules import AlertRules
 from headgate.model.contract import Contract, Name
 from headgate.model.lease import WhenAway, WhenAwayName
 from headgate.model.limits import LimitPolicy
@@ -24,6 +25,8 @@ class BreakerSettings(Contract):
         when_away: What gates do when the breaker cannot be reached and its verdict is old.
         limit: What limits the calls to it.
         pools: Pools whose capacity follows the limit of the whole fleet.
+        alerts: When people are told of something; None: applied before there were rules, then only
+            of openings and recoveries.
     """
 
     policy: BreakerPolicy = BreakerPolicy()
@@ -34,6 +37,7 @@ class BreakerSettings(Contract):
     when_away: WhenAwayName = WhenAway.FAIL_STATIC
     limit: LimitPolicy | None = None
     pools: list[Name] = []
+    alerts: AlertRules | None = None
 
 
 class LedgerSettings(Contract):
@@ -49,6 +53,8 @@ class LedgerSettings(Contract):
         group: The group that the tenant is part of.
         paused: Why nothing is granted to the tenant; null: it is not suspended.
         resource_throttles: Pauses and cuts of resources, set for all tenants by operators.
+        alerts: When people are told of something; None: applied before there were rules, then only
+            of levels of ``max_active``.
     """
 
     quotas: dict[Name | Literal["*"], Quota] | None = None
@@ -57,3 +63,4 @@ class LedgerSettings(Contract):
     group: Name | None = None
     paused: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
     resource_throttles: list[Throttle] = []
+    alerts: AlertRules | None = None

@@ -19,6 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.gate.kinds import KINDS, governing
 from headgate.gate.workflows import GovernanceWorkflow
+from headgate.model.alert_rules import AlertRules
 from headgate.model.breaker import BreakerView
 from headgate.model.configuration import Configuration
 from headgate.model.entity import EntityOptions
@@ -35,6 +36,7 @@ from headgate.store.snapshots import SnapshotStore
 _AT_ONCE: Final = 8
 _ASK_S: Final = 10.0
 _TELL_S: Final = 20.0
+_USUAL_ALERTS: Final = AlertRules().model_dump(mode="json")
 Settings = BreakerSettings | LedgerSettings | PoolSettings
 View = BreakerView | LedgerView | PoolView
 
@@ -59,7 +61,10 @@ class Change:
     def lines(self) -> list[str]:
         """Return the fields that differ: ``path: old -> new``, or what is new, or what goes."""
         if self.before is None or self.after is None:
-            return [f"{path}: {value}" for path, value in _flat(self.before or self.after).items()]
+            whole = {**(self.before or self.after or {})}
+            if whole.get("alerts") == _USUAL_ALERTS:
+                del whole["alerts"]  # nobody has written them
+            return [f"{path}: {value}" for path, value in _flat(whole).items()]
         old, new = _flat(self.before), _flat(self.after)
         return [
             f"{path}: {old.get(path, 'none')} -> {new.get(path, 'none')}"
@@ -231,11 +236,14 @@ class Configurator:
         )
 
     def _compare_documents(self, plan: Plan, applied: Configuration, wanted: Configuration) -> None:
-        """Compare what is stored: defaults, pools, the notifier, and what is listed but differs.
+        """Compare what is stored: defaults, pools, notifier, alerts, what is listed but differs.
 
         The last is what does not run, or runs right although it is not stored so.
         """
-        pairs: dict[str, tuple[Any, Any]] = {"notifier": (applied.notifier, wanted.notifier)}
+        pairs: dict[str, tuple[Any, Any]] = {
+            "notifier": (applied.notifier, wanted.notifier),
+            "alerts": (applied.alerts, wanted.alerts),
+        }
         sections: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
             ("breaker", {**applied.downstreams}, {**wanted.downstreams}),
             ("ledger", {**applied.tenants}, {**wanted.tenants}),
@@ -338,6 +346,7 @@ def _settings(view: View) -> Settings:
             group=view.group,
             paused=view.paused,
             resource_throttles=view.resource_throttles,
+            alerts=view.alert_rules,
         )
     return view.settings
 

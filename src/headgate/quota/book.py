@@ -3,11 +3,13 @@
 from headgate.model.ledger import Resolution
 from headgate.quota.deadlines import Deadlines
 from headgate.quota.decide import admits, opens_at, take
+from headgate.quota.limits import Limits
 from headgate.quota.meters import MAX_METERS_KEPT, sweep, watch_usage
 from headgate.quota.past import MAX_ENDED_KEPT, fingerprint
 from headgate.quota.queues import Queues
 from headgate.quota.record import LedgerRecord, Meter, Permit, Waiter
 from headgate.quota.standing import Standing
+from headgate.quota.watch import Watch
 
 
 class Book:
@@ -20,11 +22,17 @@ class Book:
     """
 
     def __init__(
-        self, record: LedgerRecord, standing: Standing, queues: Queues, check_every_ms: int
+        self,
+        record: LedgerRecord,
+        standing: Standing,
+        queues: Queues,
+        watch: Watch,
+        check_every_ms: int,
     ) -> None:
         self._record = record
         self._standing = standing
         self._queues = queues
+        self._watch = watch
         self.check_every_ms = check_every_ms
         self.expiries = Deadlines(
             lambda id, at: id in record.permits and record.permits[id].expires_at_ms == at
@@ -71,7 +79,8 @@ class Book:
             meter.held += 1
             meter.units += units
             hold_ms = limits.max_hold_ms if hold_ms is None else min(hold_ms, limits.max_hold_ms)
-            watch_usage(record, resource, limits, meter, now_ms)
+            self.used(resource, limits, meter, now_ms)
+            self._watch.granted.add(resource)
         assert hold_ms is not None
         permit = Permit(
             resource=waiter.resource,
@@ -117,11 +126,16 @@ class Book:
                     meter.expired += 1
                 case "reclaimed":
                     meter.reclaimed += 1
-            limits = self._standing.of(resource)
-            if limits is not None:
-                watch_usage(record, resource, limits, meter, now_ms)
+                    self._watch.reclaimed(resource)
+            self.used(resource, self._standing.of(resource), meter, now_ms)
             resources.append(resource)
         return resources
+
+    def used(self, resource: str, limits: Limits | None, meter: Meter, now_ms: int) -> None:
+        """Note that another number of units is used."""
+        self._watch.touched.add(resource)
+        if limits is not None:
+            watch_usage(self._record, resource, limits, meter, now_ms)
 
     def remember(self, id: str, how: Resolution, now_ms: int) -> None:
         """Remember how a request has ended, whether or not it was ever granted."""

@@ -18,11 +18,11 @@ from headgate.quota.deadlines import Deadlines
 from headgate.quota.decide import give_back, startable, take
 from headgate.quota.lease_record import Lease, LeaseJob, lease_key
 from headgate.quota.limits import Limits
-from headgate.quota.meters import watch_usage
 from headgate.quota.queues import Queues
 from headgate.quota.reasons import Inquiry
 from headgate.quota.record import LedgerRecord, Meter, Permit
 from headgate.quota.standing import Standing
+from headgate.quota.watch import Watch
 
 MOST_LEASES: Final = 2_000
 """Blocks of one ledger; a gate beyond them is refused until others have ended."""
@@ -41,12 +41,13 @@ class Leases:
     """The blocks of one ledger, with an index over their deadlines."""
 
     def __init__(
-        self, record: LedgerRecord, standing: Standing, queues: Queues, book: Book
+        self, record: LedgerRecord, standing: Standing, queues: Queues, book: Book, watch: Watch
     ) -> None:
         self._record = record
         self._standing = standing
         self._queues = queues
         self._book = book
+        self._watch = watch
         self._checks = Deadlines(self._is_due)
         self._lease_of: dict[str, Lease] = {}
         for lease in record.leases.values():
@@ -140,6 +141,10 @@ class Leases:
             if self._book.has_ended(job.id) and job.id not in lease.ended:
                 lease.ended.append(job.id)  # it closed elsewhere before the gate spoke of it
         uses = min(ask.uses, lease.uses + granted - own_permits)
+        if granted:
+            self._watch.granted.add(lease.resource)
+        elif ask.denied > lease.denied:
+            self._watch.denied(lease.resource)
         meter.granted += granted
         meter.held += uses - lease.uses + own_permits
         meter.released += granted - own_permits - (uses - lease.uses)
@@ -371,9 +376,7 @@ class Leases:
     def _count(self, lease: Lease, units: int, meter: Meter, now_ms: int) -> None:
         meter.units += units - lease.counted
         lease.counted = units
-        limits = self._standing.of(lease.resource)
-        if limits is not None:
-            watch_usage(self._record, lease.resource, limits, meter, now_ms)
+        self._book.used(lease.resource, self._standing.of(lease.resource), meter, now_ms)
 
     def _drop(self, key: str, lease: Lease, meter: Meter, now_ms: int) -> None:
         self._count(lease, 0, meter, now_ms)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from headgate.alerts.desk import Desk
 from headgate.model.audit import AuditEntry
 from headgate.model.lease import LeaseAsk, LeaseGrant
 from headgate.model.ledger import (
@@ -46,6 +47,7 @@ from headgate.quota.shedding import to_turn_away, why_turned_away
 from headgate.quota.standing import Standing
 from headgate.quota.turns import Turns
 from headgate.quota.views import ledger_view, permit_view, waiter_view, why_view
+from headgate.quota.watch import Watch
 
 REVISIONS_PER_INCARNATION: Final = 1_000_000_000
 MAX_PAGE: Final = 500
@@ -73,10 +75,11 @@ class Ledger:
         self._now_ms = record.settled_at_ms
         self._refused = {name for name, meter in record.meters.items() if meter.refused}
         self._standing = Standing(record)
-        self._book = Book(record, self._standing, self._queues, check_every_ms)
-        self._leases = Leases(record, self._standing, self._queues, self._book)
         self._turns = Turns(record.gates)
         self._inquired: Inquiry | None = None
+        self._watch = Watch(record, self._standing, self._queues, self._inquiry)
+        self._book = Book(record, self._standing, self._queues, self._watch, check_every_ms)
+        self._leases = Leases(record, self._standing, self._queues, self._book, self._watch)
         self._due = False
         self._look_at_demand()
 
@@ -138,7 +141,7 @@ class Ledger:
         repeat = number is not None and is_repeat(gates, message.gate, number, now_ms)
         answer = self._answer_again if repeat else self._acquire
         decisions = [answer(request, now_ms) for request in message.acquires]
-        self._look_at_demand()
+        self._conclude(now_ms)
         active = active_gates(gates, now_ms)
         return ExchangeReply(
             decisions=decisions,
@@ -165,7 +168,7 @@ class Ledger:
         """Take back a permit, or forget a request that waits or has yet to come."""
         self._advance(now_ms)
         self._release(id, now_ms)
-        self._look_at_demand()
+        self._conclude(now_ms)
 
     def reclaim(self, id: str, now_ms: int) -> None:
         """Take back a permit whose holder has closed; one that is not held changes nothing."""
@@ -174,7 +177,7 @@ class Ledger:
             self._serve(self._book.end(id, "reclaimed", now_ms), now_ms)
         else:
             self._leases.close(id)
-        self._look_at_demand()
+        self._conclude(now_ms)
 
     def configure(self, settings: LedgerSettings, now_ms: int) -> None:
         """Take new quotas; what is held and what was spent stays so."""
@@ -203,7 +206,7 @@ class Ledger:
             self._inquired = None
             self._serve(resources, now_ms)
             self._shed(resources, now_ms)
-        self._look_at_demand()
+        self._conclude(now_ms)
 
     def operate(self, command: LedgerCommand, now_ms: int) -> CommandReply:
         """Do what an operator says; the same id gets the same answer."""
@@ -240,7 +243,7 @@ class Ledger:
     def advance(self, now_ms: int) -> None:
         """Let time do what it does: end patience, permits, overrides; refill rates and windows."""
         self._advance(now_ms)
-        self._look_at_demand()
+        self._conclude(now_ms)
 
     def holders_to_check(self, now_ms: int, at_most: int) -> list[tuple[str, str, str]]:
         """Return (permit, workflow, run) of holders that are due to be looked after.
@@ -273,6 +276,11 @@ class Ledger:
 
     # What can be asked -----------------------------------------------------------------------
 
+    @property
+    def desk(self) -> Desk:
+        """Where alerts go out from."""
+        return self._watch.desk
+
     def next_deadline(self) -> int | None:
         """Return when ``advance`` next has something to do, or None."""
         found = [
@@ -280,6 +288,7 @@ class Ledger:
             self._patience.next(),
             self._standing.change_at_ms,
             self._leases.next_deadline(),
+            self._watch.next_deadline(),
         ]
         if self._refused:
             meters = self.record.meters
@@ -352,7 +361,7 @@ class Ledger:
 
     def view(self) -> LedgerView:
         """Return the ledger as people see it."""
-        return ledger_view(self.record, self._queues, self._standing.of)
+        return ledger_view(self.record, self._queues, self._standing.of, self.desk.view())
 
     def page(self) -> LedgerPage:
         """Return the ledger with its first permits and waiters."""
@@ -418,6 +427,7 @@ class Ledger:
             if limits is not None:
                 rescale(limits, meter, at_ms)
                 watch_usage(record, resource, limits, meter, at_ms)
+        self._watch.settled()
         self._refuse_hopeless(at_ms)
 
     def _refuse_hopeless(self, now_ms: int) -> None:
@@ -607,9 +617,15 @@ class Ledger:
     def _remember_denial(self, decision: Decision, resource: str) -> None:
         if self._standing.of(resource) is not None:
             self._book.meter(resource, self._now_ms).denied += 1
+            self._watch.denied(resource, decision)
         self.record.denied.put(decision.id, decision, self._now_ms, MAX_DENIALS_KEPT)
 
     # Looking ---------------------------------------------------------------------------------
+
+    def _conclude(self, now_ms: int) -> None:
+        """End a step: tell people and governors what it means for them."""
+        self._watch.look(now_ms)
+        self._look_at_demand()
 
     def _inquiry(self, now_ms: int) -> Inquiry:
         if self._inquired is not None and self._inquired.now_ms == now_ms:

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from headgate.alerts.outbox import put
-from headgate.model.alert import Alert
+from headgate.alerts.desk import Desk
 from headgate.model.ids import DEFAULT
 from headgate.quota.limits import Limits
+from headgate.quota.news import usage_news
 from headgate.quota.queues import Queues
 from headgate.quota.record import LedgerRecord, Meter
 
@@ -46,29 +46,18 @@ def sweep(record: LedgerRecord, queues: Queues, now_ms: int) -> int:
 def watch_usage(
     record: LedgerRecord, resource: str, limits: Limits, meter: Meter, now_ms: int
 ) -> None:
-    """Put an alert into the outbox when usage has reached a level of ``max_active``."""
-    if limits.max_active is None:
+    """Put an alert into the outbox when usage has reached a level of ``max_active``.
+
+    Only while no alert rules have been applied: what running histories have told, they tell again
+    when they are replayed. With rules the watch looks at usage after each step.
+    """
+    if record.alert_rules is not None or limits.max_active is None:
         return
     level = meter.usage.observe(meter.units, limits.max_active, now_ms)
     if level is None:
         return
-    record.alert_sequence += 1
-    subject = f"tenant/{record.tenant}/{resource}"
-    alert = Alert(
-        id=f"{subject}:{record.incarnation}:{record.alert_sequence}:quota.threshold",
-        kind="quota.threshold",
-        severity="critical" if level >= 100 else "warning",
-        subject=subject,
-        title=f"{record.tenant}: {level} % of {resource} in use",
-        text=f"{meter.units} of {limits.max_active} {resource} are held; "
-        + ("further jobs wait or are refused." if level >= 100 else "at 100 % jobs wait."),
-        at_ms=now_ms,
-        data={
-            "tenant": record.tenant,
-            "resource": resource,
-            "level": level,
-            "used": meter.units,
-            "limit": limits.max_active,
-        },
+    Desk(record, f"tenant/{record.tenant}", record.tenant).tell(
+        usage_news("told", record.tenant, resource, level, meter.units, limits.max_active),
+        now_ms,
+        subject=f"tenant/{record.tenant}/{resource}",
     )
-    record.alerts_lost += put(record.alerts, alert)

@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from headgate.alerts.episode import Episode
+from headgate.alerts.forecast import Pace
 from headgate.alerts.usage import UsageLevel
 from headgate.model.alert import Alert
+from headgate.model.alert_rules import AlertRules
 from headgate.model.audit import AuditEntry
 from headgate.model.entity import EntityOptions
 from headgate.model.ledger import CommandReply, Decision, Resolution
@@ -113,10 +116,12 @@ class Window:
     Attributes:
         used: Units.
         ends_at_ms: When it ends; computed once, when it begins.
+        pace: How fast it is being used; None: nobody wants to know.
     """
 
     used: int
     ends_at_ms: int
+    pace: Pace | None = None
 
 
 @dataclass(slots=True)
@@ -173,7 +178,9 @@ class Meter:
         reclaimed: Taken back because their holders had closed.
         denied: Requests refused.
         hold_ms: A moving average of how long permits are held; for estimates only.
-        usage: The alert level of ``max_active``.
+        usage: The alert level of ``max_active``, while there are no alert rules.
+        denying_since_ms: Since when requests were refused and none granted.
+        denied_at_ms: When one was last refused.
     """
 
     units: int = 0
@@ -189,6 +196,8 @@ class Meter:
     denied: int = 0
     hold_ms: int = 0
     usage: UsageLevel = field(default_factory=UsageLevel)
+    denying_since_ms: int | None = None
+    denied_at_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -213,8 +222,10 @@ class LedgerRecord:
         wakes: When a waiter was granted its permit, by permit id, until it has been told.
         turned_away: Waiters that lost their place, by request id, until they have been told.
         alerts: The outbox: alerts that are not delivered yet.
-        alerts_lost: Alerts that the full outbox could not take.
+        alerts_lost: Alerts that were collapsed into a summary.
         alert_sequence: Number of the last alert.
+        alert_rules: When people are told of something; None: applied before there were rules.
+        episodes: What people have been told of or will be, by the key of its alerts.
         pools: The pool of each resource that is shared.
         group: The group of the tenant.
         paused: Why the tenant is suspended.
@@ -248,6 +259,8 @@ class LedgerRecord:
     alerts: list[Alert] = field(default_factory=list)
     alerts_lost: int = 0
     alert_sequence: int = 0
+    alert_rules: AlertRules | None = None
+    episodes: dict[str, Episode] = field(default_factory=dict)
     pools: dict[str, str] = field(default_factory=dict)
     group: str | None = None
     paused: str | None = None
@@ -289,6 +302,7 @@ def take_settings(record: LedgerRecord, settings: LedgerSettings) -> None:
     record.group = settings.group
     record.paused = settings.paused
     record.resource_throttles = list(settings.resource_throttles)
+    record.alert_rules = settings.alerts
 
 
 def take_old_memory(record: LedgerRecord) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from headgate.model.alert_rules import AlertsView
 from headgate.model.ids import DEFAULT
 from headgate.model.ledger import (
     Account,
@@ -22,7 +23,10 @@ MAX_NEIGHBOURS: Final = 10
 
 
 def ledger_view(
-    record: LedgerRecord, queues: Queues, limits_of: Callable[[str], Limits | None]
+    record: LedgerRecord,
+    queues: Queues,
+    limits_of: Callable[[str], Limits | None],
+    alerts: AlertsView,
 ) -> LedgerView:
     """Return the account; see ``LedgerView``."""
     meters = sorted(record.meters.items())
@@ -61,6 +65,8 @@ def ledger_view(
         group=record.group,
         paused=record.paused,
         resource_throttles=list(record.resource_throttles),
+        alert_rules=record.alert_rules,
+        alerts=alerts,
         pressure={
             pool: account.allocation.pressure
             for pool, account in sorted(record.accounts.items())

@@ -34,7 +34,7 @@ class ConfigurationStore:
         document: dict[str, Any] = {section: {} for section in _SECTIONS.values()}
         for row in rows:
             if row["kind"] == "notifier":
-                document["notifier"] = row["spec"]
+                document[row["name"]] = row["spec"]
             else:
                 document[_SECTIONS[row["kind"]]][row["name"]] = row["spec"]
         return Configuration.model_validate(document)
@@ -86,7 +86,8 @@ class ConfigurationStore:
             for kind, section in _SECTIONS.items()
             for name, spec in document.get(section, {}).items()
         ]
-        rows.append(("notifier", "notifier", document.get("notifier", {})))
+        # Sections that are one thing each, not one thing for each name.
+        rows += [("notifier", name, document.get(name, {})) for name in ("notifier", "alerts")]
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute("DELETE FROM configuration")
             await connection.execute("DELETE FROM applied")

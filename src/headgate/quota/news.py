@@ -1,0 +1,245 @@
+"""What the alerts of a ledger say: what happened, with numbers, and what can be done."""
+
+from typing import Final
+
+from headgate.alerts.desk import News
+from headgate.alerts.episode import Turn
+from headgate.alerts.words import clock, many, span
+from headgate.model.quota import QuotaOverride, Throttle
+from headgate.quota.record import Waiter, WindowKind
+
+_WINDOW: Final[dict[WindowKind, str]] = {
+    "per_hour": "hour",
+    "per_day": "day",
+    "per_month": "month",
+}
+_REASON: Final = '--reason "..."'
+
+
+def usage_news(
+    turn: Turn, tenant: str, resource: str, level: int, used: int, limit: int | None
+) -> News:
+    """Say how much of ``max_active`` is held."""
+    data: dict[str, str | int | float | None] = {
+        "tenant": tenant,
+        "resource": resource,
+        "level": level,
+        "used": used,
+        "limit": limit,
+    }
+    kind = "quota.threshold"
+    if turn == "over":
+        has = f"{used} {resource} are held; max_active is no longer limited."
+        text = has if limit is None else f"{used} of {limit} {resource} are held."
+        return News(kind, "info", f"{tenant}: enough {resource} again", text, data=data)
+    more = (limit or 0) * 3 // 2 + 1
+    return News(
+        kind,
+        "critical" if level >= 100 else "warning",
+        f"{tenant}: {level} % of {resource} in use",
+        f"{used} of {limit} {resource} are held; "
+        + ("further jobs wait or are refused." if level >= 100 else "at 100 % jobs wait."),
+        f"See who holds them: headgate holders {tenant} --resource {resource}. Give more for a "
+        f"time: headgate quota override {tenant} {resource} max_active={more} --for 2h {_REASON}.",
+        data,
+    )
+
+
+def window_news(
+    turn: Turn,
+    tenant: str,
+    resource: str,
+    kind: WindowKind,
+    level: int,
+    used: int,
+    limit: int | None,
+    ends_at_ms: int,
+    now_ms: int,
+    time_zone: str,
+) -> News:
+    """Say how much of a calendar window is used."""
+    name = _WINDOW[kind]
+    data: dict[str, str | int | float | None] = {
+        "tenant": tenant,
+        "resource": resource,
+        "window": kind,
+        "level": level,
+        "used": used,
+        "limit": limit,
+        "ends_at_ms": ends_at_ms,
+    }
+    if turn == "over":
+        title = f"{tenant}: {resource} can be had again"
+        if limit is None:
+            text = f"There is no limit a {name} any more."
+        else:
+            text = f"{used} of {limit} {resource} of this {name} are used."
+        return News("quota.threshold", "info", title, text, data=data)
+    ends = clock(ends_at_ms, now_ms, time_zone)
+    more = (limit or 0) * 3 // 2 + 1
+    return News(
+        "quota.threshold",
+        "critical" if level >= 100 else "warning",
+        f"{tenant}: {level} % of this {name}'s {resource} used",
+        f"{used} of {limit} {resource} a {name} are used; "
+        + (f"nothing is granted before {ends}." if level >= 100 else f"the {name} ends at {ends}."),
+        f"Give more for a time: headgate quota override {tenant} {resource} {kind}={more} "
+        f"--for 2h {_REASON}.",
+        data,
+    )
+
+
+def forecast_news(
+    turn: Turn,
+    tenant: str,
+    resource: str,
+    kind: WindowKind,
+    used: int,
+    limit: int | None,
+    used_up_ms: int | None,
+    ends_at_ms: int,
+    now_ms: int,
+    time_zone: str,
+) -> News:
+    """Say when a calendar window will be used up."""
+    name = _WINDOW[kind]
+    data: dict[str, str | int | float | None] = {
+        "tenant": tenant,
+        "resource": resource,
+        "window": kind,
+        "used": used,
+        "limit": limit,
+        "used_up_at_ms": used_up_ms,
+        "ends_at_ms": ends_at_ms,
+    }
+    if turn == "over" or used_up_ms is None:
+        is_full = limit is not None and used >= limit
+        what = "has been used up" if is_full else "lasts, as it looks now"
+        title = f"{tenant}: {resource} of this {name} {what}"
+        text = "There is no limit any more." if limit is None else f"{used} of {limit} are used."
+        return News("quota.forecast", "info", title, text, data=data)
+    at, ends = (clock(ms, now_ms, time_zone) for ms in (used_up_ms, ends_at_ms))
+    more = (limit or 0) * 3 // 2 + 1
+    return News(
+        "quota.forecast",
+        "warning",
+        f"{tenant}: {resource} of this {name} used up at about {at}",
+        f"{used} of {limit} {resource} a {name} are used. At the present rate they are used up at "
+        f"about {at}, {span(ends_at_ms - used_up_ms)} before the {name} ends at {ends}.",
+        f"Give more in time: headgate quota override {tenant} {resource} {kind}={more} "
+        f"--for 2h {_REASON}; or have less asked for.",
+        data,
+    )
+
+
+def denied_news(
+    turn: Turn, tenant: str, resource: str, since_ms: int, now_ms: int, denied: int, why: str
+) -> News:
+    """Say that nothing but refusals is heard."""
+    data: dict[str, str | int | float | None] = {
+        "tenant": tenant,
+        "resource": resource,
+        "denied": denied,
+    }
+    if turn == "over":
+        title = f"{tenant}: {resource} is no longer refused all the time"
+        text = "Requests are granted again, or no longer made."
+        return News("quota.denied", "info", title, text, data=data)
+    return News(
+        "quota.denied",
+        "critical",
+        f"{tenant}: every request for {resource} refused for {span(now_ms - since_ms)}",
+        f"Nothing has been granted since {clock(since_ms, now_ms)}"
+        + (f": {_settled(why)}." if why else ".")
+        + f" {many(denied, 'request')} refused since the ledger began.",
+        f"See what is used up: headgate quota show {tenant}; and who holds it: headgate holders "
+        f"{tenant} --resource {resource}.",
+        data,
+    )
+
+
+def waiting_news(
+    turn: Turn,
+    tenant: str,
+    resource: str,
+    oldest: Waiter | None,
+    waiting: int,
+    now_ms: int,
+    why: str,
+) -> News:
+    """Say that a job waits for long."""
+    data: dict[str, str | int | float | None] = {
+        "tenant": tenant,
+        "resource": resource,
+        "waiting": waiting,
+    }
+    if turn == "over" or oldest is None:
+        title = f"{tenant}: nobody waits long for {resource} any more"
+        text = f"{many(waiting, 'job')} in line." if waiting else "The line is empty."
+        return News("quota.waiting", "info", title, text, data=data)
+    waited_ms = now_ms - oldest.since_ms
+    return News(
+        "quota.waiting",
+        "warning",
+        f"{tenant}: a job has waited {span(waited_ms)} for {resource}",
+        f"{oldest.workflow_id} has waited since {clock(oldest.since_ms, now_ms)}; "
+        f"{many(waiting, 'job is', 'jobs are')} in line" + (f". {_settled(why)}." if why else "."),
+        f"See what it waits for: headgate why {oldest.workflow_id}; and who holds it: headgate "
+        f"holders {tenant} --resource {resource}.",
+        {**data, "workflow_id": oldest.workflow_id, "waited_ms": waited_ms},
+    )
+
+
+def expiring_news(tenant: str, one: QuotaOverride | Throttle, ends_ms: int, now_ms: int) -> News:
+    """Say that what people have set is about to end."""
+    is_override = isinstance(one, QuotaOverride)
+    what = "override" if is_override else "throttle"
+    resource = "all resources" if one.resource == "*" else one.resource
+    if isinstance(one, QuotaOverride):
+        changes = [f"{name}={_plain(value)}" for name, value in one.changes.values.items()]
+        set_to, words = ", ".join(changes), " ".join(changes)
+        again = f"headgate quota override {tenant} {one.resource} {words} --for 2h {_REASON}"
+    else:
+        set_to = "nothing is granted" if one.share == 0 else f"cut to {one.share:.0%}"
+        of = "" if one.resource == "*" else f" --resource {one.resource}"
+        again = f"headgate throttle tenant {tenant} --to {one.share:.0%}{of} --for 2h {_REASON}"
+    at = clock(ends_ms, now_ms)
+    return News(
+        f"{what}.expiring",
+        "info",
+        f"{tenant}: {what} of {resource} ends in {span(ends_ms - now_ms)}",
+        f"What {one.actor} set ({set_to}: {one.reason}) ends at {at}; then what is configured "
+        "holds again.",
+        f"Set it anew if it is still needed: {again}.",
+        {"tenant": tenant, "resource": one.resource, "id": one.id, "ends_at_ms": ends_ms},
+    )
+
+
+def _settled(reason: str) -> str:
+    """Return a reason without the guess of how long it may last: it has lasted already."""
+    return reason.partition("; about ")[0]
+
+
+def _plain(value: object) -> str:
+    """Return a value as ``headgate quota override`` takes it."""
+    return "none" if value is None else str(value)
+
+
+def reclaimed_news(tenant: str, tally: dict[str, int], since_ms: int, now_ms: int) -> News:
+    """Say how many permits were left behind by their holders."""
+    total = sum(tally.values())
+    listed = ", ".join(f"{tally[resource]} {resource}" for resource in sorted(tally))
+    return News(
+        "permits.reclaimed",
+        "warning",
+        f"{tenant}: {many(total, 'permit')} reclaimed",
+        f"{listed}: since {clock(since_ms, now_ms)} the workflows that held them closed without "
+        "giving them back. Others can use them now; nothing is lost.",
+        "Jobs that are terminated, or time out, do that; a job that often does should release its "
+        f"permit in a finally block. See who holds what: headgate holders {tenant}.",
+        {
+            "tenant": tenant,
+            "permits": total,
+            **{f"of:{name}": tally[name] for name in sorted(tally)},
+        },
+    )

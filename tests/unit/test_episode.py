@@ -1,0 +1,218 @@
+"""The shape that all alert rules share: told once, repeated, resolved once, in that order."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headgate.alerts.desk import Desk, News
+from headgate.alerts.episode import Episode, Lasts, Turn, follow
+from headgate.alerts.words import clock, many, span
+from headgate.model.alert import Alert
+
+LASTS = Lasts(after_ms=60_000, calm_ms=300_000, repeat_ms=14_400_000)
+AT_ONCE = Lasts()
+
+
+class Rule:
+    """One rule on one episode, and what it has told."""
+
+    def __init__(self, lasts: Lasts = LASTS) -> None:
+        self.lasts = lasts
+        self.episodes: dict[str, Episode] = {}
+
+    def see(self, level: int, now_ms: int) -> list[Turn]:
+        return [step.turn for step in follow(self.episodes, "k", level, self.lasts, now_ms)]
+
+    @property
+    def due_ms(self) -> int | None:
+        return self.episodes["k"].due_ms if self.episodes else None
+
+
+def test_it_is_told_once_it_has_lasted_long_enough() -> None:
+    rule = Rule()
+    assert rule.see(1, 0) == []
+    assert rule.due_ms == 60_000
+    assert rule.see(1, 59_999) == []
+    assert rule.see(1, 60_000) == ["told"]
+    assert rule.see(1, 60_001) == []
+
+
+def test_what_ends_before_it_was_told_is_never_told() -> None:
+    rule = Rule()
+    rule.see(1, 0)
+    assert rule.see(0, 30_000) == []
+    assert (rule.episodes, rule.due_ms) == ({}, None)
+    assert rule.see(1, 70_000) == []  # it begins anew
+    assert rule.due_ms == 130_000
+
+
+def test_what_lasts_is_told_again_every_four_hours() -> None:
+    rule = Rule(Lasts(repeat_ms=14_400_000))
+    assert rule.see(1, 0) == ["told"]
+    assert rule.due_ms == 14_400_000
+    assert rule.see(1, 14_399_999) == []
+    assert rule.see(1, 14_400_000) == ["still"]
+    assert rule.due_ms == 28_800_000
+
+
+def test_it_is_over_when_it_has_been_calm_for_long_enough() -> None:
+    rule = Rule(Lasts(calm_ms=300_000))
+    rule.see(1, 0)
+    assert rule.see(0, 1_000) == []
+    assert rule.due_ms == 301_000
+    assert rule.see(1, 200_000) == []  # it came back: nothing was over
+    assert rule.see(0, 400_000) == []
+    assert rule.see(0, 699_999) == []
+    assert rule.see(0, 700_000) == ["over"]
+    assert rule.due_ms is None
+
+
+def test_a_rise_is_told_at_once_and_a_fall_is_not() -> None:
+    rule = Rule(Lasts(calm_ms=300_000))
+    assert [rule.see(level, at) for level, at in [(80, 0), (100, 1), (90, 2)]] == [
+        ["told"],
+        ["higher"],
+        [],
+    ]
+    assert rule.see(90, 300_002) == []
+    assert rule.see(100, 300_003) == ["higher"]  # after the fall to 90 it is another crossing
+
+
+def test_a_crossing_after_a_long_silence_ends_the_earlier_one_first() -> None:
+    rule = Rule(Lasts(calm_ms=300_000))
+    rule.see(80, 0)
+    rule.see(0, 1)
+    assert rule.see(80, 10_000_000) == ["over", "told"]
+
+
+def test_a_rule_that_asks_for_no_time_begins_and_ends_at_once() -> None:
+    rule = Rule(AT_ONCE)
+    assert (rule.see(1, 5), rule.see(0, 5)) == (["told"], ["over"])
+
+
+class Outbox:
+    """A record as a desk needs it."""
+
+    def __init__(self) -> None:
+        self.incarnation = 3
+        self.alerts: list[Alert] = []
+        self.alerts_lost = 0
+        self.alert_sequence = 0
+        self.episodes: dict[str, Episode] = {}
+
+
+def told_by_a_desk(
+    steps: list[tuple[int, int]], lasts: Lasts, wake: bool
+) -> tuple[Outbox, list[int]]:
+    """Play (pause, level) steps; with ``wake`` also at every deadline between two steps."""
+    record = Outbox()
+    desk = Desk(record, "tenant/acme", "acme")
+    now_ms, level, deadlines = 0, 0, []
+
+    def see() -> None:
+        desk.follow(
+            "quota.threshold",
+            level,
+            lasts,
+            now_ms,
+            lambda turn, one: News("quota.threshold", "warning", turn, str(one.level)),
+        )
+
+    for pause_ms, next_level in steps:
+        end_ms = now_ms + pause_ms
+        while wake and (at_ms := desk.next_deadline()) is not None and at_ms < end_ms:
+            assert at_ms > now_ms, "nothing is left undone"
+            now_ms = at_ms
+            deadlines.append(at_ms)
+            see()
+        now_ms, level = end_ms, next_level
+        see()
+    return record, deadlines
+
+
+STEPS = st.lists(
+    st.tuples(st.integers(0, 20_000_000), st.sampled_from([0, 0, 80, 90, 100])), max_size=30
+)
+MANNERS = st.builds(
+    Lasts,
+    after_ms=st.sampled_from([0, 60_000]),
+    calm_ms=st.sampled_from([0, 300_000]),
+    repeat_ms=st.sampled_from([None, 14_400_000]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(STEPS, MANNERS, st.booleans())
+def test_resolved_follows_firing_and_no_crossing_is_told_twice(
+    steps: list[tuple[int, int]], lasts: Lasts, wake: bool
+) -> None:
+    record, deadlines = told_by_a_desk(steps, lasts, wake)
+    is_open, level, told_ms = False, 0, 0
+    for alert in record.alerts:
+        assert alert.key == "quota.threshold/tenant/acme"
+        match alert.title.removeprefix("Still: "):
+            case "told":
+                assert not is_open, "one alert for one crossing"
+                is_open, level = True, int(alert.text)
+            case "higher":
+                assert is_open
+                level = int(alert.text)
+            case "still":
+                assert is_open
+                assert lasts.repeat_ms is not None
+                assert alert.at_ms - told_ms >= lasts.repeat_ms
+            case "over":
+                assert is_open, "nothing is resolved that was not told"
+                assert alert.status == "resolved"
+                is_open, level = False, 0
+        assert (alert.status == "resolved") == (alert.title == "over")
+        told_ms = alert.at_ms
+    assert level >= 0
+    ids = [alert.id for alert in record.alerts]
+    assert len(set(ids)) == len(ids)
+    assert [alert.at_ms for alert in record.alerts] == sorted(a.at_ms for a in record.alerts)
+    assert deadlines == sorted(set(deadlines)), "a deadline is met once"
+
+
+@settings(max_examples=100, deadline=None)
+@given(STEPS)
+def test_an_episode_that_is_woken_tells_at_its_deadlines_what_it_else_tells_later(
+    steps: list[tuple[int, int]],
+) -> None:
+    lasts = Lasts(calm_ms=300_000)
+    woken, _ = told_by_a_desk([*steps, (10_000_000, 0)], lasts, wake=True)
+    asleep, _ = told_by_a_desk([*steps, (10_000_000, 0)], lasts, wake=False)
+    assert [alert.title for alert in woken.alerts] == [alert.title for alert in asleep.alerts]
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (-5, "0 ms"),
+        (800, "800 ms"),
+        (1_500, "1 s"),
+        (60_000, "1 min"),
+        (90_000, "1 min 30 s"),
+        (12 * 60_000 + 5_000, "12 min"),
+        (5_400_000, "1 h 30 min"),
+        (86_400_000 + 300_000, "1 d"),
+        (3 * 86_400_000 + 4 * 3_600_000, "3 d 4 h"),
+    ],
+)
+def test_a_duration_is_written_as_people_say_it(ms: int, text: str) -> None:
+    assert span(ms) == text
+
+
+def test_a_time_is_that_of_the_zone_and_has_a_date_when_it_is_not_today() -> None:
+    noon = 1_700_000_000_000  # 2023-11-14 22:13:20 UTC
+    assert clock(noon, noon) == "22:13 UTC"
+    assert clock(noon, noon, "Europe/Berlin") == "23:13 Europe/Berlin"
+    assert clock(noon + 7_200_000, noon) == "00:13 on Wed 15 Nov UTC"
+
+
+def test_one_of_a_thing_is_not_many() -> None:
+    assert (many(1, "job"), many(0, "job"), many(2, "box", "boxes")) == (
+        "1 job",
+        "0 jobs",
+        "2 boxes",
+    )
