@@ -94,13 +94,15 @@ class GovernanceParts:
         return config
 
     async def check(self, client: Client) -> None:
-        """Make sure that the database and the namespace are prepared.
+        """Make sure that the database, the namespace and the channels of alerts are prepared.
 
         Raises:
-            ConfigurationError: They are not; the message says what to run.
+            ConfigurationError: They are not; the message says what to run, or which secret of a
+                channel is missing.
             UnavailableError: Postgres or Temporal does not answer.
         """
         await require_current(self._database)
+        await self._notifier.check()
         if self._search_attributes:
             await require_registered(client)
 
@@ -114,6 +116,7 @@ class GovernanceParts:
         self._users += 1
         try:
             await self.check(client)
+            self._notifier.start()
             async with self._gates.of(client).used(client):
                 yield
         finally:
