@@ -7,6 +7,7 @@ environment. Only operators say where they lead, and the addresses are secrets.
 import asyncio
 import importlib
 import importlib.util
+import logging
 from typing import Any, Final
 
 from headgate.model.channels import AppriseChannel
@@ -38,11 +39,11 @@ async def send(name: str, channel: AppriseChannel, message: Outgoing) -> None:
         DeliveryError: One of them did not take it; the next attempt tells all of them again.
         ConfigurationError: Apprise or an address is missing.
     """
-    check(channel)
-    lead = message.lead
+    await asyncio.to_thread(check, channel)
+    opened, lead = _ready(channel), message.lead
     try:
         async with asyncio.timeout(channel.timeout_ms / 1000):
-            taken = await _ready(channel).async_notify(
+            taken = await opened.async_notify(
                 body=in_full(message),
                 title=lead.title,
                 notify_type="success" if lead.status == "resolved" else _TYPES[lead.severity],
@@ -51,6 +52,10 @@ async def send(name: str, channel: AppriseChannel, message: Outgoing) -> None:
         raise DeliveryError(
             f"channel {name}: Apprise did not come back within {channel.timeout_ms / 1000:g} s"
         ) from error
+    except Exception as error:  # of a plug-in: whatever it raises may show its address
+        raise DeliveryError(
+            f"channel {name}: Apprise could not deliver it ({type(error).__name__})"
+        ) from None
     if not taken:
         raise DeliveryError(f"channel {name}: Apprise could not deliver it", "refused")
 
@@ -58,6 +63,7 @@ async def send(name: str, channel: AppriseChannel, message: Outgoing) -> None:
 def _ready(channel: AppriseChannel) -> Any:
     # Imported when it is needed: it takes a third of a second, and need not be there.
     opened = importlib.import_module("apprise").Apprise()
+    logging.getLogger("apprise").disabled = True  # it writes addresses, with what is secret in them
     for url in read(channel.url_env, channel.url_file).split():
         if not opened.add(url):
             place = channel.url_env or channel.url_file
