@@ -10,6 +10,9 @@ from headgate.cli.configuration import read
 from headgate.cli.connect import connect_temporal, database
 from headgate.cli.options import BELOW_USAGE
 from headgate.cli.user import current_user
+from headgate.model.configuration import Configuration
+from headgate.model.errors import ConfigurationError
+from headgate.notifier.senders import check_all
 from headgate.orchestrator.configure import Configurator, Plan
 from headgate.store.migrate import require_current
 
@@ -22,16 +25,40 @@ def command(
     reason: str = typer.Option("headgate apply", help="Why; stands in the audit."),
     actor: str = typer.Option("", help="Who; the user that runs the command, if not given."),
     allow_below_usage: bool = BELOW_USAGE,
+    require_secrets: bool = typer.Option(
+        False,
+        "--require-secrets",
+        help="Refuse channels whose secrets are not here; without it they are only told of.",
+    ),
 ) -> None:
     """Show the difference between FILE and what runs, and apply it.
 
     Applying the same file twice changes nothing.
     """
-    asyncio.run(_run(file, dry_run, reason, actor or current_user(), allow_below_usage))
-
-
-async def _run(file: Path, dry_run: bool, reason: str, actor: str, allow_below_usage: bool) -> None:
     wanted = read(file)
+    lacking = _lacking(wanted)
+    if lacking and require_secrets:
+        raise ConfigurationError("\n".join(lacking))
+    asyncio.run(_run(wanted, dry_run, reason, actor or current_user(), allow_below_usage))
+    if lacking:
+        print("channels that would not work with the environment of this command; what counts is")
+        print("that of the governance worker, which refuses to start without:")
+        for line in lacking:
+            print(f"    {line}")
+
+
+def _lacking(wanted: Configuration) -> list[str]:
+    """Return which channels lack a secret in the environment of this command."""
+    try:
+        check_all(wanted.notifier)
+    except ConfigurationError as error:
+        return str(error).splitlines()
+    return []
+
+
+async def _run(
+    wanted: Configuration, dry_run: bool, reason: str, actor: str, allow_below_usage: bool
+) -> None:
     async with database() as db:
         await require_current(db)
         configurator = Configurator(await connect_temporal(), db)

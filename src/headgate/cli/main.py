@@ -9,6 +9,7 @@ import typer
 from temporalio.service import RPCError
 
 from headgate.cli import (
+    alerts,
     allocate,
     apply,
     backtest,
@@ -19,6 +20,7 @@ from headgate.cli import (
     holders,
     migrate,
     nexus_endpoint,
+    notifier,
     plan,
     pool,
     quota,
@@ -72,6 +74,8 @@ app.add_typer(breaker.app, name="breaker")
 app.add_typer(quota.app, name="quota")
 app.add_typer(pool.app, name="pool")
 app.add_typer(throttle.app, name="throttle")
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(notifier.app, name="notifier")
 
 
 def main() -> NoReturn:

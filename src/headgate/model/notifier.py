@@ -1,14 +1,26 @@
 """Where alerts go: channels, routes, and how many at once."""
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from headgate.model.alert import Alert, Severity
 from headgate.model.channels import Channel, checked_url
 from headgate.model.contract import Contract, Name
 
-KindPattern = Annotated[str, Field(pattern=r"^([a-z_]+(\.[a-z_]+)*(\.\*|\*)?|\*)$", max_length=100)]
+_KIND: Final = re.compile(r"([a-z_]+(\.[a-z_]+)*(\.?\*)?|\*)")
+
+
+def _kind_pattern(text: str) -> str:
+    if len(text) > 100 or _KIND.fullmatch(text) is None:
+        raise ValueError(
+            "is no kind of alert: write one such as breaker.opened, or quota.* for all of quota"
+        )
+    return text
+
+
+KindPattern = Annotated[str, AfterValidator(_kind_pattern)]
 """The kind of an alert, such as ``breaker.opened``, or how it begins: ``breaker.*``."""
 
 Pattern = Annotated[str, Field(min_length=1, max_length=250)]
