@@ -6,16 +6,24 @@ import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from temporalio.client import Client
 
 from headgate.cli.main import main
+from headgate.cli.worker import governance_worker
+from headgate.devstack.process import GuardedProcess
 from headgate.devstack.stack import Stack
+from headgate.model.entity import NOTIFY, Notification
+from headgate.model.errors import ConfigurationError
 from headgate.store.database import Database
 from headgate.store.migrate import migrate
-from tests.cli.command import Answer, run
+from tests.cli.command import ENVIRON, HEADGATE, Answer, run
+from tests.harness import eventually
 from tests.notifier.site import SECRET, VARIABLE, Endpoint, Site, alert, crossing, webhook
 from tests.store.fresh_database import fresh_database
 
@@ -23,9 +31,15 @@ from tests.store.fresh_database import fresh_database
 class Office(Site):
     """A Notifier that delivers, two channels, and the command line."""
 
-    def __init__(self, database: Database, resources: AsyncExitStack, dsn: str) -> None:
+    def __init__(
+        self, database: Database, resources: AsyncExitStack, dsn: str, temporal: str
+    ) -> None:
         super().__init__(database, resources)
-        self.environ = {"HEADGATE_DATABASE_URL": dsn, "COLUMNS": "80"}
+        self.environ = {
+            "HEADGATE_DATABASE_URL": dsn,
+            "TEMPORAL_ADDRESS": temporal,
+            "COLUMNS": "80",
+        }
         self.ops, self.own = Endpoint(), Endpoint()
 
     async def open(self) -> None:
@@ -75,7 +89,7 @@ async def office(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         AsyncExitStack() as resources,
     ):
         await migrate(database)
-        opened = Office(database, resources, dsn)
+        opened = Office(database, resources, dsn, stack.temporal_address)
         await opened.open()
         yield opened
 
@@ -204,3 +218,59 @@ async def test_nobody_delivers_and_that_is_told(office: Office) -> None:
     assert said.startswith("channel ops: not tried within 1 s. It stays in the queue: is a gov")
     await office.notifier.work()
     assert len(office.ops.requests) == 1
+
+
+async def test_the_notifier_runs_in_a_process_of_its_own(
+    office: Office, stack: Stack, client: Client, task_queue: str
+) -> None:
+    environ = {**ENVIRON, **office.environ, "TEMPORAL_ADDRESS": stack.temporal_address}
+    process = await GuardedProcess.start(
+        (HEADGATE, "notifier", "run", "--task-queue", task_queue),
+        name="notifier",
+        log=stack.state_dir / "logs" / "notifier.log",
+        env={**environ, VARIABLE: SECRET},
+    )
+    try:
+        # What a workflow hands over on a task queue of its own, and what is there already.
+        handed = await client.start_activity(
+            NOTIFY,
+            Notification(alerts=[alert(1)]),
+            id=f"notify-{task_queue}",
+            task_queue=task_queue,
+            start_to_close_timeout=timedelta(seconds=30),
+        )
+        await handed.result()
+        await office.notifier.take([alert(2)])
+
+        async def told() -> set[str]:
+            return {*office.ops.ids}
+
+        await eventually(told, lambda ids: ids == {alert(1).id, alert(2).id}, within_s=40)
+    finally:
+        await process.stop()
+
+
+async def test_a_worker_without_the_secrets_of_its_channels_does_not_start(
+    office: Office, client: Client, task_queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE)
+    with pytest.raises(ConfigurationError) as refusal:
+        async with governance_worker(client, office.database, task_queue):
+            pass
+    assert str(refusal.value).splitlines() == [
+        f"notifier.channels.{name}: the environment of the governance worker lacks {VARIABLE}"
+        for name in ("ops", "own")
+    ]
+    async with governance_worker(client, office.database, task_queue, deliver=False):
+        pass
+
+
+async def test_apply_tells_which_secrets_it_does_not_see(office: Office, tmp_path: Path) -> None:
+    file = tmp_path / "headgate.yaml"
+    channel = {"url": "https://h.example/x", "secret_env": "NOT_THERE"}
+    file.write_text(json.dumps({"notifier": {"channels": {"ops": channel}}}))
+    lacks = "notifier.channels.ops: the environment of the governance worker lacks NOT_THERE"
+    assert await office.refused("apply", "-f", str(file), "--require-secrets") == lacks
+    assert lacks not in str(await office.database.fetch("SELECT * FROM configuration"))
+    said = await office.done("apply", "-f", str(file), "--dry-run")
+    assert " ".join(said.split()).endswith(f"refuses to start without: {lacks}")

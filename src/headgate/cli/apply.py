@@ -9,6 +9,7 @@ import typer
 from headgate.cli.configuration import read
 from headgate.cli.connect import connect_temporal, database
 from headgate.cli.options import BELOW_USAGE
+from headgate.cli.tables import say
 from headgate.cli.user import current_user
 from headgate.model.configuration import Configuration
 from headgate.model.errors import ConfigurationError
@@ -44,7 +45,7 @@ def command(
         print("channels that would not work with the environment of this command; what counts is")
         print("that of the governance worker, which refuses to start without:")
         for line in lacking:
-            print(f"    {line}")
+            say(f"    {line}", 4)
 
 
 def _lacking(wanted: Configuration) -> list[str]:

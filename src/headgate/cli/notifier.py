@@ -4,12 +4,15 @@ import asyncio
 import logging
 import signal
 import time
+from contextlib import AsyncExitStack
 from typing import Final
 
 import typer
+from temporalio.worker import Worker
 
+from headgate.activities.notifications import NotificationActivities
 from headgate.cli import options
-from headgate.cli.connect import database
+from headgate.cli.connect import connect_temporal, database
 from headgate.cli.options import reading, written
 from headgate.cli.tables import print_json, say
 from headgate.cli.user import current_user
@@ -59,13 +62,21 @@ def enable(
 
 
 @app.command("run")
-def run() -> None:
+def run(
+    task_queue: str | None = typer.Option(
+        None,
+        "--task-queue",
+        help="Also take alerts over from this task queue of Temporal (notify_task_queue).",
+    ),
+) -> None:
     """Deliver alerts in a process of its own, beside the governance workers.
 
-    It needs HEADGATE_DATABASE_URL and the secrets of the channels, and no Temporal.
+    It needs HEADGATE_DATABASE_URL and the secrets of the channels; Temporal's client environment
+    only with --task-queue. Governance workers with --no-deliver leave all delivering to it.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    asyncio.run(_run())
+    logging.getLogger("temporalio").setLevel(logging.WARNING)
+    asyncio.run(_run(task_queue))
 
 
 async def _test(channel: str, within_s: int, actor: str, as_json: bool) -> None:
@@ -120,15 +131,23 @@ async def _enable(channel: str, reason: str, actor: str, as_json: bool) -> None:
     print(f"{channel} is tried again at once" if known else f"{channel} was not disabled")
 
 
-async def _run() -> None:
+async def _run(task_queue: str | None) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     async with database() as db:
         await require_current(db)
-        async with Notifier(db) as notifier:
+        async with AsyncExitStack() as resources:
+            notifier = await resources.enter_async_context(Notifier(db))
             await notifier.check()
+            if task_queue is not None:
+                worker = Worker(
+                    await connect_temporal(),
+                    task_queue=task_queue,
+                    activities=[NotificationActivities(notifier).notify],
+                )
+                await resources.enter_async_context(worker)
             notifier.start()
             logging.getLogger("headgate").info("the Notifier delivers from %s", db.address)
             await stopping.wait()

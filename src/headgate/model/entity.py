@@ -33,11 +33,14 @@ class EntityOptions(Message):
             and after fifteen times as long when nothing has changed but counts of a fleet at work;
             a transition of a breaker is saved at once.
         check_holders_every_ms: How soon, and how often at first, a holder is looked after.
+        notify_task_queue: Where alerts are handed over, by workers of their own; None: where the
+            workflow runs.
     """
 
     continue_after_events: Annotated[int, Field(ge=50, le=20_000)] = 2_000
     snapshot_every_ms: Annotated[int, Field(ge=10)] = 2_000
     check_holders_every_ms: Annotated[int, Field(ge=10)] = 60_000
+    notify_task_queue: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
 class Notification(Message):
