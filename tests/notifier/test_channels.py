@@ -65,7 +65,7 @@ async def test_a_group_is_one_incident_that_ends_with_the_last_of_it(
     await desk.tell(*(crossing(one) for one in tenants))
     (trigger,) = endpoint.bodies
     assert trigger["dedup_key"].startswith("group:")
-    assert trigger["payload"]["summary"] == "8 tenants: quota threshold"
+    assert trigger["payload"]["summary"] == "8 tenants: near or at their quota"
     for tenant in tenants[:-1]:
         await desk.tell(crossing(tenant, status="resolved", sequence=2))
     ended = [event["dedup_key"] for event in endpoint.bodies[1:]]

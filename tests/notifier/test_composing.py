@@ -45,7 +45,7 @@ def test_many_tenants_are_one_message_that_names_them() -> None:
     many = [crossing(f"t{n}", 100 if n == 7 else 80) for n in range(30)]
     (message,) = composed(many)
     assert (message.form, len(message.alerts)) == ("group", 30)
-    assert message.lead.title == "30 tenants: quota threshold"
+    assert message.lead.title == "30 tenants: near or at their quota"
     assert message.lead.severity == "critical"
     lines = message.lead.text.splitlines()
     assert "t7:" in lines[0]  # the gravest first

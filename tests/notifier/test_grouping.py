@@ -182,3 +182,27 @@ async def test_who_was_told_that_it_is_wrong_is_told_that_it_is_over(desk: Site)
         crossing("acme").id,
         crossing("acme", status="resolved", sequence=2).id,
     ]
+
+
+async def test_what_was_told_long_ago_is_forgotten_and_what_waits_is_not(desk: Site) -> None:
+    endpoint = Endpoint(answers=[204, 503])
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    await desk.tell(alert(1))
+    await desk.tell(alert(2))
+    for column, table in (("taken_at", "alert"), ("at", "alert_attempt")):
+        await desk.database.execute(f"UPDATE {table} SET {column} = {column} - interval '91 days'")
+    await desk.database.execute(
+        "UPDATE alert_message SET created_at = created_at - interval '91 days' "
+        "WHERE state = 'delivered'"
+    )
+    await (await desk.another()).work()
+    left = {
+        table: [row["id"] for row in await desk.database.fetch(f"SELECT {id} AS id FROM {table}")]
+        for table, id in (
+            ("alert", "id"),
+            ("delivery", "alert_id"),
+            ("alert_message", "id"),
+            ("alert_attempt", "message_id"),
+        )
+    }
+    assert left == {table: [alert(2).id] for table in left}

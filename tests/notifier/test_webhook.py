@@ -168,7 +168,7 @@ async def test_an_endpoint_that_is_gone_is_disabled_and_another_is_told(desk: Si
     assert gone.ids == [alert(1).id]
     *told, failing = other.bodies
     assert [event["id"] for event in told] == [alert(1).id, alert(2).id]
-    assert failing["type"] == "headgate.notifier.failing"
+    assert failing["type"] == "headgate.channel.failing"
     assert failing["data"]["title"] == "Channel ops is disabled: its endpoint is gone"
     assert f"{first} answered 410" in failing["data"]["text"]
     assert "headgate notifier enable ops" in failing["data"]["advice"]
@@ -230,7 +230,7 @@ async def test_a_channel_that_fails_for_long_is_told_of_once(desk: Site) -> None
     await desk.after(301)
     await desk.try_again()
     failing = good.bodies[1]
-    assert failing["type"] == "headgate.notifier.failing"
+    assert failing["type"] == "headgate.channel.failing"
     assert "answered 503" in failing["data"]["text"]
     assert len(good.requests) == 2
     await desk.try_again()

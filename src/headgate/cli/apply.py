@@ -42,8 +42,10 @@ def command(
         raise ConfigurationError("\n".join(lacking))
     asyncio.run(_run(wanted, dry_run, reason, actor or current_user(), allow_below_usage))
     if lacking:
-        print("channels that would not work with the environment of this command; what counts is")
-        print("that of the governance worker, which refuses to start without:")
+        say(
+            "not to be seen from here; what counts is the environment of the governance worker, "
+            "which refuses to start without:"
+        )
         for line in lacking:
             say(f"    {line}", 4)
 

@@ -5,9 +5,9 @@ from typing import Final
 from headgate.model.alert import Alert
 from headgate.store.channels import ChannelState
 
-FAILING: Final = "notifier.failing"
-GIVEN_UP: Final = "notifier.given_up"
-TEST: Final = "notifier.test"
+FAILING: Final = "channel.failing"
+GIVEN_UP: Final = "channel.given_up"
+TEST: Final = "channel.test"
 
 
 def is_failing(channel: str, state: ChannelState, since_ms: int, now_ms: int) -> Alert:
@@ -19,7 +19,8 @@ def is_failing(channel: str, state: ChannelState, since_ms: int, now_ms: int) ->
         title = f"Channel {channel} is disabled: its endpoint is gone"
         kept = "What it should have told is kept for three days."
         advice = (
-            f"Correct its url and apply, or enable it again: headgate notifier enable {channel}"
+            f"Correct its url and apply, or enable it again: headgate notifier enable {channel} "
+            "--reason ..."
         )
     attempts = "1 attempt" if state.failures == 1 else f"{state.failures} attempts in a row"
     return Alert(
@@ -28,7 +29,7 @@ def is_failing(channel: str, state: ChannelState, since_ms: int, now_ms: int) ->
         severity="critical",
         subject=f"channel/{channel}",
         title=title,
-        text=f"{attempts} failed; the last: {state.last_error or 'unknown'}. {kept}",
+        text=f"{attempts} failed; the last: {_reason(channel, state.last_error)}. {kept}",
         at_ms=now_ms,
         data={"channel": channel, "failures": state.failures},
         key=_key(channel),
@@ -64,7 +65,7 @@ def given_up(channel: str, count: int, reason: str, now_ms: int) -> Alert:
         severity="critical",
         subject=f"channel/{channel}",
         title=f"Channel {channel}: {alerts} given up",
-        text=f"They were not taken for three days; the last reason: {reason}.",
+        text=f"They were not taken for three days; the last reason: {_reason(channel, reason)}.",
         at_ms=now_ms,
         data={"channel": channel, "alerts": count},
         advice="headgate alerts list --state abandoned shows them; headgate alerts resend ID sends "
@@ -88,6 +89,10 @@ def trial(channel: str, number: str, actor: str, now_ms: int) -> Alert:
 
 def _id(channel: str, since_ms: int, sequence: int) -> str:
     return f"channel/{channel}:{since_ms}:{sequence}:{FAILING}"
+
+
+def _reason(channel: str, error: str | None) -> str:
+    return (error or "unknown").removeprefix(f"channel {channel}: ")
 
 
 def _key(channel: str) -> str:

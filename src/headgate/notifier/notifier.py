@@ -38,6 +38,8 @@ RETRY_S: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 7_200.0)
 _SETTINGS_AGE_S: Final = 2.0
 _POLL_S: Final = 1.0
 _FORGET_EVERY_S: Final = 60.0
+_KEPT_S: Final = 90 * 86_400.0
+_CLEAN_EVERY_S: Final = 3_600.0
 _CLAIM_MARGIN_S: Final = 15.0
 _CLOSE_S: Final = 5.0
 _AT_ONCE: Final = 2_000
@@ -71,6 +73,7 @@ class Notifier:
         self._settings = NotifierSettings()
         self._settings_until = 0.0
         self._forget_at = 0.0
+        self._clean_at = 0.0
         self._running: asyncio.Task[None] | None = None
         self._serving: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
@@ -154,6 +157,9 @@ class Notifier:
         """Begin to serve every channel for which something can be done."""
         settings = await self._current()
         waiting = await self._channels.with_work()
+        if time.monotonic() >= self._clean_at:
+            self._clean_at = time.monotonic() + _CLEAN_EVERY_S
+            await self._alerts.forget_old(_KEPT_S)
         unknown = waiting - {*settings.channels}
         if unknown and time.monotonic() >= self._forget_at:
             self._forget_at = time.monotonic() + _FORGET_EVERY_S

@@ -15,6 +15,16 @@ from headgate.model.notifier import NotifierSettings, tenant_of
 LISTED: Final = 20
 """So many alerts of a group are listed for people; all of them are in the data."""
 
+_ABOUT: Final = {
+    "quota.threshold": ("near or at their quota", "no longer near their quota"),
+    "quota.forecast": ("will soon have used up their quota", "their quota lasts after all"),
+    "quota.denied": ("denied for long", "no longer denied"),
+    "quota.waiting": ("jobs wait for long", "jobs no longer wait for long"),
+    "quota.guarantee": ("do not get what is guaranteed", "get what is guaranteed again"),
+    "permits.reclaimed": ("permits of jobs that had ended came back", "over"),
+}
+"""What the title of a group says of its tenants: while it fires, and when it is over."""
+
 _GRAVITY: Final[dict[Severity, int]] = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -76,19 +86,17 @@ def group(
     """Return the message that tells of alerts of one kind about many tenants."""
     tenants = {tenant_of(alert) or alert.subject for alert in alerts}
     first = alerts[0]
-    about = first.kind.rpartition(".")[2].replace("_", " ")
-    room = first.kind.partition(".")[0]
-    what = f"{room} {about}" if about != room else room
-    over = " resolved" if first.status == "resolved" else ""
+    fires, over = _ABOUT.get(first.kind, (first.kind.replace("_", " "), "over"))
+    what = over if first.status == "resolved" else fires
     return _together(
         alerts,
         name,
         channel,
         settings,
         form="group",
-        title=f"{len(tenants)} tenants: {what}{over}"
+        title=f"{len(tenants)} tenants: {what}"
         if len(tenants) > 1
-        else f"{next(iter(tenants))}: {len(alerts)} times {what}{over}",
+        else f"{next(iter(tenants))}: {what} ({len(alerts)} times)",
         opening="",
     )
 

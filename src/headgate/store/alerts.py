@@ -34,6 +34,31 @@ class AlertStore:
                 new += await _insert(connection, alert, channels[alert.id])
         return new
 
+    async def forget_old(self, after_s: float) -> None:
+        """Delete what was told long ago, with its messages and attempts; not what still waits."""
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute(
+                "DELETE FROM alert a WHERE taken_at < now() - $1 * interval '1 s' AND NOT EXISTS "
+                "(SELECT FROM delivery d WHERE d.alert_id = a.id "
+                "AND d.state IN ('pending', 'composed'))",
+                after_s,
+            )
+            await connection.execute(
+                "DELETE FROM delivery d WHERE NOT EXISTS "
+                "(SELECT FROM alert a WHERE a.id = d.alert_id)"
+            )
+            await connection.execute(
+                "DELETE FROM alert_message m WHERE state <> 'pending' AND "
+                "created_at < now() - $1 * interval '1 s' AND NOT EXISTS (SELECT FROM delivery d "
+                "WHERE d.channel = m.channel AND d.message_id = m.id)",
+                after_s,
+            )
+            await connection.execute(
+                "DELETE FROM alert_attempt t WHERE at < now() - $1 * interval '1 s' AND NOT EXISTS "
+                "(SELECT FROM alert_message m WHERE m.channel = t.channel AND m.id = t.message_id)",
+                after_s,
+            )
+
     async def recent(
         self,
         limit: int,
