@@ -40,8 +40,11 @@ bench: $(READY)
 chaos: $(READY)
 	HEADGATE_CHAOS=1 $(BIN)/python -m pytest tests/chaos $(ARGS)
 
-# Installs what tests in other languages use, into .peers; they do it themselves if need be.
+# Installs what tests use that is no Python package: Debian's Alertmanager (only root can; without
+# it its tests are skipped), and what tests in other languages use, into .peers; those do it
+# themselves if need be.
 peers: $(READY)
+	@$(BIN)/python -m tests.notifier.real_alertmanager
 	@$(BIN)/python -m tests.foreign.packages
 
 # Records new workflow histories for tests/replay; never overwrites one that is there.

@@ -14,5 +14,9 @@ class NotificationActivities:
 
     @activity.defn(name=NOTIFY)
     async def notify(self, notification: Notification) -> None:
-        """Deliver alerts to every channel that has not had them; raises if one could not."""
-        await self._notifier.deliver(notification.alerts)
+        """Hand alerts over; returns once they are in Postgres, from where none is lost.
+
+        It is short, whatever the channels are like: the Notifier goes on trying for three days, and
+        a channel that is down holds up no other, nor what the workflow has to tell next.
+        """
+        await self._notifier.take(notification.alerts)

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from headgate.cli.configuration import read
+from headgate.model.channels import WebhookChannel
 from headgate.model.configuration import Configuration
 from headgate.model.errors import ConfigurationError
 from headgate.model.quota import Rate
@@ -203,8 +204,37 @@ def test_the_example_is_valid() -> None:
         (CHANNEL % ("https://hö.example/x", "S"), "4: notifier.channels.ops.url: is not an"),
         (CHANNEL % ("https://h/x", "5a"), "5: notifier.channels.ops.secret_env: is not the name of "
          "an environment variable: write one such as HEADGATE_WEBHOOK_SECRET"),
-        (CHANNEL % ("https://h/x", "S") + "      kind: slack", "6: notifier.channels.ops.kind: is "
-         "'slack'; write 'webhook'"),
+        (CHANNEL % ("https://h/x", "S") + "      kind: sms", "3: notifier.channels.ops: has the "
+         "kind 'sms'; write kind: webhook or kind: alertmanager or kind: pagerduty or kind: slack "
+         "or kind: apprise"),
+        (CHANNEL % ("https://h/x", "S") + "      url_env: U", "3: notifier.channels.ops: has url "
+         "and url_env: keep one of them"),
+        (CHANNEL % ("https://h/x", "S") + "      title: 'Hey $who'", "6: notifier.channels.ops."
+         "title: names $who, which there is not: write kind, severity, status"),
+        (CHANNEL % ("https://h/x", "S") + "      text: '5 $'", "6: notifier.channels.ops.text: has "
+         "a $ that begins no word: write $$ for the sign itself"),
+        (CHANNEL % ("https://h/x", "S") + "      max_per_minut: 5", "6: notifier.channels.ops."
+         "max_per_minut: unknown key; did you mean max_per_minute?"),
+        (CHANNEL % ("https://h/x", "S") + "      secret_files: [a/b]", "6: notifier.channels.ops."
+         "secret_files.0: is not the path of a file"),
+        ("notifier: {channels: {a: {url: 'https://h/x'}}}", "1: notifier.channels.a: is not signed:"
+         " add secret_env"),
+        ("notifier: {channels: {a: {kind: slack}}}", "1: notifier.channels.a: says nowhere to: add "
+         "url, url_env or url_file"),
+        ("notifier: {channels: {a: {kind: pagerduty}}}", "1: notifier.channels.a: needs its "
+         "integration key: add secret_env or secret_file"),
+        ("notifier: {channels: {a: {kind: slack, url: 'http://h/x'}}}", "1: notifier.channels.a.url"
+         ": goes over http to another machine: write https, or allow_http: true"),
+        ("notifier: {channels: {a: {kind: slack, secret_env: S, url: 'https://h/x'}}}", "1: "
+         "notifier.channels.a.secret_env: unknown key"),
+        (CHANNEL % ("https://h/x", "S") + "  routes:\n    - channels: [ops, pagr]\n", "7: notifier."
+         "routes.0.channels.1: pagr is no channel (there is: ops): list it under "
+         "notifier.channels"),
+        (CHANNEL % ("https://h/x", "S") + "  default: [pagr]\n", "6: notifier.default.0: pagr is "
+         "no channel (there is: ops)"),
+        (CHANNEL % ("https://h/x", "S") + "      tenant: acme\n  routes:\n    - channels: [ops]\n",
+         "8: notifier.routes.0.channels.0: ops is tenant acme's own and gets the alerts about that "
+         "tenant without a route"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_line_and_what_to_write(
@@ -301,7 +331,9 @@ def test_https_and_loopback_are_accepted(tmp_path: Path) -> None:
         "'http://[::1]:80/x'",
     ):
         text = CHANNEL % (url, "HEADGATE_WEBHOOK_SECRET")
-        assert accepted(text, tmp_path).notifier.channels["ops"].url == url.strip("'")
+        channel = accepted(text, tmp_path).notifier.channels["ops"]
+        assert isinstance(channel, WebhookChannel)
+        assert channel.url == url.strip("'")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 from temporalio.service import RPCError
 
 from headgate.cli import (
+    alerts,
     allocate,
     apply,
     audit,
@@ -23,6 +24,7 @@ from headgate.cli import (
     metrics,
     migrate,
     nexus_endpoint,
+    notifier,
     plan,
     pool,
     quota,
@@ -86,6 +88,8 @@ app.add_typer(breaker.app, name="breaker")
 app.add_typer(quota.app, name="quota")
 app.add_typer(pool.app, name="pool")
 app.add_typer(throttle.app, name="throttle")
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(notifier.app, name="notifier")
 
 
 def main() -> NoReturn:

@@ -55,7 +55,7 @@ async def operating() -> AsyncIterator[tuple[Client, Database]]:
         yield await connect_temporal(), db
 
 
-def written(kind: type[Written], **fields: Any) -> Written:
+def written(kind: type[Written], /, **fields: Any) -> Written:
     """Return a message made of what the options say.
 
     Raises:

@@ -25,6 +25,7 @@ async def governance_worker(
     task_queue: str = GOVERNANCE_TASK_QUEUE,
     max_cached_workflows: int = 2_000,
     search_attributes: bool = False,
+    deliver: bool = True,
 ) -> AsyncIterator[Worker]:
     """Run a governance worker for the block.
 
@@ -34,12 +35,13 @@ async def governance_worker(
         task_queue: Where to poll.
         max_cached_workflows: More than the number of breakers and ledgers in use.
         search_attributes: Keep ``HeadgateKind`` and ``BreakerState`` up to date.
+        deliver: Deliver alerts here.
 
     Raises:
-        ConfigurationError: The database is not migrated, or the namespace does not have these
-            search attributes.
+        ConfigurationError: The database is not migrated, the namespace does not have these search
+            attributes, or a channel of alerts lacks a secret.
     """
-    parts = GovernanceParts(database, search_attributes=search_attributes)
+    parts = GovernanceParts(database, search_attributes=search_attributes, deliver=deliver)
     await parts.check(client)  # the worker will, but only once it runs
     worker = Worker(
         client,
@@ -51,7 +53,7 @@ async def governance_worker(
         yield worker
 
 
-async def run(search_attributes: bool) -> None:
+async def run(search_attributes: bool, deliver: bool) -> None:
     """Run a governance worker until SIGINT or SIGTERM."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -60,7 +62,9 @@ async def run(search_attributes: bool) -> None:
     async with database() as db:
         client = await connect_temporal()
         try:
-            async with governance_worker(client, db, search_attributes=search_attributes):
+            async with governance_worker(
+                client, db, search_attributes=search_attributes, deliver=deliver
+            ):
                 logging.getLogger("headgate").info(
                     "governance worker polls %s in namespace %s",
                     GOVERNANCE_TASK_QUEUE,
@@ -78,6 +82,12 @@ def command(
         envvar="HEADGATE_SEARCH_ATTRIBUTES",
         help="Make breakers searchable by state in Temporal; see headgate search-attributes.",
     ),
+    deliver: bool = typer.Option(
+        True,
+        "--deliver/--no-deliver",
+        envvar="HEADGATE_DELIVER",
+        help="Deliver alerts here too; without, headgate notifier run does.",
+    ),
 ) -> None:
     """Run a governance worker: breakers, ledgers, governors, snapshots and alerts.
 
@@ -86,4 +96,4 @@ def command(
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("temporalio").setLevel(logging.WARNING)
-    asyncio.run(run(search_attributes))
+    asyncio.run(run(search_attributes, deliver))

@@ -24,7 +24,7 @@ class Receiver:
 
     Attributes:
         secret: What they must be signed with.
-        alerts: By id: a repeat is not another alert.
+        alerts: What each event told, by its id: a repeat is not another alert.
         refused: Requests whose signature was wrong.
     """
 
@@ -43,6 +43,6 @@ class Receiver:
         except WebhookVerificationError:
             self.refused += 1
             return Response(status_code=401)
-        alert = json.loads(body)
-        self.alerts[alert["id"]] = alert
+        event = json.loads(body)
+        self.alerts[event["id"]] = event["data"]
         return Response(status_code=204)

@@ -196,6 +196,7 @@ def _configuration(
             "downstreams": downstreams,
             "pools": pools or {},
             "tenants": tenants,
-            "notifier": {"channels": {_NOTIFIER: channel}},
+            # At once, however many come: the demo is soon over.
+            "notifier": {"channels": {_NOTIFIER: channel}, "group_wait_ms": 0},
         }
     )

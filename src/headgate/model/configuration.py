@@ -1,14 +1,13 @@
 """The contents of ``headgate.yaml``."""
 
-from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from headgate.model.alert_rules import AlertChanges, AlertRules
 from headgate.model.consistency import (
     calls_have_breakers,
+    channels_exist,
     groups_exist,
     no_circles,
     pools_follow,
@@ -19,6 +18,7 @@ from headgate.model.governed import GovernedCalls
 from headgate.model.ids import DEFAULT
 from headgate.model.lease import WhenAway, WhenAwayName
 from headgate.model.limits import BackpressurePolicy, LimitPolicy, SheddingPolicy
+from headgate.model.notifier import NotifierSettings
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.policy import BreakerPolicy
 from headgate.model.pool import (
@@ -37,54 +37,9 @@ _DOMINANT: Final = (Strategy.PROPORTIONAL, Strategy.EQUAL)
 NameOrDefault = Annotated[Name | Literal["*"], Field(union_mode="left_to_right")]
 
 
-_NO_URL: Final = "is not an address: write it like https://host.example/path"
-
-
 def _empty_if_null(value: Any) -> Any:
     """A section of which all is commented out is an empty one."""
     return {} if value is None else value
-
-
-def _webhook_url(url: str) -> str:
-    """Check an address. No message repeats it: many webhooks have a secret in their path."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        raise ValueError(_NO_URL) from None
-    if not url.isascii() or not url.isprintable() or any(sign in url for sign in ' "<>\\^`{|}'):
-        raise ValueError(f"{_NO_URL}; other signs as %20 and the like")
-    if parts.scheme not in ("http", "https") or not host or port == 0:
-        raise ValueError(_NO_URL)
-    if "@" in parts.netloc:
-        raise ValueError("has credentials in it, which would not be kept secret: remove them")
-    if parts.scheme == "http" and not _is_loopback(host):
-        raise ValueError("goes over http to another machine: write https")
-    return url
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _variable_name(name: str) -> str:
-    """Check the name of a variable. No message repeats it: it may be the secret itself."""
-    if name.startswith("whsec_"):
-        raise ValueError(
-            "looks like the secret itself: put that into a variable of the governance worker's "
-            "environment, and write the variable's name here, such as HEADGATE_WEBHOOK_SECRET"
-        )
-    plain = name.isascii() and name.replace("_", "a").isalnum() and not name[:1].isdigit()
-    if not plain or len(name) > 200:
-        raise ValueError(
-            "is not the name of an environment variable: write one such as HEADGATE_WEBHOOK_SECRET"
-        )
-    return name
 
 
 class Downstream(Contract):
@@ -194,37 +149,6 @@ class Pool(Contract):
         return {self.resource: self.capacity}
 
 
-class WebhookChannel(Contract):
-    """A webhook that receives alerts, signed after Standard Webhooks.
-
-    Attributes:
-        kind: ``webhook``.
-        url: Where to; https, or http on loopback.
-        secret_env: The environment variable of the governance worker that holds the secret
-            (``whsec_...``). The secret itself never stands in the file.
-    """
-
-    kind: Literal["webhook"] = "webhook"
-    url: Annotated[str, AfterValidator(_webhook_url)]
-    secret_env: Annotated[str, AfterValidator(_variable_name)]
-
-    @property
-    def host(self) -> str:
-        """The part of ``url`` that may be shown: scheme, host and port."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc}"
-
-
-class NotifierSettings(Contract):
-    """Where alerts go.
-
-    Attributes:
-        channels: By name.
-    """
-
-    channels: Annotated[dict[Name, WebhookChannel], BeforeValidator(_empty_if_null)] = {}
-
-
 class Configuration(Contract):
     """All that one file says.
 
@@ -270,6 +194,7 @@ class Configuration(Contract):
         pools_hold(self)
         pools_follow(self)
         calls_have_breakers(self)
+        channels_exist(self)
         return self
 
     def breaker(self, downstream: str) -> BreakerSettings:

@@ -169,6 +169,36 @@ def calls_have_breakers(configuration: "Configuration") -> None:
             )
 
 
+def channels_exist(configuration: "Configuration") -> None:
+    """Refuse a channel that is named but not listed, or that a route has no say in.
+
+    Raises:
+        PydanticCustomError: There is one.
+    """
+    notifier = configuration.notifier
+    known = ", ".join(sorted(notifier.channels)) or "none"
+    named: list[tuple[str, tuple[str | int, ...]]] = [
+        (name, ("notifier", "routes", number, "channels", place))
+        for number, route in enumerate(notifier.routes)
+        for place, name in enumerate(route.channels)
+    ]
+    named += [
+        (name, ("notifier", "default", place)) for place, name in enumerate(notifier.default or ())
+    ]
+    for name, path in named:
+        channel = notifier.channels.get(name)
+        if channel is None:
+            raise at(
+                f"{name} is no channel (there is: {known}): list it under notifier.channels", *path
+            )
+        if channel.tenant is not None:
+            raise at(
+                f"{name} is tenant {channel.tenant}'s own and gets the alerts about that tenant "
+                "without a route: remove it here",
+                *path,
+            )
+
+
 def at(message: str, *path: str | int) -> PydanticCustomError:
     """Return an error of the whole configuration that says where in it the mistake is."""
     return PydanticCustomError("misfit", "{message}", {"message": message, "path": path})

@@ -1,84 +1,89 @@
-"""A signed JSON message to a webhook, after Standard Webhooks."""
+"""A webhook: a CloudEvents 1.0 envelope, signed after Standard Webhooks."""
 
-import asyncio
 import json
-import os
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
-import httpx2
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
-from headgate.model.alert import Alert
-from headgate.model.configuration import WebhookChannel
-from headgate.model.errors import ConfigurationError, HeadgateError
+from headgate.model.channels import WebhookChannel
+from headgate.model.errors import ConfigurationError
+from headgate.notifier.credentials import address, read_all
+from headgate.notifier.outgoing import Outgoing, utc
+from headgate.notifier.posting import Poster
 
-_TIMEOUT: Final = httpx2.Timeout(15.0, connect=5.0)
-_TIMEOUT_S: Final = 20.0
-"""For all of it: a receiver that sends a byte now and then would pass the other one."""
-
-
-class DeliveryError(HeadgateError):
-    """A channel did not take an alert; trying again may help."""
+CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
+SOURCE: Final = "/headgate"
 
 
-async def send(
-    client: httpx2.AsyncClient, name: str, channel: WebhookChannel, alert: Alert
-) -> None:
-    """Deliver one alert. Its id is the ``webhook-id``, the same in every attempt.
-
-    Args:
-        client: Must not follow redirects.
-        name: The channel's name, for messages.
-        channel: Where to, and which environment variable holds the secret.
-        alert: What to say.
-
-    Messages name the host only: many webhooks have a secret in their path.
+def check(channel: WebhookChannel) -> None:
+    """Make sure that all secrets are there.
 
     Raises:
-        DeliveryError: Anything but an answer of 2xx.
-        ConfigurationError: The secret is missing or malformed.
+        ConfigurationError: One is not, or is malformed.
     """
-    body = json.dumps({"type": alert.kind, **alert.model_dump(mode="json")}, separators=(",", ":"))
+    address(channel)
+    signers(channel)
+
+
+async def send(poster: Poster, name: str, channel: WebhookChannel, message: Outgoing) -> None:
+    """Deliver one message. Its id is the ``webhook-id``, the same in every attempt.
+
+    Raises:
+        DeliveryError: It was not taken.
+        ConfigurationError: A secret is missing or malformed.
+    """
+    body = json.dumps(envelope(message), separators=(",", ":"))
     now = datetime.now(UTC)
+    # One signature for each secret, with spaces between: a receiver that knows any of them takes
+    # it, so that a secret can be replaced without a moment at which nothing arrives.
+    signatures = [signer.sign(message.id, now, body) for signer in signers(channel)]
     headers = {
-        "content-type": "application/json",
-        "webhook-id": alert.id,
+        "content-type": CONTENT_TYPE,
+        "webhook-id": message.id,
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": _signer(name, channel).sign(alert.id, now, body),
+        "webhook-signature": " ".join(signatures),
     }
-    try:
-        # Streamed, and only the status is read: whatever a receiver answers, it is not kept.
-        async with (
-            asyncio.timeout(_TIMEOUT_S),
-            client.stream(
-                "POST", channel.url, content=body, headers=headers, timeout=_TIMEOUT
-            ) as answer,
-        ):
-            status, accepted, elsewhere = (
-                answer.status_code,
-                answer.is_success,
-                answer.is_redirect,
-            )
-    except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DeliveryError(
-            f"channel {name}: {channel.host} not reached: {reason.replace(channel.url, '...')}"
-        ) from error
-    if not accepted:
-        hint = "; redirects are not followed, so correct its url" if elsewhere else ""
-        raise DeliveryError(f"channel {name}: {channel.host} answered {status}{hint}")
+    await poster.post(name, channel, address(channel), body.encode(), headers)
 
 
-def _signer(name: str, channel: WebhookChannel) -> Webhook:
-    secret = os.environ.get(channel.secret_env, "")
-    if not secret:
-        raise ConfigurationError(
-            f"channel {name}: the environment of the governance worker lacks {channel.secret_env}"
-        )
-    try:
-        return Webhook(secret)
-    except (ValueError, EmptyWebhookSecretError) as error:
-        raise ConfigurationError(
-            f"channel {name}: {channel.secret_env} is no secret of the form whsec_<base64>"
-        ) from error
+def envelope(message: Outgoing) -> dict[str, Any]:
+    """Return the event; the same for the same message."""
+    lead = message.lead
+    data = {
+        **lead.model_dump(mode="json"),
+        "form": message.form,
+        "links": {link.name: link.url for link in message.links},
+    }
+    if message.form != "alert":
+        data["alerts"] = [
+            alert.model_dump(mode="json", exclude={"text", "advice", "data"})
+            for alert in message.alerts
+        ]
+    return {
+        "specversion": "1.0",
+        "id": message.id,
+        "source": SOURCE,
+        "type": f"headgate.{lead.kind}",
+        "subject": lead.subject,
+        "time": utc(lead.at_ms),
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+
+
+def signers(channel: WebhookChannel) -> list[Webhook]:
+    """Return one signer for each secret.
+
+    Raises:
+        ConfigurationError: A secret is missing or malformed.
+    """
+    found = []
+    for place, secret in read_all(channel.variables, channel.files):
+        try:
+            found.append(Webhook(secret))
+        except (ValueError, EmptyWebhookSecretError) as error:
+            raise ConfigurationError(
+                f"{place} holds no secret of the form whsec_<base64>"
+            ) from error
+    return found

@@ -42,16 +42,25 @@ class GovernanceParts:
             (``postgresql://user:password@host:port/database``). One that is given as an address is
             closed when the last worker has stopped.
         search_attributes: Keep ``HeadgateKind`` and ``BreakerState`` up to date.
+        deliver: Deliver alerts in this process; False: others do (``headgate notifier run``), and
+            the secrets of the channels need not be here.
 
     Raises:
         ConfigurationError: The address is not one of Postgres.
     """
 
-    def __init__(self, database: Database | str, *, search_attributes: bool = False) -> None:
+    def __init__(
+        self,
+        database: Database | str,
+        *,
+        search_attributes: bool = False,
+        deliver: bool = True,
+    ) -> None:
         self._owns_database = isinstance(database, str)
         self._database = Database(database) if isinstance(database, str) else database
         self._notifier = Notifier(self._database)
         self._search_attributes = search_attributes
+        self._deliver = deliver
         self._users = 0
         self._task_queue = GOVERNANCE_TASK_QUEUE
         self._options = EntityOptions()
@@ -95,13 +104,16 @@ class GovernanceParts:
         return config
 
     async def check(self, client: Client) -> None:
-        """Make sure that the database and the namespace are prepared.
+        """Make sure that the database, the namespace and the channels of alerts are prepared.
 
         Raises:
-            ConfigurationError: They are not; the message says what to run.
+            ConfigurationError: They are not; the message says what to run, or which secret of a
+                channel is missing.
             UnavailableError: Postgres or Temporal does not answer.
         """
         await require_current(self._database)
+        if self._deliver:
+            await self._notifier.check()
         if self._search_attributes:
             await require_registered(client)
 
@@ -115,6 +127,8 @@ class GovernanceParts:
         self._users += 1
         try:
             await self.check(client)
+            if self._deliver:
+                self._notifier.start()
             gate = self._gates.of(client).used(client)
             async with gate, WorkerStore(self._database).beating():
                 yield

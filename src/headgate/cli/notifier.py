@@ -1,0 +1,163 @@
+"""``headgate notifier``: whether channels work, and the Notifier in a process of its own."""
+
+import asyncio
+import logging
+import signal
+import time
+from contextlib import AsyncExitStack
+from typing import Final
+
+import typer
+from temporalio.worker import Worker
+
+from headgate.activities.notifications import NotificationActivities
+from headgate.cli import options
+from headgate.cli.connect import connect_temporal, database
+from headgate.cli.options import reading, written
+from headgate.cli.tables import print_json, say
+from headgate.cli.user import current_user
+from headgate.gate.clock import now_ms
+from headgate.model.audit import AuditEntry
+from headgate.model.errors import ConfigurationError, UnavailableError
+from headgate.notifier.failing import trial
+from headgate.notifier.notifier import Notifier
+from headgate.orchestrator.operate import new_command_id
+from headgate.store.alerts import AlertStore
+from headgate.store.channels import ChannelStore
+from headgate.store.configuration import ConfigurationStore
+from headgate.store.database import Database
+from headgate.store.migrate import require_current
+
+app = typer.Typer(help="Try channels, enable them again, deliver alerts.", no_args_is_help=True)
+
+_CHANNEL: Final = typer.Argument(help="The channel, as headgate.yaml names it.")
+_ASK_S: Final = 0.1
+
+
+@app.command("test")
+def test(
+    channel: str = _CHANNEL,
+    within: int = typer.Option(
+        30, "--within", min=1, max=600, help="How many seconds to wait for the answer."
+    ),
+    actor: str = options.ACTOR,
+    as_json: bool = options.JSON,
+) -> None:
+    """Send a test alert the way all others go, and tell whether the channel took it.
+
+    The governance worker sends it, with the secrets of its environment.
+    """
+    asyncio.run(_test(channel, within, actor or current_user(), as_json))
+
+
+@app.command("enable")
+def enable(
+    channel: str = _CHANNEL,
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    as_json: bool = options.JSON,
+) -> None:
+    """Try a channel again at once, also one that was disabled because its endpoint was gone."""
+    asyncio.run(_enable(channel, reason, actor or current_user(), as_json))
+
+
+@app.command("run")
+def run(
+    task_queue: str | None = typer.Option(
+        None,
+        "--task-queue",
+        help="Also take alerts over from this task queue of Temporal (notify_task_queue).",
+    ),
+) -> None:
+    """Deliver alerts in a process of its own, beside the governance workers.
+
+    It needs HEADGATE_DATABASE_URL and the secrets of the channels; Temporal's client environment
+    only with --task-queue. Governance workers with --no-deliver leave all delivering to it.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("temporalio").setLevel(logging.WARNING)
+    asyncio.run(_run(task_queue))
+
+
+async def _test(channel: str, within_s: int, actor: str, as_json: bool) -> None:
+    async with reading() as db:
+        await _require(db, channel)
+        state = await ChannelStore(db).state(channel)
+        if state is not None and state.is_disabled:
+            raise UnavailableError(
+                f"channel {channel} is disabled: {state.last_error}; correct it, then "
+                f"headgate notifier enable {channel}"
+            )
+        alert = trial(channel, new_command_id(), actor, now_ms())
+        store = AlertStore(db)
+        await store.take([alert], {alert.id: [channel]})
+        await ChannelStore(db).try_now(channel)
+        deadline = time.monotonic() + within_s
+        while not (attempts := await store.attempts(alert.id)):
+            if time.monotonic() > deadline:
+                now = await ChannelStore(db).state(channel)
+                error = f"; its last error: {now.last_error}" if now and now.last_error else ""
+                raise UnavailableError(
+                    f"channel {channel}: not tried within {within_s} s{error}. It stays in the "
+                    "queue: is a governance worker running, or has the channel more waiting than "
+                    "its max_per_minute?"
+                )
+            await asyncio.sleep(_ASK_S)
+    last = attempts[-1]
+    if last["outcome"] != "delivered":
+        raise UnavailableError(f"{last['error']}; it is tried again as all alerts are")
+    if as_json:
+        print_json({"channel": channel, "id": alert.id, "took_ms": last["took_ms"]})
+        return
+    say(f"{channel} took a test alert in {last['took_ms']} ms ({alert.id})", 2)
+
+
+async def _enable(channel: str, reason: str, actor: str, as_json: bool) -> None:
+    async with reading() as db:
+        await _require(db, channel)
+        entry = written(
+            AuditEntry,
+            at_ms=now_ms(),
+            actor=actor,
+            reason=reason,
+            action="enable",
+            target=f"channel/{channel}",
+            request_id=new_command_id(),
+        )
+        known = await ChannelStore(db).enable(channel, entry)
+    if as_json:
+        print_json({"channel": channel, "was_used": known})
+        return
+    print(f"{channel} is tried again at once" if known else f"{channel} was not disabled")
+
+
+async def _run(task_queue: str | None) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    async with database() as db:
+        await require_current(db)
+        async with AsyncExitStack() as resources:
+            notifier = await resources.enter_async_context(Notifier(db))
+            await notifier.check()
+            if task_queue is not None:
+                worker = Worker(
+                    await connect_temporal(),
+                    task_queue=task_queue,
+                    activities=[NotificationActivities(notifier).notify],
+                )
+                await resources.enter_async_context(worker)
+            notifier.start()
+            logging.getLogger("headgate").info("the Notifier delivers from %s", db.address)
+            await stopping.wait()
+
+
+async def _require(db: Database, channel: str) -> None:
+    channels = (await ConfigurationStore(db).load()).notifier.channels
+    if channel not in channels:
+        known = ", ".join(sorted(channels)) or "none"
+        raise ConfigurationError(
+            f"{channel} is no channel (there is: {known}): list it under notifier.channels of "
+            "headgate.yaml and apply that"
+        )

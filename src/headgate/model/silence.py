@@ -1,0 +1,45 @@
+"""Silences: alerts that people do not want to hear of for a while."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from headgate.model.alert import Alert, Severity
+from headgate.model.contract import Message, Millis
+from headgate.model.notifier import KindPattern, Pattern, matches, tenant_of
+
+_Words = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class Silence(Message):
+    """What is not told of, until when, and who wanted that.
+
+    Attributes:
+        id: Of its own.
+        kind: Kinds of alerts, such as ``quota.*``; None: any, and so are the next three.
+        severity: How grave.
+        subject: About what.
+        tenant: Whose.
+        until_ms: Unix time at which it ends by itself.
+        actor: Who wanted it.
+        reason: Why.
+    """
+
+    id: str
+    kind: KindPattern | None = None
+    severity: Severity | None = None
+    subject: Pattern | None = None
+    tenant: Pattern | None = None
+    until_ms: Millis
+    actor: _Words
+    reason: _Words
+
+    def covers(self, alert: Alert) -> bool:
+        """Return whether an alert is not told of, as long as this holds."""
+        tenant = tenant_of(alert)
+        return (
+            matches(self.kind, alert.kind)
+            and self.severity in (None, alert.severity)
+            and matches(self.subject, alert.subject)
+            and (self.tenant is None or (tenant is not None and matches(self.tenant, tenant)))
+        )

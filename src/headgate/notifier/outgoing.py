@@ -1,0 +1,252 @@
+"""What is sent to a channel: one alert, or several in one message."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from string import Template
+from typing import Final, Literal
+
+from headgate.model.alert import Alert, Severity
+from headgate.model.channels import Channel
+from headgate.model.contract import Message
+from headgate.model.ids import Kind, workflow_id
+from headgate.model.notifier import NotifierSettings, tenant_of
+
+LISTED: Final = 20
+"""So many alerts of a group are listed for people; all of them are in the data."""
+
+_ABOUT: Final = {
+    "quota.threshold": ("near or at their quota", "no longer near their quota"),
+    "quota.forecast": ("will soon have used up their quota", "their quota lasts after all"),
+    "quota.denied": ("denied for long", "no longer denied"),
+    "quota.waiting": ("jobs wait for long", "jobs no longer wait for long"),
+    "quota.guarantee": ("do not get what is guaranteed", "get what is guaranteed again"),
+    "permits.reclaimed": ("permits of jobs that had ended came back", "over"),
+}
+"""What the title of a group says of its tenants: while it fires, and when it is over."""
+
+_GRAVITY: Final[dict[Severity, int]] = {"critical": 0, "warning": 1, "info": 2}
+
+
+class Link(Message):
+    """Where to look."""
+
+    name: str
+    url: str
+
+
+class Outgoing(Message):
+    """A message to one channel, as it is kept in Postgres: every attempt sends the same.
+
+    Attributes:
+        id: The alert's own; of a group or a summary one of its own, made of what is in it.
+        form: ``alert``: one. ``group``: of one kind, about many tenants. ``summary``: what came
+            beyond the rate of the channel.
+        lead: What people read: the alert itself, or one that stands for all.
+        alerts: All that it tells of, in the order they came.
+        links: Where to look.
+        topic: What makes alerts fit into one group.
+        resolves: For PagerDuty: the keys of what is over by this.
+    """
+
+    id: str
+    form: Literal["alert", "group", "summary"]
+    lead: Alert
+    alerts: list[Alert]
+    links: list[Link] = []
+    topic: str = ""
+    resolves: list[str] = []
+
+    @property
+    def subjects(self) -> set[str]:
+        """What it is about; messages about the same keep their order."""
+        return {alert.subject for alert in self.alerts}
+
+
+def topic_of(alert: Alert) -> str:
+    """Return what an alert may share a message with."""
+    return f"{alert.kind}/{alert.status}"
+
+
+def single(alert: Alert, channel: Channel, settings: NotifierSettings) -> Outgoing:
+    """Return the message that tells of one alert."""
+    return Outgoing(
+        id=alert.id,
+        form="alert",
+        lead=_in_words_of(channel, alert, 1),
+        alerts=[alert],
+        links=_links(alert, settings),
+        topic=topic_of(alert),
+    )
+
+
+def group(
+    alerts: Sequence[Alert], name: str, channel: Channel, settings: NotifierSettings
+) -> Outgoing:
+    """Return the message that tells of alerts of one kind about many tenants."""
+    tenants = {tenant_of(alert) or alert.subject for alert in alerts}
+    first = alerts[0]
+    fires, over = _ABOUT.get(first.kind, (first.kind.replace("_", " "), "over"))
+    what = over if first.status == "resolved" else fires
+    return _together(
+        alerts,
+        name,
+        channel,
+        settings,
+        form="group",
+        title=f"{len(tenants)} tenants: {what}"
+        if len(tenants) > 1
+        else f"{next(iter(tenants))}: {what} ({len(alerts)} times)",
+        opening="",
+    )
+
+
+def summary(
+    alerts: Sequence[Alert], name: str, channel: Channel, settings: NotifierSettings
+) -> Outgoing:
+    """Return the message that tells of what came beyond the rate of a channel."""
+    return _together(
+        alerts,
+        name,
+        channel,
+        settings,
+        form="summary",
+        title=f"{len(alerts)} more alerts",
+        opening=f"More alerts came than {name} takes in a minute ({channel.max_per_minute}); "
+        "these are told of together:\n",
+    )
+
+
+def _together(
+    alerts: Sequence[Alert],
+    name: str,
+    channel: Channel,
+    settings: NotifierSettings,
+    *,
+    form: Literal["group", "summary"],
+    title: str,
+    opening: str,
+) -> Outgoing:
+    first = alerts[0]
+    members = "\n".join([name, *sorted(alert.id for alert in alerts)])
+    digest = hashlib.sha256(members.encode()).hexdigest()[:24]
+    kinds = sorted({alert.kind for alert in alerts})
+    kind = kinds[0] if len(kinds) == 1 else "notifier.summary"
+    tenants = {tenant_of(alert) for alert in alerts}
+    # Of several about the same, the last one says how it is now.
+    last = {(alert.subject, alert.key or alert.id): alert for alert in alerts}
+    listed = sorted(last.values(), key=lambda alert: _GRAVITY[alert.severity])
+    lines = [f"- {_line(alert)}" for alert in listed[:LISTED]]
+    if len(listed) > LISTED:
+        lines.append(f"- and {len(listed) - LISTED} more: headgate alerts list")
+    advice = next((alert.advice for alert in listed if alert.advice), "")
+    since = [alert.at_ms if alert.since_ms is None else alert.since_ms for alert in alerts]
+    lead = Alert(
+        id=f"{form}:{digest}:{len(alerts)}:{kind}",
+        kind=kind,
+        severity=min((alert.severity for alert in alerts), key=_GRAVITY.__getitem__),
+        subject=form if len(last) > 1 else first.subject,
+        title=title,
+        text=opening + "\n".join(lines),
+        at_ms=max(alert.at_ms for alert in alerts),
+        data={"alerts": len(alerts), "tenants": len(tenants - {None})},
+        status="resolved" if all(a.status == "resolved" for a in alerts) else "firing",
+        tenant=next(iter(tenants)) if len(tenants) == 1 else None,
+        since_ms=min(since),
+        advice=advice,
+    )
+    return Outgoing(
+        id=lead.id,
+        form=form,
+        lead=_in_words_of(channel, lead, len(alerts)),
+        alerts=list(alerts),
+        links=_links(lead, settings),
+        topic=topic_of(first) if form == "group" else "summary",
+    )
+
+
+def _line(alert: Alert) -> str:
+    over = " (resolved)" if alert.status == "resolved" else ""
+    return f"{alert.title}{over}"
+
+
+def utc(at_ms: int) -> str:
+    """Return a time for people and for RFC 3339 alike."""
+    time = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def people_time(at_ms: int) -> str:
+    """Return a time as it stands in a message: ``2026-11-24 14:20:05 UTC``."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def since_of(alert: Alert) -> int:
+    """Return since when it has been so."""
+    return alert.at_ms if alert.since_ms is None else alert.since_ms
+
+
+def in_full(message: Outgoing) -> str:
+    """Return all that people read under the title, in plain lines."""
+    lead = message.lead
+    parts = [lead.text]
+    if lead.advice:
+        parts.append(f"What can be done: {lead.advice}")
+    parts.append(f"Since {people_time(since_of(lead))}")
+    parts += [f"{link.name}: {link.url}" for link in message.links]
+    return "\n".join(part for part in parts if part)
+
+
+def _in_words_of(channel: Channel, alert: Alert, count: int) -> Alert:
+    """Return the alert with title and text as the channel's templates have them."""
+    words = {
+        "kind": alert.kind,
+        "severity": alert.severity,
+        "status": alert.status,
+        "subject": alert.subject,
+        "tenant": tenant_of(alert) or "",
+        "title": alert.title,
+        "text": alert.text,
+        "advice": alert.advice,
+        "since": people_time(since_of(alert)),
+        "at": people_time(alert.at_ms),
+        "count": str(count),
+        "id": alert.id,
+    }
+    changed = {
+        field: Template(template).safe_substitute(words)
+        for field, template in (("title", channel.title), ("text", channel.text))
+        if template is not None
+    }
+    return alert.model_copy(update=changed)
+
+
+def _links(alert: Alert, settings: NotifierSettings) -> list[Link]:
+    """Return where to look: the dashboard, and the workflow that decided."""
+    links = []
+    if settings.dashboard_url is not None:
+        links.append(Link(name="Dashboard", url=settings.dashboard_url))
+    decided_by = _workflow(alert)
+    if settings.temporal_ui_url is not None and decided_by is not None:
+        escaped = decided_by.replace("/", "%2F")
+        place = f"namespaces/{settings.temporal_namespace}/workflows/{escaped}"
+        links.append(Link(name="Temporal", url=f"{settings.temporal_ui_url}/{place}"))
+    return links
+
+
+def _workflow(alert: Alert) -> str | None:
+    """Return the id of the workflow that decided, as far as the subject tells."""
+    kinds: dict[str, Kind] = {
+        "breaker": "breaker",
+        "downstream": "breaker",
+        "tenant": "ledger",
+        "ledger": "ledger",
+        "pool": "governor",
+        "governor": "governor",
+    }
+    section, _, name = alert.subject.partition("/")
+    kind = kinds.get(section)
+    if kind is None:
+        return None
+    tenant = tenant_of(alert)
+    return workflow_id(kind, tenant if kind == "ledger" and tenant else name)

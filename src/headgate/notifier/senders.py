@@ -1,0 +1,73 @@
+"""From the kind of a channel to what sends to it."""
+
+from headgate.model.channels import (
+    AlertmanagerChannel,
+    Channel,
+    PagerDutyChannel,
+    SlackChannel,
+    WebhookChannel,
+)
+from headgate.model.errors import ConfigurationError
+from headgate.model.notifier import NotifierSettings
+from headgate.notifier import alertmanager, by_apprise, pagerduty, slack, webhook
+from headgate.notifier.delivery import DeliveryError
+from headgate.notifier.outgoing import Outgoing
+from headgate.notifier.posting import Poster
+
+
+async def send(poster: Poster, name: str, channel: Channel, message: Outgoing) -> None:
+    """Deliver one message.
+
+    Raises:
+        DeliveryError: It was not taken, or could not be sent as things are.
+    """
+    try:
+        if isinstance(channel, WebhookChannel):
+            await webhook.send(poster, name, channel, message)
+        elif isinstance(channel, AlertmanagerChannel):
+            await alertmanager.send(poster, name, channel, message)
+        elif isinstance(channel, PagerDutyChannel):
+            await pagerduty.send(poster, name, channel, message)
+        elif isinstance(channel, SlackChannel):
+            await slack.send(poster, name, channel, message)
+        else:
+            await by_apprise.send(name, channel, message)
+    except ConfigurationError as error:
+        raise DeliveryError(f"channel {name}: {error}", "misconfigured") from error
+
+
+def check(name: str, channel: Channel) -> None:
+    """Make sure that what a channel needs is there: secrets, addresses, Apprise.
+
+    Raises:
+        ConfigurationError: It is not; the message names the place in the configuration.
+    """
+    try:
+        if isinstance(channel, WebhookChannel):
+            webhook.check(channel)
+        elif isinstance(channel, AlertmanagerChannel):
+            alertmanager.check(channel)
+        elif isinstance(channel, PagerDutyChannel):
+            pagerduty.check(channel)
+        elif isinstance(channel, SlackChannel):
+            slack.check(channel)
+        else:
+            by_apprise.check(channel)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"notifier.channels.{name}: {error}") from error
+
+
+def check_all(settings: NotifierSettings) -> None:
+    """Make sure that what all channels need is there.
+
+    Raises:
+        ConfigurationError: With one line for each channel that lacks something.
+    """
+    problems = []
+    for name, channel in sorted(settings.channels.items()):
+        try:
+            check(name, channel)
+        except ConfigurationError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigurationError("\n".join(problems))

@@ -1,0 +1,414 @@
+"""What channels are like and what is sent to them: tables ``channel`` and ``alert_message``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+
+from headgate.model.alert import Alert
+from headgate.model.audit import AuditEntry
+from headgate.store.audit import write_audit
+from headgate.store.database import Database
+
+GIVE_UP_S: Final = 3 * 86_400.0
+"""What a channel has not taken for so long is given up, and another channel told."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """What a channel is like, once it has been claimed.
+
+    Attributes:
+        is_disabled: It is not tried until it is enabled again, or its settings change.
+        is_waiting: It has failed lately, and is not tried yet.
+        failing_ms: For how long it has been failing; None: it is not.
+        failing_since_ms: Since when, Unix time.
+        told: Another channel was told of that.
+        last_error: What its last failure was.
+    """
+
+    is_disabled: bool
+    is_waiting: bool
+    failing_ms: int | None
+    failing_since_ms: int | None
+    told: bool
+    last_error: str | None
+    failures: int
+
+
+_STATE: Final = (
+    "disabled_at IS NOT NULL AS is_disabled, not_before > now() AS is_waiting, "
+    "(extract(epoch FROM now() - failing_since) * 1000)::bigint AS failing_ms, "
+    "(extract(epoch FROM failing_since) * 1000)::bigint AS failing_since_ms, "
+    "told, last_error, failures"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A message that was not taken yet.
+
+    Attributes:
+        seq: Its place.
+        content: What was composed.
+        is_due: It may be tried now.
+        attempts: How often it was tried.
+    """
+
+    seq: int
+    content: dict[str, Any]
+    is_due: bool
+    attempts: int
+
+
+class ChannelStore:
+    """The queue of each channel, served by one worker at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def with_work(self) -> set[str]:
+        """Return the channels for which something waits."""
+        rows = await self._database.fetch(
+            "SELECT w.channel FROM (SELECT channel FROM delivery WHERE state = 'pending' "
+            "UNION SELECT channel FROM alert_message WHERE state = 'pending') w "
+            "LEFT JOIN channel c ON c.name = w.channel "
+            "WHERE c.name IS NULL OR (c.claimed_until <= now())"
+        )
+        return {row["channel"] for row in rows}
+
+    async def claim(
+        self, name: str, worker: str, fingerprint: str, for_s: float
+    ) -> ChannelState | None:
+        """Become the one that serves a channel, or go on being that; None: another one is.
+
+        Other settings than before make a channel be tried again at once, also a disabled one.
+        """
+        rows = await self._database.fetch(
+            "INSERT INTO channel AS c "  # noqa: S608 - constants only
+            "(name, fingerprint, claimed_by, claimed_until) "
+            "VALUES ($1, $3, $2, now() + $4 * interval '1 s') ON CONFLICT (name) DO UPDATE SET "
+            "claimed_by = $2, claimed_until = now() + $4 * interval '1 s', fingerprint = $3, "
+            "disabled_at = CASE WHEN c.fingerprint = $3 THEN c.disabled_at END, "
+            "not_before = CASE WHEN c.fingerprint = $3 THEN c.not_before ELSE '-infinity' END "
+            "WHERE c.claimed_until <= now() OR c.claimed_by = $2 "
+            f"RETURNING {_STATE}",
+            name,
+            worker,
+            fingerprint,
+            for_s,
+        )
+        return ChannelState(**dict(rows[0])) if rows else None
+
+    async def release(self, name: str, worker: str) -> None:
+        """Let another worker serve a channel."""
+        await self._database.execute(
+            "UPDATE channel SET claimed_until = '-infinity' WHERE name = $1 AND claimed_by = $2",
+            name,
+            worker,
+        )
+
+    # What waits --------------------------------------------------------------------------------
+
+    async def waiting(self, channel: str, limit: int) -> list[tuple[Alert, int, bool]]:
+        """Return the alerts that are in no message yet, in order.
+
+        Returns:
+            Alert, for how many milliseconds it has waited, and whether it resolves one of which
+            this channel has been told.
+        """
+        rows = await self._database.fetch(
+            "SELECT a.content, (extract(epoch FROM now() - d.created_at) * 1000)::bigint AS waited,"
+            " (SELECT o.state IN ('composed', 'delivered') FROM alert p "
+            "JOIN delivery o ON o.alert_id = p.id AND o.channel = d.channel "
+            "WHERE a.status = 'resolved' AND a.key <> '' AND p.key = a.key "
+            "AND p.status = 'firing' AND p.seq < a.seq ORDER BY p.seq DESC LIMIT 1) AS is_known "
+            "FROM delivery d JOIN alert a ON a.id = d.alert_id "
+            "WHERE d.channel = $1 AND d.state = 'pending' ORDER BY a.seq LIMIT $2",
+            channel,
+            limit,
+        )
+        return [
+            (Alert.model_validate(row["content"]), row["waited"], bool(row["is_known"]))
+            for row in rows
+        ]
+
+    async def silence(self, channel: str, silences: Mapping[str, str]) -> None:
+        """Write down that alerts are not told of, by alert and silence."""
+        async with self._database.connection() as connection:
+            await connection.executemany(
+                "UPDATE delivery SET state = 'silenced', silence_id = $3, note = $4 "
+                "WHERE channel = $1 AND alert_id = $2 AND state = 'pending'",
+                [
+                    (channel, alert, silence, f"silenced by {silence}")
+                    for alert, silence in silences.items()
+                ],
+            )
+
+    async def lately(self, channel: str) -> int:
+        """Return how many messages were made for a channel within the last minute."""
+        found: int = await self._database.fetch_value(
+            "SELECT count(*) FROM alert_message WHERE channel = $1 "
+            "AND created_at > now() - interval '1 minute'",
+            channel,
+        )
+        return found
+
+    async def since_groups(self, channel: str) -> dict[str, int]:
+        """Return how many milliseconds ago the last group was made, by topic."""
+        rows = await self._database.fetch(
+            "SELECT topic, (extract(epoch FROM now() - max(created_at)) * 1000)::bigint AS ago "
+            "FROM alert_message WHERE channel = $1 AND form = 'group' "
+            "AND created_at > now() - interval '1 hour' GROUP BY topic",
+            channel,
+        )
+        return {row["topic"]: row["ago"] for row in rows}
+
+    async def told_of(self, channel: str, keys: Sequence[str]) -> list[asyncpg.Record]:
+        """Return the messages that told of firing alerts with these keys, and who else is in them.
+
+        Returns:
+            Rows of message_id, form and ``firing``: the keys of all its alerts that have not been
+            resolved since.
+        """
+        return await self._database.fetch(
+            "SELECT DISTINCT m.id, m.form, m.seq, (SELECT array_agg(DISTINCT f.key) "
+            "FROM delivery e JOIN alert f ON f.id = e.alert_id "
+            "WHERE e.channel = m.channel AND e.message_id = m.id AND f.status = 'firing' "
+            "AND f.key <> '' AND NOT EXISTS (SELECT FROM alert r "
+            "JOIN delivery s ON s.alert_id = r.id AND s.channel = m.channel "
+            "AND s.state IN ('composed', 'delivered') "
+            "WHERE r.key = f.key AND r.status = 'resolved' AND r.seq > f.seq)) AS firing "
+            "FROM alert a JOIN delivery d ON d.alert_id = a.id AND d.channel = $1 "
+            "JOIN alert_message m ON m.channel = d.channel AND m.id = d.message_id "
+            "WHERE a.key = ANY($2) AND a.status = 'firing' AND m.form <> 'alert' ORDER BY m.seq",
+            channel,
+            list(keys),
+        )
+
+    # Messages ----------------------------------------------------------------------------------
+
+    async def add(
+        self, channel: str, message: dict[str, Any], topic: str, alerts: Sequence[str]
+    ) -> None:
+        """Keep a message, and write down which alerts it tells of."""
+        async with self._database.connection() as connection, connection.transaction():
+            await _add(connection, channel, message, topic, alerts)
+
+    async def again(
+        self, channel: str, message: dict[str, Any], topic: str, alert: str, entry: AuditEntry
+    ) -> None:
+        """Send an alert once more, whatever has become of it; written to the audit.
+
+        A message that is there is sent as it is: its id stands for its content.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute(
+                "INSERT INTO delivery (alert_id, channel) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                alert,
+                channel,
+            )
+            await connection.execute(
+                "UPDATE alert_message SET state = 'pending', due_at = now(), created_at = now() "
+                "WHERE channel = $1 AND id = $2",
+                channel,
+                message["id"],
+            )
+            await _add(connection, channel, message, topic, [alert])
+            await connection.execute(
+                "UPDATE channel SET not_before = '-infinity' WHERE name = $1", channel
+            )
+            await write_audit(connection, [entry])
+
+    async def open(self, channel: str, limit: int) -> list[Row]:
+        """Return the messages that were not taken yet, in order."""
+        rows = await self._database.fetch(
+            "SELECT seq, content, due_at <= now() AS is_due, attempts FROM alert_message "
+            "WHERE channel = $1 AND state = 'pending' ORDER BY seq LIMIT $2",
+            channel,
+            limit,
+        )
+        return [Row(**dict(row)) for row in rows]
+
+    async def delivered(self, channel: str, message: str, took_ms: int) -> None:
+        """Write down that a message was taken, and with it all its alerts."""
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute(
+                "UPDATE alert_message SET state = 'delivered', attempts = attempts + 1, "
+                "done_at = now(), last_error = NULL WHERE channel = $1 AND id = $2",
+                channel,
+                message,
+            )
+            await connection.execute(
+                "UPDATE delivery SET state = 'delivered', delivered_at = now(), note = NULL "
+                "WHERE channel = $1 AND message_id = $2",
+                channel,
+                message,
+            )
+            await _attempt(connection, channel, message, took_ms, "delivered", None, None)
+            await connection.execute(
+                "UPDATE channel SET failures = 0, failing_since = NULL, told = false, "
+                "last_error = NULL, not_before = '-infinity' WHERE name = $1",
+                channel,
+            )
+
+    async def failed(
+        self,
+        channel: str,
+        message: str,
+        took_ms: int,
+        outcome: str,
+        status: int | None,
+        error: str,
+        *,
+        again_s: float,
+        of_message: bool,
+        disable: bool,
+    ) -> None:
+        """Write down a failed attempt, and when to try again: the message, or all the channel."""
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute(
+                "UPDATE alert_message SET attempts = attempts + 1, last_error = $3, "
+                "due_at = now() + $4 * interval '1 s' WHERE channel = $1 AND id = $2",
+                channel,
+                message,
+                error,
+                again_s if of_message else 0.0,
+            )
+            await _attempt(connection, channel, message, took_ms, outcome, status, error)
+            if not of_message:
+                await connection.execute(
+                    "UPDATE channel SET failures = failures + 1, last_error = $2, "
+                    "failing_since = coalesce(failing_since, now()), "
+                    "not_before = now() + $3 * interval '1 s', "
+                    "disabled_at = CASE WHEN $4 THEN coalesce(disabled_at, now()) END "
+                    "WHERE name = $1",
+                    channel,
+                    error,
+                    again_s,
+                    disable,
+                )
+
+    async def told(self, channel: str) -> None:
+        """Write down that another channel was told that this one fails."""
+        await self._database.execute("UPDATE channel SET told = true WHERE name = $1", channel)
+
+    async def give_up(self, channel: str) -> list[tuple[int, str]]:
+        """Give up what was not taken for three days.
+
+        Returns:
+            How many alerts, by the reason.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute(
+                "UPDATE alert_message SET state = 'abandoned', done_at = now() WHERE channel = $1 "
+                "AND state = 'pending' AND created_at < now() - $2 * interval '1 s'",
+                channel,
+                GIVE_UP_S,
+            )
+            rows = await connection.fetch(
+                "UPDATE delivery d SET state = 'abandoned', note = coalesce("
+                "(SELECT m.last_error FROM alert_message m WHERE m.channel = d.channel "
+                "AND m.id = d.message_id), (SELECT c.last_error FROM channel c "
+                "WHERE c.name = d.channel), 'not taken for three days') "
+                "WHERE d.channel = $1 AND (d.state = 'composed' AND EXISTS (SELECT FROM "
+                "alert_message m WHERE m.channel = d.channel AND m.id = d.message_id "
+                "AND m.state = 'abandoned') OR d.state = 'pending' "
+                "AND d.created_at < now() - $2 * interval '1 s') RETURNING d.note",
+                channel,
+                GIVE_UP_S,
+            )
+        counts: dict[str, int] = {}
+        for row in rows:
+            counts[row["note"]] = counts.get(row["note"], 0) + 1
+        return [(count, note) for note, count in sorted(counts.items())]
+
+    async def forget(self, known: Sequence[str]) -> None:
+        """Give up what waits for channels that are configured no more."""
+        note = "the channel is configured no more"
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute(
+                "UPDATE delivery SET state = 'abandoned', note = $2 "
+                "WHERE state IN ('pending', 'composed') AND NOT channel = ANY($1)",
+                list(known),
+                note,
+            )
+            await connection.execute(
+                "UPDATE alert_message SET state = 'abandoned', done_at = now(), last_error = $2 "
+                "WHERE state = 'pending' AND NOT channel = ANY($1)",
+                list(known),
+                note,
+            )
+
+    async def enable(self, channel: str, entry: AuditEntry) -> bool:
+        """Try a channel again at once; False: nothing was known of it. Written to the audit."""
+        async with self._database.connection() as connection, connection.transaction():
+            found = await connection.fetchval(
+                "UPDATE channel SET disabled_at = NULL, not_before = '-infinity' "
+                "WHERE name = $1 RETURNING 1",
+                channel,
+            )
+            if found:
+                await write_audit(connection, [entry])
+            return bool(found)
+
+    async def state(self, channel: str) -> ChannelState | None:
+        """Return what a channel is like; None: it has not been used yet."""
+        rows = await self._database.fetch(
+            f"SELECT {_STATE} FROM channel WHERE name = $1",  # noqa: S608 - constants only
+            channel,
+        )
+        return ChannelState(**dict(rows[0])) if rows else None
+
+    async def try_now(self, channel: str) -> None:
+        """Do not wait any longer with the next attempt."""
+        await self._database.execute(
+            "UPDATE channel SET not_before = '-infinity' WHERE name = $1", channel
+        )
+
+
+async def _add(
+    connection: asyncpg.Connection,
+    channel: str,
+    message: dict[str, Any],
+    topic: str,
+    alerts: Sequence[str],
+) -> None:
+    await connection.execute(
+        "INSERT INTO alert_message (channel, id, form, topic, content) "
+        "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+        channel,
+        message["id"],
+        message["form"],
+        topic,
+        message,
+    )
+    await connection.execute(
+        "UPDATE delivery SET state = 'composed', message_id = $2, note = NULL "
+        "WHERE channel = $1 AND alert_id = ANY($3)",
+        channel,
+        message["id"],
+        list(alerts),
+    )
+
+
+async def _attempt(
+    connection: asyncpg.Connection,
+    channel: str,
+    message: str,
+    took_ms: int,
+    outcome: str,
+    status: int | None,
+    error: str | None,
+) -> None:
+    await connection.execute(
+        "INSERT INTO alert_attempt (channel, message_id, took_ms, outcome, status, error) "
+        "VALUES ($1, $2, $3, $4, $5, $6)",
+        channel,
+        message,
+        took_ms,
+        outcome,
+        status,
+        error,
+    )

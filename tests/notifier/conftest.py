@@ -1,0 +1,25 @@
+"""A Notifier on a database of the test's own."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+
+from headgate.devstack.stack import Stack
+from headgate.store.database import Database
+from headgate.store.migrate import migrate
+from tests.notifier.site import SECRET, VARIABLE, Site
+from tests.store.fresh_database import fresh_database
+
+
+@pytest_asyncio.fixture
+async def desk(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    monkeypatch.setenv(VARIABLE, SECRET)
+    async with (
+        fresh_database(stack.dsn) as dsn,
+        Database(dsn) as database,
+        AsyncExitStack() as resources,
+    ):
+        await migrate(database)
+        yield Site(database, resources)

@@ -1,0 +1,108 @@
+"""Alerts in a real Alertmanager, read back through its API."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.harness import eventually
+from tests.notifier.real_alertmanager import PACKAGE, alertmanager, alerts_of, program
+from tests.notifier.site import Endpoint, Site, alert, crossing
+
+pytestmark = pytest.mark.skipif(
+    program() is None, reason=f"{PACKAGE} is not installed: make peers installs it as root"
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    folder: Path = tmp_path_factory.mktemp("alertmanager")
+    async with alertmanager(folder) as url:
+        yield url
+
+
+async def test_it_fires_is_repeated_and_is_resolved_as_one_alert(
+    desk: Site, running: str, name: str
+) -> None:
+    channel = {"kind": "alertmanager", "url": running, "labels": {"cluster": "test"}}
+    await desk.apply(
+        channels={"am": channel},
+        dashboard_url="https://headgate.example/",
+        temporal_ui_url="https://temporal.example",
+    )
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    times = {"since_ms": now_ms - 60_000, "at_ms": now_ms}
+    await desk.tell(crossing(name).model_copy(update=times))
+
+    async def ours() -> list[dict[str, object]]:
+        return [one for one in await alerts_of(running) if one["labels"].get("tenant") == name]
+
+    (fires,) = await eventually(ours, lambda found: len(found) == 1)
+    assert fires["labels"] == {
+        "alertname": "quota.threshold",
+        "cluster": "test",
+        "subject": f"tenant/{name}/scan",
+        "tenant": name,
+    }
+    assert fires["annotations"] == {
+        "summary": f"{name}:  80 % of scan in use",
+        "description": "80 of 100 scan are held",
+        "severity": "warning",
+        "advice": "Raise its max_active, or wait.",
+        "dashboard": "https://headgate.example",
+        "temporal": "https://temporal.example/namespaces/default/workflows/"
+        f"headgate%2Fledger%2F{name}",
+    }
+    assert (
+        str(fires["startsAt"])[:19]
+        == f"{datetime.fromtimestamp((now_ms - 60_000) / 1000, UTC):%FT%T}"
+    )
+    # It holds until it is resolved, and not just until resolve_timeout.
+    assert datetime.fromisoformat(str(fires["endsAt"])).timestamp() * 1000 > now_ms + 80_000_000
+    await desk.tell(crossing(name, 100, sequence=2).model_copy(update=times))
+
+    def is_critical(found: object) -> bool:
+        return "'critical'" in str(found)
+
+    assert len(await eventually(ours, is_critical)) == 1
+    over = {**times, "at_ms": now_ms + 1}
+    await desk.tell(crossing(name, status="resolved", sequence=3).model_copy(update=over))
+    await eventually(ours, lambda found: found == [])
+    assert {*(await desk.states("am")).values()} == {"delivered"}
+
+
+async def test_a_group_is_each_of_its_alerts(desk: Site, running: str, name: str) -> None:
+    await desk.apply(channels={"am": {"kind": "alertmanager", "url": running}})
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    tenants = [f"{name}-{n}" for n in range(30)]
+    many = [crossing(one).model_copy(update={"at_ms": now_ms}) for one in tenants]
+    await desk.tell(*many)
+    assert len(await desk.attempts("am")) == 1
+
+    async def told() -> set[str]:
+        return {one["labels"].get("tenant", "") for one in await alerts_of(running)} & {*tenants}
+
+    assert await eventually(told, lambda found: len(found) == 30) == {*tenants}
+
+
+async def test_an_alertmanager_that_is_away_or_wants_a_token(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = Endpoint(answers=[503, 200], path="/team/api/v2/alerts")
+    monkeypatch.setenv("HEADGATE_TEST_TOKEN", "hunter2")
+    channel = {
+        "kind": "alertmanager",
+        "url": f"{await desk.serve(endpoint.app())}/team/",
+        "secret_env": "HEADGATE_TEST_TOKEN",
+    }
+    await desk.apply(channels={"am": channel})
+    await desk.tell(alert(1))
+    await desk.try_again()
+    assert [headers["authorization"] for headers, _ in endpoint.requests] == ["Bearer hunter2"] * 2
+    first, second = endpoint.bodies
+    # One that is never resolved is told apart by its id, and ends by itself.
+    assert first[0]["labels"] == second[0]["labels"]
+    assert first[0]["labels"]["id"] == alert(1).id
+    assert "hunter2" not in str(await desk.attempts("am"))

@@ -1,0 +1,154 @@
+"""What waits becomes messages: one by one, in groups, or a summary; nothing is left out."""
+
+from collections.abc import Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headgate.model.alert import Alert
+from headgate.model.channels import SlackChannel
+from headgate.model.notifier import NotifierSettings
+from headgate.notifier.composing import Waiting, compose
+from headgate.notifier.outgoing import Outgoing
+from tests.notifier.site import alert, crossing
+
+CHANNEL = SlackChannel(kind="slack", url="https://hooks.example/x")
+SETTINGS = NotifierSettings()
+TOPIC = "quota.threshold/firing"
+
+
+def composed(
+    alerts: Sequence[Alert],
+    waited_ms: int = 5_000,
+    budget: int = 20,
+    since_group_ms: dict[str, int] | None = None,
+    channel: SlackChannel = CHANNEL,
+) -> list[Outgoing]:
+    waiting = [Waiting(one, waited_ms) for one in alerts]
+    return compose(waiting, "ops", channel, SETTINGS, budget, since_group_ms or {})
+
+
+def test_what_is_about_no_tenant_is_told_at_once_and_one_by_one() -> None:
+    alerts = [alert(n) for n in range(8)]
+    messages = composed(alerts, waited_ms=0)
+    assert [message.id for message in messages] == [one.id for one in alerts]
+    assert {message.form for message in messages} == {"alert"}
+
+
+def test_alerts_about_tenants_wait_a_little_for_others() -> None:
+    few = [crossing(f"t{n}") for n in range(5)]
+    assert composed(few, waited_ms=4_999) == []
+    assert [message.id for message in composed(few)] == [one.id for one in few]
+
+
+def test_many_tenants_are_one_message_that_names_them() -> None:
+    many = [crossing(f"t{n}", 100 if n == 7 else 80) for n in range(30)]
+    (message,) = composed(many)
+    assert (message.form, len(message.alerts)) == ("group", 30)
+    assert message.lead.title == "30 tenants: near or at their quota"
+    assert message.lead.severity == "critical"
+    lines = message.lead.text.splitlines()
+    assert "t7:" in lines[0]  # the gravest first
+    assert lines[-1] == "- and 10 more: headgate alerts list"
+    assert message.lead.advice == "Raise its max_active, or wait."
+    assert message.id.startswith("group:")
+
+
+def test_a_group_has_the_same_id_for_the_same_alerts_and_another_for_others() -> None:
+    many = [crossing(f"t{n}") for n in range(30)]
+    ids = {composed(alerts)[0].id for alerts in (many, many, many[:-1])}
+    assert len(ids) == 2
+
+
+def test_after_a_group_the_next_one_waits() -> None:
+    one = [crossing("t1")]
+    assert composed(one, since_group_ms={TOPIC: 59_999}) == []
+    assert len(composed(one, since_group_ms={TOPIC: 60_000})) == 1
+    assert len(composed([alert(1)], since_group_ms={TOPIC: 1})) == 1
+
+
+def test_what_is_about_the_same_keeps_its_order() -> None:
+    fires, over = crossing("t1"), crossing("t1", status="resolved", sequence=2)
+    # The first may not be told yet, so the second waits too, although nothing holds it.
+    assert composed([fires, over], since_group_ms={TOPIC: 1}) == []
+    first = composed([fires, over])
+    assert [message.id for message in first] == [fires.id]
+    assert [message.id for message in composed([over])] == [over.id]
+
+
+def test_a_storm_is_bounded_and_what_exceeds_is_in_a_summary() -> None:
+    alerts = [alert(n, severity="info" if n < 40 else "critical") for n in range(50)]
+    messages = composed(alerts, budget=4)
+    assert [message.form for message in messages] == ["alert"] * 3 + ["summary"]
+    assert [one.id for one in messages[-1].alerts] == [one.id for one in alerts[3:]]
+    assert messages[-1].lead.title == "47 more alerts"
+    assert "than ops takes in a minute (20)" in messages[-1].lead.text
+    assert "scanner-40" in messages[-1].lead.text.splitlines()[1]
+    assert composed(alerts, budget=0) == []
+
+
+def test_templates_write_title_and_text() -> None:
+    channel = CHANNEL.model_copy(
+        update={"title": "[$severity] $tenant: $title", "text": "$text ($$ $count, since $since)"}
+    )
+    (message,) = composed([crossing("acme")], channel=channel)
+    assert message.lead.title == "[warning] acme: acme:  80 % of scan in use"
+    assert message.lead.text == "80 of 100 scan are held ($ 1, since 2027-01-15 08:00:00 UTC)"
+    assert message.alerts == [crossing("acme")]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", "a", "b", "c", "d", "e", "f", "g", "h"]),
+            st.sampled_from(["firing", "resolved"]),
+            st.integers(0, 9_000),
+        ),
+        max_size=40,
+    ),
+    st.integers(0, 6),
+    st.sampled_from([0, 30_000, 90_000]),
+)
+def test_each_alert_is_told_once_and_in_order(
+    happened: list[tuple[str, str, int]], budget: int, since_ms: int
+) -> None:
+    """Composed again and again, as time passes: the definition of what composing must do."""
+    waiting = [
+        Waiting(
+            crossing(tenant, status=status, sequence=number)
+            if tenant
+            else alert(number, subject="downstream/scanner"),
+            waited_ms,
+        )
+        for number, (tenant, status, waited_ms) in enumerate(happened)
+    ]
+    groups = {TOPIC: since_ms}
+    told: list[Alert] = []
+    rounds = 0
+    while waiting:
+        rounds += 1
+        assert rounds < 200
+        messages = compose(waiting, "ops", CHANNEL, SETTINGS, budget if rounds > 1 else 3, groups)
+        assert len(messages) <= (budget if rounds > 1 else 3)
+        now_told = [one for message in messages for one in message.alerts]
+        told += now_told
+        gone = {one.id for one in now_told}
+        waiting = [
+            Waiting(one.alert, one.waited_ms + 30_000)
+            for one in waiting
+            if one.alert.id not in gone
+        ]
+        groups = {topic: ms + 30_000 for topic, ms in groups.items()}
+        groups |= {message.topic: 0 for message in messages if message.form == "group"}
+        budget = max(1, budget)
+    ids = [one.id for one in told]
+    assert len(ids) == len({*ids}) == len(happened)
+    for subject in {one.subject for one in told}:
+        numbers = [
+            int(one.id.split(":")[-2]) for one in told if one.subject == subject and one.tenant
+        ]
+        assert numbers == sorted(numbers)
+        if subject == "downstream/scanner":
+            order = [one.at_ms for one in told if one.subject == subject]
+            assert order == sorted(order)

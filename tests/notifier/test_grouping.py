@@ -1,0 +1,208 @@
+"""Many alerts at once, routes, tenants' own channels, silences: over a real Postgres."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from headgate.model.silence import Silence
+from headgate.notifier.notifier import Notifier
+from headgate.store.silences import SilenceStore
+from tests.notifier.site import Endpoint, Site, alert, crossing, webhook
+
+NOW_MS = int(datetime.now(UTC).timestamp() * 1000)
+
+
+async def test_500_tenants_in_a_minute_make_a_handful_of_messages(desk: Site) -> None:
+    endpoint = Endpoint()
+    channels = {"ops": webhook(await desk.serve(endpoint.app()))}
+    await desk.apply(channels=channels, group_wait_ms=5_000)
+    # A minute in twelve steps; several governance workers, each told of some tenants.
+    others = [await desk.another() for _ in range(3)]
+    alerts = [crossing(f"t{n:03}") for n in range(500)]
+    for step in range(12):
+        share = alerts[step::12]
+        await asyncio.gather(
+            *(other.take([one]) for one, other in zip(share, others * 20, strict=False))
+        )
+        await desk.after(5)
+    for _ in range(14):
+        await desk.after(5)
+    assert 2 <= len(endpoint.requests) <= 5
+    told = [one["id"] for event in endpoint.bodies for one in event["data"].get("alerts", [])]
+    assert sorted(told) == sorted(one.id for one in alerts)
+    assert {*(await desk.states("ops")).values()} == {"delivered"}
+    assert len({*endpoint.ids}) == len(endpoint.requests)
+
+
+async def test_a_storm_is_bounded_and_each_alert_recorded_as_told(desk: Site) -> None:
+    endpoint = Endpoint()
+    channel = webhook(await desk.serve(endpoint.app()), max_per_minute=3)
+    await desk.apply(channels={"ops": channel})
+    await desk.tell(*(alert(n) for n in range(100)))
+    await desk.tell(*(alert(n) for n in range(100, 200)))
+    assert len(endpoint.requests) == 3
+    await desk.after(61)
+    assert len(endpoint.requests) == 6
+    assert {*(await desk.states("ops")).values()} == {"delivered"}
+    assert len(await desk.states("ops")) == 200
+    assert endpoint.bodies[2]["data"]["form"] == "summary"
+
+
+async def test_a_channel_that_was_down_is_not_flooded_when_it_is_back(desk: Site) -> None:
+    endpoint = Endpoint(answers=[503])
+    channel = webhook(await desk.serve(endpoint.app()), max_per_minute=5)
+    await desk.apply(channels={"ops": channel})
+    await desk.tell(alert(0))
+    for n in range(1, 60):
+        await desk.notifier.take([alert(n)])
+    await desk.after(3_600)
+    assert len(endpoint.requests) <= 1 + 1 + 5
+    assert {*(await desk.states("ops")).values()} == {"delivered"}
+    endpoint.require_one_content_for_each_id()
+
+
+async def test_workers_that_deliver_at_once_do_not_tell_twice(desk: Site) -> None:
+    endpoint = Endpoint()
+    channel = webhook(await desk.serve(endpoint.app()), max_per_minute=500)
+    await desk.apply(channels={"ops": channel})
+    workers = [desk.notifier, *[await desk.another() for _ in range(4)]]
+    alerts = [alert(n) for n in range(60)]
+
+    async def work(worker: Notifier, share: list[Any]) -> None:
+        for one in share:
+            await worker.take([one])
+            await worker.work()
+
+    await asyncio.gather(*(work(worker, alerts[n::5]) for n, worker in enumerate(workers)))
+    await desk.notifier.work()
+    assert sorted(endpoint.ids) == sorted(one.id for one in alerts)
+
+
+async def test_what_a_worker_that_died_had_claimed_is_delivered_by_another(desk: Site) -> None:
+    endpoint = Endpoint()
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    await desk.notifier.take([alert(1)])
+    await desk.database.execute(
+        "INSERT INTO channel (name, fingerprint, claimed_by, claimed_until) "
+        "VALUES ('ops', '', 'dead', now() + interval '35 s')"
+    )
+    await desk.notifier.work()
+    assert endpoint.requests == []
+    await desk.database.execute("UPDATE channel SET claimed_until = now() - interval '1 s'")
+    await desk.notifier.work()
+    assert endpoint.ids == [alert(1).id]
+
+
+async def test_routes_go_by_kind_severity_and_tenant(desk: Site) -> None:
+    ends = {name: Endpoint() for name in ("pager", "chat", "sales", "rest")}
+    channels = {name: webhook(await desk.serve(end.app())) for name, end in ends.items()}
+    await desk.apply(
+        channels=channels,
+        routes=[
+            {"kinds": ["breaker.*"], "severities": ["critical"], "channels": ["pager", "chat"]},
+            {"kinds": ["breaker.*"], "channels": ["chat"]},
+            {"tenants": ["big-*"], "channels": ["sales"]},
+        ],
+        default=["rest"],
+    )
+    await desk.tell(
+        alert(1),
+        alert(2, severity="info"),
+        crossing("big-acme"),
+        crossing("small"),
+        alert(3, kind="pool.full"),
+    )
+    told = {name: [event["subject"] for event in end.bodies] for name, end in ends.items()}
+    assert told == {
+        "pager": ["downstream/scanner-1"],
+        "chat": ["downstream/scanner-1", "downstream/scanner-2"],
+        "sales": ["tenant/big-acme/scan"],
+        "rest": ["tenant/small/scan", "downstream/scanner-3"],
+    }
+
+
+async def test_a_tenant_hears_of_itself_only(desk: Site) -> None:
+    own, ops = Endpoint(), Endpoint()
+    await desk.apply(
+        channels={
+            "acme-own": webhook(await desk.serve(own.app()), tenant="acme"),
+            "ops": webhook(await desk.serve(ops.app())),
+        }
+    )
+    tenants = ["acme", "globex", *[f"t{n}" for n in range(10)]]
+    await desk.tell(alert(1), *(crossing(tenant) for tenant in tenants))
+    assert own.ids == [crossing("acme").id]
+    assert "globex" not in str(own.bodies)
+    assert [event["data"]["form"] for event in ops.bodies] == ["alert", "group"]
+
+
+@pytest.mark.parametrize(
+    ("silence", "silenced"),
+    [
+        ({"kind": "quota.*"}, ["acme", "globex"]),
+        ({"tenant": "acme"}, ["acme"]),
+        ({"subject": "tenant/gl*"}, ["globex"]),
+        ({"severity": "critical"}, ["scanner-1"]),
+        ({"severity": "critical", "tenant": "acme"}, []),
+    ],
+)
+async def test_silences(desk: Site, silence: dict[str, str], silenced: list[str]) -> None:
+    endpoint = Endpoint()
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    store = SilenceStore(desk.database)
+    held = {"until_ms": NOW_MS + 3_600_000, "actor": "ada", "reason": "moving house"}
+    await store.add(Silence.model_validate({"id": "s1", **held, **silence}), [])
+    over = {**held, "until_ms": NOW_MS - 1}
+    await store.add(Silence.model_validate({"id": "s2", **over}), [])
+    assert [one.id for one in await store.in_force()] == ["s1"]
+    alerts = [alert(1), crossing("acme"), crossing("globex")]
+    await desk.tell(*alerts)
+    states = await desk.states("ops")
+    assert sorted(id for id, state in states.items() if state == "silenced") == sorted(
+        one.id for one in alerts if any(name in one.id for name in silenced)
+    )
+    assert len(endpoint.requests) == 3 - len(silenced)
+    assert await store.end("s1", [])
+    assert not await store.end("s1", [])
+    await desk.tell(alert(9), crossing("acme", sequence=9))
+    assert endpoint.ids[-2:] == [alert(9).id, crossing("acme", sequence=9).id]
+
+
+async def test_who_was_told_that_it_is_wrong_is_told_that_it_is_over(desk: Site) -> None:
+    endpoint = Endpoint()
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    await desk.tell(crossing("acme"))
+    silence = Silence(id="s", until_ms=NOW_MS + 3_600_000, actor="ada", reason="because")
+    await SilenceStore(desk.database).add(silence, [])
+    await desk.tell(crossing("globex"), crossing("globex", status="resolved", sequence=2))
+    await desk.tell(crossing("acme", status="resolved", sequence=2))
+    assert endpoint.ids == [
+        crossing("acme").id,
+        crossing("acme", status="resolved", sequence=2).id,
+    ]
+
+
+async def test_what_was_told_long_ago_is_forgotten_and_what_waits_is_not(desk: Site) -> None:
+    endpoint = Endpoint(answers=[204, 503])
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    await desk.tell(alert(1))
+    await desk.tell(alert(2))
+    for column, table in (("taken_at", "alert"), ("at", "alert_attempt")):
+        await desk.database.execute(f"UPDATE {table} SET {column} = {column} - interval '91 days'")
+    await desk.database.execute(
+        "UPDATE alert_message SET created_at = created_at - interval '91 days' "
+        "WHERE state = 'delivered'"
+    )
+    await (await desk.another()).work()
+    left = {
+        table: [row["id"] for row in await desk.database.fetch(f"SELECT {id} AS id FROM {table}")]
+        for table, id in (
+            ("alert", "id"),
+            ("delivery", "alert_id"),
+            ("alert_message", "id"),
+            ("alert_attempt", "message_id"),
+        )
+    }
+    assert left == {table: [alert(2).id] for table in left}
