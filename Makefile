@@ -5,8 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
+# Test files side by side: most of a test's time is waiting. No more than there are cores, and a
+# file stays together, as do its fixtures.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo dev test check bench chaos peers record clean
+.PHONY: demo dev test check bench chaos peers record monitoring monitoring-tools clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -16,7 +19,7 @@ dev: $(READY)
 	@$(BIN)/headgate dev $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -47,6 +50,21 @@ peers: $(READY)
 # Records new workflow histories for tests/replay; never overwrites one that is there.
 record: $(READY)
 	$(BIN)/python -m tests.replay.record $(ARGS)
+
+# Writes the Grafana board and the Prometheus alert rules anew from the list of metrics.
+monitoring: $(READY)
+	$(BIN)/python -m headgate.monitoring
+
+# Installs promtool (of Debian's prometheus), with which tests check them; they skip without it.
+# Its service is not wanted: nothing here talks to a Prometheus.
+monitoring-tools:
+	@command -v promtool >/dev/null && exit 0; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "promtool is missing: install Debian's package prometheus as root" >&2; exit 0; fi; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends prometheus >/dev/null || \
+		{ echo "promtool could not be installed; its tests will be skipped" >&2; exit 0; }; \
+	if [ -d /run/systemd/system ]; then systemctl disable --now --quiet prometheus; fi
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -3,12 +3,15 @@
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from headgate.gate.clock import now_ms
+from headgate.gate.metrics import histogram
 from headgate.model.entity import RESTORE, SAVE_SNAPSHOT
 from headgate.model.errors import ConfigurationError
 from headgate.model.snapshot import Restored, RestoreRequest, SaveResult, Snapshot
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
+from headgate.view.metrics import SNAPSHOT_LAG
 
 
 class SnapshotActivities:
@@ -39,4 +42,6 @@ class SnapshotActivities:
         except ConfigurationError as error:
             # Trying again cannot mend it; that Postgres is out of reach, it can.
             raise ApplicationError(str(error), non_retryable=True) from error
+        lag_s = max(0, now_ms() - snapshot.at_ms) / 1_000
+        histogram(activity.metric_meter(), SNAPSHOT_LAG).record(lag_s, {"kind": snapshot.kind})
         return result.model_copy(update={"search_attributes": self._search_attributes})

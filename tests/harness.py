@@ -176,10 +176,13 @@ class Governance:
         return await self.ledger(tenant).query("state", LedgerView, 10)
 
     async def until_scans(self, tenant: str, **expected: int) -> Account:
-        """Wait until the account of the resource ``scan`` has these numbers."""
+        """Wait until the account of the resource ``scan`` has these numbers.
+
+        A job's end and its release are two things: gates hand in releases in batches.
+        """
 
         async def account() -> Account:
-            return (await self.account(tenant)).accounts["scan"]
+            return (await self.account(tenant)).accounts.get("scan", Account())
 
         return await eventually(
             account, lambda found: expected.items() <= found.model_dump().items()

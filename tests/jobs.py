@@ -70,3 +70,21 @@ class Scanner:
             return permit
         finally:
             self.active -= 1
+
+
+@workflow.defn
+class PingJob:
+    """One governed call that is not tried again."""
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.execute_activity(
+            ping,
+            start_to_close_timeout=timedelta(seconds=1),
+            retry_policy=RetryPolicy(maximum_attempts=1),
+        )
+
+
+@activity.defn
+async def ping() -> None:
+    pass

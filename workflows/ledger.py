@@ -26,10 +26,12 @@ from headgate.model.ledger import (
     CommandReply,
     Exchange,
     ExchangeReply,
+    Hello,
     LedgerCommand,
     LedgerPage,
     LedgerView,
     Release,
+    Turn,
     WhyView,
 )
 from headgate.model.pool import Allocation, Demand
@@ -82,6 +84,25 @@ class LedgerWorkflow(Entity):
     @exchange.validator
     def _is_exchange(self, message: Exchange) -> None:
         require(Exchange, message)
+
+    @workflow.signal(description="A gate is going to exchange (model.ledger.Hello).")
+    def hello(self, *arguments: Any) -> None:
+        """Take note of a gate. Takes whatever is sent; what cannot be used is left aside."""
+        hello = decoded(Hello, arguments)
+        if hello is None:
+            return
+        gate = hello.gate
+
+        def act() -> bool:
+            self._ledger_now.hello(gate, now_ms())
+            return True
+
+        self.when_ready(act)
+
+    @workflow.query(description="When a gate may exchange.")
+    def turn(self, gate: str) -> Turn:
+        """Return a gate's turn, as of the last workflow task."""
+        return self._ledger_now.turn(gate, now_ms())
 
     @workflow.signal(
         description="Give a permit back, or withdraw a request (model.ledger.Release)."

@@ -27,7 +27,8 @@ async def main() -> None:
 
     wanted = [argument.split("=") for argument in sys.argv[1:]]
     jobs = [release(tenant, f"image-{n}") for tenant, count in wanted for n in range(int(count))]
-    print(dict(Counter(await asyncio.gather(*jobs))))
+    print(dict(Counter(await asyncio.gather(*jobs))), flush=True)
 
 
 asyncio.run(main())
+os._exit(0)  # not torn down: a short-lived client may crash then (temporalio/sdk-python#300)

@@ -1,10 +1,13 @@
 """``headgate quota``, ``throttle``, ``pool``, ``holders`` and ``release``, on the real stack."""
 
 import json
+import re
+from uuid import uuid4
 
 import pytest
 
-from headgate.model.ledger import LedgerPage
+from headgate.model.lease import LeaseAsk
+from headgate.model.ledger import Exchange, ExchangeReply, LedgerPage
 from headgate.model.policy import BreakerPolicy
 from tests.cli.conftest import Desk
 from tests.harness import eventually
@@ -210,6 +213,19 @@ async def test_who_holds_a_permit_is_seen_and_it_is_taken_back(desk: Desk) -> No
         assert page.permits[0].workflow_id == second.id
         again = (await desk.headgate("release", permit, "--tenant", acme, *ABOUT)).refusal
         assert f"nobody holds or waits for {permit}" in again
+
+
+async def test_the_block_that_a_gate_holds_is_seen(desk: Desk) -> None:
+    acme = desk.of("acme")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 2}}}})
+    ask = LeaseAsk(resource="scan", number=1, wanted=2)
+    await desk.governance.ledger(acme).update(
+        "exchange", Exchange(gate="gate-a", leases=[ask]), uuid4().hex, ExchangeReply, 10
+    )
+    shown = await desk.done("holders", acme)
+    assert re.search(r"gate-a +scan +2 +0 +0", shown), shown
+    found = json.loads(await desk.done("holders", acme, "--json"))
+    assert [(one["gate"], one["counted"]) for one in found["leases"]] == [("gate-a", 2)]
 
 
 async def test_what_is_not_there_is_said_with_what_is(desk: Desk) -> None:

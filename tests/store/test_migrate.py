@@ -32,7 +32,7 @@ async def test_looking_at_what_is_missing_changes_nothing(empty_dsn: str) -> Non
         assert await pending(database) == known()
         assert await database.fetch_value("SELECT to_regnamespace('headgate')") is None
         with pytest.raises(
-            ConfigurationError, match=rf"lacks {len(known())} migration.*run headgate"
+            ConfigurationError, match=rf"lacks {len(known())} migration.*run headgate migrate"
         ):
             await require_current(database)
         await migrate(database)

@@ -100,8 +100,7 @@ async def test_a_job_may_leave_out_who_it_is(jobs: Jobs, governance: Governance,
     assert permit.namespace == ""
     await job.signal(ActivityJob.end)
     await job.result()
-    account = (await governance.account(name)).accounts["scan"]
-    assert (account.granted, account.released, account.held) == (1, 1, 0)
+    await governance.until_scans(name, granted=1, released=1, held=0)
 
 
 async def test_empty_values_mean_the_same_as_nothing(
@@ -144,8 +143,7 @@ async def test_the_same_id_gets_the_same_permit(
     assert (await governance.account(name)).units_held == {"scan": 3}
     for _ in range(2):
         await jobs.call("headgate.release", {"id": ask["id"], "tenant": name})
-    account = (await governance.account(name)).accounts["scan"]
-    assert (account.granted, account.released, account.held) == (2, 1, 1)
+    await governance.until_scans(name, granted=2, released=1, held=1)
 
 
 async def test_one_that_waits_is_told_by_a_signal(
@@ -163,8 +161,7 @@ async def test_one_that_waits_is_told_by_a_signal(
     _, told = await second.result()
     assert told["id"] == waiting["id"]
     assert told["expires_at_ms"] > now_ms()
-    account = (await governance.account(name)).accounts["scan"]
-    assert (account.granted, account.released, account.held) == (2, 2, 0)
+    await governance.until_scans(name, granted=2, released=2, held=0)
 
 
 async def test_one_that_is_taken_out_of_the_line_is_told_why(
@@ -224,6 +221,7 @@ async def test_an_open_breaker_denies_and_leaves_nothing_behind(
     assert denied["retry_at_ms"] > now_ms()
     await holder.signal(ActivityJob.end)
     await holder.result()
+    await governance.until_scans(name, held=0, released=1)
     page = await governance.holders(name)
     assert (page.permits, page.waiters) == ([], [])
     assert page.ledger.accounts["scan"].granted == 1

@@ -55,6 +55,7 @@ async def test_jobs_and_exchanges_go_through_many_runs_of_a_ledger(
     await asyncio.gather(jobs(), *(gate(number) for number in range(gates)))
     assert orchestrator.scanner.most_active <= 3
     assert most_held <= 5
+    await governance.until_scans(name, granted=15, released=15, held=0)
     view = await governance.account(name)
     assert is_conserved(view)
     scan, direct = view.accounts["scan"], view.accounts["direct"]

@@ -15,8 +15,7 @@ async def test_a_job_holds_its_permit_and_gives_it_back(
 ) -> None:
     await governance.set_quotas(name, scan=Quota(max_active=2))
     await orchestrator.run(ScanJobInput(tenant=name, downstream=name))
-    account = (await governance.account(name)).accounts["scan"]
-    assert (account.granted, account.released, account.held) == (1, 1, 0)
+    await governance.until_scans(name, granted=1, released=1, held=0)
     state = await eventually(lambda: governance.breaker_state(name), lambda s: s.successes == 1)
     assert state.failures == 0
 
@@ -37,8 +36,7 @@ async def test_jobs_wait_for_their_turn_and_never_exceed_the_quota(
     for job in jobs:
         await job.result()
     assert orchestrator.scanner.most_active == 2
-    account = (await governance.account(name)).accounts["scan"]
-    assert (account.granted, account.released, account.held) == (6, 6, 0)
+    await governance.until_scans(name, granted=6, released=6, held=0)
 
 
 async def test_a_job_that_does_not_wait_is_told_why_and_when(
@@ -95,8 +93,7 @@ async def test_a_terminated_job_is_found_and_its_permit_reclaimed(
     await holder.terminate("test")
     orchestrator.scanner.open.set()
     await waiter.result()
-    account = (await governance.account(name)).accounts["scan"]
-    assert (account.granted, account.released, account.reclaimed) == (2, 1, 1)
+    await governance.until_scans(name, granted=2, released=1, reclaimed=1)
 
 
 async def test_a_downstream_that_fails_is_cut_off_and_comes_back_by_probes(

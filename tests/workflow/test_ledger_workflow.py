@@ -38,9 +38,7 @@ async def test_two_hundred_requests_are_answered_in_one_update(
         name, [acquire(id) for id in ids(50, first=200)], releases=ids(150)
     )
     assert {d.outcome for d in reply.decisions} == {"granted"}
-    account = (await governance.account(name)).accounts["scan"]
-    assert (account.granted, account.released, account.held) == (200, 150, 50)
-    assert account.denied == 50
+    await governance.until_scans(name, granted=200, released=150, held=50, denied=50)
     # Two updates, a few snapshots: not an event for each request.
     assert await _history_length(governance, name) - length < 60
 
@@ -130,8 +128,7 @@ async def test_a_permit_that_is_not_given_back_expires_and_wakes_the_next(
     await governance.exchange(name, [acquire("forgotten")])
     await orchestrator.run(ScanJobInput(tenant=name))
     await governance.exchange(name, [], releases=["forgotten"])  # too late to count
-    account = (await governance.account(name)).accounts["scan"]
-    assert (account.granted, account.expired, account.released) == (2, 1, 1)
+    await governance.until_scans(name, granted=2, expired=1, released=1)
 
 
 async def test_a_plain_client_can_read_and_give_back(
@@ -188,9 +185,7 @@ async def test_a_waiter_that_has_gone_does_not_keep_the_permit_it_is_woken_with(
     await dead.terminate("test")
     await governance.exchange(name, [], releases=["held"])
     await alive.result()
-    account = (await governance.account(name)).accounts["scan"]
-    assert (account.granted, account.released, account.reclaimed) == (4, 2, 2)
-    assert account.held == 0
+    await governance.until_scans(name, granted=4, released=2, reclaimed=2, held=0)
 
 
 async def test_a_snapshot_in_postgres_becomes_what_the_workflow_says(
@@ -264,8 +259,7 @@ async def test_a_live_holder_is_looked_after_and_left_alone(
     assert (await governance.account(name)).accounts["scan"].held == 1
     orchestrator.scanner.open.set()
     await job.result()
-    account = (await governance.account(name)).accounts["scan"]
-    assert (account.released, account.reclaimed) == (1, 0)
+    await governance.until_scans(name, released=1, reclaimed=0)
 
 
 async def test_the_temporal_ui_can_show_what_is_held(governance: Governance, name: str) -> None:
@@ -289,8 +283,8 @@ async def test_the_temporal_ui_can_show_what_is_held(governance: Governance, nam
         if not handler.name.startswith("__")
     }
     assert set(described) == {
-        *("exchange", "release", "allocate", "configure", "command"),
-        *("state", "holders", "why", "below_usage"),
+        *("hello", "exchange", "release", "allocate", "configure", "command"),
+        *("turn", "state", "holders", "why", "below_usage"),
     }
     assert all(described.values())
 

@@ -136,8 +136,7 @@ async def test_a_job_of_another_namespace_holds_a_permit(
     assert denied["reason"]["code"] == "quota_used_up"
     await job.signal(NexusJob.end)
     await job.result()
-    account = (await governance.account(name)).accounts["scan"]
-    assert (account.granted, account.released, account.held) == (1, 1, 0)
+    await governance.until_scans(name, granted=1, released=1, held=0)
 
 
 async def test_one_that_waits_asks_again_until_its_turn_has_come(
@@ -155,8 +154,7 @@ async def test_one_that_waits_asks_again_until_its_turn_has_come(
     assert {decision["id"] for decision in decisions} == {waiting["id"]}
     assert {decision["outcome"] for decision in decisions[:-1]} == {"waiting"}
     assert decisions[-1]["outcome"] == "granted"
-    account = (await governance.account(name)).accounts["scan"]
-    assert (account.granted, account.released, account.held) == (2, 2, 0)
+    await governance.until_scans(name, granted=2, released=2, held=0)
 
 
 async def test_a_live_holder_of_another_namespace_keeps_its_permit_and_a_closed_one_does_not(

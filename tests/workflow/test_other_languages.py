@@ -105,8 +105,7 @@ async def test_a_job_in_javascript_is_granted_waits_and_gives_back(
     await second.signal("end")
     _, told = await second.result()
     assert told["id"] == waiting["id"]
-    account = (await governance.account(name)).accounts["scan"]
-    assert (account.granted, account.released, account.held) == (2, 2, 0)
+    await governance.until_scans(name, granted=2, released=2, held=0)
 
 
 # Plain gRPC --------------------------------------------------------------------------------------

@@ -74,8 +74,7 @@ async def govern_two_jobs(site: Site, name: str) -> list[WorkflowHistory]:
     scanner.open.set()
     await first.result()
     await second.result()
-    account = (await governance.account(name)).accounts["scan"]
-    assert (account.granted, account.released, account.held) == (2, 2, 0)
+    await governance.until_scans(name, granted=2, released=2, held=0)
     await eventually(lambda: governance.breaker_state(name), lambda s: s.successes == 2)
     ledger, breaker = governance.handle("ledger", name), governance.handle("breaker", name)
     return [await handle.fetch_history() for handle in (first, second, ledger, breaker)]

@@ -249,8 +249,7 @@ async def test_jobs_are_turned_away_with_the_reason_and_what_it_is_for(
     orchestrator.scanner.open.set()
     for job in (first, *high):
         await job.result()
-    account = (await governance.account(tenant)).accounts["scan"]
-    assert (account.granted, account.released, account.held) == (3, 3, 0)
+    await governance.until_scans(tenant, granted=3, released=3, held=0)
     assert is_conserved(await governance.account(tenant))
 
 

@@ -335,6 +335,7 @@ class Breaker:
             incarnation=record.incarnation,
             limit=self.fleet_limit,
             limit_change=None if record.fleet is None else record.fleet.of.last,
+            wary=record.wary,
         )
 
     # What the states do ----------------------------------------------------------------------

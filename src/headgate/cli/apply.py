@@ -8,8 +8,8 @@ import typer
 
 from headgate.cli.configuration import read
 from headgate.cli.connect import connect_temporal, database
-from headgate.cli.options import BELOW_USAGE
-from headgate.cli.tables import say
+from headgate.cli.options import BELOW_USAGE, JSON
+from headgate.cli.tables import print_json, say
 from headgate.cli.user import current_user
 from headgate.model.configuration import Configuration
 from headgate.model.errors import ConfigurationError
@@ -31,6 +31,7 @@ def command(
         "--require-secrets",
         help="Refuse channels whose secrets are not here; without it they are only told of.",
     ),
+    as_json: bool = JSON,
 ) -> None:
     """Show the difference between FILE and what runs, and apply it.
 
@@ -40,7 +41,22 @@ def command(
     lacking = _lacking(wanted)
     if lacking and require_secrets:
         raise ConfigurationError("\n".join(lacking))
-    asyncio.run(_run(wanted, dry_run, reason, actor or current_user(), allow_below_usage))
+    plan = asyncio.run(_run(wanted, dry_run, reason, actor or current_user(), allow_below_usage))
+    if as_json:
+        changes = [
+            {"action": one.action, "target": one.target, "lines": one.lines()}
+            for one in plan.changes
+        ]
+        print_json(
+            {
+                "changes": changes,
+                "dry_run": dry_run,
+                "below_usage": plan.below_usage,
+                "lacking": lacking,
+            }
+        )
+        return
+    _show(plan, dry_run)
     if lacking:
         say(
             "not to be seen from here; what counts is the environment of the governance worker, "
@@ -61,15 +77,13 @@ def _lacking(wanted: Configuration) -> list[str]:
 
 async def _run(
     wanted: Configuration, dry_run: bool, reason: str, actor: str, allow_below_usage: bool
-) -> None:
+) -> Plan:
     async with database() as db:
         await require_current(db)
         configurator = Configurator(await connect_temporal(), db)
         if dry_run:
-            plan = await configurator.plan(wanted)
-        else:
-            plan = await configurator.apply(wanted, actor, reason, allow_below_usage)
-    _show(plan, dry_run)
+            return await configurator.plan(wanted)
+        return await configurator.apply(wanted, actor, reason, allow_below_usage)
 
 
 def _show(plan: Plan, dry_run: bool) -> None:

@@ -53,8 +53,9 @@ def _setting(action: BreakerAction, what: str) -> None:
         actor: str = _ACTOR,
         duration: str | None = _FOR,
         dry_run: bool = _DRY_RUN,
+        as_json: bool = _JSON,
     ) -> None:
-        _command(name, action, reason, actor, duration, dry_run)
+        _command(name, action, reason, actor, duration, dry_run, as_json)
 
     app.command(action.replace("_", "-"), help=what)(command)
 
@@ -72,25 +73,34 @@ def throttle(
     actor: str = _ACTOR,
     duration: str | None = _FOR,
     dry_run: bool = _DRY_RUN,
+    as_json: bool = _JSON,
 ) -> None:
     """Let at most a share of the calls pass; the breaker goes on as usual."""
-    _command(name, "throttle", reason, actor, duration, dry_run, _share(to))
+    _command(name, "throttle", reason, actor, duration, dry_run, as_json, _share(to))
 
 
 @app.command("resume")
 def resume(
-    name: str = _NAME, reason: str = _REASON, actor: str = _ACTOR, dry_run: bool = _DRY_RUN
+    name: str = _NAME,
+    reason: str = _REASON,
+    actor: str = _ACTOR,
+    dry_run: bool = _DRY_RUN,
+    as_json: bool = _JSON,
 ) -> None:
     """End what people have set; the breaker is what it would have been."""
-    _command(name, "resume", reason, actor, None, dry_run)
+    _command(name, "resume", reason, actor, None, dry_run, as_json)
 
 
 @app.command("reset")
 def reset(
-    name: str = _NAME, reason: str = _REASON, actor: str = _ACTOR, dry_run: bool = _DRY_RUN
+    name: str = _NAME,
+    reason: str = _REASON,
+    actor: str = _ACTOR,
+    dry_run: bool = _DRY_RUN,
+    as_json: bool = _JSON,
 ) -> None:
     """Forget all outcomes and close, as if the breaker were new."""
-    _command(name, "reset", reason, actor, None, dry_run)
+    _command(name, "reset", reason, actor, None, dry_run, as_json)
 
 
 def _command(
@@ -100,6 +110,7 @@ def _command(
     actor: str,
     duration: str | None,
     dry_run: bool,
+    as_json: bool,
     share: float | None = None,
 ) -> None:
     for_ms = None if duration is None else parse_duration(duration, "--for")
@@ -117,6 +128,9 @@ def _command(
         problem = error.errors()[0]
         raise ConfigurationError(f"--{problem['loc'][0]}: {problem['msg'].lower()}") from error
     view = asyncio.run(_tell(name, command))
+    if as_json:
+        print(json.dumps(view.model_dump(mode="json"), indent=2))
+        return
     print(f"{name} {'would be' if dry_run else 'is'} {view.state}: {_why(view)}")
 
 

@@ -9,6 +9,11 @@ _UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _FORM: Final = re.compile(r"^(\d{1,6})([smhd])$")
 
 
+def is_duration(text: str) -> bool:
+    """Return whether something is written as a duration."""
+    return _FORM.match(text.strip()) is not None
+
+
 def parse_duration(text: str, what: str) -> int:
     """Return a duration in milliseconds.
 

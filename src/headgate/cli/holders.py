@@ -10,6 +10,7 @@ from headgate.cli.options import ledger_command, operating
 from headgate.cli.quota import print_reply
 from headgate.cli.tables import print_json, show, table
 from headgate.gate.clock import now_ms
+from headgate.model.lease import LeaseView
 from headgate.model.ledger import LedgerPage, PermitView, ReleasePermit, WaiterView
 from headgate.orchestrator.holders import Answered, holders, release_permit
 from headgate.orchestrator.times import lasting
@@ -26,10 +27,11 @@ def command(
     page = asyncio.run(_holders(tenant))
     permits = [one for one in page.permits if _is_of(one, resource)]
     waiters = [one for one in page.waiters if _is_of(one, resource)]
+    leases = [one for one in page.leases if resource in (None, one.resource)]
     if as_json:
-        print_json({"tenant": tenant, "permits": permits, "waiters": waiters})
+        print_json({"tenant": tenant, "permits": permits, "waiters": waiters, "leases": leases})
         return
-    if not permits and not waiters:
+    if not permits and not waiters and not leases:
         of = "" if resource is None else f" of {resource}"
         print(f"nobody holds anything{of} of tenant {tenant}, and nobody waits")
         return
@@ -37,6 +39,8 @@ def command(
         _show_permits(permits)
     if waiters:
         _show_waiters(waiters)
+    if leases:
+        _show_leases(leases)
     if max(len(page.permits), len(page.waiters)) >= _MOST_SHOWN:
         print(f"only the first {_MOST_SHOWN} are shown")
 
@@ -94,6 +98,23 @@ def _show_waiters(waiters: list[WaiterView]) -> None:
             one.workflow_id,
             lasting(now_ms() - one.since_ms),
             str(one.position),
+        )
+    show(rows)
+
+
+def _show_leases(leases: list[LeaseView]) -> None:
+    rows = table(
+        "Block of gate", "Of", "Counts", "In use", "Waiting", "Ends in",
+        right=("Counts", "In use", "Waiting"),
+    )  # fmt: skip
+    for one in leases:
+        rows.add_row(
+            one.gate,
+            one.resource,
+            str(one.counted),
+            str(one.in_use),
+            str(one.waiting),
+            lasting(one.until_ms - now_ms()),
         )
     show(rows)
 

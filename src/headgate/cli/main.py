@@ -12,12 +12,16 @@ from headgate.cli import (
     alerts,
     allocate,
     apply,
+    audit,
     backtest,
     bench,
     breaker,
+    breakers,
     demo,
     dev,
+    export,
     holders,
+    metrics,
     migrate,
     nexus_endpoint,
     notifier,
@@ -26,7 +30,10 @@ from headgate.cli import (
     quota,
     search_attributes,
     simulate,
+    status,
+    tenants,
     throttle,
+    top,
     why,
     worker,
 )
@@ -65,6 +72,13 @@ app.command("backtest")(backtest.command)
 app.command("simulate")(simulate.command)
 app.command("bench")(bench.command)
 app.command("plan")(plan.command)
+app.command("status")(status.command)
+app.command("breakers")(breakers.command)
+app.command("tenants")(tenants.command)
+app.command("top")(top.command)
+app.command("metrics")(metrics.command)
+app.command("audit")(audit.command)
+app.command("export")(export.command)
 app.command("why")(why.command)
 app.command("holders")(holders.command)
 app.command("release")(holders.release)

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
+from headgate.cli.page import counted
 from headgate.gate.clock import now_ms
 from headgate.orchestrator.times import lasting, utc
 
@@ -72,6 +73,18 @@ def left(until_ms: int | None) -> str:
 def percent(share: float) -> str:
     """Return a share in per cent."""
     return f"{share * 100:g}%"
+
+
+def bar(part: float, cells: int) -> str:
+    """Return a part of a whole, from 0 to 1, as a bar of so many cells."""
+    full = round(max(0.0, min(1.0, part)) * cells)
+    return "█" * full + "·" * (cells - full)
+
+
+def rest(number: int, what: str) -> None:
+    """Say how many are not shown, if any are not."""
+    if number > 0:
+        print(f"and {counted(number, what)} more: see --limit and --help")
 
 
 def _plain(value: object) -> object:

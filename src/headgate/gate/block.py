@@ -49,6 +49,8 @@ class Block:
         hold_ms: How long a use may last at most, of all that were seen.
         told_hold_ms: The same as far as the ledger knows.
         waiting: Units that calls wait for.
+        unmet: Units that a call was refused lately: it will come again, and has to find its place.
+        largest: Units of the largest call that waits or was refused.
     """
 
     resource: str
@@ -65,6 +67,8 @@ class Block:
     hold_ms: int = LEAST_HOLD_MS
     told_hold_ms: int = 0
     waiting: int = 0
+    unmet: int = 0
+    largest: int = 0
     number: int = 0
     is_over: bool = False
     grant: LeaseGrant | None = None
@@ -176,7 +180,8 @@ class Block:
             denied=self.denied,
             starts=starts,
             starts_ceiling=self.taken if self.starts == NO_LIMIT else self.starts,
-            waiting=self.waiting,
+            waiting=self.lacking,
+            largest=self.largest,
             hold_ms=self.hold_ms,
             holders=holders,
             gone=gone,
@@ -207,7 +212,7 @@ class Block:
     def want_no_more(self) -> None:
         """Keep no more than what is out: the process is about to end."""
         self.most = self._most_before = self.out
-        self.waiting = 0
+        self.waiting = self.unmet = 0
         self._taken_at_ask = self.taken
 
     def end(self) -> None:
@@ -219,17 +224,17 @@ class Block:
     def _wanted(self, out: int) -> int:
         """Return how many units it should have: what was out at most lately, and some more."""
         peak = max(self.most, self._most_before, out)
-        if peak == 0 and not self.waiting:
+        if peak == 0 and not self.lacking:
             return 0
-        return int(max(peak, out + self.waiting) * _HEADROOM) + 1
+        return int(max(peak, out + self.lacking) * _HEADROOM) + 1
 
     def _wanted_starts(self, now_s: float) -> int:
         """Return how many units will be taken out until the next ask, as far as one can tell."""
         elapsed_s = max(0.5, now_s - self._asked_s) if self._asked_s else 1.0
         per_s = (self.taken - self._taken_at_ask) / elapsed_s
-        if per_s == 0 and not self.waiting:
+        if per_s == 0 and not self.lacking:
             return 0
-        return self.waiting + int(per_s * _RENEW_MS / 1000 * _HEADROOM) + 1
+        return self.lacking + int(per_s * _RENEW_MS / 1000 * _HEADROOM) + 1
 
     def _forget_what_was_told(self, ask: LeaseAsk, *, answered: bool) -> None:
         for job in ask.holders:
@@ -244,6 +249,11 @@ class Block:
         if answered:
             for id in ask.gone:
                 self._gone_jobs.pop(id, None)
+
+    @property
+    def lacking(self) -> int:
+        """Units that are asked for and are not here."""
+        return max(self.waiting, self.unmet)
 
     @property
     def has_news(self) -> int:

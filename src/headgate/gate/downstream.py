@@ -15,6 +15,7 @@ from temporalio.service import RPCError
 from headgate.gate.clock import monotonic_s, now_ms
 from headgate.gate.group_commit import GroupCommit
 from headgate.gate.limiter import NO_LIMIT, Limiter, limiter_of
+from headgate.gate.metrics import NOT_COUNTED, GateMetrics
 from headgate.gate.outcomes import Ended, Outcomes
 from headgate.gate.ramp import Ramp
 from headgate.gate.ticket import Calm, Era, Refusal, Ticket
@@ -71,14 +72,23 @@ class Downstream:
         gate: The gate's id.
         task_queue: Where the gate listens for verdicts.
         breaker: The workflow.
+        metrics: What is counted for people.
     """
 
-    def __init__(self, name: str, gate: str, task_queue: str, breaker: GovernanceWorkflow) -> None:
+    def __init__(
+        self,
+        name: str,
+        gate: str,
+        task_queue: str,
+        breaker: GovernanceWorkflow,
+        metrics: GateMetrics = NOT_COUNTED,
+    ) -> None:
         self.name = name
         self.verdict = Verdict.unknown(name)
         self._gate = gate
         self._task_queue = task_queue
         self._breaker = breaker
+        self._metrics = metrics
         self._heard_at_ms = 0
         self.era = Era(UNKNOWN_EPOCH)
         self.flights: set[Ticket] = set()
@@ -251,6 +261,7 @@ class Downstream:
             self._look_whether_calm()
             return
         self._watch.hear(verdict, self.verdict, self._heard_at_ms)
+        self._metrics.heard(verdict, self.verdict, self._heard_at_ms)
         if verdict.epoch != self.verdict.epoch:
             self._probes_busy_until_ms = 0
             if verdict.allow == "ramp":
@@ -272,6 +283,7 @@ class Downstream:
             self.add_up()
             buckets, probes = self._outcomes.take()
             self._watch.report(buckets, now_ms())
+            self._metrics.reported(self.name, buckets, probes)
             seq = next(self._seq)
             limiter = self._limiter
             summary = None if limiter is None else limiter.summary(self._gate, seq)

@@ -12,12 +12,13 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from headgate.activities.verdicts import VerdictActivities
-from headgate.gate.clock import now_ms
+from headgate.gate.clock import monotonic_s, now_ms
 from headgate.gate.downstream import Downstream
 from headgate.gate.job_holds import JobHolds
 from headgate.gate.kinds import governing
 from headgate.gate.lane import Lane
 from headgate.gate.ledger import LedgerLink
+from headgate.gate.metrics import GateMetrics
 from headgate.gate.outcomes import Ended
 from headgate.gate.stock import UNGOVERNED, Shortage
 from headgate.gate.ticket import Refusal, Ticket
@@ -85,6 +86,7 @@ class Gate:
         self._ledgers: dict[str, LedgerLink] = {}
         self._lanes: dict[tuple[str, str, str | None], Lane] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._metrics = GateMetrics.of(client)
         self.is_running = False
         self.jobs = JobHolds(self._ledger)
 
@@ -122,6 +124,12 @@ class Gate:
 
         A refusal leaves nothing behind: no permit is held, no probe is leased.
         """
+        began_s = monotonic_s()
+        decision = await self._decide(request)
+        self._metrics.decided(request.resource, decision, monotonic_s() - began_s)
+        return decision
+
+    async def _decide(self, request: Admit) -> Decision:
         downstream = self._downstream(request.downstream) if request.downstream else None
         if downstream is not None and (refusal := downstream.refusal()) is not None:
             # Known without asking anybody, and most of the time while a breaker is open.
@@ -286,7 +294,8 @@ class Gate:
         found = self._downstreams.get(name)
         if found is None:
             breaker = governing(self._client, "breaker", name, self._options, self._task_queue)
-            found = Downstream(name, self.id, gate_task_queue(self.id), breaker)
+            queue = gate_task_queue(self.id)
+            found = Downstream(name, self.id, queue, breaker, self._metrics)
             self._downstreams[name] = found
         return found
 

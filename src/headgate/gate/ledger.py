@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final
@@ -12,15 +13,14 @@ from headgate.gate.group_commit import GroupCommit
 from headgate.gate.stock import Stock
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.errors import UnavailableError
-from headgate.model.ledger import Acquire, Decision, Exchange, ExchangeReply
+from headgate.model.ledger import Acquire, Decision, Exchange, ExchangeReply, Hello, Turn
 
 _LOG = logging.getLogger("headgate.gate")
 _AT_ONCE: Final = 200
 _GIVE_UP_S: Final = 5.0
-_LONG_S: Final = 0.25
-_FIRST_WITHIN_S: Final = 0.5
-_IN_FLIGHT: Final = 4
-"""Exchanges of all gates with one ledger at the same time; from eleven on the server fails them."""
+_HELLO_S: Final = 2.0
+_FIRST_WITHIN_MS: Final = 500
+_AFTER_FAILURE_S: Final = 0.5
 
 Ask = Acquire | str | Stock
 
@@ -53,8 +53,11 @@ class LedgerLink:
         self._keeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._took_s = 0.0
-        self._last_s = 0.0
-        self._turns = 1
+        self._turn_from_s = 0.0
+        self._turn_s = 0.0
+        self._frame_s = 0.0
+        self._failed = False
+        self._is_introduced = False
         self._commit: GroupCommit[Ask, Decision | None] = GroupCommit(
             self._exchange, _AT_ONCE, self._pause_s
         )
@@ -166,23 +169,47 @@ class LedgerLink:
             await self._ask(stock)
 
     def _pause_s(self) -> float:
-        """Return how long to wait before the next exchange.
+        """Return how long to wait before the next exchange: until the turn that the ledger gave.
 
-        Where more gates than a few exchange with one ledger they take turns, so that no more
-        exchanges than the server bears are in flight at once. When one has taken long, there were
-        too many all the same, and gates must not come back at the same time.
+        Who has no turns, or has had no answer, comes at a moment left to chance, so that gates
+        that begin together do not come together.
         """
-        if not self._last_s:
-            # Nobody knows how many gates begin in this very moment, after a deployment say.
-            return _FIRST_WITHIN_S * random.random()  # noqa: S311 - no secret
-        # Not all after the same time, or those that were answered together come back together.
-        spread = 0.5 + random.random()  # noqa: S311 - no secret
-        pause_s = (self._turns - 1) * self._took_s * spread
-        if self._last_s > _LONG_S:
-            pause_s += self._last_s * random.random()  # noqa: S311 - no secret
-        return pause_s
+        chance = random.random()  # noqa: S311 - no secret
+        if self._failed:
+            return self._frame_s + _AFTER_FAILURE_S * chance
+        if not self._turn_s:
+            return self._frame_s * chance
+        since_s = (monotonic_s() - self._turn_from_s) % self._frame_s
+        # One that would not be answered within the turn would meet those of the next group.
+        is_turn = since_s < max(self._turn_s - self._took_s, self._turn_s / 2)
+        return 0.0 if is_turn else self._frame_s - since_s
+
+    async def _introduce(self) -> None:
+        """Say hello, and ask when to come.
+
+        Nobody knows how many gates begin in this very moment, after a deployment say, and signals
+        and queries are not held to ten at a time.
+        """
+        try:
+            await self._ledger.signal("hello", Hello(gate=self._gate), _HELLO_S)
+            turn = await self._ledger.query("turn", Turn, _HELLO_S, self._gate)
+        except Exception as error:
+            _LOG.debug("the ledger of %s does not say when to come: %s", self._tenant, error)
+            turn = Turn(frame_ms=_FIRST_WITHIN_MS)
+        self._hear(turn, time.time() * 1000)
+        await asyncio.sleep(self._pause_s())
+
+    def _hear(self, turn: Turn, ledger_ms: float) -> None:
+        self._turn_s, self._frame_s = turn.lasts_ms / 1000, turn.frame_ms / 1000
+        since_ms = ledger_ms - turn.begins_ms
+        self._turn_from_s = (
+            monotonic_s() - (since_ms % turn.frame_ms if turn.lasts_ms else 0) / 1000
+        )
 
     async def _exchange(self, asks: Sequence[Ask]) -> list[Decision | None]:
+        if not self._is_introduced:
+            await self._introduce()
+            self._is_introduced = True
         number = next(self._number)
         stocks = list(dict.fromkeys(ask for ask in asks if isinstance(ask, Stock)))
         message = Exchange(
@@ -191,6 +218,7 @@ class LedgerLink:
             acquires=[ask for ask in asks if isinstance(ask, Acquire)],
             releases=[ask for ask in asks if isinstance(ask, str)],
             leases=[lease for stock in stocks for lease in stock.compose()],
+            took_ms=round(self._took_s * 1000),
         )
         began_s = monotonic_s()
         try:
@@ -200,16 +228,15 @@ class LedgerLink:
             if not reply.ready:
                 raise UnavailableError("the ledger is being restored from Postgres; ask again")
         except Exception:
-            self._last_s = monotonic_s() - began_s
+            self._took_s, self._failed = monotonic_s() - began_s, True
             for stock in self._stocks.values():
                 stock.is_away = True
             for stock in stocks:
                 stock.missed()
             self._changed.set()
             raise
-        self._last_s = monotonic_s() - began_s
-        self._took_s += 0.2 * (min(self._last_s, _LONG_S) - self._took_s)
-        self._turns = max(1, -(-reply.gates // _IN_FLIGHT))
+        self._took_s, self._failed = monotonic_s() - began_s, False
+        self._hear(reply.turn, reply.now_ms)
         self._leased.update(reply.leased)
         for stock in self._stocks.values():
             stock.is_away = False

@@ -19,6 +19,9 @@ _TELL_JOBS_AFTER_S: Final = 5.0
 _TELL_JOBS: Final = 150
 _SOON_S: Final = 0.5
 _RETRY_MS: Final = 250
+_UNMET_S: Final = 10.0
+"""For so long after a refusal a call counts as still there: Temporal will try it again."""
+
 _ANSWERS_WITHIN_S: Final = 1.0
 _NEVER: Final = frozenset(
     {ReasonCode.UNKNOWN_TENANT, ReasonCode.UNKNOWN_RESOURCE, ReasonCode.CAN_NEVER_FIT}
@@ -84,6 +87,9 @@ class Stock:
         self._asked_s = 0.0
         self._told_waiting = 0
         self._untold_since_s: dict[str, float] = {}
+        self._unmet_until_s = 0.0
+        self._look_at_s = 0.0
+        self._taken_at_look = 0
 
     # Taking and giving -------------------------------------------------------------------------
 
@@ -109,7 +115,7 @@ class Stock:
             self.block.hold_ms = hold_ms
         if (block := self.take_now(units, hold_ms)) is not None:
             return block
-        if (shortage := self._hopeless()) is not None:
+        if (shortage := self._hopeless(units)) is not None:
             self.block.denied += 1
             return shortage
         future: asyncio.Future[Block | Shortage] = asyncio.get_running_loop().create_future()
@@ -130,6 +136,8 @@ class Stock:
                 self.ungoverned += 1
                 return UNGOVERNED
             self.block.denied += 1
+            self.block.unmet = max(self.block.unmet, units)
+            self._unmet_until_s = self._clock() + _UNMET_S
             return self._shortage()
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
@@ -169,7 +177,14 @@ class Stock:
     def is_idle(self) -> bool:
         """Whether there is nothing here that anybody would miss."""
         block = self.block
-        return not (self._waiting or self._closing or block.out or block.number or block.has_news)
+        return not (
+            self._waiting
+            or self._closing
+            or block.out
+            or block.number
+            or block.unmet
+            or block.has_news
+        )
 
     @property
     def lets_pass_while_away(self) -> bool:
@@ -194,8 +209,10 @@ class Stock:
         times: list[float] = []
         block = self.block
         if block.number:
-            times.append(block.ask_at_s)
-        if self._waiting:
+            times.append(self._idle_at_s(block.ask_at_s))
+        if block.unmet and self._clock() >= self._unmet_until_s:
+            block.unmet = 0
+        if self._waiting or block.unmet:
             times.append(self._retry_s())
         if self._closing:
             times.append(self._heard_s + _SOON_S)
@@ -214,9 +231,11 @@ class Stock:
         self._is_asking = True
         self._asked_s = now_s
         self._untold_since_s.clear()
-        self._told_waiting = self.block.waiting
+        self._told_waiting = self.block.lacking
+        waiting = max((one.units for one in self._waiting if not one.future.done()), default=0)
+        self.block.largest = max(waiting, self.block.unmet)
         blocks = [*self._closing]
-        if self.block.number or self._waiting:
+        if self.block.number or self._waiting or self.block.unmet:
             blocks.append(self.block)
         return [block.ask(now_s) for block in blocks]
 
@@ -236,12 +255,13 @@ class Stock:
                         block.let_go(id)
                     if grant.is_over:
                         self._begin_anew()
-                    elif not grant.units and not block.out and not self._waiting:
+                    elif not (grant.units or block.out or self._waiting or block.unmet):
                         self.block = Block(self.resource, block.term + 1, grant=block.grant)
         self._closing = [block for block in self._closing if block.is_needed]
         self._dismiss_hopeless()
         self.serve()
-        self._told_waiting = min(self._told_waiting, self.block.waiting)
+        self._told_waiting = min(self._told_waiting, self.block.lacking)
+        self._look_at_s = 0.0
         return ended
 
     def missed(self) -> None:
@@ -268,6 +288,7 @@ class Stock:
     def _begin_anew(self) -> None:
         over, self.block = self.block, Block(self.resource, self.block.term + 1)
         self.block.grant, self.block.hold_ms = over.grant, over.hold_ms
+        self.block.unmet = over.unmet
         self.block.waiting = sum(one.units for one in self._waiting if not one.future.done())
         over.end()
         over.waiting = 0
@@ -295,14 +316,11 @@ class Stock:
 
     def _dismiss_hopeless(self) -> None:
         """Tell those who wait for what can never be had."""
-        if self._waiting and (shortage := self._hopeless()) is not None:
-            waiting, self._waiting = self._waiting, []
-            self.has_waiting = False
-            self.block.waiting = 0
-            for one in waiting:
-                if not one.future.done():
-                    self.block.denied += 1
-                    one.future.set_result(shortage)
+        for one in list(self._waiting):
+            if not one.future.done() and (shortage := self._hopeless(one.units)) is not None:
+                self._forget(one.future, one.units)
+                self.block.denied += 1
+                one.future.set_result(shortage)
 
     def _forget(self, future: asyncio.Future[Block | Shortage], units: int) -> None:
         self._waiting = [one for one in self._waiting if one.future is not future]
@@ -322,20 +340,41 @@ class Stock:
         block = self.block
         if (
             grant is None
-            or block.waiting > self._told_waiting
+            or block.lacking > self._told_waiting
             or block.hold_ms > block.told_hold_ms
         ):
             return 0.0  # the ledger does not know yet
         retry_ms = _RETRY_MS if grant.retry_in_ms is None else grant.retry_in_ms
         return self._heard_s + retry_ms / 1000
 
-    def _hopeless(self) -> Shortage | None:
+    def _idle_at_s(self, ask_at_s: float) -> float:
+        """Return when to ask about a block, or to see again whether it is used.
+
+        A block that is not used goes back early when others may want it.
+        """
+        block = self.block
+        idle_ms = None if block.grant is None else block.grant.idle_ms
+        if idle_ms is None or not block.units or self._waiting or block.unmet:
+            return ask_at_s
+        now_s = self._clock()
+        if not self._look_at_s or now_s >= self._look_at_s:
+            if self._look_at_s and block.taken == self._taken_at_look and not block.out:
+                block.want_no_more()
+                return now_s
+            self._look_at_s, self._taken_at_look = now_s + idle_ms / 1000, block.taken
+        return min(ask_at_s, self._look_at_s)
+
+    def _hopeless(self, units: int) -> Shortage | None:
         """Return why waiting is of no use."""
         grant = self.block.grant
-        if grant is None or grant.reason is None or grant.reason.code not in _NEVER:
+        if grant is None:
             return None
         # What people have changed since is learned by asking again, now and then.
         if self._clock() >= self._heard_s + 5.0:
+            return None
+        if grant.too_large is not None and grant.too_large.needed == units:
+            return Shortage(grant.too_large, None)
+        if grant.reason is None or grant.reason.code not in _NEVER:
             return None
         return Shortage(grant.reason, None)
 

@@ -34,6 +34,10 @@ _TRY_AGAIN: Final = {
     RPCStatusCode.UNAVAILABLE,
     RPCStatusCode.UNKNOWN,
 }
+_LEFT_UNDONE: Final = {
+    "AcceptedUpdateCompletedWorkflow",  # it met a continue-as-new
+    "UnprocessedUpdate",  # the server lost sight of its workflow task
+}
 _RPC_TIMEOUT: Final = timedelta(seconds=5)
 
 
@@ -174,10 +178,7 @@ class GovernanceWorkflow:
                 last = error
             except WorkflowUpdateFailedError as error:
                 cause = error.cause
-                closed = isinstance(cause, ApplicationError) and (
-                    cause.type == "AcceptedUpdateCompletedWorkflow"
-                )
-                if not closed:
+                if not isinstance(cause, ApplicationError) or cause.type not in _LEFT_UNDONE:
                     raise
                 last = error
             if time.monotonic() + pause_s > deadline:

@@ -339,7 +339,10 @@ class OutcomeSpan(Message):
 
 
 class BreakerView(Message):
-    """A breaker as queries return it and snapshots summarise it."""
+    """A breaker as queries return it and snapshots summarise it.
+
+    ``wary``: it lets calls pass although nobody has seen the downstream work; one failure opens it.
+    """
 
     downstream: str
     settings: BreakerSettings
@@ -372,3 +375,4 @@ class BreakerView(Message):
     incarnation: int
     limit: int | None = None
     limit_change: LimitChange | None = None
+    wary: bool = False

@@ -76,7 +76,9 @@ class LeaseAsk(Message):
         starts: Units that it would like to take out until it asks again; for what is limited over
             time.
         starts_ceiling: ``started`` will not be more than this until it hears the answer.
-        waiting: Units that calls wait for at the gate.
+        waiting: Units that calls wait for at the gate, or have been refused lately and will come
+            for again.
+        largest: Units of the largest of these calls.
         hold_ms: How long a unit that it takes out may stay out at most.
         holders: Jobs that have taken units out since it last said so. When the term is over, they
             hold permits of their own from then on, and do not count in ``in_use`` and ``uses``.
@@ -96,6 +98,7 @@ class LeaseAsk(Message):
     starts: Units = 0
     starts_ceiling: Total = 0
     waiting: Units = 0
+    largest: Units = 0
     hold_ms: Annotated[int, Field(ge=0, le=30 * 86_400_000)] = 0
     holders: Annotated[list[LeaseHolder], Field(max_length=HOLDERS_AT_ONCE)] = []
     gone: Annotated[list[Id], Field(max_length=HOLDERS_AT_ONCE)] = []
@@ -123,6 +126,8 @@ class LeaseGrant(Message):
         ask_in_ms: After what time it should ask again at the latest.
         reason: Why it is less than wanted.
         retry_in_ms: After what time there may be more.
+        too_large: Why the largest call of the ask can never pass; it says what limit there is.
+        idle_ms: So long the gate may keep the block without using it; null: until it asks again.
         ended: Ids of jobs that have closed, or have given their units back elsewhere.
         leased: Permits of jobs may be taken out of the block as well.
         max_hold_ms: A permit of a job that is not given back by then expires.
@@ -139,6 +144,8 @@ class LeaseGrant(Message):
     ask_in_ms: int = LEASE_MS * 2 // 3
     reason: Reason | None = None
     retry_in_ms: int | None = None
+    too_large: Reason | None = None
+    idle_ms: int | None = None
     ended: list[str] = []
     leased: bool = False
     max_hold_ms: int = 3_600_000

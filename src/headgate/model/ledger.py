@@ -160,6 +160,7 @@ class Exchange(Message):
         acquires: Requests for permits.
         releases: Permits that are given back, or requests that are withdrawn.
         leases: What the gate says of its blocks.
+        took_ms: How long its last exchange with this ledger took.
     """
 
     gate: Annotated[str, Field(min_length=1, max_length=200)]
@@ -167,6 +168,29 @@ class Exchange(Message):
     acquires: Annotated[list[Acquire], Field(max_length=MAX_BATCH)] = []
     releases: Annotated[list[RequestId], Field(max_length=MAX_BATCH)] = []
     leases: Annotated[list[LeaseAsk], Field(max_length=LEASES_AT_ONCE)] = []
+    took_ms: Annotated[int, Field(ge=0)] = 0
+
+
+class Hello(Message):
+    """A gate will exchange with a ledger from now on; then it asks for its turn by query."""
+
+    gate: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Turn(Message):
+    """When a gate may exchange with a ledger, so that the server bears the exchanges of all gates.
+
+    Attributes:
+        begins_ms: Its turns begin at this remainder of Unix time, by the ledger's clock, divided by
+            ``frame_ms``.
+        lasts_ms: So long a turn lasts. 0: it may come at any time.
+        frame_ms: So often it has a turn. Without turns: within this time it comes at a moment left
+            to chance, so that gates that wake up together do not come together.
+    """
+
+    begins_ms: Annotated[int, Field(ge=0)] = 0
+    lasts_ms: Annotated[int, Field(ge=0)] = 0
+    frame_ms: Annotated[int, Field(ge=0)] = 0
 
 
 class ExchangeReply(Message):
@@ -179,6 +203,8 @@ class ExchangeReply(Message):
         leases: The blocks from now on, in the order of what was said of them.
         gates: How many gates exchange with this ledger these days.
         leased: Of the resources of the acquires, those that come out of blocks from now on.
+        turn: When the gate may come again.
+        now_ms: The ledger's clock; 0: it did not say.
     """
 
     decisions: list[Decision]
@@ -187,6 +213,8 @@ class ExchangeReply(Message):
     leases: list[LeaseGrant] = []
     gates: int = 1
     leased: list[str] = []
+    turn: Turn = Turn()
+    now_ms: int = 0
 
 
 class Grant(Message):
@@ -305,6 +333,8 @@ class LedgerView(Message):
         paused: Why the tenant is suspended.
         resource_throttles: Pauses and cuts that hold for all tenants.
         pressure: How full its pools are, as their governors last said.
+        leased: Of ``units_held``, those in blocks of gates that no job uses, as the gates last
+            said; by resource, where there are any.
     """
 
     tenant: str
@@ -323,6 +353,7 @@ class LedgerView(Message):
     paused: str | None = None
     resource_throttles: list[Throttle] = []
     pressure: dict[str, PressureView] = {}
+    leased: dict[str, int] = {}
 
     @field_serializer("quotas")
     def _briefly(self, quotas: dict[str, Quota] | None) -> dict[str, Any] | None:

@@ -9,12 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from temporalio import activity
+from temporalio.common import MetricMeter
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from headgate.gate import Call
 from headgate.gate.classify import classify_error, classify_result, is_overload, retry_after_ms
 from headgate.gate.clock import now_ms
+from headgate.gate.metrics import counter, histogram
 from headgate.gate.outcomes import Ended
 from headgate.gate.protocol import AnyGate, AnyLane
 from headgate.gate.ticket import Refusal, Ticket
@@ -24,6 +26,7 @@ from headgate.model.reason import Reason, ReasonCode
 from headgate.orchestrator.errors import CALL_DENIED
 from headgate.orchestrator.governed import GovernedActivity
 from headgate.orchestrator.headers import call_of, tenant_of
+from headgate.view import metrics
 
 _NO_TENANT: Final = "-"
 _DEFAULT_TIMEOUT_S: Final = 60.0
@@ -75,7 +78,7 @@ class GovernedCalls(ActivityInboundInterceptor):
     async def _under_permit(self, input: ExecuteActivityInput, gate: AnyGate, call: Call) -> Any:
         ticket = await gate.begin(call)
         if isinstance(ticket, Refusal):
-            raise _denied(ticket)
+            raise _denied(ticket, call.downstream)
         end = _End(gate.rules(call), None)
         try:
             with end:
@@ -102,7 +105,7 @@ class GovernedCalls(ActivityInboundInterceptor):
         units = what.units
         if resource is not None:
             if tenant is None:
-                raise _denied(Refusal(_no_tenant(info.activity_type), None))
+                raise _denied(Refusal(_no_tenant(info.activity_type), None), what.downstream)
             if how.units_of is not None:
                 units = _units(how, input)
         tenant = tenant or _NO_TENANT
@@ -138,6 +141,7 @@ class GovernedCalls(ActivityInboundInterceptor):
         process as long as its timeout bears it.
         """
         patience = _Patience.of(info)
+        downstream, began_s = how.call.downstream, time.monotonic()
         key = f"{info.workflow_run_id}:{info.activity_id}:{info.attempt}"
         async with _heartbeats(info):
             while True:
@@ -150,9 +154,11 @@ class GovernedCalls(ActivityInboundInterceptor):
                     priority=how.call.priority,
                 )
                 if isinstance(answer, Ticket):
+                    _count_wait(downstream, time.monotonic() - began_s)
                     return answer
                 if not await patience.outlasts(answer):
-                    raise _denied(answer)
+                    _count_wait(downstream, time.monotonic() - began_s)
+                    raise _denied(answer, downstream)
 
     async def _hold_for_job(
         self,
@@ -188,7 +194,7 @@ class GovernedCalls(ActivityInboundInterceptor):
                 if refusal is None:
                     return
                 if not await patience.outlasts(refusal):
-                    raise _denied(refusal)
+                    raise _denied(refusal, how.call.downstream)
 
 
 @dataclass(slots=True)
@@ -316,7 +322,23 @@ async def _heartbeats(info: activity.Info) -> AsyncIterator[None]:
         beating.cancel()
 
 
-def _denied(refusal: Refusal) -> ApplicationError:
+def _meter() -> MetricMeter:
+    """Return where to count; activities that run in other processes have no meter."""
+    try:
+        return activity.metric_meter()
+    except RuntimeError:
+        return MetricMeter.noop
+
+
+def _count_wait(downstream: str, waited_s: float) -> None:
+    wait = histogram(_meter(), metrics.CALL_WAIT)
+    wait.record(waited_s, {"downstream": downstream})
+
+
+def _denied(refusal: Refusal, downstream: str) -> ApplicationError:
+    """Return the error of a call that is held back, and count it."""
+    denied = counter(_meter(), metrics.CALLS_DENIED)
+    denied.add(1, {"downstream": downstream, "reason": refusal.reason.code.value})
     never = refusal.retry_at_ms is None
     delay_ms = 0 if refusal.retry_at_ms is None else max(1, refusal.retry_at_ms - now_ms())
     return ApplicationError(

@@ -21,11 +21,13 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
 from headgate.gate import Call
+from headgate.gate.metrics import histogram
 from headgate.model.entity import ADMIT, GRANTED_SIGNAL, REFUSED_SIGNAL, RELEASE
 from headgate.model.ledger import Admit, Decision, Grant, Holder, Outcome, Release
 from headgate.model.reason import Reason, ReasonCode
 from headgate.model.why import WHY_QUERY, AskState, JobAsk
 from headgate.orchestrator.errors import PermitDenied
+from headgate.view.metrics import JOB_WAIT
 
 _ATTEMPT_TIMEOUT: Final = timedelta(seconds=20)
 _RELEASE_TIMEOUT: Final = timedelta(seconds=60)
@@ -173,9 +175,14 @@ class _Asking:
         self._asks.append(self)
         try:
             permit = await self._insist()
-        except BaseException:
+        except GeneratorExit:
+            self._forget()
+            raise  # collected after an eviction, see ``_Block``
+        except BaseException as error:
+            self._count_wait("denied" if isinstance(error, PermitDenied) else "given_up")
             self._forget()
             raise
+        self._count_wait("granted")
         self._note(state="held", reason=None, retry_at_ms=None)
         return permit
 
@@ -304,6 +311,12 @@ class _Asking:
         if refused is not None and refused.reason is not None:
             raise self._denied(refused.reason, refused.retry_at_ms)
         self._signals.granted.discard(id)
+
+    def _count_wait(self, decision: str) -> None:
+        """Count how long it took; Temporal's meter leaves it out in a replay."""
+        wait = histogram(workflow.metric_meter(), JOB_WAIT)
+        waited_s = (_now_ms() - self._known.since_ms) / 1_000
+        wait.record(waited_s, {"resource": self._resource, "decision": decision})
 
     # For ``headgate why``: only memory, so that it leaves no trace in the history.
 

@@ -24,6 +24,7 @@ from headgate.orchestrator.remote_admission import RemoteAdmission
 from headgate.orchestrator.search_attributes import require_registered
 from headgate.store.database import Database
 from headgate.store.migrate import require_current
+from headgate.store.workers import WorkerStore
 from headgate.workflows.breaker import BreakerWorkflow
 from headgate.workflows.governor import GovernorWorkflow
 from headgate.workflows.ledger import LedgerWorkflow
@@ -128,7 +129,8 @@ class GovernanceParts:
             await self.check(client)
             if self._deliver:
                 self._notifier.start()
-            async with self._gates.of(client).used(client):
+            gate = self._gates.of(client).used(client)
+            async with gate, WorkerStore(self._database).beating():
                 yield
         finally:
             self._users -= 1

@@ -57,7 +57,8 @@ def governed(
         resource: What a call takes of its tenant's quotas; None: nothing.
         units: How much of it, or a function of the activity's arguments that says so.
         hold: ``call``: for as long as the call lasts; ``job``: from the first such call of a job
-            until the job ends.
+            until the job ends. What that call took is what the job holds: later calls of the job
+            take no more, whatever they ask for.
         priority: The higher is served before the lower of the same tenant.
         classify: Says of a result or an exception ``success``, ``failure`` or ``ignored``; None,
             also as an answer: the rules of the configuration say.

@@ -31,7 +31,9 @@ _ASK_IN_MS: Final = LEASE_MS * 2 // 3
 _ASK_SOON_MS: Final = 2_000
 """How often gates ask when there is less than they want: so much sooner somebody has his turn."""
 
-_RETRY_MS: Final = 500
+_IDLE_MS: Final = 3_000
+"""So long a gate keeps what it does not use, when there is not as much left for another."""
+
 _LAST: Final = 2**62
 
 
@@ -72,6 +74,8 @@ class Leases:
         self._account(lease, ask, meter, now_ms)
         lease.number = ask.number
         grant = self._rest(lease, ask) if lease.is_over else self._divide(lease, ask, inquiry)
+        if (too_large := self._too_large(ask, inquiry)) is not None:
+            grant = grant.model_copy(update={"too_large": too_large})
         lease.answer = grant
         if (lease.is_over or not ask.wanted) and not lease.in_use and not lease.jobs:
             self._drop(key, lease, meter, now_ms)
@@ -100,6 +104,10 @@ class Leases:
             is_over=True,
             for_ms=0,
         )
+
+    def _too_large(self, ask: LeaseAsk, inquiry: Inquiry) -> Reason | None:
+        """Return why the largest call that waits at the gate can never pass."""
+        return inquiry.never([(ask.resource, ask.largest)]) if ask.largest > 1 else None
 
     def _account(self, lease: Lease, ask: LeaseAsk, meter: Meter, now_ms: int) -> None:
         """Count what has been taken out and given back since the last ask."""
@@ -161,6 +169,9 @@ class Leases:
             lease.served_ms = now_ms
         self._count(lease, max(ceiling, units), meter, now_ms)
         lease.until_ms = now_ms + LEASE_MS
+        idle_ms = None
+        if limits is not None and limits.room is not None and limits.room - meter.units < units:
+            idle_ms = _IDLE_MS
         reason, retry_in_ms = None, None
         if units < ask.wanted or short_of_starts:
             reason, at_ms = inquiry.shortage(lease.resource)
@@ -175,6 +186,7 @@ class Leases:
             ask_in_ms=_ASK_SOON_MS if is_short else _ASK_IN_MS,
             reason=reason,
             retry_in_ms=retry_in_ms,
+            idle_ms=idle_ms,
             ended=list(lease.ended),
             leased=limits is not None and limits.leased,
             max_hold_ms=self._max_hold_ms(lease.resource),

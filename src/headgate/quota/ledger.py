@@ -18,6 +18,7 @@ from headgate.model.ledger import (
     LedgerView,
     Outcome,
     ReleasePermit,
+    Turn,
     WhyView,
 )
 from headgate.model.pool import Allocation, Demand
@@ -43,6 +44,7 @@ from headgate.quota.record import (
 )
 from headgate.quota.shedding import to_turn_away, why_turned_away
 from headgate.quota.standing import Standing
+from headgate.quota.turns import Turns
 from headgate.quota.views import ledger_view, permit_view, waiter_view, why_view
 
 REVISIONS_PER_INCARNATION: Final = 1_000_000_000
@@ -73,6 +75,7 @@ class Ledger:
         self._standing = Standing(record)
         self._book = Book(record, self._standing, self._queues, check_every_ms)
         self._leases = Leases(record, self._standing, self._queues, self._book)
+        self._turns = Turns(record.gates)
         self._inquired: Inquiry | None = None
         self._due = False
         self._look_at_demand()
@@ -117,6 +120,14 @@ class Ledger:
 
     # What comes in ---------------------------------------------------------------------------
 
+    def hello(self, gate: str, now_ms: int) -> None:
+        """Take note of a gate that is going to exchange."""
+        self._turns.hello(gate, now_ms)
+
+    def turn(self, gate: str, now_ms: int) -> Turn:
+        """Return when a gate may exchange."""
+        return self._turns.of(gate, active_gates(self.record.gates, now_ms), now_ms)
+
     def exchange(self, message: Exchange, now_ms: int) -> ExchangeReply:
         """Do the releases, then answer the acquires in their order."""
         self._advance(now_ms)
@@ -128,11 +139,14 @@ class Ledger:
         answer = self._answer_again if repeat else self._acquire
         decisions = [answer(request, now_ms) for request in message.acquires]
         self._look_at_demand()
+        active = active_gates(gates, now_ms)
         return ExchangeReply(
             decisions=decisions,
             revision=self.record.revision,
             leases=grants,
-            gates=active_gates(gates, now_ms),
+            gates=active,
+            turn=self._turns.next(message.gate, active, message.took_ms, now_ms),
+            now_ms=now_ms,
             leased=sorted(
                 {one.resource for one in message.acquires if self._is_leased(one.resource)}
             ),

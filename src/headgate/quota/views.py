@@ -68,7 +68,17 @@ def ledger_view(
             and account.allocation is not None
             and account.allocation.pressure is not None
         },
+        leased=_leased(record),
     )
+
+
+def _leased(record: LedgerRecord) -> dict[str, int]:
+    """Return what gates hold and do not use, by resource."""
+    found: dict[str, int] = {}
+    for _, lease in sorted(record.leases.items()):
+        if (idle := lease.counted - lease.in_use) > 0:
+            found[lease.resource] = found.get(lease.resource, 0) + idle
+    return found
 
 
 def limit_view(limits: Limits, meter: Meter | None) -> LimitView:

@@ -1,0 +1,88 @@
+"""``headgate audit``: who changed what, and why."""
+
+import asyncio
+from typing import Any, Final
+
+import typer
+
+from headgate.cli import options
+from headgate.cli.durations import is_duration, parse_duration
+from headgate.cli.options import moment, reading
+from headgate.cli.page import counted
+from headgate.cli.tables import print_json, say
+from headgate.gate.clock import now_ms
+from headgate.model.audit import AuditEntry
+from headgate.orchestrator.times import utc
+from headgate.store.audit_log import AuditLog
+
+_MOST_CHANGES: Final = 6
+_LONGEST: Final = 100
+
+
+def command(
+    actor: str | None = typer.Option(None, "--actor", help="Only what this one did."),
+    target: str | None = typer.Option(
+        None, "--target", help="Only what has this in its target, such as breaker/scanner or acme."
+    ),
+    action: str | None = typer.Option(None, "--action", help="Only this, such as override."),
+    since: str | None = typer.Option(
+        None, "--since", help="Only since then: 2h ago, or a time such as 2026-11-24T22:00Z."
+    ),
+    limit: int = typer.Option(50, "--limit", min=1, max=10_000, help="At most so many."),
+    as_json: bool = options.JSON,
+) -> None:
+    """Show who changed what, when and why; the latest first, as Postgres has it."""
+    since_ms = 0 if since is None else _since_ms(since)
+    found = asyncio.run(_entries(actor, target, action, since_ms, limit))
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        asked = actor or target or action or since
+        print("nothing in the audit matches" if asked else "nothing has been changed yet")
+    for entry in found:
+        _print(entry)
+    if len(found) == limit:
+        print(f"only the latest {limit} are shown: see --limit and --since")
+
+
+def _since_ms(text: str) -> int:
+    text = text.removesuffix("ago").strip()
+    if is_duration(text):
+        return now_ms() - parse_duration(text, "--since")
+    return moment(text, "--since")
+
+
+async def _entries(
+    actor: str | None, target: str | None, action: str | None, since_ms: int, limit: int
+) -> list[AuditEntry]:
+    async with reading() as db:
+        return await AuditLog(db).entries(
+            actor=actor, target=target, action=action, since_ms=since_ms, limit=limit
+        )
+
+
+def _print(entry: AuditEntry) -> None:
+    print(f"{utc(entry.at_ms)}  {entry.action} {entry.target}")
+    say(f"  {entry.actor}: {entry.reason}", 4)
+    before, after = _flat(entry.before), _flat(entry.after)
+    changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+    for name in changed[:_MOST_CHANGES]:
+        say(f"    {name}: {_words(before.get(name))} -> {_words(after.get(name))}", 6)
+    if (more := len(changed) - _MOST_CHANGES) > 0:
+        print(f"    and {counted(more, 'field')} more: --json shows all")
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Return the plain values in an object by their path, without those that are not set."""
+    if not isinstance(value, dict):
+        return {} if value is None else {path: value}
+    found: dict[str, Any] = {}
+    for name, inner in value.items():
+        found |= _flat(inner, f"{path}.{name}" if path else str(name))
+    return found
+
+
+def _words(value: object) -> str:
+    text = "-" if value is None else str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -1,0 +1,67 @@
+"""``headgate export``: the applied configuration, as ``headgate apply`` takes it back."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import typer
+import yaml
+
+from headgate.cli import options
+from headgate.cli.options import reading
+from headgate.cli.tables import print_json, say
+from headgate.gate.clock import now_ms
+from headgate.model.configuration import Configuration
+from headgate.model.errors import ConfigurationError
+from headgate.orchestrator.times import utc
+from headgate.store.configuration import ConfigurationStore
+from headgate.version import __version__
+
+
+def command(
+    output: Path | None = typer.Option(
+        None, "-o", "--output", help="Write it into this file; it must not be there yet."
+    ),
+    as_json: bool = options.JSON,
+) -> None:
+    """Print the configuration that was last applied, as headgate apply takes it back unchanged.
+
+    What has its default value is left out, comments are not kept, and what operators have set for a
+    time is no part of it: see headgate throttle list. Secrets never stand in it.
+    """
+    document = plain(asyncio.run(_load()))
+    if as_json:
+        print_json(document)
+        return
+    text = f"# Exported by headgate {__version__} at {utc(now_ms())}.\n" + to_yaml(document)
+    if output is None:
+        print(text, end="")
+        return
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigurationError(f"{output} is there already: name another file") from None
+    except OSError as error:
+        raise ConfigurationError(f"{output} cannot be written: {error.strerror}") from error
+    say(f"written to {output}: headgate apply -f takes it back")
+
+
+def plain(configuration: Configuration) -> dict[str, Any]:
+    """Return what a configuration says beyond the defaults, with all names in order."""
+    document = configuration.model_dump(mode="json", exclude_defaults=True)
+    return {
+        section: dict(sorted(content.items())) if section != "notifier" else content
+        for section, content in document.items()
+        if content
+    }
+
+
+def to_yaml(document: dict[str, Any]) -> str:
+    """Return a document as YAML in UTF-8."""
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+
+
+async def _load() -> Configuration:
+    async with reading() as db:
+        return await ConfigurationStore(db).load()

@@ -1,0 +1,271 @@
+"""One line that says whether work flows, and what needs attention first."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final, Literal
+
+from headgate.model.breaker import BreakerState
+from headgate.model.contract import Message
+from headgate.model.limits import PressureLevel
+from headgate.view.standing import BreakerStanding, PoolStanding, TenantStanding
+from headgate.view.words import lasting
+
+STALE_MS: Final = 20_000
+"""A governance worker says every few seconds that it runs; after so long none does."""
+
+OVERDUE_MS: Final = 60_000
+"""What should have changed so long ago, and has not been saved, is not as it is shown."""
+
+CLOSE_TO_OPENING: Final = 0.25
+"""A breaker of whose way to opening so little is left needs attention."""
+
+Severity = Literal["critical", "warning", "notice"]
+
+_RANK: Final = {"critical": 0, "warning": 1, "notice": 2}
+_SHUT: Final = (BreakerState.OPEN, BreakerState.FORCED_OPEN, BreakerState.HALF_OPEN)
+
+
+class Verdict(StrEnum):
+    """Whether work flows."""
+
+    FLOWING = "flowing"
+    BLOCKED = "blocked"
+    STALE = "stale"
+
+
+class Attention(Message):
+    """Something that people should look at.
+
+    Attributes:
+        severity: ``critical``: work stands still; ``warning``: it is held up, or soon may be;
+            ``notice``: good to know.
+        subject: Such as ``breaker/scanner``, ``tenant/acme/scan``, ``pool/scan``.
+        message: In a sentence, with numbers.
+        since_ms: Since when; null: not known.
+        command: With which command to look closer.
+    """
+
+    severity: Severity
+    subject: str
+    message: str
+    since_ms: int | None = None
+    command: str
+
+
+class Totals(Message):
+    """How much there is of everything."""
+
+    breakers: int = 0
+    tenants: int = 0
+    pools: int = 0
+    waiting: int = 0
+    waiting_tenants: int = 0
+
+
+class Status(Message):
+    """Whether work flows.
+
+    Attributes:
+        verdict: In a word.
+        line: In a line.
+        attention: What to look at, the most urgent first.
+        totals: How much there is of everything.
+        at_ms: When this was reckoned.
+        worker_seen_ms: When a governance worker last said that it runs; null: never.
+        saved_at_ms: When anything was last saved; null: never.
+    """
+
+    verdict: Verdict
+    line: str
+    attention: list[Attention]
+    totals: Totals
+    at_ms: int
+    worker_seen_ms: int | None
+    saved_at_ms: int | None
+
+
+def status(
+    breakers: Sequence[BreakerStanding],
+    tenants: Sequence[TenantStanding],
+    pools: Sequence[PoolStanding],
+    totals: Totals,
+    now_ms: int,
+    worker_seen_ms: int | None,
+    saved_at_ms: int | None,
+) -> Status:
+    """Return whether work flows, and what needs attention first.
+
+    Args:
+        breakers: All of them.
+        tenants: At least those that wait or are paused.
+        pools: All of them.
+        totals: How much there is.
+        now_ms: Unix time.
+        worker_seen_ms: When a governance worker last said that it runs.
+        saved_at_ms: When anything was last saved.
+    """
+    found = [one for breaker in breakers for one in _of_breaker(breaker, now_ms)]
+    found += [one for pool in pools for one in _of_pool(pool, now_ms)]
+    found += [one for tenant in tenants for one in _of_tenant(tenant)]
+    found.sort(key=lambda one: (_RANK[one.severity], one.since_ms or now_ms, one.subject))
+    verdict, line = _verdict(breakers, found, totals, now_ms, worker_seen_ms)
+    return Status(
+        verdict=verdict,
+        line=line,
+        attention=found,
+        totals=totals,
+        at_ms=now_ms,
+        worker_seen_ms=worker_seen_ms,
+        saved_at_ms=saved_at_ms,
+    )
+
+
+def _verdict(
+    breakers: Sequence[BreakerStanding],
+    found: Sequence[Attention],
+    totals: Totals,
+    now_ms: int,
+    worker_seen_ms: int | None,
+) -> tuple[Verdict, str]:
+    if worker_seen_ms is None:
+        return Verdict.STALE, "no governance worker has run yet: start one with headgate worker"
+    if (silent_ms := now_ms - worker_seen_ms) > STALE_MS:
+        return Verdict.STALE, (
+            f"no governance worker has been seen for {lasting(silent_ms)}: what is shown is from "
+            "before, and nothing is decided until one runs"
+        )
+    late = [one.downstream for one in breakers if _is_overdue(one, now_ms)]
+    if late:
+        return Verdict.STALE, (
+            f"{_some(late)} should have changed by now and {_have(late)} not: is Temporal well?"
+        )
+    wait = _wait(totals)
+    by = [one.subject for one in found if one.severity == "critical"]
+    if by:
+        return Verdict.BLOCKED, f"blocked by {_some(by)}; {wait}"
+    if not totals.breakers + totals.tenants + totals.pools:
+        return Verdict.FLOWING, "nothing is governed yet"
+    return Verdict.FLOWING, f"flowing; {wait}"
+
+
+def _of_breaker(one: BreakerStanding, now_ms: int) -> list[Attention]:
+    subject, command = f"breaker/{one.downstream}", f"headgate breaker show {one.downstream}"
+
+    def item(severity: Severity, message: str) -> list[Attention]:
+        return [
+            Attention(
+                severity=severity,
+                subject=subject,
+                message=message,
+                since_ms=one.since_ms or None,
+                command=command,
+            )
+        ]
+
+    by = f" by {one.set_by}" if one.set_by else ""
+    ends = ""
+    if one.until_ms is not None and one.until_ms > now_ms:
+        ends = f", for {lasting(one.until_ms - now_ms)} more"
+    if _is_overdue(one, now_ms):
+        return item("critical", f"{one.state}, and should have changed before: not up to date")
+    if one.state in _SHUT:
+        what = {
+            BreakerState.OPEN: "OPEN: no call passes",
+            BreakerState.HALF_OPEN: "HALF_OPEN: only probes pass",
+            BreakerState.FORCED_OPEN: f"FORCED_OPEN{by}: no call passes",
+        }[one.state]
+        return item("critical", f"{what}{ends}: {one.reason}")
+    if one.state is BreakerState.RAMP:
+        return item("warning", f"RAMP: a growing share of the calls passes{ends}")
+    if one.state in (BreakerState.SHADOW, BreakerState.FORCED_CLOSED):
+        would = "" if one.own_state is BreakerState.CLOSED else f"; by itself {one.own_state}"
+        severity: Severity = "warning" if would else "notice"
+        return item(severity, f"{one.state}{by}: every call passes{ends}{would}: {one.reason}")
+    found = []
+    if one.share is not None:
+        found += item("warning", f"cut to {one.share * 100:g}% of the calls{by}")
+    if one.margin.share <= CLOSE_TO_OPENING:
+        found += item("warning", f"close to opening: {margin_words(one)}")
+    return found
+
+
+def margin_words(one: BreakerStanding) -> str:
+    """Return in few words how far a breaker is from opening."""
+    margin = one.margin
+    if one.own_state is not BreakerState.CLOSED:
+        return "-"
+    words = f"{margin.share:.0%} left"
+    if margin.failures is not None:
+        words += f", {margin.failures} more failure{'' if margin.failures == 1 else 's'} open it"
+    return words
+
+
+def _of_pool(one: PoolStanding, now_ms: int) -> list[Attention]:
+    subject, command = f"pool/{one.pool}", f"headgate pool show {one.pool}"
+    found = []
+    since_ms = one.pressure_since_ms or None
+    if one.pressure is not PressureLevel.NORMAL:
+        severity: Severity = "notice" if one.pressure is PressureLevel.ELEVATED else "warning"
+        found.append((severity, f"pressure {one.pressure}: {one.cause}", since_ms))
+    if one.enforced and one.waiting and not any(one.capacity.values()):
+        found.append(("critical", f"its capacity is 0, and {one.waiting} requests wait", None))
+    if one.unheard:
+        found.append(("warning", f"{one.unheard} ledgers have not said what they hold", None))
+    found += [("notice", condition, None) for condition in one.conditions]
+    return [
+        Attention(
+            severity=severity, subject=subject, message=message, since_ms=since, command=command
+        )
+        for severity, message, since in found
+    ]
+
+
+def _of_tenant(tenant: TenantStanding) -> list[Attention]:
+    found = []
+    for one in tenant.resources:
+        if one.paused and one.waiting:
+            found.append(_tenant(one.resource, tenant, "critical", one.paused, one.waiting))
+        elif one.waiting and one.window is not None and one.window.used >= one.window.limit:
+            window = f"{one.window.used} of {one.window.limit} {one.window.kind} used"
+            found.append(_tenant(one.resource, tenant, "warning", window, one.waiting))
+        elif one.waiting:
+            room = "" if one.room is None else f" of {one.room}"
+            held = f"{one.used + one.leased}{room} held"
+            found.append(_tenant(one.resource, tenant, "notice", held, one.waiting))
+        elif one.paused:
+            found.append(_tenant(one.resource, tenant, "notice", one.paused, 0))
+    return found
+
+
+def _tenant(
+    resource: str, tenant: TenantStanding, severity: Severity, why: str, waiting: int
+) -> Attention:
+    wait = f"; {waiting} wait" if waiting else ""
+    return Attention(
+        severity=severity,
+        subject=f"tenant/{tenant.tenant}/{resource}",
+        message=f"{why}{wait}",
+        command=f"headgate quota show {tenant.tenant}",
+    )
+
+
+def _is_overdue(one: BreakerStanding, now_ms: int) -> bool:
+    return one.until_ms is not None and now_ms - one.until_ms > OVERDUE_MS
+
+
+def _wait(totals: Totals) -> str:
+    if not totals.waiting:
+        return "nobody waits"
+    tenants = "1 tenant" if totals.waiting_tenants == 1 else f"{totals.waiting_tenants} tenants"
+    requests = "1 request" if totals.waiting == 1 else f"{totals.waiting} requests"
+    return f"{requests} of {tenants} wait{'s' if totals.waiting == 1 else ''}"
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = list(dict.fromkeys(names))
+    more = len(shown) - 3
+    return ", ".join(shown[:3]) + (f" and {more} more" if more > 0 else "")
+
+
+def _have(names: Sequence[str]) -> str:
+    return "has" if len(names) == 1 else "have"

@@ -1,0 +1,100 @@
+"""What the lists read: sorted, searched and cut by Postgres."""
+
+import asyncio
+
+import pytest
+
+from headgate.model.snapshot import Snapshot
+from headgate.store.database import Database
+from headgate.store.overview import OverviewStore, TenantOrder
+from headgate.store.snapshots import SnapshotStore
+from headgate.store.workers import WorkerStore
+from headgate.view.status import Verdict
+from tests.unit import ledgers
+from tests.unit.ledgers import ask
+from tests.unit.test_breaker import NOW_MS, Gate, make
+
+
+async def _save_tenant(database: Database, tenant: str, held: int, waiting: int, most: int) -> None:
+    ledger = ledgers.make(max_active=most)
+    ledger.record.tenant = tenant
+    for number in range(held + waiting):
+        ask(ledger, f"{number}", wait_ms=60_000)
+    view = ledger.view()
+    assert (view.units_held["scan"], view.waiting.get("scan", 0)) == (held, waiting)
+    await _save(database, "ledger", tenant, view.model_dump_json(), NOW_MS + held)
+
+
+async def _save(database: Database, kind: str, subject: str, view: str, at_ms: int) -> None:
+    snapshot = Snapshot.model_validate(
+        {
+            "kind": kind,
+            "subject": subject,
+            "incarnation": 1,
+            "revision": 1,
+            "at_ms": at_ms,
+            "state": "{}",
+            "view": view,
+        }
+    )
+    await SnapshotStore(database).save(snapshot)
+
+
+@pytest.mark.parametrize(
+    ("order", "names"),
+    [
+        ("name", ["acme", "bolt", "core"]),
+        ("held", ["core", "acme", "bolt"]),
+        ("waiting", ["acme", "bolt", "core"]),
+        ("usage", ["acme", "core", "bolt"]),
+        ("changed", ["core", "acme", "bolt"]),
+    ],
+)
+async def test_tenants_come_in_the_order_that_is_asked_for(
+    own_database: Database, order: TenantOrder, names: list[str]
+) -> None:
+    await _save_tenant(own_database, "acme", held=2, waiting=3, most=2)
+    await _save_tenant(own_database, "bolt", held=1, waiting=0, most=8)
+    await _save_tenant(own_database, "core", held=4, waiting=0, most=5)
+    store = OverviewStore(own_database)
+    page = await store.tenants(NOW_MS, order=order)
+    assert [one.tenant for one in page.tenants] == names
+    second = await store.tenants(NOW_MS, order=order, limit=1, offset=1)
+    assert ([one.tenant for one in second.tenants], second.matching) == ([names[1]], 3)
+    found = await store.tenants(NOW_MS, search="OR", order=order)
+    assert ([one.tenant for one in found.tenants], found.matching) == (["core"], 1)
+    nothing = await store.tenants(NOW_MS, search="%", order=order)
+    assert (nothing.tenants, nothing.matching) == ([], 0)
+
+
+async def test_the_status_counts_all_and_shows_those_that_wait(own_database: Database) -> None:
+    store = OverviewStore(own_database)
+    assert (await store.status(NOW_MS)).verdict is Verdict.STALE
+    await _save_tenant(own_database, "acme", held=2, waiting=3, most=2)
+    await _save_tenant(own_database, "bolt", held=1, waiting=0, most=8)
+    breaker = make(min_calls=1, open_ms=60_000)
+    Gate(breaker).report("x")
+    await _save(own_database, "breaker", "scanner", breaker.view(NOW_MS).model_dump_json(), NOW_MS)
+    await WorkerStore(own_database).beat("w")
+    seen_ms = await WorkerStore(own_database).last_seen_ms()
+    assert seen_ms is not None
+    found = await store.status(NOW_MS)
+    assert found.verdict is Verdict.BLOCKED
+    assert found.line == "blocked by breaker/scanner; 3 requests of 1 tenant wait"
+    assert [one.subject for one in found.attention] == ["breaker/scanner", "tenant/acme/scan"]
+    assert (found.totals.breakers, found.totals.tenants, found.totals.pools) == (1, 2, 0)
+    assert found.saved_at_ms == NOW_MS + 2
+    assert found.worker_seen_ms == seen_ms
+
+
+async def test_a_worker_says_that_it_runs_for_as_long_as_it_does(own_database: Database) -> None:
+    store = WorkerStore(own_database)
+    assert await store.last_seen_ms() is None
+    async with store.beating():
+        while await store.last_seen_ms() is None:
+            await asyncio.sleep(0.01)
+    first = await store.last_seen_ms()
+    async with store.beating():
+        while await store.last_seen_ms() == first:
+            await asyncio.sleep(0.01)
+    assert await own_database.fetch_value("SELECT count(*) FROM governance_worker") == 2
