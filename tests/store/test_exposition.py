@@ -39,7 +39,7 @@ async def _govern(database: Database) -> None:
     await _save(database, "breaker", "attestor", attestor.model_dump_json(), NOW_MS)
     pool = PoolOfLedgers(10, {"acme": Quota(guaranteed=4), "bolt": Quota(guaranteed=2)})
     pool.ask("acme", 7)
-    pool.settle()
+    pool.wait(2_000)
     view = pool.governor.view()
     await _save(database, "governor", "p", view.model_dump_json(), NOW_MS)
     for tenant, ledger in pool.ledgers.items():
