@@ -89,7 +89,8 @@ async def test_it_fails_the_job_with_a_type_and_says_what_to_write(stack: Stack)
             assert cause.type == "headgate.InvalidRequest"
             assert cause.non_retryable
             assert cause.message.startswith(f"governance.permit(): {says}")
-        assert there.gate.admitted == there.gate.refused == []
+        assert not there.gate.admitted
+        assert not there.gate.refused
 
 
 async def test_what_is_only_unusual_is_asked_for(stack: Stack) -> None:

@@ -410,7 +410,7 @@ def _wanted(
             resource=resource,
             downstream=downstream,
             units=units,
-            also=also or {},  # type: ignore[arg-type]  # any mapping is read
+            also=dict(also) if isinstance(also, Mapping) else also or {},
             priority=priority,
         )
         require_each_once(wanted.resource, wanted.also)
