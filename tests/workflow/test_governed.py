@@ -336,6 +336,19 @@ async def test_the_tenant_comes_from_the_users_function(
     assert view.accounts["scan"].granted == 1
 
 
+async def test_a_tenant_that_is_no_name_fails_the_job_and_says_so(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    place = Workplace(stack, governance, name, tenant=lambda: cast(str, 5))
+    async with place.running():
+        with pytest.raises(WorkflowFailureError) as failure:
+            await place.run(Task(["counted"]))
+    cause = failure.value.cause
+    assert isinstance(cause, ApplicationError)
+    assert cause.type == "headgate.InvalidRequest"
+    assert "the function tenant returned 5: have it return a name" in cause.message
+
+
 async def test_without_a_tenant_and_without_a_quota_the_reason_says_what_to_do(
     stack: Stack, governance: Governance, name: str
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Self
 from temporalio import workflow
 
 from headgate.model.errors import ConfigurationError
+from headgate.orchestrator.errors import invalid_request
 from headgate.orchestrator.headers import TENANT_MEMO
 from headgate.orchestrator.mistakes import shown
 
@@ -67,8 +68,16 @@ class TenantRules:
 
         Args:
             inherited: What the parent passed on.
+
+        Raises:
+            ApplicationError: The function returned what cannot be a name.
         """
         if self.tenant is not None and (named := self.tenant()):
+            if not isinstance(named, str):
+                raise invalid_request(
+                    f"HeadgatePlugin: the function tenant returned {shown(named)}: have it return "
+                    "a name, or None where it does not know"
+                )
             return named
         if inherited:
             return inherited
