@@ -23,7 +23,7 @@ RIGHT: dict[str, Any] = {"tenant": "acme", "resource": "scan"}
 
 @workflow.defn
 class AskingJob:
-    """Asks for what the test names; seconds stand for a ``max_wait``."""
+    """Asks for what the test names; a timedelta comes as days, which JSON can carry."""
 
     @workflow.run
     async def run(self, arguments: dict[str, Any]) -> str:
