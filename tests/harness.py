@@ -147,7 +147,9 @@ class Governance:
         return [run.run_id async for run in self.client.list_workflows(query)]
 
     async def set_policy(self, downstream: str, policy: BreakerPolicy) -> None:
-        settings = BreakerSettings(policy=policy, source="listed")
+        await self.configure_breaker(downstream, BreakerSettings(policy=policy, source="listed"))
+
+    async def configure_breaker(self, downstream: str, settings: BreakerSettings) -> None:
         await self.breaker(downstream).update("configure", settings, uuid4().hex, BreakerView, 10)
 
     async def set_quotas(self, tenant: str, **quotas: Quota) -> None:

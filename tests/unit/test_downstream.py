@@ -1,26 +1,38 @@
 """What a gate answers about one downstream, with a breaker that only listens."""
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
+import pytest
+from temporalio.service import RPCError, RPCStatusCode
+
+from headgate.gate import downstream as downstream_module
 from headgate.gate.clock import now_ms
 from headgate.gate.downstream import Downstream
+from headgate.gate.lane import Lane
+from headgate.gate.outcomes import Ended
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.gate.workflows import GovernanceWorkflow
-from headgate.model.breaker import BreakerState, Verdict
+from headgate.model.breaker import BreakerState, CallOutcome, Verdict
+from headgate.model.lease import WhenAway
 from headgate.model.reason import ReasonCode
 
 
 class QuietBreaker:
-    """Takes every report, and answers the verdict that it was given."""
+    """Takes every report, and answers the verdict that it was given, unless it is away."""
 
     def __init__(self, verdict: Verdict) -> None:
         self._verdict = verdict
+        self.is_away = False
+        self.asked = 0
 
     async def signal(self, *_: Any, **__: Any) -> None:
         """Take a report."""
 
     async def query(self, *_: Any, **__: Any) -> Verdict:
         """Answer."""
+        self.asked += 1
+        if self.is_away:
+            raise RPCError("no connection", RPCStatusCode.UNAVAILABLE, b"")
         return self._verdict
 
 
@@ -48,3 +60,127 @@ async def test_a_throttled_call_is_told_who_cut_it_and_when_to_ask_again() -> No
         assert refusal.retry_at_ms is not None
         assert 0 < refusal.retry_at_ms - now_ms() <= 2_000
     await downstream.close()
+
+
+# When the breaker does not answer -----------------------------------------------------------------
+
+YOUNG_S, OLD_S, OUTDATED_S = 20, 110, 121
+
+
+class Clock:
+    """Stands still until the test moves it; both of the gate's clocks."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._began_ms = now_ms()
+        self._passed_s = 0.0
+        monkeypatch.setattr(downstream_module, "now_ms", self.now_ms)
+        monkeypatch.setattr(downstream_module, "monotonic_s", lambda: self._passed_s)
+        # The lane reads it under another name.
+        monkeypatch.setattr("headgate.gate.lane.monotonic", lambda: self._passed_s)
+
+    def now_ms(self) -> int:
+        return self._began_ms + round(self._passed_s * 1_000)
+
+    def at(self, passed_s: float) -> None:
+        self._passed_s = passed_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+class Way:
+    """One way to a downstream, as a governed call takes it."""
+
+    def __init__(self, when_away: WhenAway, allow: Literal["all", "none"]) -> None:
+        is_open = allow == "none"
+        verdict = Verdict(
+            downstream="scanner",
+            state=BreakerState.OPEN if is_open else BreakerState.CLOSED,
+            epoch=3,
+            allow=allow,
+            until_ms=now_ms() + 3_600_000 if is_open else None,
+            reason="3 calls in a row failed",
+            when_away=when_away,
+        )
+        self.breaker = QuietBreaker(verdict)
+        self.downstream = Downstream(
+            "scanner", "gate", "queue", cast(GovernanceWorkflow, self.breaker)
+        )
+        self._lane = Lane(self.downstream, None)
+        self._calls = 0
+
+    async def call(self) -> ReasonCode | None:
+        """Make a call that succeeds; return why it could not be made, or None."""
+        self._calls += 1
+        key = f"call-{self._calls}"
+        answer = self._lane.enter() or await self._lane.wait(
+            1, "acme", key, patience_s=0, hold_ms=0
+        )
+        if isinstance(answer, Refusal):
+            assert answer.retry_at_ms is not None
+            return answer.reason.code
+        if not self._lane.leave(answer):
+            self._lane.settle(answer, Ended(CallOutcome.SUCCESS, 1))
+        return None
+
+
+@pytest.mark.parametrize(
+    ("when_away", "allow", "known", "outdated"),
+    [
+        (WhenAway.FAIL_STATIC, "all", None, None),
+        (WhenAway.FAIL_STATIC, "none", ReasonCode.BREAKER_OPEN, ReasonCode.BREAKER_OPEN),
+        (WhenAway.FAIL_OPEN, "all", None, None),
+        (WhenAway.FAIL_OPEN, "none", ReasonCode.BREAKER_OPEN, None),
+        (WhenAway.FAIL_CLOSED, "all", None, ReasonCode.UNAVAILABLE),
+        (WhenAway.FAIL_CLOSED, "none", ReasonCode.BREAKER_OPEN, ReasonCode.UNAVAILABLE),
+    ],
+)
+async def test_a_verdict_holds_while_it_is_young_and_then_what_is_configured(
+    clock: Clock,
+    when_away: WhenAway,
+    allow: Literal["all", "none"],
+    known: ReasonCode | None,
+    outdated: ReasonCode | None,
+) -> None:
+    way = Way(when_away, allow)
+    assert await way.call() is known
+    asked = way.breaker.asked
+    way.breaker.is_away = True
+    clock.at(YOUNG_S)
+    assert await way.call() is known
+    assert way.breaker.asked == asked  # there is no reason to doubt it
+    clock.at(OLD_S)
+    assert [await way.call(), await way.call()] == [known, known]
+    clock.at(OUTDATED_S)
+    assert [await way.call(), await way.call()] == [outdated, outdated]
+    assert way.breaker.asked > asked
+    way.breaker.is_away = False  # whatever held meanwhile, its word holds again
+    assert await way.call() is known
+    await way.downstream.close()
+
+
+@pytest.mark.parametrize("when_away", list(WhenAway))
+async def test_a_breaker_that_answers_is_asked_first_however_old_its_verdict_is(
+    clock: Clock, when_away: WhenAway
+) -> None:
+    way = Way(when_away, "all")
+    assert await way.call() is None
+    asked = way.breaker.asked
+    clock.at(10 * OUTDATED_S)
+    assert await way.call() is None
+    assert way.breaker.asked == asked + 1
+    await way.downstream.close()
+
+
+async def test_a_refusal_for_want_of_an_answer_says_so_and_when_to_come_again(clock: Clock) -> None:
+    way = Way(WhenAway.FAIL_CLOSED, "all")
+    await way.call()
+    way.breaker.is_away = True
+    clock.at(OUTDATED_S)
+    refusal = await way.downstream.admit("call", "acme")
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason.message == "the breaker of scanner has not answered for a while"
+    assert refusal.retry_at_ms == clock.now_ms() + 5_000
+    await way.downstream.close()

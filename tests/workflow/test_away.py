@@ -1,5 +1,6 @@
 """Governance cannot be reached: the Temporal server is stopped for a while, and goes on."""
 
+import asyncio
 import os
 import signal
 import time
@@ -11,20 +12,23 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from headgate.devstack.stack import Stack
-from headgate.gate import Gate, block
+from headgate.gate import Gate, block, downstream
 from headgate.gate.lane import Lane
 from headgate.gate.outcomes import Ended
 from headgate.gate.ticket import Refusal, Ticket
-from headgate.model.breaker import CallOutcome
+from headgate.model.breaker import BreakerState, CallOutcome
 from headgate.model.entity import EntityOptions
 from headgate.model.lease import WhenAway
+from headgate.model.policy import BreakerPolicy
 from headgate.model.quota import Quota
 from headgate.model.reason import ReasonCode
+from headgate.model.settings import BreakerSettings
 from headgate.quota import leases
 from headgate.store.database import Database
 from tests.harness import Governance, eventually, is_conserved
 
 LEASE_MS = 3_000
+VERDICT_MS = 2_000
 
 
 @asynccontextmanager
@@ -91,6 +95,60 @@ async def test_blocks_go_on_until_their_end_and_then_what_is_configured_holds(
             lambda: governance.account(name), lambda v: not any(v.units_held.values())
         )
         assert is_conserved(view)
+
+
+async def test_verdicts_go_on_until_they_are_too_old_and_then_what_is_configured_holds(
+    fragile: Stack,
+    options: EntityOptions,
+    task_queue: str,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(downstream, "_VERDICT_AGE_MS", VERDICT_MS // 2)
+    monkeypatch.setattr(downstream, "_VERDICT_OUTDATED_MS", VERDICT_MS)
+    client = await Client.connect(fragile.temporal_address, data_converter=pydantic_data_converter)
+    policy = BreakerPolicy(consecutive_failures=3, open_ms=600_000)
+    async with (
+        Database(fragile.dsn) as database,
+        Governance(client, database, task_queue, options).running() as governance,
+    ):
+        gate = Gate(client, task_queue, options)
+        async with gate.running():
+            lanes: dict[tuple[WhenAway, bool], Lane] = {}
+            for way in WhenAway:
+                for is_open in (False, True):
+                    of = f"{name}-{way}-{is_open}"
+                    await governance.configure_breaker(
+                        of, BreakerSettings(policy=policy, when_away=way, source="listed")
+                    )
+                    if is_open:
+                        await governance.report(of, 1, failures=3)
+                        await governance.until_state(of, BreakerState.OPEN)
+                    lanes[way, is_open] = gate.lane(of, name, None)
+
+            async def answers() -> dict[tuple[WhenAway, bool], ReasonCode | None]:
+                told = await asyncio.gather(*(enter(lane, name) for lane in lanes.values()))
+                for lane, passed in zip(lanes.values(), told, strict=True):
+                    if isinstance(passed, Ticket):
+                        leave(lane, passed)
+                return {
+                    which: passed.reason.code if isinstance(passed, Refusal) else None
+                    for which, passed in zip(lanes, told, strict=True)
+                }
+
+            by_verdict = {
+                (way, is_open): ReasonCode.BREAKER_OPEN if is_open else None
+                for way, is_open in lanes
+            }
+            assert await eventually(answers, lambda told: told == by_verdict)
+            async with stopped(fragile):
+                lost = by_verdict | {
+                    (WhenAway.FAIL_OPEN, True): None,
+                    (WhenAway.FAIL_CLOSED, False): ReasonCode.UNAVAILABLE,
+                    (WhenAway.FAIL_CLOSED, True): ReasonCode.UNAVAILABLE,
+                }
+                assert await eventually(answers, lambda told: told == lost, 30)
+            assert await eventually(answers, lambda told: told == by_verdict, 30)
 
 
 def _until(lane: Lane) -> float:

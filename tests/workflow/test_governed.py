@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -18,12 +19,15 @@ from temporalio.worker import Worker
 
 from headgate import HeadgatePlugin, governed
 from headgate.devstack.stack import Stack
-from headgate.model.breaker import BreakerState
+from headgate.model.breaker import BreakerState, CallOutcome
 from headgate.model.entity import EntityOptions
 from headgate.model.errors import ConfigurationError
 from headgate.model.policy import BreakerPolicy
 from headgate.model.quota import Quota
 from headgate.model.reason import ReasonCode
+from headgate.orchestrator.governed import GovernedTable, governed_activities
+from headgate.orchestrator.governed_file import governed_table
+from headgate.orchestrator.own_rule import Classify, OwnRule
 from headgate.orchestrator.why import explain
 from tests.harness import Governance, eventually, is_conserved, soon_left
 
@@ -132,7 +136,12 @@ class Workplace:
         async def judged(units: int) -> str:
             return await service.call()
 
-        return [bare, guarded, counted, kept, judged]
+        @governed(downstream=downstream, classify=lambda end: end["no such key"])
+        @activity.defn(name="misjudged")
+        async def misjudged(units: int) -> str:
+            return await service.call()
+
+        return [bare, guarded, counted, kept, judged, misjudged]
 
     @asynccontextmanager
     async def running(self, **worker: Any) -> AsyncIterator["Workplace"]:
@@ -327,6 +336,19 @@ async def test_the_tenant_comes_from_the_users_function(
     assert view.accounts["scan"].granted == 1
 
 
+async def test_a_tenant_that_is_no_name_fails_the_job_and_says_so(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    place = Workplace(stack, governance, name, tenant=lambda: cast(str, 5))
+    async with place.running():
+        with pytest.raises(WorkflowFailureError) as failure:
+            await place.run(Task(["counted"]))
+    cause = failure.value.cause
+    assert isinstance(cause, ApplicationError)
+    assert cause.type == "headgate.InvalidRequest"
+    assert "the function tenant returned 5: have it return a name" in cause.message
+
+
 async def test_without_a_tenant_and_without_a_quota_the_reason_says_what_to_do(
     stack: Stack, governance: Governance, name: str
 ) -> None:
@@ -350,6 +372,19 @@ async def test_what_a_result_says_is_the_users_to_tell(
         await place.run(Task(["judged"] * 3))
         state = await governance.until_state(place.downstream, BreakerState.OPEN)
         assert state.failures == 3
+
+
+async def test_a_rule_that_fails_changes_nothing_of_how_calls_end(
+    stack: Stack, governance: Governance, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Workplace(stack, governance, name).running() as place:
+        assert await place.run(Task(["misjudged"] * 3)) == ["fine"] * 3
+    state = await eventually(
+        lambda: governance.breaker_state(place.downstream), lambda s: s.successes == 3
+    )
+    assert state.failures == 0
+    told = [one for one in caplog.records if "classify of calls to" in one.getMessage()]
+    assert len(told) == 1
 
 
 async def test_replayed_from_the_start_at_every_task(
@@ -383,9 +418,12 @@ def test_a_call_governed_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"downstream": "no good name"}, "downstream is 'no good name'"),
-        ({"downstream": "d", "units": -1}, "units is -1"),
-        ({"downstream": "d", "hold": "ever"}, "hold is 'ever'"),
+        ({"downstream": "no good name"}, "downstream is 'no good name': write a name"),
+        ({"downstream": "d", "units": -1}, "units is -1: write at least 1"),
+        ({"downstream": "d", "units": 1.5}, "units is 1.5: write a whole number"),
+        ({"downstream": "d", "units": True}, "units is True: write a whole number"),
+        ({"downstream": "d", "hold": "ever"}, "hold is 'ever': write 'call' or 'job'"),
+        ({"downstream": "d", "priority": 10**6}, "priority is 1000000: write at most 1000"),
     ],
 )
 def test_what_is_wrong_is_said_where_it_is_written(wrong: dict[str, Any], says: str) -> None:
@@ -393,6 +431,169 @@ def test_what_is_wrong_is_said_where_it_is_written(wrong: dict[str, Any], says: 
         governed(**wrong)
     with pytest.raises(ConfigurationError, match=f"governed activity scan: {says}"):
         HeadgatePlugin(governed={"scan": wrong})
+
+
+async def _later(end: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"classify": "success"}, "classify is 'success': write a function that returns success"),
+        ({"classify": _later}, "classify is an async function: write a plain one"),
+        ({"units": _later}, "units is an async function: write a plain one"),
+    ],
+)
+def test_what_only_code_can_say_has_to_be_a_plain_function(
+    wrong: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"@governed: {says}"):
+        governed(downstream="scanner", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (
+            {"scan": {"downstrem": "x"}},
+            "governed activity scan: downstrem: there is no such key; did you mean downstream?",
+        ),
+        (
+            {"scan": {"downstream": "x", "colour": "red"}},
+            "colour: there is no such key; there is downstream, hold, priority, resource, units",
+        ),
+        ({"scan": {}}, "governed activity scan: downstream is missing: add it"),
+        (
+            {"scan": "scanner"},
+            "governed activity scan is 'scanner': write how it is governed, such as "
+            "{'scan': {'downstream': 'scanner'}}",
+        ),
+        ({1: {"downstream": "x"}}, "governed activity 1: write the type of the activity"),
+        (["scan"], "governed is ['scan']: write how activities are governed by type"),
+        (
+            {"scan": {"downstream": "x", "resource": None, "units": 5}},
+            "units is 5, but resource is null, so nothing is taken: name the resource, or leave it "
+            "out for x",
+        ),
+        (
+            {"scan": {"downstream": "x", "resource": None, "hold": "job"}},
+            "hold is job, but resource is null",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_named_with_what_to_write(table: Any, says: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        HeadgatePlugin(governed=table)
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "takes"),
+    [
+        ({}, None),
+        ({"units": 5}, ("scanner", 5, "call")),
+        ({"units": lambda size: size}, ("scanner", 1, "call")),
+        ({"hold": "job"}, ("scanner", 1, "job")),
+        ({"units": 5, "resource": "scan"}, ("scan", 5, "call")),
+    ],
+)
+def test_what_takes_units_of_no_named_resource_takes_them_of_its_downstream(
+    given: dict[str, Any], takes: tuple[str, int, str] | None
+) -> None:
+    @governed(downstream="scanner", **given)
+    @activity.defn
+    async def scan(size: int) -> None: ...
+
+    call = governed_activities([scan], GovernedTable())["scan"].call
+    found = None if call.resource is None else (call.resource, call.units, call.hold)
+    assert found == takes
+    if not callable(given.get("units")):
+        assert governed_table({"scan": {"downstream": "scanner", **given}}).calls["scan"] == call
+
+
+async def test_units_without_a_resource_are_counted_against_the_downstreams_own(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    downstream = f"{name}-d"
+    table = {"bare": {"downstream": downstream, "units": 2}}
+    await governance.set_quotas(name, **{downstream: Quota(max_active=4)})
+    async with Workplace(stack, governance, name, governed=table).running() as place:
+        assert await place.run(Task(["bare"]), name) == ["fine"]
+    view = await eventually(lambda: governance.account(name), lambda v: downstream in v.accounts)
+    assert view.accounts[downstream].granted >= 1
+
+
+def test_a_file_that_lists_downstreams_has_to_list_those_of_its_calls(tmp_path: Path) -> None:
+    file = tmp_path / "headgate.yaml"
+    calls = "activities: {scan: {downstream: scaner}}\n"
+    for listed, known in (("{scanner: {}, attestor: }", "attestor, scanner"), ("{}", "none")):
+        file.write_text(f"{calls}downstreams: {listed}\n")
+        with pytest.raises(ConfigurationError) as refused:
+            HeadgatePlugin(governed=file)
+        assert str(refused.value) == (
+            f"{file}: governed activity scan: scaner is no downstream (there is: {known}): "
+            "list it under downstreams"
+        )
+    for listed in ("downstreams: {'*': {}}", "downstreams: {scaner: {}}", "downstreams:", ""):
+        file.write_text(f"{calls}{listed}\n")
+        HeadgatePlugin(governed=file)
+    file.write_text(f"{calls}downstreams: [scanner]\n")
+    with pytest.raises(ConfigurationError, match="downstreams is not a table"):
+        HeadgatePlugin(governed=file)
+    file.write_text("activities: {scan: {downstrem: scanner}}\n")
+    with pytest.raises(ConfigurationError) as misspelt:
+        HeadgatePlugin(governed=file)
+    assert str(misspelt.value).startswith(f"{file}: governed activity scan: downstrem")
+
+
+async def test_a_file_that_lists_downstreams_holds_for_calls_that_code_governs(
+    tmp_path: Path,
+) -> None:
+    @governed(downstream="scaner")
+    @activity.defn
+    async def scan() -> None: ...
+
+    file = tmp_path / "headgate.yaml"
+    file.write_text("{activities: {attest: {downstream: scanner}}, downstreams: {scanner: {}}}\n")
+    plugin = HeadgatePlugin(governed=file)
+    client = await Client.connect("localhost:1", lazy=True, plugins=[plugin])
+    with pytest.raises(ConfigurationError, match="governed activity scan: scaner is no downstream"):
+        Worker(client, task_queue="jobs", activities=[scan])
+
+
+def test_a_rule_of_the_users_that_fails_leaves_it_to_the_others_and_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fails(end: object) -> str:
+        raise KeyError("status")
+
+    defects: list[tuple[Classify, str]] = [
+        (fails, "classify of calls to scanner raised KeyError('status')"),
+        (
+            lambda end: "great",
+            "classify of calls to scanner returned 'great', which is not success",
+        ),
+        (
+            cast(Classify, lambda end: True),
+            "classify of calls to scanner returned True, which is not success",
+        ),
+    ]
+    for classify, says in defects:
+        caplog.clear()
+        rule = OwnRule(classify, "scanner")
+        assert [rule(end) for end in ("fine", RuntimeError("broken"))] == [None, None]
+        (record,) = caplog.records
+        assert record.levelname == "WARNING"
+        assert says in record.getMessage()
+    caplog.clear()
+    words: list[Any] = ["success", CallOutcome.FAILURE, "ignored", None]
+    assert [OwnRule(lambda end: end, "scanner")(word) for word in words] == [
+        CallOutcome.SUCCESS,
+        CallOutcome.FAILURE,
+        CallOutcome.IGNORED,
+        None,
+    ]
+    assert not caplog.records
 
 
 async def test_code_and_table_may_not_both_govern(

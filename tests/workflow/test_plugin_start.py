@@ -75,7 +75,18 @@ async def test_a_governance_worker_needs_a_database() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"task_queue": ""}, {"governance": "mysql://db/headgate"}, {"governance": ""}],
+    [
+        {"task_queue": ""},
+        {"governance": "mysql://db/headgate"},
+        {"governance": ""},
+        {"tenant": "acme"},
+        {"fairness": ["a"]},
+        {"fairness": {"a": -1}},
+        {"fairness": {"a": 0}},
+        {"fairness": {"a": "much"}},
+        {"fairness": {"a": float("inf")}},
+        {"fairness": {"": 1}},
+    ],
     ids=str,
 )
 def test_arguments_that_cannot_be_used_are_refused(arguments: dict[str, Any]) -> None:

@@ -153,7 +153,8 @@ class Configuration(Contract):
     """All that one file says.
 
     Attributes:
-        downstreams: Breakers by downstream; ``*`` for every one not listed.
+        downstreams: Breakers by downstream; ``*`` for every one not listed. Without it, one that is
+            not listed has a breaker with the defaults.
         groups: Groups of tenants, which may be parts of others.
         pools: Capacities shared by tenants.
         tenants: Quotas by tenant; ``*`` for every one not listed. Without it, an unlisted tenant is

@@ -1,6 +1,6 @@
 """What must fit together in a configuration; each mistake is named with its place in the file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticCustomError
@@ -157,16 +157,18 @@ def calls_have_breakers(configuration: "Configuration") -> None:
     Raises:
         PydanticCustomError: There is one.
     """
-    known = configuration.downstreams
-    if DEFAULT in known:
-        return
     for name, call in sorted(configuration.activities.items()):
-        if call.downstream not in known:
-            raise at(
-                f"{call.downstream} is no downstream (there is: {', '.join(sorted(known))}): "
-                "list it under downstreams",
-                *("activities", name, "downstream"),
-            )
+        mistake = not_listed(call.downstream, configuration.downstreams)
+        if mistake is not None:
+            raise at(mistake, "activities", name, "downstream")
+
+
+def not_listed(downstream: str, listed: Collection[str]) -> str | None:
+    """Return what is wrong with a downstream of a call that is not listed, nor ``*``; or None."""
+    if downstream in listed or DEFAULT in listed:
+        return None
+    known = ", ".join(sorted(listed)) or "none"
+    return f"{downstream} is no downstream (there is: {known}): list it under downstreams"
 
 
 def channels_exist(configuration: "Configuration") -> None:

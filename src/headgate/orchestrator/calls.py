@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -245,7 +245,7 @@ class _End:
 
     def __init__(self, rules: OutcomeRules, how: GovernedActivity | None) -> None:
         self._rules = rules
-        self._classify = None if how is None else how.classify
+        self._own_rule = None if how is None else how.own_rule
         self._began_s = time.monotonic()
         self.result: Any = None
         self.outcome = CallOutcome.IGNORED
@@ -257,13 +257,12 @@ class _End:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         said = None
-        if self._classify is not None and (error is None or isinstance(error, Exception)):
-            with suppress(Exception):  # a defect there must not change how the call ends
-                said = self._classify(self.result if error is None else error)
+        if self._own_rule is not None and (error is None or isinstance(error, Exception)):
+            said = self._own_rule(self.result if error is None else error)
         if error is None:
-            self.outcome = _outcome(said) or classify_result(self.result, self._rules)
+            self.outcome = said or classify_result(self.result, self._rules)
         else:
-            self.outcome = _outcome(said) or classify_error(error, self._rules)
+            self.outcome = said or classify_error(error, self._rules)
             self._retry_ms = retry_after_ms(error)
             self._overload = is_overload(error)
 
@@ -272,12 +271,6 @@ class _End:
         """The end as the gate takes it."""
         duration_ms = round((time.monotonic() - self._began_s) * 1000)
         return Ended(self.outcome, duration_ms, self._retry_ms, self._overload)
-
-
-def _outcome(said: CallOutcome | str | None) -> CallOutcome | None:
-    with suppress(ValueError):
-        return None if said is None else CallOutcome(said)
-    return None
 
 
 def _units(how: GovernedActivity, input: ExecuteActivityInput) -> int:

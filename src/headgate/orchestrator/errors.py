@@ -9,6 +9,13 @@ from headgate.model.reason import Reason
 
 PERMIT_DENIED: Final = "headgate.PermitDenied"
 CALL_DENIED: Final = "headgate.CallDenied"
+INVALID_REQUEST: Final = "headgate.InvalidRequest"
+"""The ``type`` of the error that a request gets which nobody can answer as it is written."""
+
+
+def invalid_request(message: str) -> ApplicationError:
+    """Return the error of a request that is not valid: asking again would not help."""
+    return ApplicationError(message, type=INVALID_REQUEST, non_retryable=True)
 
 
 class PermitDenied(ApplicationError):  # noqa: N818 - it is an answer, not a malfunction

@@ -16,17 +16,27 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final
 
+from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from headgate.gate import Call
 from headgate.gate.metrics import histogram
 from headgate.model.entity import ADMIT, GRANTED_SIGNAL, REFUSED_SIGNAL, RELEASE
-from headgate.model.ledger import Admit, Decision, Grant, Holder, Outcome, Release
+from headgate.model.ledger import (
+    Admit,
+    Decision,
+    Grant,
+    Holder,
+    Outcome,
+    Release,
+    require_each_once,
+)
 from headgate.model.reason import Reason, ReasonCode
 from headgate.model.why import WHY_QUERY, AskState, JobAsk
-from headgate.orchestrator.errors import PermitDenied
+from headgate.orchestrator.errors import PermitDenied, invalid_request
+from headgate.orchestrator.mistakes import first_mistake, shown
 from headgate.view.metrics import JOB_WAIT
 
 _ATTEMPT_TIMEOUT: Final = timedelta(seconds=20)
@@ -35,6 +45,8 @@ _RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=2)
 )
 _WAIT_FOREVER: Final = timedelta(days=365)
+_LONGEST_WAIT: Final = timedelta(days=36_500)
+"""What is more is taken for that much: the server cannot count much further."""
 
 GIVE_BACK: Final = "headgate_give_back"
 """The function outside of the workflow by which it gives a permit back to the gate."""
@@ -97,9 +109,11 @@ def permit(
 
     Raises:
         PermitDenied: Refused for good, or the wait would be, or was, too long.
+        ApplicationError: ``headgate.InvalidRequest``: an argument is not valid.
     """
-    needs = {resource: units, **(also or {})}
-    return _Block(_Asking(tenant, needs, downstream, priority, max_wait))
+    if max_wait is not None and not isinstance(max_wait, timedelta):
+        raise _invalid(f"max_wait is {shown(max_wait)}: write a timedelta, or leave it out")
+    return _Block(_Asking(_wanted(tenant, resource, downstream, units, also, priority), max_wait))
 
 
 class _Block(AbstractAsyncContextManager[Permit]):
@@ -141,28 +155,22 @@ class _Block(AbstractAsyncContextManager[Permit]):
 class _Asking:
     """One job's way to a permit."""
 
-    def __init__(
-        self,
-        tenant: str,
-        needs: dict[str, int],
-        downstream: str | None,
-        priority: int,
-        max_wait: timedelta | None,
-    ) -> None:
-        self._tenant = tenant
-        (resource, units), *also = needs.items()
-        self._resource = resource
-        self._units = units
-        self._also = dict(also)
-        self._downstream = downstream
-        self._priority = priority
+    def __init__(self, wanted: Admit, max_wait: timedelta | None) -> None:
+        self._wanted = wanted
+        self._tenant = wanted.tenant
+        self._resource = wanted.resource
+        self._downstream = wanted.downstream
         self._has_deadline = max_wait is not None
-        patience = _WAIT_FOREVER if max_wait is None else max_wait
+        patience = _WAIT_FOREVER if max_wait is None else min(max_wait, _LONGEST_WAIT)
         self._deadline_ms = _now_ms() + max(0, int(patience / timedelta(milliseconds=1)))
         self._signals = _signals()
         self._asks = _asks()
         self._known = JobAsk(
-            tenant=tenant, resource=resource, units=units, downstream=downstream, since_ms=_now_ms()
+            tenant=wanted.tenant,
+            resource=wanted.resource,
+            units=wanted.units,
+            downstream=wanted.downstream,
+            since_ms=_now_ms(),
         )
 
     @property
@@ -264,22 +272,10 @@ class _Asking:
         return await self._admit(id, held=True)
 
     async def _admit(self, id: str, *, held: bool) -> Decision:
-        info = workflow.info()
         wait = self._deadline_ms if self._deadline_ms > _now_ms() else None
         decision: Decision = await workflow.execute_local_activity(
             ADMIT,
-            Admit(
-                id=id,
-                holder=Holder(workflow_id=info.workflow_id, run_id=info.run_id),
-                tenant=self._tenant,
-                resource=self._resource,
-                downstream=self._downstream,
-                units=self._units,
-                also=self._also,
-                wait_until_ms=wait,
-                priority=self._priority,
-                held=held,
-            ),
+            self._wanted.model_copy(update={"id": id, "wait_until_ms": wait, "held": held}),
             result_type=Decision,
             start_to_close_timeout=_ATTEMPT_TIMEOUT,
             retry_policy=_RETRIES,
@@ -402,6 +398,44 @@ def _asks() -> list[_Asking]:
     if workflow.get_query_handler(WHY_QUERY) is None:  # the user's own comes first
         workflow.set_query_handler(WHY_QUERY, why)
     return asks
+
+
+def _wanted(
+    tenant: str,
+    resource: str,
+    downstream: str | None,
+    units: int,
+    also: Mapping[str, int] | None,
+    priority: int,
+) -> Admit:
+    """Return what is asked for, but for the id of each time that it is asked.
+
+    Raises:
+        ApplicationError: It is not valid. Anything else would fail the workflow task, again and
+            again, rather than the job.
+    """
+    info = workflow.info()
+    try:
+        wanted = Admit(
+            id=info.run_id,
+            holder=Holder(workflow_id=info.workflow_id, run_id=info.run_id),
+            tenant=tenant,
+            resource=resource,
+            downstream=downstream,
+            units=units,
+            also=dict(also) if isinstance(also, Mapping) else also or {},
+            priority=priority,
+        )
+        require_each_once(wanted.resource, wanted.also)
+    except ValidationError as error:
+        raise _invalid(first_mistake(error, Admit)) from None
+    except ValueError as error:
+        raise _invalid(str(error)) from None
+    return wanted
+
+
+def _invalid(what: str) -> ApplicationError:
+    return invalid_request(f"governance.permit(): {what}")
 
 
 def _now_ms() -> int:

@@ -8,20 +8,23 @@ The worker's plugin admits each execution in the process that makes it and recor
 nothing of that is in the job's history.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar, cast
 
 from pydantic import ValidationError
 from temporalio import activity
 
-from headgate.model.breaker import CallOutcome
+from headgate.model.consistency import not_listed
 from headgate.model.errors import ConfigurationError
 from headgate.model.governed import GovernedCall, GovernedCalls
+from headgate.orchestrator.mistakes import first_mistake, shown
+from headgate.orchestrator.own_rule import Classify, OwnRule
 
 _MARK: Final = "__headgate_governed__"
+_EXAMPLE: Final = "such as {'scan': {'downstream': 'scanner'}}"
 Function = TypeVar("Function", bound=Callable[..., Any])
-Classify = Callable[[Any], CallOutcome | str | None]
 UnitsOf = Callable[..., int]
 
 
@@ -32,20 +35,20 @@ class GovernedActivity:
     Attributes:
         call: The same as in a file.
         units_of: Returns the units of a call from the activity's arguments.
-        classify: Returns ``success``, ``failure`` or ``ignored`` for a result or an exception;
-            None: the built-in rules and those of the configuration say.
+        own_rule: Says what the end of a call means; None: the built-in rules and those of the
+            configuration say.
     """
 
     call: GovernedCall
     units_of: UnitsOf | None = None
-    classify: Classify | None = None
+    own_rule: OwnRule | None = None
 
 
 def governed(
     *,
     downstream: str,
     resource: str | None = None,
-    units: int | UnitsOf = 1,
+    units: int | UnitsOf | None = None,
     hold: Literal["call", "job"] = "call",
     priority: int = 0,
     classify: Classify | None = None,
@@ -54,59 +57,93 @@ def governed(
 
     Args:
         downstream: What it calls; its breaker is asked before every call.
-        resource: What a call takes of its tenant's quotas; None: nothing.
-        units: How much of it, or a function of the activity's arguments that says so.
+        resource: What a call takes of its tenant's quotas. None: nothing; with ``units`` or
+            ``hold="job"``, which say that it takes something, the resource with the name of the
+            downstream.
+        units: How much of it, or a function of the activity's arguments that says so. None: 1.
         hold: ``call``: for as long as the call lasts; ``job``: from the first such call of a job
             until the job ends. What that call took is what the job holds: later calls of the job
             take no more, whatever they ask for.
         priority: The higher is served before the lower of the same tenant.
         classify: Says of a result or an exception ``success``, ``failure`` or ``ignored``; None,
-            also as an answer: the rules of the configuration say.
+            also as an answer: the rules of the configuration say. They also do where it fails or
+            says anything else, which is logged once.
 
     Raises:
-        ConfigurationError: A name or a number is not valid, or it is governed already.
+        ConfigurationError: A name, a number or a function is not valid, or it is governed already.
     """
-    fixed = units if isinstance(units, int) else 1
+    units_of = units if callable(units) else None
+    _require_plain("units", units_of, "the units of a call")
+    _require_plain("classify", classify, "success, failure or ignored, or None")
+    given = {"downstream": downstream, "hold": hold, "priority": priority}
+    if resource is not None:
+        given["resource"] = resource
+    if units is not None:
+        given["units"] = 1 if callable(units) else units
     try:
-        call = GovernedCall(
-            downstream=downstream, resource=resource, units=fixed, hold=hold, priority=priority
-        )
+        call = GovernedCall.model_validate(given, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigurationError(
-            f"@governed: {'.'.join(map(str, first['loc']))} is {first['input']!r}: {first['msg']}"
-        ) from None
-    how = GovernedActivity(call, None if isinstance(units, int) else units, classify)
+        raise ConfigurationError(f"@governed: {first_mistake(error, GovernedCall)}") from None
 
     def mark(function: Function) -> Function:
         if hasattr(function, _MARK):
             name = getattr(function, "__qualname__", function)
             raise ConfigurationError(f"@governed stands twice at {name}: leave one of them")
-        setattr(function, _MARK, how)
+        own = None if classify is None else OwnRule(classify, downstream)
+        setattr(function, _MARK, GovernedActivity(call, units_of, own))
         return function
 
     return mark
 
 
+@dataclass(frozen=True, slots=True)
+class GovernedTable:
+    """Which activities are governed, where the code does not say so.
+
+    Attributes:
+        calls: By the type of the activity; those of other workers may be among them.
+        downstreams: That there are, perhaps with ``*`` for all others; None: nobody said.
+        source: The file, for people.
+    """
+
+    calls: GovernedCalls = field(default_factory=dict)
+    downstreams: frozenset[str] | None = None
+    source: str = ""
+
+    def require_listed(self, activity_type: str, call: GovernedCall) -> None:
+        """Refuse a call to a downstream that is not among those that there are.
+
+        Raises:
+            ConfigurationError: It is one.
+        """
+        if self.downstreams is None:
+            return
+        mistake = not_listed(call.downstream, self.downstreams)
+        if mistake is not None:
+            raise ConfigurationError(f"{self.source}: governed activity {activity_type}: {mistake}")
+
+
 def governed_activities(
-    activities: Iterable[Callable[..., Any]], table: Mapping[str, GovernedCall]
+    activities: Iterable[Callable[..., Any]], table: GovernedTable
 ) -> dict[str, GovernedActivity]:
     """Return how each of a worker's activities is governed, by its type.
 
     Args:
         activities: Of the worker.
-        table: From a file; activities of other workers may be in it, too.
+        table: What else is governed.
 
     Raises:
-        ConfigurationError: One is governed in code and in the table.
+        ConfigurationError: One is governed in code and in the table, or calls a downstream that
+            the file of the table does not list.
     """
-    found = {name: GovernedActivity(call) for name, call in table.items()}
+    found = {name: GovernedActivity(call) for name, call in table.calls.items()}
     for function in activities:
         how = _how(function)
         if how is None:
             continue
         name = activity._Definition.must_from_callable(function).name or ""
-        if name in table:
+        table.require_listed(name, how.call)
+        if name in table.calls:
             raise ConfigurationError(
                 f"activity {name} is governed twice: by @governed and in the table of the plugin; "
                 "leave one of them"
@@ -124,20 +161,51 @@ def _how(function: Callable[..., Any]) -> GovernedActivity | None:
     return None
 
 
+def _require_plain(option: str, function: object, returns: str) -> None:
+    """Refuse what cannot be called, or gives its answer only later.
+
+    Raises:
+        ConfigurationError: It is one of these.
+    """
+    if function is None:
+        return
+    if not callable(function):
+        raise ConfigurationError(
+            f"@governed: {option} is {shown(function)}: write a function that returns {returns}"
+        )
+    if inspect.iscoroutinefunction(function):
+        raise ConfigurationError(
+            f"@governed: {option} is an async function: write a plain one that returns {returns}"
+        )
+
+
 def checked_table(table: Mapping[str, Any] | None) -> GovernedCalls:
     """Return a table of activity types, each entry checked.
 
     Raises:
         ConfigurationError: An entry is not valid.
     """
+    if table is not None and not isinstance(table, Mapping):
+        raise ConfigurationError(
+            f"HeadgatePlugin: governed is {shown(table)}: write how activities are governed by "
+            f"type, {_EXAMPLE}, or the path of a file"
+        )
     checked: GovernedCalls = {}
     for name, entry in (table or {}).items():
-        try:
-            checked[name] = GovernedCall.model_validate(entry)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
+        if not isinstance(name, str) or not name:
             raise ConfigurationError(
-                f"governed activity {name}: {where} is {first['input']!r}: {first['msg']}"
+                f"governed activity {shown(name)}: write the type of the activity, {_EXAMPLE}"
+            )
+        if not isinstance(entry, Mapping | GovernedCall):
+            raise ConfigurationError(
+                f"governed activity {name} is {shown(entry)}: write how it is governed, {_EXAMPLE}"
+            )
+        try:
+            checked[name] = GovernedCall.model_validate(
+                entry if isinstance(entry, GovernedCall) else dict(entry), strict=True
+            )
+        except ValidationError as error:
+            raise ConfigurationError(
+                f"governed activity {name}: {first_mistake(error, GovernedCall)}"
             ) from None
     return checked

@@ -5,25 +5,40 @@ from pathlib import Path
 from typing import Any
 
 from headgate.model.errors import ConfigurationError
-from headgate.model.governed import GovernedCalls
-from headgate.orchestrator.governed import checked_table
+from headgate.orchestrator.governed import GovernedTable, checked_table
 
 
-def governed_table(given: Mapping[str, Any] | str | Path | None) -> GovernedCalls:
-    """Return a table of governed activities, by type, each entry checked.
+def governed_table(given: Mapping[str, Any] | str | Path | None) -> GovernedTable:
+    """Return which activities are governed, by type, each entry checked.
 
     Args:
-        given: The table, or a YAML file that has it in the section ``activities``.
+        given: The table, or a YAML file that has it in the section ``activities``. Where the file
+            has a section ``downstreams`` too, a call to any other one is a mistake.
 
     Raises:
         ConfigurationError: It cannot be read, or an entry is not valid.
     """
     if not isinstance(given, str | Path):
-        return checked_table(given)
-    return checked_table(_section(Path(given)))
+        return GovernedTable(checked_table(given))
+    file = Path(given)
+    document = _document(file)
+    try:
+        calls = checked_table(document["activities"])
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error}") from None
+    listed = document.get("downstreams")
+    if listed is None:
+        return GovernedTable(calls)
+    if not isinstance(listed, dict):
+        raise ConfigurationError(f"{file}: downstreams is not a table of downstreams")
+    table = GovernedTable(calls, frozenset(map(str, listed)), str(file))
+    for name, call in sorted(calls.items()):
+        table.require_listed(name, call)
+    return table
 
 
-def _section(file: Path) -> Mapping[str, Any]:
+def _document(file: Path) -> dict[str, Any]:
+    """Return what a file says, which has a section ``activities``."""
     try:
         import yaml  # only where a file is given: a worker needs no more than temporalio otherwise
     except ModuleNotFoundError as error:
@@ -43,4 +58,5 @@ def _section(file: Path) -> Mapping[str, Any]:
         )
     if not isinstance(section, dict):
         raise ConfigurationError(f"{file}: activities is not a table of activity types")
-    return section
+    assert isinstance(found, dict)
+    return found

@@ -58,7 +58,8 @@ class HeadgatePlugin(SimplePlugin):
         task_queue: Where governance workers poll.
         options: How governance workflows that this process starts keep house.
         governed: Which activities are governed, by type, where the code does not say so by
-            ``@governed``: a table, or a YAML file with a section ``activities``.
+            ``@governed``: a table, or a YAML file with a section ``activities``. Where the file has
+            a section ``downstreams`` without ``*``, calls to others are refused at start.
         tenant: For whom a workflow runs, when it does not say so by a permit: called in workflows,
             deterministic. Without it, or when it returns None, the memo ``headgate-tenant`` and the
             fairness key say.
@@ -93,7 +94,7 @@ class HeadgatePlugin(SimplePlugin):
         self._task_queue = task_queue
         self._options = options or EntityOptions()
         self._governed = governed_table(governed)
-        self._tenants = TenantRules(tenant, fairness)
+        self._tenants = TenantRules.checked(tenant, fairness)
         self._governance = _parts(governance) if isinstance(governance, str) else governance
         self._gates = Gates(self._make_gate)
         super().__init__(NAME, data_converter=with_pydantic, workflow_runner=with_passthrough)

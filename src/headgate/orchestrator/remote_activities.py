@@ -4,7 +4,7 @@ For jobs in any language: what is sent and answered is plain JSON, see ``docs/ot
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -12,10 +12,8 @@ from temporalio.exceptions import ApplicationError
 from headgate.model.entity import ADMIT, RELEASE
 from headgate.model.errors import ConfigurationError
 from headgate.model.ledger import Decision, Holder
+from headgate.orchestrator.errors import invalid_request
 from headgate.orchestrator.remote_admission import RemoteAdmission
-
-INVALID_REQUEST: Final = "headgate.InvalidRequest"
-"""The ``type`` of the error that a request gets which cannot be read."""
 
 
 class RemoteActivities:
@@ -66,4 +64,4 @@ def _only(arguments: Sequence[Any]) -> Any:
 def _invalid(error: ConfigurationError) -> ApplicationError:
     name = activity.info().activity_type.removeprefix("headgate.")
     message = str(error).removeprefix(f"{name}: ")
-    return ApplicationError(f"headgate.{name}: {message}", type=INVALID_REQUEST, non_retryable=True)
+    return invalid_request(f"headgate.{name}: {message}")

@@ -1,11 +1,17 @@
 """For whom a job runs, when it does not say so by a permit."""
 
+import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from temporalio import workflow
 
+from headgate.model.errors import ConfigurationError
+from headgate.orchestrator.errors import invalid_request
 from headgate.orchestrator.headers import TENANT_MEMO
+from headgate.orchestrator.mistakes import shown
 
 TenantOf = Callable[[], str | None]
 
@@ -24,6 +30,36 @@ class TenantRules:
     tenant: TenantOf | None = None
     fairness: Mapping[str, float] | None = None
 
+    @classmethod
+    def checked(cls, tenant: TenantOf | None, fairness: Mapping[str, float] | None) -> Self:
+        """Return the rules, if they can be followed.
+
+        Raises:
+            ConfigurationError: One of the arguments of the plugin is not what it should be.
+        """
+        if tenant is not None and (not callable(tenant) or inspect.iscoroutinefunction(tenant)):
+            raise ConfigurationError(
+                f"HeadgatePlugin: tenant is {shown(tenant)}: write a plain function without "
+                "arguments that is called in workflows and returns for whom each one runs"
+            )
+        if fairness is not None and not isinstance(fairness, Mapping):
+            raise ConfigurationError(
+                f"HeadgatePlugin: fairness is {shown(fairness)}: write weights by tenant, such as "
+                "{'acme': 2.0}"
+            )
+        for name, weight in (fairness or {}).items():
+            if not isinstance(name, str) or not name:
+                raise ConfigurationError(
+                    f"HeadgatePlugin: fairness names the tenant {shown(name)}: write its name"
+                )
+            is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if not is_number or not 0 < weight < math.inf:
+                raise ConfigurationError(
+                    f"HeadgatePlugin: the fairness of {name} is {shown(weight)}: write a weight "
+                    "above 0; 1 is that of tenants that are not listed"
+                )
+        return cls(tenant, fairness)
+
     def of_workflow(self, inherited: str | None) -> str | None:
         """Return for whom this workflow runs; for use in workflows.
 
@@ -32,8 +68,16 @@ class TenantRules:
 
         Args:
             inherited: What the parent passed on.
+
+        Raises:
+            ApplicationError: The function returned what cannot be a name.
         """
         if self.tenant is not None and (named := self.tenant()):
+            if not isinstance(named, str):
+                raise invalid_request(
+                    f"HeadgatePlugin: the function tenant returned {shown(named)}: have it return "
+                    "a name, or None where it does not know"
+                )
             return named
         if inherited:
             return inherited
