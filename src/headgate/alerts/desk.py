@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from headgate.alerts.episode import Episode, Lasts, Turn, follow
 from headgate.alerts.outbox import put, replace_undeliverable, summarise
@@ -44,6 +44,21 @@ class News:
     text: str
     advice: str = ""
     data: dict[str, str | int | float | None] = field(default_factory=dict)
+
+
+class SetForATime(Protocol):
+    """What people set, perhaps until a time."""
+
+    @property
+    def since_ms(self) -> int:
+        """Since when it holds."""
+
+    @property
+    def until_ms(self) -> int | None:
+        """Until when; None: without an end."""
+
+
+Set = TypeVar("Set", bound=SetForATime)
 
 
 class Desk:
@@ -191,6 +206,41 @@ class Desk:
         record.alerts_lost += put(
             record.alerts, alert, lambda: self._new_id(self.subject, "alerts.collapsed")
         )
+
+    def expiring(
+        self,
+        kind: str,
+        one: Set | None,
+        before_ms: int | None,
+        now_ms: int,
+        news: Callable[[Set, int], News],
+    ) -> None:
+        """Tell once that what people have set ends soon, unless it was set for a short time.
+
+        Args:
+            kind: Of what they have set.
+            one: What they have set; None: nothing.
+            before_ms: How long before its end people are told; None: they are not.
+            now_ms: Unix time.
+            news: What to tell, given what was set and its end.
+        """
+        key = f"{kind}/{self.subject}"
+        known = self.episodes.get(key)
+        until_ms = None if one is None else one.until_ms
+        if known is not None and known.tally.get("until_ms") != until_ms:
+            self.end(key)
+            known = None
+        if one is None or until_ms is None or before_ms is None:
+            return
+        if known is None:
+            if until_ms - one.since_ms <= 2 * before_ms:
+                return
+            at_ms = until_ms - before_ms
+            known = Episode(at_ms, due_ms=at_ms, tally={"until_ms": until_ms})
+            self.begin(key, known)
+        if known.due_ms is not None and known.due_ms <= now_ms:
+            self.wake(key, None)
+            self.tell(news(one, until_ms), now_ms)
 
     def begin(self, key: str, episode: Episode) -> None:
         """Keep an episode that a rule has made itself."""

@@ -108,24 +108,13 @@ class Watch:
         self, override: CapacityOverride | None, rules: AlertRules, now_ms: int
     ) -> None:
         """Tell that a capacity which people have set ends soon."""
-        key = f"{_EXPIRING}/{self.desk.subject}"
-        known = self.desk.episodes.get(key)
-        until_ms = None if override is None else override.until_ms
-        if known is not None and known.tally.get("until_ms") != until_ms:
-            self.desk.end(key)
-            known = None
-        before_ms = rules.expiring_ms
-        if override is None or until_ms is None or before_ms is None:
-            return
-        if known is None:
-            if until_ms - override.since_ms <= 2 * before_ms:
-                return
-            at_ms = until_ms - before_ms
-            known = Episode(at_ms, due_ms=at_ms, tally={"until_ms": until_ms})
-            self.desk.begin(key, known)
-        if known.due_ms is not None and known.due_ms <= now_ms:
-            self.desk.wake(key, None)
-            self.desk.tell(self._expiring_news(override, until_ms, now_ms), now_ms)
+        self.desk.expiring(
+            _EXPIRING,
+            override,
+            rules.expiring_ms,
+            now_ms,
+            lambda one, until_ms: self._expiring_news(one, until_ms, now_ms),
+        )
 
     def _unmet_news(
         self, turn: Turn, episode: Episode, tenant: str, resource: str, now_ms: int

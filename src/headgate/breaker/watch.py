@@ -149,25 +149,12 @@ class Watch:
     def _look_at_expiry(
         self, kind: str, one: Override | Throttle | None, rules: AlertRules, now_ms: int
     ) -> None:
-        """Tell that what people have set ends soon, unless it was set for a short time."""
-        key = f"{kind}/{self.desk.subject}"
-        known = self.desk.episodes.get(key)
-        until_ms = None if one is None else one.until_ms
-        if known is not None and known.tally.get("until_ms") != until_ms:
-            self.desk.end(key)
-            known = None
-        before_ms = rules.expiring_ms
-        if one is None or until_ms is None or before_ms is None:
-            return
-        if known is None:
-            if until_ms - one.since_ms <= 2 * before_ms:
-                return
-            at_ms = until_ms - before_ms
-            known = Episode(at_ms, due_ms=at_ms, tally={"until_ms": until_ms})
-            self.desk.begin(key, known)
-        if known.due_ms is not None and known.due_ms <= now_ms:
-            self.desk.wake(key, None)
-            self.desk.tell(self._expiring_news(kind, one, until_ms, now_ms), now_ms)
+        """Tell that what people have set ends soon."""
+
+        def news(one: Override | Throttle, until_ms: int) -> News:
+            return self._expiring_news(kind, one, until_ms, now_ms)
+
+        self.desk.expiring(kind, one, rules.expiring_ms, now_ms, news)
 
     # What is said ----------------------------------------------------------------------------
 

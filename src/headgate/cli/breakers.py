@@ -14,16 +14,8 @@ from headgate.model.errors import ConfigurationError
 from headgate.orchestrator.times import lasting
 from headgate.store.overview import OverviewStore
 from headgate.view.standing import BreakerStanding
+from headgate.view.words import GLYPHS
 
-GLYPHS: Final = {
-    BreakerState.CLOSED: "●",
-    BreakerState.OPEN: "✕",
-    BreakerState.HALF_OPEN: "◐",
-    BreakerState.RAMP: "◢",
-    BreakerState.FORCED_OPEN: "⊘",
-    BreakerState.FORCED_CLOSED: "○",
-    BreakerState.SHADOW: "○",
-}
 _SORTS: Final = ("trouble", "name", "rejected")
 
 

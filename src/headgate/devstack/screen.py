@@ -16,6 +16,7 @@ from rich.text import Text
 from headgate.devstack.tally import Books, Jobs
 from headgate.model.breaker import BreakerState, BreakerView
 from headgate.model.ledger import LedgerView, LimitView
+from headgate.view.words import GLYPHS
 
 _COLOURS: Final = {
     BreakerState.CLOSED: "green",
@@ -25,15 +26,6 @@ _COLOURS: Final = {
     BreakerState.FORCED_OPEN: "bold red",
     BreakerState.FORCED_CLOSED: "cyan",
     BreakerState.SHADOW: "cyan",
-}
-_GLYPHS: Final = {
-    BreakerState.CLOSED: "●",
-    BreakerState.OPEN: "✕",
-    BreakerState.HALF_OPEN: "◐",
-    BreakerState.RAMP: "◢",
-    BreakerState.FORCED_OPEN: "⊘",
-    BreakerState.FORCED_CLOSED: "○",
-    BreakerState.SHADOW: "○",
 }
 _MAX_ROWS: Final = 12
 _EVENTS: Final = 8
@@ -125,7 +117,7 @@ def _breakers(breakers: list[BreakerView]) -> Table:
         left = ""
         if breaker.until_ms is not None:
             left = f" {max(0.0, (breaker.until_ms - now_ms) / 1000):.1f} s"
-        state = Text(f"{_GLYPHS[breaker.state]} {breaker.state}{left}", _COLOURS[breaker.state])
+        state = Text(f"{GLYPHS[breaker.state]} {breaker.state}{left}", _COLOURS[breaker.state])
         window = breaker.calls_in_window
         share = f"{breaker.failures_in_window / window:.0%} of {window}" if window else "-"
         table.add_row(

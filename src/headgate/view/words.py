@@ -1,4 +1,19 @@
-"""Durations in words."""
+"""Durations in words, and states in signs."""
+
+from typing import Final
+
+from headgate.model.breaker import BreakerState
+
+GLYPHS: Final = {
+    BreakerState.CLOSED: "●",
+    BreakerState.OPEN: "✕",
+    BreakerState.HALF_OPEN: "◐",
+    BreakerState.RAMP: "◢",
+    BreakerState.FORCED_OPEN: "⊘",
+    BreakerState.FORCED_CLOSED: "○",
+    BreakerState.SHADOW: "○",
+}
+"""A sign for each state, so that colour is never the only one."""
 
 
 def lasting(ms: int) -> str:
