@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from headgate.alerts.episode import Episode, Lasts, Turn, follow
 from headgate.alerts.outbox import put, replace_undeliverable, summarise
@@ -56,9 +56,6 @@ class SetForATime(Protocol):
     @property
     def until_ms(self) -> int | None:
         """Until when; None: without an end."""
-
-
-Set = TypeVar("Set", bound=SetForATime)
 
 
 class Desk:
@@ -210,10 +207,10 @@ class Desk:
     def expiring(
         self,
         kind: str,
-        one: Set | None,
+        one: SetForATime | None,
         before_ms: int | None,
         now_ms: int,
-        news: Callable[[Set, int], News],
+        news: Callable[[int], News],
     ) -> None:
         """Tell once that what people have set ends soon, unless it was set for a short time.
 
@@ -222,7 +219,7 @@ class Desk:
             one: What they have set; None: nothing.
             before_ms: How long before its end people are told; None: they are not.
             now_ms: Unix time.
-            news: What to tell, given what was set and its end.
+            news: What to tell, given its end.
         """
         key = f"{kind}/{self.subject}"
         known = self.episodes.get(key)
@@ -240,7 +237,7 @@ class Desk:
             self.begin(key, known)
         if known.due_ms is not None and known.due_ms <= now_ms:
             self.wake(key, None)
-            self.tell(news(one, until_ms), now_ms)
+            self.tell(news(until_ms), now_ms)
 
     def begin(self, key: str, episode: Episode) -> None:
         """Keep an episode that a rule has made itself."""

@@ -108,13 +108,12 @@ class Watch:
         self, override: CapacityOverride | None, rules: AlertRules, now_ms: int
     ) -> None:
         """Tell that a capacity which people have set ends soon."""
-        self.desk.expiring(
-            _EXPIRING,
-            override,
-            rules.expiring_ms,
-            now_ms,
-            lambda one, until_ms: self._expiring_news(one, until_ms, now_ms),
-        )
+
+        def news(until_ms: int) -> News:
+            assert override is not None
+            return self._expiring_news(override, until_ms, now_ms)
+
+        self.desk.expiring(_EXPIRING, override, rules.expiring_ms, now_ms, news)
 
     def _unmet_news(
         self, turn: Turn, episode: Episode, tenant: str, resource: str, now_ms: int

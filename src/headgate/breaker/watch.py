@@ -151,7 +151,8 @@ class Watch:
     ) -> None:
         """Tell that what people have set ends soon."""
 
-        def news(one: Override | Throttle, until_ms: int) -> News:
+        def news(until_ms: int) -> News:
+            assert one is not None
             return self._expiring_news(kind, one, until_ms, now_ms)
 
         self.desk.expiring(kind, one, rules.expiring_ms, now_ms, news)
