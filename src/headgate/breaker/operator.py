@@ -25,7 +25,7 @@ def obey(breaker: Breaker, command: BreakerCommand, now_ms: int) -> None:
     if command.id in record.commands:
         return
     record.commands = [*record.commands, command.id][-MAX_COMMANDS_KEPT:]
-    source = record.effective
+    source, epoch = record.effective, record.epoch
     until_ms = None if command.for_ms is None else now_ms + command.for_ms
     if command.action in _MODES:
         target = _MODES[command.action]
@@ -63,3 +63,9 @@ def obey(breaker: Breaker, command: BreakerCommand, now_ms: int) -> None:
         closed = BreakerState.CLOSED
         breaker.note(source, closed, "operator", command.reason, {}, now_ms, command.actor)
     record.revision += 1
+    record.told_revision = record.revision
+    if record.epoch > epoch:
+        # The last one only: the audit tells apart what was done at the same time by its id.
+        signed = record.transitions[-1].model_copy(update={"request_id": command.id})
+        record.transitions = [*record.transitions[:-1], signed]
+        record.unsaved = [*record.unsaved[:-1], signed]

@@ -105,7 +105,7 @@ class SnapshotStore:
                     target=f"breaker/{snapshot.subject}",
                     before={"state": step.source},
                     after={"state": step.target, "epoch": step.epoch},
-                    request_id=f"epoch:{step.epoch}",
+                    request_id=step.request_id or f"epoch:{step.epoch}",
                 )
                 await write_audit(connection, [entry])
 
