@@ -40,7 +40,13 @@ _TITLES: Final = {
     "unavailable": "Something that is needed does not answer",
     "error": "An error of Headgate",
 }
-_CODES: Final = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 415: "media_type"}
+_CODES: Final = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "media_type",
+}
 
 
 class Problem(BaseModel):

@@ -114,6 +114,16 @@ class PageStore:
             return None
         return Saved(subject, rows[0]["revision"], rows[0]["at_ms"], rows[0]["view"])
 
+    async def named(self, kind: Kind, subjects: Sequence[str]) -> list[Saved]:
+        """Return those of these names that are saved."""
+        rows = await self._database.fetch(
+            "SELECT subject, revision, at_ms, view FROM snapshot "
+            "WHERE kind = $1 AND subject = ANY ($2) AND view IS NOT NULL",
+            kind,
+            list(subjects),
+        )
+        return [Saved(row["subject"], row["revision"], row["at_ms"], row["view"]) for row in rows]
+
     async def state(self, kind: Kind, subject: str) -> str | None:
         """Return the whole saved state of one, in JSON."""
         state: str | None = await self._database.fetch_value(
