@@ -17,12 +17,14 @@ from headgate.cli import (
     demo,
     dev,
     holders,
+    keys,
     migrate,
     nexus_endpoint,
     plan,
     pool,
     quota,
     search_attributes,
+    serve,
     simulate,
     throttle,
     why,
@@ -57,6 +59,7 @@ app.command("allocate")(allocate.command)
 app.command("apply")(apply.command)
 app.command("migrate")(migrate.command)
 app.command("worker")(worker.command)
+app.command("serve")(serve.command)
 app.command("dev")(dev.command)
 app.command("demo")(demo.command)
 app.command("backtest")(backtest.command)
@@ -72,6 +75,7 @@ app.add_typer(breaker.app, name="breaker")
 app.add_typer(quota.app, name="quota")
 app.add_typer(pool.app, name="pool")
 app.add_typer(throttle.app, name="throttle")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> NoReturn:
