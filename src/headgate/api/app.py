@@ -14,6 +14,7 @@ from headgate.api.routes import (
     audit,
     backtest,
     downstreams,
+    events,
     health,
     jobs,
     pools,
@@ -33,6 +34,7 @@ _ROUTERS = (
     jobs.router,
     audit.router,
     backtest.router,
+    events.router,
     health.router,
 )
 _ERRORS = {

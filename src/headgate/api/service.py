@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fastapi import Request
 from temporalio.client import Client
 
+from headgate.api.feed import Feed
 from headgate.api.oidc import Oidc
 from headgate.api.rates import Rates
 from headgate.api.settings import ApiSettings
@@ -74,6 +75,7 @@ class Service:
     oidc: Oidc | None = field(init=False)
     rates: Rates = field(init=False)
     strangers: Rates = field(init=False)
+    feed: Feed = field(init=False)
 
     def __post_init__(self) -> None:
         database, settings = self.database, self.settings
@@ -85,6 +87,7 @@ class Service:
         self.configuration = ConfigurationStore(database)
         self.oidc = None if settings.oidc is None else Oidc(settings.oidc)
         self.rates = Rates(settings.per_second, settings.burst, settings.now)
+        self.feed = Feed(self.pages, settings.poll_s)
         self.strangers = Rates(_STRANGERS_PER_SECOND, _STRANGERS_AT_ONCE, settings.now)
 
 
