@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from headgate.api.access import ANYONE, Access, declared, require_declared, routes_of
+from headgate.api.access import ANYONE, Guard, declared, require_declared, routes_of
 from headgate.api.app import create_app
 from headgate.api.principal import Role
 from headgate.api.rates import Rates
@@ -21,7 +21,7 @@ from headgate.api.settings import OidcSettings
 from headgate.model.errors import ConfigurationError
 from tests.api.conftest import Desk
 
-PUBLIC = {"/healthz", "/readyz", "/v1/openapi.json"}
+PUBLIC = {"/healthz", "/readyz", "/v1/openapi.json", "/login", "/logout", "/static/{file}"}
 
 
 def test_every_route_has_declared_who_may_call_it(desk: Desk) -> None:
@@ -34,7 +34,7 @@ def test_every_route_has_declared_who_may_call_it(desk: Desk) -> None:
         if may is ANYONE:
             open_to_all.add(route.path)
             continue
-        assert isinstance(may, Access)
+        assert isinstance(may, Guard)
         reads = (route.methods or set()) <= {"GET"}
         harmless = reads or route.path.endswith(("/what-if", "/backtest"))
         assert harmless or may.role >= Role.OPERATOR, route.path

@@ -56,7 +56,7 @@ async def deny(
     raise error
 
 
-class Access:
+class Guard:
     """Lets a request pass when its sender may call the route; every denial is in the audit.
 
     Args:
@@ -67,12 +67,7 @@ class Access:
     def __init__(self, role: Role, scope: Scope = "all") -> None:
         self.role, self.scope = role, scope
 
-    async def __call__(
-        self,
-        request: Request,
-        _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
-        _cookie: Annotated[str | None, Security(_COOKIE)],
-    ) -> Principal:
+    async def admit(self, request: Request) -> Principal:
         """Return who calls.
 
         Raises:
@@ -111,6 +106,19 @@ class Access:
         return None
 
 
+class Access(Guard):
+    """The guard of a route of the API."""
+
+    async def __call__(
+        self,
+        request: Request,
+        _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+        _cookie: Annotated[str | None, Security(_COOKIE)],
+    ) -> Principal:
+        """Return who calls; raises as ``admit``. The other arguments are for the description."""
+        return await self.admit(request)
+
+
 class Anyone:
     """Declares that a route is for everybody."""
 
@@ -128,12 +136,12 @@ TenantOperator = Annotated[Principal, Depends(Access(Role.OPERATOR, "tenant"))]
 Admin = Annotated[Principal, Depends(Access(Role.ADMIN))]
 
 
-def declared(route: APIRoute) -> Access | Anyone | None:
+def declared(route: APIRoute) -> Guard | Anyone | None:
     """Return who may call a route; None: it does not say."""
     waiting = list(route.dependant.dependencies)
     while waiting:
         dependant = waiting.pop()
-        if isinstance(dependant.call, Access | Anyone):
+        if isinstance(dependant.call, Guard | Anyone):
             return dependant.call
         waiting += dependant.dependencies
     return None

@@ -1,15 +1,19 @@
 """The application: routes, errors, bounds."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from headgate.api import problems
 from headgate.api.access import ANYONE, require_declared
 from headgate.api.bounds import Bounds
+from headgate.api.dashboard import pages
+from headgate.api.dashboard.render import NotLoggedInError, error_page
 from headgate.api.routes import (
     audit,
     backtest,
@@ -74,7 +78,14 @@ def create_app(service: Service) -> FastAPI:
     async def openapi(request: Request) -> JSONResponse:
         return JSONResponse(described(request.app))
 
-    problems.install(app)
+    app.include_router(pages.router)
+
+    async def ask_to_log_in(request: Request, _: Exception) -> Response:
+        to = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/login?{urlencode({'to': to})}", 303)
+
+    app.add_exception_handler(NotLoggedInError, ask_to_log_in)
+    problems.install(app, error_page)
     require_declared(app)
     return app
 

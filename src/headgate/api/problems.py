@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -125,42 +126,62 @@ def document(
     return JSONResponse(body, status, headers, MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error with a problem document."""
+def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) -> None:
+    """Answer every error with a problem document; in the dashboard, with a page.
+
+    Args:
+        app: Whose errors.
+        page: Makes a page of a status, a title and what was wrong.
+    """
+
+    def answer(
+        request: Request,
+        status: int,
+        code: str,
+        detail: str,
+        headers: dict[str, str] | None = None,
+        errors: list[dict[str, str]] | None = None,
+    ) -> Response:
+        path = request.url.path
+        is_api = path.startswith("/v1/") or path in ("/healthz", "/readyz")
+        if is_api or "text/html" not in request.headers.get("accept", ""):
+            return document(path, status, code, detail, headers, errors)
+        shown = page(request, status, _TITLES[code], detail)
+        shown.headers.update(headers or {})
+        return shown
 
     async def problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, ProblemError)
-        path = request.url.path
-        return document(path, error.status, error.code, error.detail, error.headers)
+        return answer(request, error.status, error.code, error.detail, error.headers)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError | ValidationError)
         errors = [_field(one) for one in error.errors()[:10]]
         detail = "; ".join(f"{one['field']}: {one['message']}" for one in errors)
         if any(one["type"] == "json_invalid" for one in error.errors()):
-            return document(request.url.path, 400, "bad_request", detail, None, errors)
-        return document(request.url.path, 422, "invalid", detail, None, errors)
+            return answer(request, 400, "bad_request", detail, None, errors)
+        return answer(request, 422, "invalid", detail, None, errors)
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = _CODES.get(error.status_code, "error" if error.status_code >= 500 else "bad_request")
         headers = dict(error.headers or {})
-        return document(request.url.path, error.status_code, code, str(error.detail), headers)
+        return answer(request, error.status_code, code, str(error.detail), headers)
 
     async def ours(request: Request, error: Exception) -> Response:
-        path, text = request.url.path, " ".join(str(error).split())
+        text = " ".join(str(error).split())
         if isinstance(error, NotFoundError):
-            return document(path, 404, "not_found", text)
+            return answer(request, 404, "not_found", text)
         if isinstance(error, ConflictError):
-            return document(path, 412, "changed_since", text)
+            return answer(request, 412, "changed_since", text)
         if isinstance(error, UnavailableError | RPCError):
-            return document(path, 503, "unavailable", text, {"Retry-After": "2"})
-        return document(path, 409, "refused", text)
+            return answer(request, 503, "unavailable", text, {"Retry-After": "2"})
+        return answer(request, 409, "refused", text)
 
     async def bug(request: Request, error: Exception) -> Response:
         _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
         detail = "the log of headgate serve has the details"
-        return document(request.url.path, 500, "error", detail)
+        return answer(request, 500, "error", detail)
 
     app.add_exception_handler(ProblemError, problem)
     app.add_exception_handler(RequestValidationError, invalid)

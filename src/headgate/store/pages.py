@@ -124,6 +124,16 @@ class PageStore:
         )
         return [Saved(row["subject"], row["revision"], row["at_ms"], row["view"]) for row in rows]
 
+    async def totals(self, kind: Kind) -> tuple[int, int, int]:
+        """Return how many there are, and what waits and is held of them all."""
+        rows = await self._database.fetch(
+            "SELECT count(*) AS count, coalesce(sum(waiting), 0)::bigint AS waiting, "
+            "coalesce(sum(held), 0)::bigint AS held FROM snapshot "
+            "WHERE kind = $1 AND view IS NOT NULL",
+            kind,
+        )
+        return rows[0]["count"], rows[0]["waiting"], rows[0]["held"]
+
     async def state(self, kind: Kind, subject: str) -> str | None:
         """Return the whole saved state of one, in JSON."""
         state: str | None = await self._database.fetch_value(
