@@ -82,7 +82,7 @@ async def test_what_is_shown_is_text_and_never_markup(desk: Desk) -> None:
 
 
 async def test_a_key_logs_in_and_a_session_ends_with_it(desk: Desk) -> None:
-    browser = await desk.caller(**HTML)
+    browser = await desk.caller(None, None, **HTML)
     asked = await browser.get("/tenants?sort=name")
     assert asked.status_code == 303
     assert asked.headers["location"] == "/login?to=%2Ftenants%3Fsort%3Dname"
@@ -116,7 +116,7 @@ async def test_a_key_logs_in_and_a_session_ends_with_it(desk: Desk) -> None:
 
 
 async def test_logging_out_ends_the_session(desk: Desk) -> None:
-    browser = await desk.caller(**HTML)
+    browser = await desk.caller(None, None, **HTML)
     same = {"Sec-Fetch-Site": "same-origin"}
     await browser.post("/login", data={"key": await desk.key("viewer")}, headers=same)
     cookies = dict(browser.cookies)
@@ -129,7 +129,7 @@ async def test_logging_out_ends_the_session(desk: Desk) -> None:
 
 async def test_over_https_the_cookie_belongs_to_this_host_alone(desk: Desk) -> None:
     await desk.serve(public_url="https://headgate.example")
-    browser = await desk.caller(**HTML)
+    browser = await desk.caller(None, None, **HTML)
     login = await browser.post(
         "/login",
         data={"key": await desk.key("viewer")},

@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qs, quote, urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -113,7 +113,7 @@ async def downstreams(
     by_name: dict[str, list[OutcomeSpan]] = {}
     for name, span in spans:
         by_name.setdefault(name, []).append(span)
-    tiles = []
+    tiles: list[dict[str, Any]] = []
     for row in saved:
         shown = fresh(row, BreakerView)
         of = by_name.get(row.subject, [])
