@@ -37,13 +37,15 @@ class Desk:
         self.service: Service
         self._client = client
         self._stack = AsyncExitStack()
+        self._served = AsyncExitStack()
 
     def of(self, key: str) -> str:
         """A name of the test's own."""
         return f"{self.name}-{key}"
 
-    async def serve(self, **settings: Any) -> str:
-        """Serve an API on a free port until the test is over."""
+    async def serve(self, port: int = 0, **settings: Any) -> str:
+        """Serve an API, on a free port, until the test is over, or ``stop``."""
+        await self.stop()
 
         async def connect() -> Client:
             return self._client
@@ -55,8 +57,12 @@ class Desk:
             self.governance.task_queue,
             self.governance.options,
         )
-        self.base = await self._stack.enter_async_context(serving(self.service))
+        self.base = await self._served.enter_async_context(serving(self.service, port=port))
         return self.base
+
+    async def stop(self) -> None:
+        """End the API that is served."""
+        await self._served.aclose()
 
     async def key(
         self,
@@ -94,6 +100,7 @@ class Desk:
 
     async def close(self) -> None:
         await self._stack.aclose()
+        await self.stop()
         kinds: tuple[Kind, ...] = ("breaker", "ledger", "governor")
         for kind in kinds:
             for subject in await SnapshotStore(self.database).subjects(kind):

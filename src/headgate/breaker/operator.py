@@ -3,7 +3,7 @@
 from typing import Final
 
 from headgate.breaker.machine import Breaker
-from headgate.model.breaker import BreakerCommand, BreakerState, Override, Throttle
+from headgate.model.breaker import BreakerCommand, BreakerState, Override, Throttle, Transition
 
 MAX_COMMANDS_KEPT: Final = 100
 _MODES: Final = {
@@ -64,8 +64,13 @@ def obey(breaker: Breaker, command: BreakerCommand, now_ms: int) -> None:
         breaker.note(source, closed, "operator", command.reason, {}, now_ms, command.actor)
     record.revision += 1
     record.told_revision = record.revision
-    if record.epoch > epoch:
-        # The last one only: the audit tells apart what was done at the same time by its id.
-        signed = record.transitions[-1].model_copy(update={"request_id": command.id})
-        record.transitions = [*record.transitions[:-1], signed]
-        record.unsaved = [*record.unsaved[:-1], signed]
+    record.transitions = _signed(record.transitions, epoch, command.id)
+    record.unsaved = _signed(record.unsaved, epoch, command.id)
+
+
+def _signed(steps: list[Transition], after_epoch: int, id: str) -> list[Transition]:
+    """Return transitions, with those of a command bearing its id."""
+    return [
+        step.model_copy(update={"request_id": id}) if step.epoch > after_epoch else step
+        for step in steps
+    ]

@@ -38,6 +38,10 @@ CREATE INDEX api_request_at ON api_request (at);
 ALTER TABLE audit
     ADD COLUMN how      text,          -- how the actor was authenticated
     ADD COLUMN workflow text;          -- that was told
+-- One command may end two things at the same moment; their reasons differ.
+DROP INDEX audit_once;
+CREATE UNIQUE INDEX audit_once ON audit (target, action, at, request_id, reason)
+    WHERE request_id IS NOT NULL;
 CREATE INDEX audit_target ON audit (target text_pattern_ops, id DESC);
 CREATE INDEX audit_actor ON audit (actor, id DESC);
 

@@ -34,6 +34,7 @@ const live = $("live");
 let due = null;
 let fetched = 0;
 let fetching = false;
+const FOCUSABLE = "a, button, summary, [tabindex]";
 
 function concerns(changes) {
   const names = watched.includes("/") ? [watched] : watched.split(" ");
@@ -56,16 +57,15 @@ async function refresh() {
     for (const part of document.querySelectorAll("[data-live]")) {
       const fresh = page.querySelector(`[data-live="${part.dataset.live}"]`);
       if (fresh === null || fresh.innerHTML === part.dataset.was) continue;
-      // Nothing is taken away from under somebody's fingers.
-      if (part.contains(document.activeElement) && document.activeElement.tagName !== "BODY") {
-        if (!part.contains(document.activeElement.closest(".scroll"))) continue;
-      }
+      const at = [...part.querySelectorAll(FOCUSABLE)].indexOf(document.activeElement);
       const open = [...part.querySelectorAll("details")].map((one) => one.open);
       part.dataset.was = fresh.innerHTML;
       part.innerHTML = fresh.innerHTML;
-      [...part.querySelectorAll("details")].forEach((one, at) => (one.open = open[at] || false));
+      [...part.querySelectorAll("details")].forEach((one, number) => (one.open = open[number] || false));
+      arm();
+      // Whoever works with the keyboard goes on from the same place.
+      if (at >= 0) part.querySelectorAll(FOCUSABLE)[at]?.focus({ preventScroll: true });
     }
-    arm();
     tick();
     say("");
   } catch {
@@ -102,6 +102,12 @@ if (watched !== "" && body.dataset.mark) {
 const dialog = $("act");
 let order = null;
 let key = "";
+const written = new Map(); // the revision after what was done here: it may not be on the page yet
+
+function decidedBy() {
+  const shown = Number(order.etag.slice(1, -1));
+  return `"${Math.max(shown, written.get(order.path) || 0)}"`;
+}
 
 function quoted(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
@@ -142,15 +148,17 @@ function command() {
 async function send(dry) {
   const headers = { "Content-Type": "application/json" };
   if (!dry) headers["Idempotency-Key"] = key;
-  if (!dry && order.etag) headers["If-Match"] = order.etag;
+  if (!dry && order.etag) headers["If-Match"] = decidedBy();
   const answer = await fetch(order.path, { method: "POST", headers, body: JSON.stringify(message(dry)) });
   const said = await answer.json().catch(() => ({ detail: `error ${answer.status}` }));
+  if (answer.ok && !dry && said.revision) written.set(order.path, said.revision);
   return { ok: answer.ok, said };
 }
 
 function effect(said) {
   const data = said.data || {};
   if (data.message) return `It would: ${data.message}.`;
+  if (asks("share") && data.throttle) return `At most ${Math.round(data.throttle.share * 100)}% of the calls would pass; the breaker is ${data.state}.`;
   if (data.state) return `It would be ${data.state}: ${(data.override || data).reason}.`;
   if (data.capacity) return `It would have ${Object.entries(data.capacity).map(([name, units]) => `${units} ${name}`).join(", ")}.`;
   if (data.told !== undefined) return `${data.told} running ledgers would be told.`;
@@ -217,8 +225,11 @@ dialog.querySelector("form").addEventListener("submit", async (event) => {
   event.preventDefault();
   clearTimeout(trying);
   $("act-do").disabled = true;
+  $("act-error").textContent = "";
+  $("act-effect").textContent = "telling the workflow";
   try {
     const { ok, said } = await send(false);
+    $("act-effect").textContent = "";
     if (ok) {
       dialog.close();
       say("done");
