@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: demo dev test check bench chaos peers record clean
+.PHONY: demo dev test check bench chaos peers browser record clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -40,6 +40,10 @@ chaos: $(READY)
 # Installs what tests in other languages use, into .peers; they do it themselves if need be.
 peers: $(READY)
 	@$(BIN)/python -m tests.foreign.packages
+
+# The browser for tests/browser, from Debian; where there is none, those tests are skipped.
+browser:
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
 
 # Records new workflow histories for tests/replay; never overwrites one that is there.
 record: $(READY)

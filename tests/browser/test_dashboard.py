@@ -11,7 +11,7 @@ from tests.harness import acquire, eventually
 async def log_in(page: Page, desk: Desk, role: RoleName, to: str) -> None:
     key = await desk.key(role)
     await page.goto(desk.base + to)
-    await page.get_by_label("Key").fill(key)
+    await page.get_by_label("Key", exact=True).fill(key)
     await page.get_by_role("button", name="Log in").click()
     await page.wait_for_url(desk.base + to)
 
