@@ -86,5 +86,5 @@ class ApiSettings:
     per_second: float = 50.0
     burst: int = 200
     most_streams: int = 500
-    poll_s: float = 0.5
+    poll_s: float = 0.3
     now: Callable[[], float] = time.monotonic

@@ -42,7 +42,7 @@ function concerns(changes) {
 }
 
 function soon() {
-  if (due === null) due = setTimeout(refresh, Math.max(100, fetched + 1000 - Date.now()));
+  if (due === null) due = setTimeout(refresh, Math.max(50, fetched + 500 - Date.now()));
 }
 
 async function refresh() {
