@@ -9,7 +9,7 @@ ARGS ?=
 # file stays together, as do its fixtures.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo dev test check bench chaos peers record monitoring monitoring-tools clean
+.PHONY: demo dev test check bench chaos peers browser record monitoring monitoring-tools clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -46,6 +46,10 @@ chaos: $(READY)
 peers: $(READY)
 	@$(BIN)/python -m tests.notifier.real_alertmanager
 	@$(BIN)/python -m tests.foreign.packages
+
+# The browser for tests/browser, from Debian; where there is none, those tests are skipped.
+browser:
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
 
 # Records new workflow histories for tests/replay; never overwrites one that is there.
 record: $(READY)

@@ -32,7 +32,7 @@ from headgate.model.limits import CapacityNews
 from headgate.model.settings import BreakerSettings
 from headgate.model.snapshot import Restored, SaveResult, Snapshot
 from headgate.workflows.details import breaker_details
-from headgate.workflows.entity import Entity, now_ms, require
+from headgate.workflows.entity import Entity, now_ms, require, require_unchanged
 from headgate.workflows.search_attributes import BREAKER_STATE, KIND
 
 _RECORD = TypeAdapter(BreakerRecord)
@@ -107,6 +107,7 @@ class BreakerWorkflow(Entity):
         """Do what an operator says; with dry_run, answer what it would be."""
         await workflow.wait_condition(lambda: self._breaker is not None)
         breaker = self._breaker_now
+        require_unchanged(command.id, command.if_revision, breaker.record)
         if command.dry_run:
             trial = Breaker(_RECORD.validate_json(_RECORD.dump_json(breaker.record)))
             obey(trial, command, now_ms())

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from headgate.alerts.desk import Desk
 from headgate.alerts.house import House
@@ -24,7 +24,15 @@ from headgate.model.alert import Alert
 from headgate.model.alert_rules import AlertRules
 from headgate.model.audit import AuditEntry
 from headgate.model.breaker import OutcomeSpan, Transition
-from headgate.model.entity import NOTIFY, RESTORE, SAVE_SNAPSHOT, EntityOptions, Notification
+from headgate.model.entity import (
+    CHANGED_SINCE,
+    NOTIFY,
+    RESTORE,
+    SAVE_SNAPSHOT,
+    EntityOptions,
+    Notification,
+    changed_since,
+)
 from headgate.model.ids import Kind
 from headgate.model.snapshot import Restored, RestoreRequest, SaveResult, Snapshot
 
@@ -49,6 +57,14 @@ class Record(Protocol):
     incarnation: int
     alerts: list[Alert]
     alerts_lost: int
+
+
+class Told(Protocol):
+    """What is known of the commands of operators."""
+
+    revision: int
+    told_revision: int
+    commands: list[str]
 
 
 class Core(Protocol):
@@ -437,6 +453,13 @@ def require(kind: type[object], message: object) -> None:
     """
     if not isinstance(message, kind):
         raise ValueError(f"the argument must be of type {kind.__name__}")
+
+
+def require_unchanged(command_id: str, if_revision: int | None, record: Told) -> None:
+    """Refuse a command that was decided by what people have changed since; not a repeat of one."""
+    why = changed_since(if_revision, record.told_revision, record.revision)
+    if why is not None and command_id not in record.commands:
+        raise ApplicationError(why, type=CHANGED_SINCE, non_retryable=True)
 
 
 def now_ms() -> int:

@@ -20,7 +20,7 @@ from headgate.model.limits import CapacityNews, PressureView
 from headgate.model.pool import Demand, PoolCommand, PoolSettings, PoolView
 from headgate.model.snapshot import Restored, SaveResult, Snapshot
 from headgate.workflows.details import pool_details
-from headgate.workflows.entity import Entity, decoded, now_ms, require
+from headgate.workflows.entity import Entity, decoded, now_ms, require, require_unchanged
 
 _RECORD = TypeAdapter(GovernorRecord)
 _AT_ONCE = 100
@@ -80,6 +80,7 @@ class GovernorWorkflow(Entity):
         """Do what an operator says; with dry_run, answer what it would be."""
         await workflow.wait_condition(lambda: self._governor is not None)
         governor = self._governor_now
+        require_unchanged(command.id, command.if_revision, governor.record)
         if command.dry_run:
             governor = Governor(_RECORD.validate_json(_RECORD.dump_json(governor.record)))
         try:

@@ -31,9 +31,7 @@ async def test_looking_at_what_is_missing_changes_nothing(empty_dsn: str) -> Non
     async with Database(empty_dsn) as database:
         assert await pending(database) == known()
         assert await database.fetch_value("SELECT to_regnamespace('headgate')") is None
-        with pytest.raises(
-            ConfigurationError, match=rf"lacks {len(known())} migration.*run headgate migrate"
-        ):
+        with pytest.raises(ConfigurationError, match=rf"lacks {len(known())} .*headgate migrate"):
             await require_current(database)
         await migrate(database)
         assert await pending(database) == []

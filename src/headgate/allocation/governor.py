@@ -122,6 +122,7 @@ class Governor:
         self._untold &= record.members.keys()
         self._pressure = PoolPressure(record)
         record.revision += 1
+        record.told_revision = record.revision
         record.unsettled = True
         self.advance(now_ms)
 

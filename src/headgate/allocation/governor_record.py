@@ -90,6 +90,7 @@ class GovernorRecord:
         pressure: How full the pool is.
         planned_ms: When it was last reckoned what may wait.
         malformed: Signals that could not be used.
+        told_revision: When people last set something.
     """
 
     pool: str
@@ -116,6 +117,7 @@ class GovernorRecord:
     pressure: Pressure = field(default_factory=Pressure)
     planned_ms: int = 0
     malformed: int = 0
+    told_revision: int = 0
 
 
 @dataclass(slots=True)

@@ -51,3 +51,4 @@ def obey(governor: Governor, command: PoolCommand, now_ms: int) -> None:
         )
     )
     governor.advance(now_ms)
+    record.told_revision = record.revision

@@ -195,6 +195,7 @@ class Breaker:
         for name in set(record.told_pools) - set(settings.pools):
             del record.told_pools[name]
         record.revision += 1
+        record.told_revision = record.revision
         STATES[record.state].on_outcomes(self, now_ms)
         self.conclude(now_ms)
 

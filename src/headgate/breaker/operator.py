@@ -3,7 +3,7 @@
 from typing import Final
 
 from headgate.breaker.machine import Breaker
-from headgate.model.breaker import BreakerCommand, BreakerState, Override, Throttle
+from headgate.model.breaker import BreakerCommand, BreakerState, Override, Throttle, Transition
 
 MAX_COMMANDS_KEPT: Final = 100
 _MODES: Final = {
@@ -25,7 +25,7 @@ def obey(breaker: Breaker, command: BreakerCommand, now_ms: int) -> None:
     if command.id in record.commands:
         return
     record.commands = [*record.commands, command.id][-MAX_COMMANDS_KEPT:]
-    source = record.effective
+    source, epoch = record.effective, record.epoch
     until_ms = None if command.for_ms is None else now_ms + command.for_ms
     if command.action in _MODES:
         target = _MODES[command.action]
@@ -63,4 +63,15 @@ def obey(breaker: Breaker, command: BreakerCommand, now_ms: int) -> None:
         closed = BreakerState.CLOSED
         breaker.note(source, closed, "operator", command.reason, {}, now_ms, command.actor)
     record.revision += 1
+    record.told_revision = record.revision
+    record.transitions = _signed(record.transitions, epoch, command.id)
+    record.unsaved = _signed(record.unsaved, epoch, command.id)
     breaker.conclude(now_ms)
+
+
+def _signed(steps: list[Transition], after_epoch: int, id: str) -> list[Transition]:
+    """Return transitions, with those of a command bearing its id."""
+    return [
+        step.model_copy(update={"request_id": id}) if step.epoch > after_epoch else step
+        for step in steps
+    ]

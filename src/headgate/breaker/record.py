@@ -176,6 +176,7 @@ class BreakerRecord:
     spans: list[OutcomeSpan] = field(default_factory=list)
     fleet: FleetConcurrency | None = None
     told_pools: dict[str, int | None] = field(default_factory=dict)
+    told_revision: int = 0
 
     @property
     def policy(self) -> BreakerPolicy:

@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from headgate.devstack.dashboard import dashboard
 from headgate.devstack.stack import TEMPORAL_VARIABLE, Stack
 from headgate.devstack.workers import GOVERNANCE, SupervisedWorker, worker_environment
 from headgate.store.address import DATABASE_URL
@@ -26,8 +27,9 @@ def command(
     temporal_port: int | None = _port("Temporal"),
     ui_port: int | None = _port("the Temporal UI"),
     postgres_port: int | None = _port("Postgres"),
+    dashboard_port: int | None = _port("the API and the dashboard"),
 ) -> None:
-    """Start Temporal with its UI, Postgres and a governance worker; end them with Ctrl-C.
+    """Start Temporal, Postgres, a governance worker and the dashboard; end them with Ctrl-C.
 
     What TEMPORAL_ADDRESS or HEADGATE_DATABASE_URL names already is used instead. The data stays in
     the state folder for the next time.
@@ -40,10 +42,10 @@ def command(
         postgres_port=postgres_port,
     )
     with contextlib.suppress(asyncio.CancelledError):
-        asyncio.run(_run(stack))
+        asyncio.run(_run(stack, dashboard_port))
 
 
-async def _run(stack: Stack) -> None:
+async def _run(stack: Stack, dashboard_port: int | None) -> None:
     running = asyncio.current_task()
     assert running is not None
     stopping = False
@@ -67,10 +69,11 @@ async def _run(stack: Stack) -> None:
             stack.state_dir / "logs" / "governance.log",
             lambda line: print(line, flush=True),
         )
-        async with worker.running():
+        async with worker.running(), dashboard(stack, database, dashboard_port) as address:
             print(
                 f"Temporal     {stack.temporal_address}\n"
                 f"Temporal UI  {stack.temporal_ui or '-'}\n"
+                f"Dashboard    {address}\n"
                 f"Postgres     {database.address}\n"
                 f"For other terminals:  . {shlex.quote(str(_write_environment(stack)))}\n"
                 "Ctrl-C ends all of it; the data stays.",

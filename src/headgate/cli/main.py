@@ -21,6 +21,7 @@ from headgate.cli import (
     dev,
     export,
     holders,
+    keys,
     metrics,
     migrate,
     nexus_endpoint,
@@ -29,6 +30,7 @@ from headgate.cli import (
     pool,
     quota,
     search_attributes,
+    serve,
     simulate,
     status,
     tenants,
@@ -66,6 +68,7 @@ app.command("allocate")(allocate.command)
 app.command("apply")(apply.command)
 app.command("migrate")(migrate.command)
 app.command("worker")(worker.command)
+app.command("serve")(serve.command)
 app.command("dev")(dev.command)
 app.command("demo")(demo.command)
 app.command("backtest")(backtest.command)
@@ -90,6 +93,7 @@ app.add_typer(pool.app, name="pool")
 app.add_typer(throttle.app, name="throttle")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(notifier.app, name="notifier")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> NoReturn:

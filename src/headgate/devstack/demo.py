@@ -9,11 +9,10 @@ from typing import Any, Final
 from uuid import uuid4
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import CancelledError
 from temporalio.service import RPCError
 
-from headgate.cli.connect import connect_temporal
+from headgate.devstack.dashboard import client_of, dashboard
 from headgate.devstack.governance_options import demo_options
 from headgate.devstack.http_server import serving
 from headgate.devstack.jobs import TASK_QUEUE, DemoJob, Job, JobResult
@@ -86,7 +85,10 @@ class Demo:
             }
             database = await resources.enter_async_context(Database(self.stack.dsn))
             await migrate(database)
-            client = await self._client()
+            client = await client_of(self.stack)
+            served = dashboard(self.stack, database)
+            self.board.dashboard = await resources.enter_async_context(served)
+            self.tell(f"the dashboard is at {self.board.dashboard}")
             books = _Bookkeeper(client, SnapshotStore(database))
             before = await books.read(0)
             environment = worker_environment(self.stack, **{_SECRET_ENV: receiver.secret})
@@ -131,13 +133,6 @@ class Demo:
         )
         problems += _problems(figures, after, replay)
         return {**figures, **({"problems": problems} if problems else {})}
-
-    async def _client(self) -> Client:
-        if self.stack.temporal is None:
-            return await connect_temporal()  # with its namespace, its key, its certificates
-        return await Client.connect(
-            self.stack.temporal_address, data_converter=pydantic_data_converter
-        )
 
     @asynccontextmanager
     async def _following(self, books: "_Bookkeeper", since_ms: int) -> AsyncIterator[None]:

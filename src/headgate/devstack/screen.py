@@ -38,6 +38,7 @@ class Board:
     Attributes:
         headline: One line at the top.
         ui: The address of the Temporal UI.
+        dashboard: The address of the dashboard.
         books: What Postgres has.
         jobs: How the jobs stand.
         events: The last events, newest last.
@@ -45,6 +46,7 @@ class Board:
 
     headline: str = ""
     ui: str | None = None
+    dashboard: str | None = None
     books: Books = field(default_factory=Books)
     jobs: Jobs = field(default_factory=Jobs)
     events: deque[str] = field(default_factory=lambda: deque(maxlen=_EVENTS))
@@ -93,6 +95,8 @@ def render(board: Board) -> RenderableType:
         )
     )
     head = Text.assemble(("Headgate  ", "bold"), board.headline)
+    if board.dashboard:
+        head.append(f"\nDashboard    {board.dashboard}", "dim")
     if board.ui:
         head.append(f"\nTemporal UI  {board.ui}", "dim")
     events = Text("\n".join(board.events) or "nothing yet", "dim")

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from headgate.model.alert_rules import AlertsView
 from headgate.model.contract import Count, Message, Millis
+from headgate.model.entity import IfRevision
 from headgate.model.lease import WhenAway
 from headgate.model.limits import CallSummary, LimitChange, LimitPolicy
 from headgate.model.outcomes import OutcomeRules
@@ -223,6 +224,7 @@ class Transition(Message):
         numbers: The numbers themselves.
         actor: Who, when people did it.
         enforced: False when an override hid the change from callers.
+        request_id: Of the command, when people did it.
     """
 
     epoch: int
@@ -234,6 +236,7 @@ class Transition(Message):
     numbers: dict[str, float] = {}
     actor: str | None = None
     enforced: bool = True
+    request_id: str | None = None
 
 
 class Override(Message):
@@ -283,6 +286,7 @@ class BreakerCommand(Message):
             ``reset``: end what was set, forget all outcomes and close.
         actor: Who.
         reason: Why; for the audit.
+        if_revision: Refuse it if people have set something since.
         for_ms: How long it holds; null: until ``resume``. Only for what is set.
         share: For ``throttle``, and only for it.
         dry_run: Answer what it would be, change nothing.
@@ -292,6 +296,7 @@ class BreakerCommand(Message):
     action: BreakerAction
     actor: Annotated[str, Field(min_length=1, max_length=200)]
     reason: Annotated[str, Field(min_length=3, max_length=1000)]
+    if_revision: IfRevision = None
     for_ms: Annotated[int, Field(ge=1_000, le=365 * 86_400_000)] | None = None
     share: ThrottleShare | None = None
     dry_run: bool = False

@@ -21,6 +21,32 @@ DEMAND_SIGNAL: Final = "demand"
 ALLOCATE_SIGNAL: Final = "allocate"
 CAPACITY_SIGNAL: Final = "capacity_follows"
 WATCH_LIMIT_SIGNAL: Final = "watch_limit"
+CHANGED_SINCE: Final = "headgate.changed_since"
+"""The type of the error by which a command is refused whose ``if_revision`` is too old."""
+
+IfRevision = Annotated[int, Field(ge=0)] | None
+"""A command with it is refused if people have changed what it is about since that revision."""
+
+
+def changed_since(if_revision: int | None, told_revision: int, revision: int) -> str | None:
+    """Return why a command is refused, or None.
+
+    A revision rises with every report and every permit; so what counts is not whether it has risen,
+    but whether people have set something since.
+
+    Args:
+        if_revision: What the command was decided by; None: whatever is.
+        told_revision: When people last set something.
+        revision: Now.
+    """
+    if if_revision is None or told_revision <= if_revision <= revision:
+        return None
+    if if_revision > revision:
+        return f"there has not been a revision {if_revision} yet, it is {revision}"
+    return (
+        f"people have changed it since revision {if_revision}, at revision {told_revision}: "
+        "look at it again before you decide"
+    )
 
 
 class EntityOptions(Message):

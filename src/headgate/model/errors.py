@@ -15,5 +15,13 @@ class ConfigurationError(HeadgateError):
     """A configuration, policy or request that cannot be accepted as it is written."""
 
 
+class NotFoundError(ConfigurationError):
+    """What a request names is not there."""
+
+
+class ConflictError(ConfigurationError):
+    """What a request is about has been changed by people since it was looked at."""
+
+
 class UnavailableError(HeadgateError):
     """Something Headgate needs (Temporal, Postgres, a port, a folder) cannot be used."""

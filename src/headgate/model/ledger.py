@@ -14,6 +14,7 @@ from pydantic import (
 
 from headgate.model.alert_rules import AlertRules, AlertsView
 from headgate.model.contract import Message, Millis, Name
+from headgate.model.entity import IfRevision
 from headgate.model.lease import LEASES_AT_ONCE, LeaseAsk, LeaseGrant, LeaseView
 from headgate.model.limits import PressureView
 from headgate.model.quota import Quota, QuotaChanges, QuotaOverride, Rate, Throttle
@@ -498,6 +499,7 @@ class LedgerCommand(Message):
         actor: Who.
         reason: Why; for the audit.
         action: What to do.
+        if_revision: Refuse it if people have set something since.
         dry_run: Answer what it would be, change nothing.
         allow_below_usage: Do it also if a limit would then be below what is held.
     """
@@ -506,6 +508,7 @@ class LedgerCommand(Message):
     actor: Annotated[str, Field(min_length=1, max_length=200)]
     reason: Annotated[str, Field(min_length=3, max_length=1_000)]
     action: LedgerAction
+    if_revision: IfRevision = None
     dry_run: bool = False
     allow_below_usage: bool = False
 
@@ -518,7 +521,8 @@ class CommandReply(Message):
         accepted: Whether it was done, or would be in a dry run.
         message: In a sentence what was done, or why not.
         refused: The kind of refusal: ``invalid``: it makes no sense here; ``not_found``: there is
-            no such thing; ``below_usage``: repeat it with ``allow_below_usage``.
+            no such thing; ``below_usage``: repeat it with ``allow_below_usage``;
+            ``changed_since``: by people, since ``if_revision``.
         dry_run: Nothing was changed.
         before: What it changes, as it was.
         after: As it is then.
@@ -528,7 +532,7 @@ class CommandReply(Message):
     id: str
     accepted: bool
     message: str
-    refused: Literal["invalid", "not_found", "below_usage"] | None = None
+    refused: Literal["invalid", "not_found", "below_usage", "changed_since"] | None = None
     dry_run: bool = False
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}

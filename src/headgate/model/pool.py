@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from headgate.model.alert_rules import AlertRules, AlertsView
 from headgate.model.contract import Contract, Count, Message, Millis, Name
+from headgate.model.entity import IfRevision
 from headgate.model.limits import BackpressurePolicy, PressureView, SheddingPolicy
 
 Units = Annotated[int, Field(ge=0, le=1_000_000_000)]
@@ -259,6 +260,7 @@ class PoolCommand(Message):
             of its capacity. ``resume``: end what was set.
         actor: Who.
         reason: Why; for the audit.
+        if_revision: Refuse it if people have set something since.
         capacity: With ``set_capacity``: units by resource; those not named stay.
         share: With ``throttle``.
         for_ms: How long it holds; null: until ``resume``.
@@ -269,6 +271,7 @@ class PoolCommand(Message):
     action: Literal["set_capacity", "throttle", "resume"]
     actor: Annotated[str, Field(min_length=1, max_length=200)]
     reason: Annotated[str, Field(min_length=3, max_length=1000)]
+    if_revision: IfRevision = None
     capacity: dict[Name, Units] = {}
     share: Annotated[float, Field(ge=0, lt=1)] | None = None
     for_ms: Annotated[int, Field(ge=1_000, le=365 * 86_400_000)] | None = None

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from headgate.model.errors import ConfigurationError, UnavailableError
+from headgate.model.errors import NotFoundError, UnavailableError
 from headgate.model.ids import workflow_id
 from headgate.model.limits import PressureLevel, PressureView
 
@@ -26,7 +26,7 @@ async def backpressure(client: Client, pool: str) -> PressureView:
     """Ask the governor of ``pool`` how full it is. A query: not for every job of many.
 
     Raises:
-        ConfigurationError: No governor of this name runs.
+        NotFoundError: No governor of this name runs.
         UnavailableError: Temporal or the governance workers do not answer.
     """
     handle = client.get_workflow_handle(workflow_id("governor", pool))
@@ -36,7 +36,7 @@ async def backpressure(client: Client, pool: str) -> PressureView:
         )
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
-            raise ConfigurationError(
+            raise NotFoundError(
                 f"no governor runs for a pool {pool!r}: see headgate pool list"
             ) from error
         raise _unavailable(pool, error) from error
@@ -65,7 +65,7 @@ async def intake(
         What the pressure is then.
 
     Raises:
-        ConfigurationError: No governor of this name runs.
+        NotFoundError: No governor of this name runs.
         ValueError: There is no such level.
     """
     limit = PressureLevel(below).rank

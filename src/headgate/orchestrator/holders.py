@@ -4,7 +4,7 @@ from temporalio.client import Client
 
 from headgate.model.contract import Message
 from headgate.model.entity import EntityOptions
-from headgate.model.errors import ConfigurationError
+from headgate.model.errors import NotFoundError
 from headgate.model.ids import GOVERNANCE_TASK_QUEUE
 from headgate.model.ledger import CommandReply, LedgerCommand, LedgerPage, ReleasePermit
 from headgate.orchestrator.ask import ask
@@ -24,11 +24,11 @@ async def holders(client: Client, tenant: str) -> LedgerPage:
     """Return the permits and waiters of a tenant, as its ledger has them now.
 
     Raises:
-        ConfigurationError: No ledger runs for it.
+        NotFoundError: No ledger runs for it.
         UnavailableError: It does not answer.
     """
     if not await is_running(client, "ledger", tenant):
-        raise ConfigurationError(
+        raise NotFoundError(
             f"no ledger runs for {tenant!r}: nobody has asked for a permit, or it was terminated; "
             "headgate quota show has what it last held"
         )
@@ -54,7 +54,7 @@ async def release_permit(
         options: How workflows that are started here keep house.
 
     Raises:
-        ConfigurationError: Nobody holds it or waits for it, as far as Postgres knows.
+        NotFoundError: Nobody holds it or waits for it, as far as Postgres knows.
         UnavailableError: Temporal, the governance workers or Postgres do not answer.
     """
     assert isinstance(command.action, ReleasePermit)
@@ -76,7 +76,7 @@ async def command_whoever_has(
     """Tell something to the one ledger in whose saved state an id stands.
 
     Raises:
-        ConfigurationError: No ledger has it, as far as Postgres knows.
+        NotFoundError: No ledger has it, as far as Postgres knows.
         UnavailableError: Temporal, the governance workers or Postgres do not answer.
     """
     # A saved ledger also remembers what has ended, so each has to be asked.
@@ -84,6 +84,6 @@ async def command_whoever_has(
         reply = await command_ledger(client, database, tenant, command, task_queue, options)
         if reply.refused != "not_found":
             return Answered(tenant=tenant, reply=reply)
-    raise ConfigurationError(
+    raise NotFoundError(
         f"no saved ledger has {id!r}; what is only seconds old may not be saved yet"
     )

@@ -7,12 +7,18 @@ from datetime import timedelta
 from typing import Final, TypeVar
 
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.gate.kinds import KINDS, governing
 from headgate.model.breaker import BreakerCommand, BreakerView
-from headgate.model.entity import EntityOptions
-from headgate.model.errors import ConfigurationError, UnavailableError
+from headgate.model.entity import CHANGED_SINCE, EntityOptions
+from headgate.model.errors import (
+    ConfigurationError,
+    ConflictError,
+    NotFoundError,
+    UnavailableError,
+)
 from headgate.model.ids import DEFAULT, GOVERNANCE_TASK_QUEUE, Kind, workflow_id
 from headgate.model.ledger import CommandReply, LedgerCommand
 from headgate.model.pool import PoolCommand, PoolView
@@ -36,12 +42,14 @@ async def command_breaker(client: Client, downstream: str, command: BreakerComma
         What it is now, or would be with ``dry_run``.
 
     Raises:
-        ConfigurationError: No breaker of this name runs, or it refused.
+        NotFoundError: No breaker of this name runs.
+        ConflictError: People have changed it since ``if_revision``.
+        ConfigurationError: It refused.
         UnavailableError: Temporal or the governance workers do not answer.
     """
     if not await is_running(client, "breaker", downstream):
         there = await _running(client, "breaker")
-        raise ConfigurationError(f"no breaker runs for {downstream!r}: {_say(there, downstream)}")
+        raise NotFoundError(f"no breaker runs for {downstream!r}: {_say(there, downstream)}")
     return await _tell(client, "breaker", downstream, command, BreakerView)
 
 
@@ -59,7 +67,7 @@ async def command_ledger(
         What was done, or would be with ``dry_run``; or why the ledger refuses it.
 
     Raises:
-        ConfigurationError: There is no such tenant.
+        NotFoundError: There is no such tenant.
         UnavailableError: Temporal, the governance workers or Postgres do not answer.
     """
     await _require_known(client, database, "ledger", tenant)
@@ -80,7 +88,9 @@ async def command_pool(
         What it is now, or would be with ``dry_run``.
 
     Raises:
-        ConfigurationError: There is no such pool, or its governor refused.
+        NotFoundError: There is no such pool.
+        ConflictError: People have changed it since ``if_revision``.
+        ConfigurationError: Its governor refused.
         UnavailableError: Temporal, the governance workers or Postgres do not answer.
     """
     await _require_known(client, database, "governor", pool)
@@ -133,7 +143,7 @@ async def _require_known(client: Client, database: Database, kind: Kind, subject
     known = await known_names(database, kind)
     if subject not in known:
         what = {"ledger": "tenant", "governor": "pool", "breaker": "downstream"}[kind]
-        raise ConfigurationError(f"there is no {what} {subject!r}: {_say(known, subject)}")
+        raise NotFoundError(f"there is no {what} {subject!r}: {_say(known, subject)}")
 
 
 async def _tell(
@@ -149,6 +159,8 @@ async def _tell(
     try:
         return await workflow.update("command", command, command.id, result, _TELL_S)
     except WorkflowUpdateFailedError as error:
+        if isinstance(error.cause, ApplicationError) and error.cause.type == CHANGED_SINCE:
+            raise ConflictError(error.cause.message) from error
         raise ConfigurationError(f"{kind} {subject} refused: {error.cause}") from error
     except RPCError as error:
         raise _unavailable(kind, subject, error) from error

@@ -79,7 +79,7 @@ async def throttles_in_force(database: Database, now_ms: int) -> list[InForce]:
     everyone = await ConfigurationStore(database).resource_throttles()
     found = [_of_ledger("resource", one.resource, one) for one in everyone]
     known = {one.id for one in everyone}
-    for ledger in await store.ledgers():
+    for ledger in await store.throttled_ledgers():
         own = [one for one in ledger.throttles if one.id not in known]
         found += [_of_ledger("tenant", ledger.tenant, one) for one in own]
     for pool in await store.pools():

@@ -15,7 +15,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.model.breaker import BreakerView
-from headgate.model.errors import ConfigurationError, UnavailableError
+from headgate.model.errors import NotFoundError, UnavailableError
 from headgate.model.ids import Kind
 from headgate.model.ledger import LedgerView, WhyView
 from headgate.model.pool import PoolView
@@ -44,7 +44,7 @@ async def explain(client: Client, database: Database, workflow_id: str) -> WhyRe
         workflow_id: Of the job, in the same namespace.
 
     Raises:
-        ConfigurationError: Neither Temporal nor a ledger knows such a workflow.
+        NotFoundError: Neither Temporal nor a ledger knows such a workflow.
         UnavailableError: Temporal or Postgres does not answer.
     """
     search = _Search(client, database, workflow_id)
@@ -61,7 +61,7 @@ async def explain(client: Client, database: Database, workflow_id: str) -> WhyRe
         *map(search.ask_breaker, sorted({one.downstream for one in asks if one.downstream})),
     )
     if evidence.status is None and not evidence.views:
-        raise ConfigurationError(
+        raise NotFoundError(
             f"there is no workflow {workflow_id!r} in namespace {client.namespace}, and no ledger "
             "knows it"
         )

@@ -6,6 +6,7 @@ from typing import Final
 
 from headgate.alerts.desk import Desk
 from headgate.model.audit import AuditEntry
+from headgate.model.entity import changed_since
 from headgate.model.lease import LeaseAsk, LeaseGrant
 from headgate.model.ledger import (
     Acquire,
@@ -185,6 +186,7 @@ class Ledger:
         self._catch_up(now_ms)
         take_settings(self.record, settings)
         self._settle(now_ms)
+        self.record.told_revision = self.record.revision
         self.advance(now_ms)
 
     def allocate(self, message: Allocation, now_ms: int) -> None:
@@ -214,6 +216,11 @@ class Ledger:
         self.advance(now_ms)
         if not command.dry_run and (known := record.commands.get(command.id)) is not None:
             return known
+        why = changed_since(command.if_revision, record.told_revision, record.revision)
+        if why is not None:
+            return operator.refuse(command, "changed_since", why).model_copy(
+                update={"revision": record.revision}
+            )
         reply = operator.answer(record, command, now_ms)
         if command.dry_run:
             return reply.model_copy(update={"revision": record.revision})
@@ -224,6 +231,8 @@ class Ledger:
             else:
                 self._settle(now_ms)
         record.revision += 1
+        if reply.accepted:
+            record.told_revision = record.revision
         self.advance(now_ms)
         reply = reply.model_copy(update={"revision": record.revision})
         operator.remember(record, reply)

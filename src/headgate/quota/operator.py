@@ -29,7 +29,7 @@ MAX_SET: Final = 200
 MAX_AUDIT_KEPT: Final = 1_000
 """Audit entries that wait until they are saved."""
 
-_Refusal = Literal["invalid", "not_found", "below_usage"]
+Refusal = Literal["invalid", "not_found", "below_usage", "changed_since"]
 
 
 def answer(record: LedgerRecord, command: LedgerCommand, now_ms: int) -> CommandReply:
@@ -45,7 +45,7 @@ def answer(record: LedgerRecord, command: LedgerCommand, now_ms: int) -> Command
         case Lift():
             found = record.overrides.get(action.id) or record.throttles.get(action.id)
             if found is None:
-                return _refuse(command, "not_found", f"no override or throttle {action.id}")
+                return refuse(command, "not_found", f"no override or throttle {action.id}")
             message = f"ends what {found.actor} set for {_name(found.resource)}: {found.reason}"
             return _accept(command, message, before=_plain(found))
         case ReleasePermit():
@@ -55,7 +55,7 @@ def answer(record: LedgerRecord, command: LedgerCommand, now_ms: int) -> Command
             if (waiter := record.waiters.get(action.permit)) is not None:
                 message = f"takes {waiter.workflow_id} out of the line for {_needs(waiter.needs)}"
                 return _accept(command, message, _who(waiter.workflow_id, waiter.needs))
-            return _refuse(command, "not_found", f"nobody holds or waits for {action.permit}")
+            return refuse(command, "not_found", f"nobody holds or waits for {action.permit}")
 
 
 def apply(record: LedgerRecord, command: LedgerCommand, reply: CommandReply, now_ms: int) -> None:
@@ -176,11 +176,11 @@ def _answer_override(
     resource = action.resource
     base = base_quota(record, resource)
     if base is None:
-        return _refuse(command, "not_found", f"{record.tenant} has no quota for {resource}")
+        return refuse(command, "not_found", f"{record.tenant} has no quota for {resource}")
     if override.ends_at_ms <= override.begins_at_ms:
-        return _refuse(command, "invalid", "the end of the override has passed already")
+        return refuse(command, "invalid", "the end of the override has passed already")
     if len(record.overrides) >= MAX_SET:
-        return _refuse(command, "invalid", f"there are {MAX_SET} overrides: lift some first")
+        return refuse(command, "invalid", f"there are {MAX_SET} overrides: lift some first")
     at_ms = override.begins_at_ms
     before = overridden(record, resource, base, at_ms)
     with_it = replace(record, overrides={**record.overrides, override.id: override})
@@ -188,11 +188,11 @@ def _answer_override(
     try:
         Quota.model_validate({**dict(before), **action.changes.values})
     except ValueError as error:
-        return _refuse(command, "invalid", _first_message(error))
+        return refuse(command, "invalid", _first_message(error))
     meter = record.meters.get(resource, Meter())
     lower = below_usage(resource, before, after, meter, now_ms)
     if lower and not command.allow_below_usage:
-        return _refuse(
+        return refuse(
             command,
             "below_usage",
             f"{'; '.join(lower)}. Nothing would be taken back, and nothing granted until enough "
@@ -212,12 +212,12 @@ def _answer_throttle(
 ) -> CommandReply:
     resource = action.resource
     if resource != DEFAULT and base_quota(record, resource) is None:
-        return _refuse(command, "not_found", f"{record.tenant} has no quota for {resource}")
+        return refuse(command, "not_found", f"{record.tenant} has no quota for {resource}")
     throttle = _throttle(command, action, now_ms)
     if throttle.until_ms is not None and throttle.until_ms <= now_ms:
-        return _refuse(command, "invalid", "the end of the throttle has passed already")
+        return refuse(command, "invalid", "the end of the throttle has passed already")
     if len(record.throttles) >= MAX_SET:
-        return _refuse(command, "invalid", f"there are {MAX_SET} throttles: lift some first")
+        return refuse(command, "invalid", f"there are {MAX_SET} throttles: lift some first")
     what = "is paused" if throttle.share == 0 else f"is cut to {throttle.share:.0%}"
     before = [_plain(one) for one in record.throttles.values() if one.resource == resource]
     return _accept(
@@ -241,7 +241,7 @@ def _answer_resume(record: LedgerRecord, command: LedgerCommand, action: Resume)
     base = None if resource == DEFAULT else base_quota(record, resource)
     if record.paused is not None or (base is not None and base.paused is not None):
         message += "; it is paused by the configuration: change that, and run headgate apply"
-    return _refuse(command, "not_found", message)
+    return refuse(command, "not_found", message)
 
 
 def _override(command: LedgerCommand, action: SetOverride, now_ms: int) -> QuotaOverride:
@@ -299,7 +299,8 @@ def _accept(
     )
 
 
-def _refuse(command: LedgerCommand, refused: _Refusal, message: str) -> CommandReply:
+def refuse(command: LedgerCommand, refused: Refusal, message: str) -> CommandReply:
+    """Return the answer to a command that is not obeyed."""
     return CommandReply(
         id=command.id, accepted=False, message=message, refused=refused, dry_run=command.dry_run
     )

@@ -238,6 +238,7 @@ class LedgerRecord:
         audit_lost: Such changes that there was no room for.
         leases: Blocks in the hands of gates, by ``lease_key``.
         settled_at_ms: The time for which overrides, throttles and reservations were last looked at.
+        told_revision: When people last set something.
     """
 
     tenant: str
@@ -273,6 +274,7 @@ class LedgerRecord:
     audit_lost: int = 0
     settled_at_ms: int = 0
     leases: dict[str, Lease] = field(default_factory=dict)
+    told_revision: int = 0
 
 
 @dataclass(slots=True)

@@ -1,10 +1,114 @@
 """The audit: who changed what, and why."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import asyncpg
 
 from headgate.model.audit import AuditEntry
+from headgate.model.contract import Message
+from headgate.store.database import Database
+
+
+class AuditLine(Message):
+    """One line of the audit as it is read.
+
+    Attributes:
+        id: Rises from line to line.
+        at_ms: When, Unix time.
+        actor: Who.
+        how: How the actor was authenticated, when it came through the API.
+        action: What was done, or ``denied``.
+        target: To what.
+        reason: Why.
+        before: As it was.
+        after: As it was then.
+        request_id: Of the command.
+        workflow: That was told, when it came through the API.
+    """
+
+    id: int
+    at_ms: int
+    actor: str
+    how: str | None = None
+    action: str
+    target: str
+    reason: str
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    request_id: str | None = None
+    workflow: str | None = None
+
+
+class AuditStore:
+    """The table ``audit``, for readers, and for what no workflow writes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def lines(
+        self,
+        limit: int,
+        *,
+        before_id: int | None = None,
+        actor: str | None = None,
+        target: str | None = None,
+        action: str | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+    ) -> list[AuditLine]:
+        """Return lines, the latest first.
+
+        Args:
+            limit: At most so many.
+            before_id: Only older lines than this one.
+            actor: Only of this one.
+            target: Only of this one, and of what is below it.
+            action: Only this.
+            since_ms: Only from then on.
+            until_ms: Only until then.
+        """
+        rows = await self._database.fetch(
+            "SELECT a.id, (extract(epoch FROM a.at) * 1000)::bigint AS at_ms, a.actor, "
+            "coalesce(a.how, r.how) AS how, a.action, a.target, a.reason, a.before, a.after, "
+            "a.request_id, coalesce(a.workflow, r.workflow) AS workflow "
+            "FROM audit a LEFT JOIN api_request r ON r.id = a.request_id "
+            "WHERE ($2::bigint IS NULL OR a.id < $2) AND ($3::text IS NULL OR a.actor = $3) "
+            "AND ($4::text IS NULL OR a.target = $4 OR starts_with(a.target, $4 || '/')) "
+            "AND ($5::text IS NULL OR a.action = $5) "
+            "AND ($6::bigint IS NULL OR a.at >= to_timestamp($6::bigint / 1000.0)) "
+            "AND ($7::bigint IS NULL OR a.at < to_timestamp($7::bigint / 1000.0)) "
+            "ORDER BY a.id DESC LIMIT $1",
+            limit,
+            before_id,
+            actor,
+            target,
+            action,
+            since_ms,
+            until_ms,
+        )
+        return [AuditLine.model_validate(dict(row)) for row in rows]
+
+    async def note(
+        self,
+        actor: str,
+        how: str,
+        action: str,
+        target: str,
+        reason: str,
+        after: dict[str, Any] | None = None,
+    ) -> None:
+        """Write down what no workflow does, such as a denial."""
+        await self._database.execute(
+            "INSERT INTO audit (actor, how, action, target, reason, after) "
+            "VALUES ($1, $2, $3, $4, $5, $6)",
+            actor,
+            how,
+            action,
+            target,
+            reason,
+            after,
+        )
 
 
 async def write_audit(connection: asyncpg.Connection, entries: Sequence[AuditEntry]) -> None:

@@ -105,7 +105,7 @@ class SnapshotStore:
                     target=f"breaker/{snapshot.subject}",
                     before={"state": step.source},
                     after={"state": step.target, "epoch": step.epoch},
-                    request_id=f"epoch:{step.epoch}",
+                    request_id=step.request_id or f"epoch:{step.epoch}",
                 )
                 await write_audit(connection, [entry])
 
@@ -173,6 +173,16 @@ class SnapshotStore:
     async def ledgers(self) -> list[LedgerView]:
         """Return every saved ledger, by tenant."""
         return [LedgerView.model_validate(view) for view in await self._views("ledger")]
+
+    async def throttled_ledgers(self) -> list[LedgerView]:
+        """Return the saved ledgers with throttles that not all tenants have, by tenant."""
+        rows = await self._database.fetch(
+            "SELECT view FROM snapshot WHERE kind = 'ledger' AND view IS NOT NULL "
+            "AND view -> 'throttles' <> '[]' "
+            "AND view -> 'throttles' IS DISTINCT FROM view -> 'resource_throttles' "
+            "ORDER BY subject"
+        )
+        return [LedgerView.model_validate(row["view"]) for row in rows]
 
     async def pools(self) -> list[PoolView]:
         """Return every saved pool, by name."""

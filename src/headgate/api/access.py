@@ -1,0 +1,174 @@
+"""Who may call a route: declared on it, checked before it, and an app without it does not start."""
+
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal, NoReturn
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Security
+from fastapi.routing import APIRoute
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
+
+from headgate.api.authenticate import SESSION, authenticate
+from headgate.api.principal import Principal, Role
+from headgate.api.problems import ProblemError, not_found
+from headgate.api.service import Service, service_of
+
+Scope = Literal["all", "tenant", "own"]
+"""Whom a route is for: those of all tenants only; or also those of one tenant, whose name is in the
+path (``tenant``), or to whom the route itself shows only what is theirs (``own``)."""
+
+_BEARER: Final = HTTPBearer(
+    scheme_name="bearer", description="A key of Headgate, or an OIDC token.", auto_error=False
+)
+_COOKIE: Final = APIKeyCookie(
+    name=SESSION, scheme_name="session", description="The dashboard's login.", auto_error=False
+)
+
+
+def nobody() -> ProblemError:
+    """Return the answer to whoever does not say who it is."""
+    return ProblemError(
+        401,
+        "unauthenticated",
+        "send a key: Authorization: Bearer hgk_... (headgate keys create makes one)",
+        headers={"WWW-Authenticate": 'Bearer realm="headgate"'},
+    )
+
+
+async def deny(
+    request: Request, service: Service, principal: Principal | None, error: ProblemError
+) -> NoReturn:
+    """Write a denial down and raise it; strangers are put off before they fill the audit.
+
+    Raises:
+        ProblemError: Always.
+    """
+    address = request.client.host if request.client is not None else ""
+    if principal is None and (wait_s := service.strangers.take(address)):
+        raise ProblemError(429, "too_many", "ask again after Retry-After", retry_after_s=wait_s)
+    await service.audit.note(
+        actor="nobody" if principal is None else principal.name,
+        how="none" if principal is None else principal.described,
+        action="denied",
+        target=f"{request.method} {request.url.path}".replace("\x00", "/")[:500],
+        reason=error.detail,
+        after={"status": error.status, "code": error.code, "address": address},
+    )
+    raise error
+
+
+class Guard:
+    """Lets a request pass when its sender may call the route; every denial is in the audit.
+
+    Args:
+        role: What it takes.
+        scope: Whether those of one tenant may call it at all.
+    """
+
+    def __init__(self, role: Role, scope: Scope = "all") -> None:
+        self.role, self.scope = role, scope
+
+    async def admit(self, request: Request) -> Principal:
+        """Return who calls.
+
+        Raises:
+            ProblemError: It may not.
+        """
+        service = service_of(request)
+        try:
+            principal = await authenticate(request, service)
+        except ProblemError as error:
+            await deny(request, service, None, error)
+        if principal is None:
+            await deny(request, service, None, nobody())
+        if wait_s := service.rates.take(principal.id):
+            raise ProblemError(429, "too_many", "ask again after Retry-After", retry_after_s=wait_s)
+        if (refusal := self._refusal(request, principal)) is not None:
+            await deny(request, service, principal, refusal)
+        request.state.principal = principal
+        return principal
+
+    def _refusal(self, request: Request, principal: Principal) -> ProblemError | None:
+        if principal.tenant is not None:
+            if self.scope == "all":
+                return ProblemError(
+                    403, "forbidden", f"{principal.name} may only see tenant {principal.tenant}"
+                )
+            asked = request.path_params.get("tenant")
+            if self.scope == "tenant" and asked != principal.tenant:
+                return not_found(f"there is no tenant {asked!r}")
+        if principal.role < self.role:
+            return ProblemError(
+                403,
+                "forbidden",
+                f"this takes the role {self.role.name.lower()}, and {principal.name} is "
+                f"{principal.role.name.lower()}",
+            )
+        return None
+
+
+class Access(Guard):
+    """The guard of a route of the API."""
+
+    async def __call__(
+        self,
+        request: Request,
+        _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+        _cookie: Annotated[str | None, Security(_COOKIE)],
+    ) -> Principal:
+        """Return who calls; raises as ``admit``. The other arguments are for the description."""
+        return await self.admit(request)
+
+
+class Anyone:
+    """Declares that a route is for everybody."""
+
+    def __call__(self) -> None:
+        """Let pass."""
+
+
+ANYONE: Final = Anyone()
+
+Viewer = Annotated[Principal, Depends(Access(Role.VIEWER))]
+TenantViewer = Annotated[Principal, Depends(Access(Role.VIEWER, "tenant"))]
+OwnViewer = Annotated[Principal, Depends(Access(Role.VIEWER, "own"))]
+Operator = Annotated[Principal, Depends(Access(Role.OPERATOR))]
+TenantOperator = Annotated[Principal, Depends(Access(Role.OPERATOR, "tenant"))]
+Admin = Annotated[Principal, Depends(Access(Role.ADMIN))]
+
+
+def declared(route: APIRoute) -> Guard | Anyone | None:
+    """Return who may call a route; None: it does not say."""
+    waiting = list(route.dependant.dependencies)
+    while waiting:
+        dependant = waiting.pop()
+        if isinstance(dependant.call, Guard | Anyone):
+            return dependant.call
+        waiting += dependant.dependencies
+    return None
+
+
+def routes_of(app: FastAPI) -> Iterator[object]:
+    """Yield every route of an app, also those of the routers that it includes."""
+    waiting: list[object] = list(app.routes)
+    while waiting:
+        route = waiting.pop(0)
+        included = getattr(route, "original_router", None)
+        if isinstance(included, APIRouter):
+            waiting += included.routes
+        else:
+            yield route
+
+
+def require_declared(app: FastAPI) -> None:
+    """Refuse to serve an app with a route that does not say who may call it.
+
+    Raises:
+        RuntimeError: There is one.
+    """
+    silent = [
+        str(getattr(route, "path", route))
+        for route in routes_of(app)
+        if not isinstance(route, APIRoute) or declared(route) is None
+    ]
+    if silent:
+        raise RuntimeError(f"nobody has declared who may call {', '.join(silent)}")

@@ -1,0 +1,1 @@
+"""The dashboard: pages rendered here from what Postgres has; scripts keep them up to date."""

@@ -1,0 +1,412 @@
+"""The pages, and logging in to them."""
+
+import asyncio
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import parse_qs, quote, urlencode
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import RedirectResponse
+from starlette.responses import Response
+
+from headgate.api.access import ANYONE, Guard, deny
+from headgate.api.authenticate import authenticate, require_same_site, session_cookie
+from headgate.api.dashboard.drawings import sparkline, strip
+from headgate.api.dashboard.render import NotLoggedInError, asset, render
+from headgate.api.dashboard.verdict import judge
+from headgate.api.paging import Cursor, read, written
+from headgate.api.principal import Principal, Role
+from headgate.api.problems import ProblemError, not_found
+from headgate.api.reads import fresh, one
+from headgate.api.routes.jobs import explain_to
+from headgate.api.routes.pools import WhatIf, forecast_pool
+from headgate.api.routes.tenants import get_holders
+from headgate.api.service import service_of
+from headgate.breaker.margin import margin
+from headgate.gate.clock import now_ms
+from headgate.model.breaker import BreakerState, BreakerView, OutcomeSpan
+from headgate.model.contract import Name
+from headgate.model.errors import HeadgateError
+from headgate.model.ledger import LedgerView
+from headgate.model.pool import PoolView, Strategy
+from headgate.orchestrator.throttles import throttles_in_force
+
+router = APIRouter(include_in_schema=False)
+
+_PAGE: Final = 50
+_DAY_MS: Final = 86_400_000
+_SPARK_MS: Final = 600_000
+
+
+class PageAccess(Guard):
+    """The guard of a page: who has not said who it is, is asked to log in."""
+
+    async def __call__(self, request: Request) -> Principal:
+        """Return who calls; raises as ``admit``."""
+        if await authenticate(request, service_of(request)) is None:
+            raise NotLoggedInError
+        return await self.admit(request)
+
+
+Text = Annotated[str | None, Query(max_length=500, pattern=r"^[^\x00-\x1f]*$")]
+"""What stands in a field of a form; an empty one is sent as well."""
+
+Viewer = Annotated[Principal, Depends(PageAccess(Role.VIEWER))]
+TenantViewer = Annotated[Principal, Depends(PageAccess(Role.VIEWER, "tenant"))]
+OwnViewer = Annotated[Principal, Depends(PageAccess(Role.VIEWER, "own"))]
+
+
+@router.get("/")
+async def overview(request: Request, principal: OwnViewer) -> Response:
+    """Show whether work is flowing, and what needs attention."""
+    if principal.tenant is not None:
+        return RedirectResponse(f"/tenants/{quote(principal.tenant, safe='')}", 303)
+    service, now = service_of(request), now_ms()
+    mark = await service.pages.now()
+    breakers, pools, tenants, throttles, totals = await asyncio.gather(
+        service.snapshots.breakers(),
+        service.snapshots.pools(),
+        service.pages.page("ledger", 8, order="waiting"),
+        throttles_in_force(service.database, now),
+        service.pages.totals("ledger"),
+    )
+    states: dict[str, int] = {}
+    for view in breakers:
+        states[view.state.value] = states.get(view.state.value, 0) + 1
+    return render(
+        request,
+        principal,
+        "overview.html",
+        mark=mark,
+        verdict=judge(breakers, pools, totals[1], now),
+        states=dict(sorted(states.items(), key=lambda item: (-item[1], item[0]))),
+        breakers=len(breakers),
+        pools=pools,
+        tenants=[fresh(row, LedgerView) for row in tenants if row.waiting],
+        tenant_count=totals[0],
+        held=totals[2],
+        waiting=totals[1],
+        throttles=throttles[:20],
+    )
+
+
+@router.get("/downstreams")
+async def downstreams(
+    request: Request,
+    principal: Viewer,
+    search: Text = None,
+    state: Text = None,
+    cursor: Cursor = None,
+) -> Response:
+    """Show a tile for each breaker."""
+    service, now, after = service_of(request), now_ms(), read(cursor, str)
+    mark = await service.pages.now()
+    saved = await service.pages.page(
+        "breaker",
+        _PAGE + 1,
+        search=search or None,
+        states=[state] if state else None,
+        after=None if after is None else str(after[0]),
+    )
+    more, saved = len(saved) > _PAGE, saved[:_PAGE]
+    spans = await service.snapshots.outcome_spans(None, now - _SPARK_MS)
+    by_name: dict[str, list[OutcomeSpan]] = {}
+    for name, span in spans:
+        by_name.setdefault(name, []).append(span)
+    tiles: list[dict[str, Any]] = []
+    for row in saved:
+        shown = fresh(row, BreakerView)
+        of = by_name.get(row.subject, [])
+        tiles.append(
+            {
+                "fresh": shown,
+                "view": shown.data,
+                "margin": margin(shown.data),
+                "spark": sparkline(of, now),
+                "per_s": _per_s(of, now),
+            }
+        )
+    # Those in trouble first, on each page.
+    tiles.sort(key=lambda tile: tile["view"].state is BreakerState.CLOSED)
+    return render(
+        request,
+        principal,
+        "downstreams.html",
+        mark=mark,
+        tiles=tiles,
+        search=search,
+        state=state,
+        states=list(BreakerState),
+        next=_next(request, saved[-1].subject) if more else None,
+    )
+
+
+@router.get("/downstreams/{downstream:segment}")
+async def downstream(request: Request, principal: Viewer, downstream: Name) -> Response:
+    """Show one breaker."""
+    service, now = service_of(request), now_ms()
+    mark = await service.pages.now()
+    shown = fresh(await one(service, "breaker", downstream), BreakerView)
+    steps, spans, audit = await asyncio.gather(
+        service.pages.transitions(downstream, 1_000, since_ms=now - _DAY_MS),
+        service.snapshots.outcome_spans(downstream, now - _SPARK_MS),
+        service.audit.lines(10, target=f"breaker/{downstream}"),
+    )
+    met = [step for step in reversed(steps) if step.enforced]
+    return render(
+        request,
+        principal,
+        "downstream.html",
+        mark=mark,
+        fresh=shown,
+        view=shown.data,
+        margin=margin(shown.data),
+        spark=sparkline([span for _, span in spans], now),
+        per_s=_per_s([span for _, span in spans], now),
+        strip=strip(met, shown.data.state, now - _DAY_MS, now),
+        steps=steps[:50] or list(reversed(shown.data.transitions)),
+        audit=audit,
+    )
+
+
+@router.get("/tenants")
+async def tenants(
+    request: Request,
+    principal: Viewer,
+    search: Text = None,
+    sort: Literal["waiting", "name", "held"] = "waiting",
+    cursor: Cursor = None,
+) -> Response:
+    """Show a bar for each tenant."""
+    service, after = service_of(request), read(cursor, int, str)
+    mark = await service.pages.now()
+    saved = await service.pages.page(
+        "ledger",
+        _PAGE + 1,
+        search=search or None,
+        order=sort,
+        after=None if after is None else str(after[1]),
+        after_value=0 if after is None else int(after[0]),
+    )
+    more, saved = len(saved) > _PAGE, saved[:_PAGE]
+    following = None
+    if more:
+        value = 0 if sort == "name" else getattr(saved[-1], sort)
+        following = _next(request, value, saved[-1].subject)
+    return render(
+        request,
+        principal,
+        "tenants.html",
+        mark=mark,
+        tenants=[fresh(row, LedgerView) for row in saved],
+        search=search,
+        sort=sort,
+        next=following,
+    )
+
+
+@router.get("/tenants/{tenant:segment}")
+async def tenant(request: Request, principal: TenantViewer, tenant: Name) -> Response:
+    """Show one tenant."""
+    service = service_of(request)
+    mark = await service.pages.now()
+    shown = fresh(await one(service, "ledger", tenant), LedgerView)
+    page, audit = await asyncio.gather(
+        get_holders(request, principal, tenant),
+        service.audit.lines(20, target=f"ledger/{tenant}"),
+    )
+    return render(
+        request,
+        principal,
+        "tenant.html",
+        mark=mark,
+        fresh=shown,
+        view=shown.data,
+        resources=sorted({*shown.data.limits, *shown.data.units_held, *shown.data.waiting}),
+        page=page,
+        audit=audit,
+    )
+
+
+@router.get("/pools")
+async def pools(request: Request, principal: Viewer, search: Text = None) -> Response:
+    """Show who gets what of each pool."""
+    service = service_of(request)
+    mark = await service.pages.now()
+    saved = await service.pages.page("governor", 200, search=search or None)
+    shown = [fresh(row, PoolView) for row in saved]
+    return render(request, principal, "pools.html", mark=mark, pools=shown, search=search)
+
+
+@router.get("/pools/{pool:segment}")
+async def pool(
+    request: Request, principal: Viewer, pool: Name, strategy: Strategy | None = None
+) -> Response:
+    """Show one pool, and what another division would give."""
+    service = service_of(request)
+    mark = await service.pages.now()
+    shown = fresh(await one(service, "governor", pool), PoolView)
+    capacity, problem, forecast = {}, None, None
+    for name, text in request.query_params.items():
+        if name.startswith("capacity.") and text:
+            resource = name.removeprefix("capacity.")
+            if text.isdecimal() and len(text) <= 9:
+                capacity[resource] = int(text)
+            else:
+                problem = f"{resource}: write a whole number of units, at most 999999999"
+    if problem is None and (capacity or strategy is not None):
+        try:
+            forecast = await forecast_pool(
+                service, pool, WhatIf(capacity=capacity, strategy=strategy)
+            )
+        except (ProblemError, HeadgateError, ValueError) as error:
+            problem = str(error)
+    return render(
+        request,
+        principal,
+        "pool.html",
+        mark=mark,
+        fresh=shown,
+        view=shown.data,
+        strategies=list(Strategy),
+        strategy=strategy,
+        capacity=capacity,
+        forecast=forecast,
+        problem=problem,
+    )
+
+
+@router.get("/jobs")
+async def jobs(
+    request: Request,
+    principal: OwnViewer,
+    workflow_id: Annotated[str | None, Query(max_length=1_000, pattern=r"^[^\x00-\x1f]*$")] = None,
+) -> Response:
+    """Show why a job waits."""
+    report, problem, wanted = None, None, (workflow_id or "").strip()
+    if wanted:
+        try:
+            report = await explain_to(service_of(request), principal, wanted)
+        except (ProblemError, HeadgateError) as error:
+            problem = str(error)
+    return render(
+        request,
+        principal,
+        "jobs.html",
+        status=404 if problem else 200,
+        workflow_id=wanted,
+        report=report,
+        problem=problem,
+    )
+
+
+@router.get("/audit")
+async def audit(
+    request: Request,
+    principal: Viewer,
+    actor: Text = None,
+    target: Text = None,
+    action: Text = None,
+    cursor: Cursor = None,
+) -> Response:
+    """Show who changed what, and who was denied."""
+    service, before = service_of(request), read(cursor, int)
+    found = await service.audit.lines(
+        _PAGE + 1,
+        before_id=None if before is None else int(before[0]),
+        actor=actor or None,
+        target=target or None,
+        action=action or None,
+    )
+    lines = found[:_PAGE]
+    return render(
+        request,
+        principal,
+        "audit.html",
+        lines=lines,
+        actor=actor,
+        target=target,
+        action=action,
+        next=_next(request, lines[-1].id) if len(found) > _PAGE else None,
+    )
+
+
+@router.get("/login", dependencies=[Depends(ANYONE)])
+async def login_page(
+    request: Request, to: Annotated[str, Query(max_length=2_000)] = "/"
+) -> Response:
+    """Ask for a key."""
+    return render(request, None, "login.html", to=_local(to), problem=None)
+
+
+@router.post("/login", dependencies=[Depends(ANYONE)])
+async def login(request: Request) -> Response:
+    """Begin a session with a key."""
+    service = service_of(request)
+    require_same_site(request, service)
+    form = parse_qs((await request.body()).decode("utf-8", "replace"))
+    to = _local(form.get("to", ["/"])[0])
+    key = await service.keys.find(form.get("key", [""])[0].strip())
+    if key is None:
+        refusal = ProblemError(401, "unauthenticated", "the key is unknown, revoked or over")
+        try:
+            await deny(request, service, None, refusal)
+        except ProblemError as error:
+            return render(
+                request, None, "login.html", status=error.status, to=to, problem=error.detail
+            )
+    lasts = timedelta(seconds=service.settings.session_s)
+    token = await service.keys.begin_session(key, lasts)
+    name, secure = session_cookie(request, service)
+    answer = RedirectResponse(to, 303)
+    answer.set_cookie(
+        name,
+        token,
+        max_age=service.settings.session_s,
+        httponly=True,
+        secure=secure,
+        samesite="strict",
+        path="/",
+    )
+    return answer
+
+
+@router.post("/logout", dependencies=[Depends(ANYONE)])
+async def logout(request: Request) -> Response:
+    """End the session."""
+    service = service_of(request)
+    require_same_site(request, service)
+    name, secure = session_cookie(request, service)
+    if (token := request.cookies.get(name)) is not None:
+        await service.keys.end_session(token)
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="strict")
+    return answer
+
+
+@router.get("/static/{file}", dependencies=[Depends(ANYONE)])
+async def static(request: Request, file: str) -> Response:
+    """Serve what pages are made up with."""
+    found = asset(file)
+    if found is None:
+        raise not_found(f"there is no file {file!r}")
+    headers = {"Cache-Control": "max-age=31536000, immutable"}
+    return Response(found.content, media_type=found.media_type, headers=headers)
+
+
+def _local(to: str) -> str:
+    """Return a path of this dashboard: nobody is sent elsewhere by logging in."""
+    plain = to.startswith("/") and not to.startswith(("//", "/\\")) and to.isprintable()
+    return to if plain and "\\" not in to else "/"
+
+
+def _next(request: Request, *keys: str | int) -> str:
+    """Return the address of the next page."""
+    query = {**request.query_params, "cursor": written(*keys)}
+    return "?" + urlencode(query)
+
+
+def _per_s(spans: list[OutcomeSpan], now: int) -> float:
+    """Return calls a second, over the last whole minute."""
+    recent = [span for span in spans if now - 70_000 <= span.at_ms < now - 10_000]
+    return sum(span.successes + span.failures + span.ignored for span in recent) / 60

@@ -1,0 +1,258 @@
+// Brings pages up to date, opens the dialogs of actions, and hears keys. Pages are read without it.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const body = document.body;
+const skew = Date.now() - Number(body.dataset.now || Date.now());
+
+// Times: how long ago, or how long still, once a second.
+
+function lasting(ms) {
+  const s = Math.max(0, Math.round(ms / 1000));
+  if (s < 1) return "less than 1 s";
+  if (s < 120) return `${s} s`;
+  if (s < 7200) return `${Math.floor(s / 60)} min`;
+  if (s < 172800) return `${Math.floor(s / 3600)} h`;
+  return `${Math.floor(s / 86400)} d`;
+}
+
+function tick() {
+  const now = Date.now() - skew;
+  for (const time of document.querySelectorAll("time[data-ms]")) {
+    const ago = now - Number(time.dataset.ms);
+    let text = ago >= 0 ? `${lasting(ago)} ago` : `in ${lasting(-ago)}`;
+    if (time.className === "left") text = ago >= 0 ? "any moment" : `${lasting(-ago)} left`;
+    if (time.textContent !== text) time.textContent = text;
+  }
+}
+setInterval(tick, 1000);
+
+// Live: the server says what has changed; the page is fetched again, and what differs is put in.
+
+const watched = (body.dataset.watch || "").trim();
+const live = $("live");
+let due = null;
+let fetched = 0;
+let fetching = false;
+const FOCUSABLE = "a, button, summary, [tabindex]";
+
+function concerns(changes) {
+  const names = watched.includes("/") ? [watched] : watched.split(" ");
+  return changes.some((one) => names.includes(one.kind) || names.includes(`${one.kind}/${one.subject}`));
+}
+
+function soon() {
+  if (due === null) due = setTimeout(refresh, Math.max(50, fetched + 500 - Date.now()));
+}
+
+async function refresh() {
+  due = null;
+  if (fetching || document.hidden || $("act").open) return void (due = setTimeout(refresh, 1000));
+  fetching = true;
+  fetched = Date.now();
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (!answer.ok) throw new Error(String(answer.status));
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const part of document.querySelectorAll("[data-live]")) {
+      const fresh = page.querySelector(`[data-live="${part.dataset.live}"]`);
+      if (fresh === null || fresh.innerHTML === part.dataset.was) continue;
+      const at = [...part.querySelectorAll(FOCUSABLE)].indexOf(document.activeElement);
+      const open = [...part.querySelectorAll("details")].map((one) => one.open);
+      part.dataset.was = fresh.innerHTML;
+      part.innerHTML = fresh.innerHTML;
+      [...part.querySelectorAll("details")].forEach((one, number) => (one.open = open[number] || false));
+      arm();
+      // Whoever works with the keyboard goes on from the same place.
+      if (at >= 0) part.querySelectorAll(FOCUSABLE)[at]?.focus({ preventScroll: true });
+    }
+    tick();
+    say("");
+  } catch {
+    say("not up to date");
+    soon();
+  } finally {
+    fetching = false;
+  }
+}
+
+function say(text) {
+  if (live !== null) live.textContent = text === "" ? "live" : text;
+}
+
+function watch() {
+  const source = new EventSource(`/v1/events?after=${body.dataset.mark}`);
+  source.addEventListener("open", () => say(""));
+  source.addEventListener("changed", (event) => concerns(JSON.parse(event.data)) && soon());
+  source.addEventListener("reset", soon);
+  source.addEventListener("stale", () => say("stale: Postgres does not answer"));
+  source.addEventListener("error", () => {
+    say("connecting again");
+    // The browser tries again by itself, unless it was refused.
+    if (source.readyState === EventSource.CLOSED) setTimeout(watch, 5000);
+  });
+}
+if (watched !== "" && body.dataset.mark) {
+  watch();
+  document.addEventListener("visibilitychange", () => document.hidden || soon());
+}
+
+// Actions: what it will affect, why, for how long, and the same as a command.
+
+const dialog = $("act");
+let order = null;
+let key = "";
+const written = new Map(); // the revision after what was done here: it may not be on the page yet
+
+function decidedBy() {
+  const shown = Number(order.etag.slice(1, -1));
+  return `"${Math.max(shown, written.get(order.path) || 0)}"`;
+}
+
+function quoted(text) {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+function words(ms) {
+  return ms % 86400000 === 0 ? `${ms / 86400000}d` : ms % 3600000 === 0 ? `${ms / 3600000}h` : `${ms / 60000}m`;
+}
+
+function asks(name) {
+  return order.ask.includes(name);
+}
+
+function message(dry) {
+  const sent = structuredClone(order.body);
+  const inner = sent.action && typeof sent.action === "object" ? sent.action : sent;
+  const ms = $("f-for").value === "" ? null : Number($("f-for").value);
+  if (asks("for")) sent.for_ms = ms;
+  if (asks("until") && ms !== null) inner.until_ms = Date.now() - skew + ms;
+  if (asks("ends")) inner.ends_at_ms = Date.now() - skew + (ms ?? 3600000);
+  if (asks("share")) inner.share = Number($("f-share").value) / 100;
+  if (asks("amount") && asks("ends")) inner.changes = { [order.amount]: Number($("f-amount").value) };
+  else if (asks("amount")) inner.capacity = { [order.amount]: Number($("f-amount").value) };
+  sent.reason = $("f-reason").value.trim() || (dry ? "what it would do" : "");
+  sent.dry_run = dry;
+  return sent;
+}
+
+function command() {
+  let text = order.cli;
+  const ms = $("f-for").value;
+  if (asks("amount")) text += ` ${order.amount}=${$("f-amount").value}`;
+  if (asks("share")) text += ` --to ${$("f-share").value === "0" ? "0" : `${$("f-share").value}%`}`;
+  if ((asks("for") || asks("until") || asks("ends")) && ms !== "") text += ` --for ${words(Number(ms))}`;
+  return `${text} --reason ${quoted($("f-reason").value.trim() || "...")}`;
+}
+
+async function send(dry) {
+  const headers = { "Content-Type": "application/json" };
+  if (!dry) headers["Idempotency-Key"] = key;
+  if (!dry && order.etag) headers["If-Match"] = decidedBy();
+  const answer = await fetch(order.path, { method: "POST", headers, body: JSON.stringify(message(dry)) });
+  const said = await answer.json().catch(() => ({ detail: `error ${answer.status}` }));
+  if (answer.ok && !dry && said.revision) written.set(order.path, said.revision);
+  return { ok: answer.ok, said };
+}
+
+function effect(said) {
+  const data = said.data || {};
+  if (data.message) return `It would: ${data.message}.`;
+  if (asks("share") && data.throttle) return `At most ${Math.round(data.throttle.share * 100)}% of the calls would pass; the breaker is ${data.state}.`;
+  if (data.state) return `It would be ${data.state}: ${(data.override || data).reason}.`;
+  if (data.capacity) return `It would have ${Object.entries(data.capacity).map(([name, units]) => `${units} ${name}`).join(", ")}.`;
+  if (data.told !== undefined) return `${data.told} running ledgers would be told.`;
+  if (data.reply) return `It would: ${data.reply.message}.`;
+  return "";
+}
+
+let trying = null;
+function redraw() {
+  $("act-cli").textContent = command();
+  clearTimeout(trying);
+  trying = setTimeout(async () => {
+    const asked = order;
+    try {
+      const { ok, said } = await send(true);
+      if (order !== asked || !dialog.open) return;
+      $("act-effect").textContent = ok ? effect(said) : "";
+      $("act-error").textContent = ok ? "" : said.detail;
+    } catch {
+      $("act-effect").textContent = "";
+    }
+  }, 300);
+}
+
+function open(button) {
+  order = JSON.parse(button.dataset.act);
+  key = [...crypto.getRandomValues(new Uint8Array(8))].map((one) => one.toString(16).padStart(2, "0")).join("");
+  $("act-title").textContent = order.title;
+  $("act-now").textContent = order.now || "";
+  $("act-error").textContent = $("act-effect").textContent = "";
+  $("act-share").hidden = !asks("share");
+  $("act-for").hidden = !(asks("for") || asks("until") || asks("ends"));
+  $("f-forever").hidden = $("f-forever").disabled = asks("ends");
+  if (asks("ends")) $("f-for").value = "3600000";
+  $("act-amount").hidden = !asks("amount");
+  if (asks("amount")) {
+    $("act-amount-label").textContent = order.amount;
+    $("f-amount").value = order.value;
+  }
+  $("f-reason").value = "";
+  $("act-do").disabled = false;
+  dialog.showModal();
+  $("f-reason").focus();
+  redraw();
+}
+
+function arm() {
+  for (const button of document.querySelectorAll("button.act[hidden]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => open(button));
+  }
+}
+arm();
+tick();
+
+for (const id of ["f-share", "f-amount", "f-for", "f-reason"]) $(id).addEventListener("input", redraw);
+$("act-cancel").addEventListener("click", () => dialog.close());
+$("act-copy").addEventListener("click", async () => {
+  await navigator.clipboard.writeText($("act-cli").textContent);
+  $("act-copy").textContent = "Copied";
+  setTimeout(() => ($("act-copy").textContent = "Copy"), 2000);
+});
+dialog.querySelector("form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  clearTimeout(trying);
+  $("act-do").disabled = true;
+  $("act-error").textContent = "";
+  $("act-effect").textContent = "telling the workflow";
+  try {
+    const { ok, said } = await send(false);
+    $("act-effect").textContent = "";
+    if (ok) {
+      dialog.close();
+      say("done");
+      soon();
+    } else $("act-error").textContent = said.detail;
+  } catch {
+    $("act-error").textContent = "Headgate does not answer; try again: it is not done twice.";
+  }
+  $("act-do").disabled = false;
+});
+
+// Keys.
+
+const pages = { o: "/", d: "/downstreams", t: "/tenants", p: "/pools", j: "/jobs", a: "/audit" };
+let went = 0;
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, select, textarea, dialog")) return;
+  if (Date.now() - went < 1500 && pages[event.key]) location.href = pages[event.key];
+  else if (event.key === "g") went = Date.now();
+  else if (event.key === "?") $("keys").showModal();
+  else if (event.key === "/" && $("search") !== null) {
+    event.preventDefault();
+    $("search").focus();
+  }
+});

@@ -1,0 +1,80 @@
+"""Lists page by page: a cursor says after what the next page begins."""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+
+from headgate.api.problems import ProblemError
+
+Item = TypeVar("Item")
+View = TypeVar("View")
+
+MOST_PAGE = 200
+
+Limit = Annotated[int, Query(ge=1, le=MOST_PAGE, description="Items of the page at most.")]
+Cursor = Annotated[
+    str | None,
+    Query(max_length=1_000, description="`next_cursor` of the page before; none: the first page."),
+]
+Search = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00-\x1f]+$",
+        description="Only names with this in them.",
+    ),
+]
+
+
+class Page(BaseModel, Generic[Item]):
+    """One page of a list; ``next_cursor``: of the next page, null on the last one."""
+
+    items: list[Item]
+    next_cursor: str | None = None
+
+
+class Fresh(BaseModel, Generic[View]):
+    """Something as it was last saved.
+
+    Attributes:
+        revision: Of its workflow, for `If-Match`.
+        saved_at_ms: When it last changed and was saved, Unix time.
+        age_ms: How long ago that was.
+        data: How it was.
+    """
+
+    revision: Annotated[int, Field(ge=0)]
+    saved_at_ms: int
+    age_ms: Annotated[int, Field(ge=0)]
+    data: View
+
+
+def written(*keys: str | int) -> str:
+    """Return a cursor."""
+    return urlsafe_b64encode(json.dumps(keys).encode()).decode().rstrip("=")
+
+
+def read(cursor: str | None, *kinds: type) -> list[str | int] | None:
+    """Return what stands in a cursor.
+
+    Raises:
+        ProblemError: It is not one of this list.
+    """
+    if cursor is None:
+        return None
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        keys = json.loads(urlsafe_b64decode(padded.encode("ascii")))
+    except ValueError:
+        keys = None
+    fits = isinstance(keys, list) and [type(key) for key in keys] == list(kinds)
+    if not fits or any(isinstance(key, str) and "\x00" in key for key in keys):
+        raise ProblemError(400, "bad_request", "cursor: write the next_cursor of this list")
+    found: list[str | int] = keys
+    if any(isinstance(key, int) and not -(2**62) < key < 2**62 for key in found):
+        raise ProblemError(400, "bad_request", "cursor: write the next_cursor of this list")
+    return found

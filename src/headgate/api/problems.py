@@ -1,0 +1,203 @@
+"""Errors as problem documents (RFC 9457), in the words that the command line uses as well."""
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from temporalio.service import RPCError
+
+from headgate.model.errors import (
+    ConfigurationError,
+    ConflictError,
+    NotFoundError,
+    UnavailableError,
+)
+
+MEDIA_TYPE: Final = "application/problem+json"
+_LOG: Final = logging.getLogger("headgate.api")
+_TITLES: Final = {
+    "bad_request": "The request cannot be understood",
+    "unauthenticated": "Nobody is logged in",
+    "forbidden": "This needs another role",
+    "cross_site": "The request comes from another site",
+    "wrong_host": "This address is not served",
+    "not_found": "There is no such thing",
+    "method_not_allowed": "This cannot be done here",
+    "refused": "It was refused",
+    "below_usage": "A limit would be below what is held",
+    "changed_since": "Somebody has changed it since",
+    "too_large": "The request is too large",
+    "media_type": "The request is not JSON",
+    "invalid": "The request says something that makes no sense",
+    "request_id_reused": "The idempotency key stands for another request",
+    "too_many": "Too many requests",
+    "unavailable": "Something that is needed does not answer",
+    "error": "An error of Headgate",
+}
+_CODES: Final = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "media_type",
+}
+
+
+class Problem(BaseModel):
+    """A problem document.
+
+    Attributes:
+        type: Which kind of problem, as a URI; stable.
+        title: The kind in words.
+        status: Of HTTP.
+        detail: What was wrong, and what to do.
+        code: The last part of ``type``.
+        instance: What was asked for.
+        errors: Which fields are wrong, when several may be.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str
+    errors: list[dict[str, str]] = []
+
+
+class ProblemError(Exception):
+    """Answers a request with a problem document.
+
+    Args:
+        status: Of HTTP.
+        code: One of the stable codes.
+        detail: What was wrong, and what to do.
+        retry_after_s: For ``Retry-After``.
+        headers: More headers.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        retry_after_s: float | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail = status, code, detail
+        self.headers = dict(headers or {})
+        if retry_after_s is not None:
+            self.headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
+
+
+def not_found(detail: str) -> ProblemError:
+    """Return the answer for what is not there, or is not the caller's to see."""
+    return ProblemError(404, "not_found", detail)
+
+
+def document(
+    path: str,
+    status: int,
+    code: str,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    errors: list[dict[str, str]] | None = None,
+) -> JSONResponse:
+    """Return a problem document as an answer."""
+    problem = Problem(
+        type=f"urn:headgate:problem:{code}",
+        title=_TITLES[code],
+        status=status,
+        detail=detail,
+        code=code,
+        instance=path,
+        errors=errors or [],
+    )
+    body = problem.model_dump(exclude_defaults=True)
+    return JSONResponse(body, status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) -> None:
+    """Answer every error with a problem document; in the dashboard, with a page.
+
+    Args:
+        app: Whose errors.
+        page: Makes a page of a status, a title and what was wrong.
+    """
+
+    def answer(
+        request: Request,
+        status: int,
+        code: str,
+        detail: str,
+        headers: dict[str, str] | None = None,
+        errors: list[dict[str, str]] | None = None,
+    ) -> Response:
+        path = request.url.path
+        is_api = path.startswith("/v1/") or path in ("/healthz", "/readyz")
+        if is_api or "text/html" not in request.headers.get("accept", ""):
+            return document(path, status, code, detail, headers, errors)
+        shown = page(request, status, _TITLES[code], detail)
+        shown.headers.update(headers or {})
+        return shown
+
+    async def problem(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ProblemError)
+        return answer(request, error.status, error.code, error.detail, error.headers)
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError | ValidationError)
+        errors = [_field(one) for one in error.errors()[:10]]
+        detail = "; ".join(f"{one['field']}: {one['message']}" for one in errors)
+        if any(one["type"] == "json_invalid" for one in error.errors()):
+            return answer(request, 400, "bad_request", detail, None, errors)
+        return answer(request, 422, "invalid", detail, None, errors)
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code = _CODES.get(error.status_code, "error" if error.status_code >= 500 else "bad_request")
+        headers = dict(error.headers or {})
+        return answer(request, error.status_code, code, str(error.detail), headers)
+
+    async def ours(request: Request, error: Exception) -> Response:
+        text = " ".join(str(error).split())
+        if isinstance(error, NotFoundError):
+            return answer(request, 404, "not_found", text)
+        if isinstance(error, ConflictError):
+            return answer(request, 412, "changed_since", text)
+        if isinstance(error, UnavailableError | RPCError):
+            return answer(request, 503, "unavailable", text, {"Retry-After": "2"})
+        return answer(request, 409, "refused", text)
+
+    async def bug(request: Request, error: Exception) -> Response:
+        _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        detail = "the log of headgate serve has the details"
+        return answer(request, 500, "error", detail)
+
+    app.add_exception_handler(ProblemError, problem)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(ValidationError, bug)  # what is stored does not fit: not the caller's
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(ConfigurationError, ours)
+    app.add_exception_handler(UnavailableError, ours)
+    app.add_exception_handler(RPCError, ours)
+    app.add_exception_handler(Exception, bug)
+
+
+def _field(error: Any) -> dict[str, str]:
+    place = [str(part) for part in error["loc"]]
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return {
+        "field": ".".join(place[1:] or place),
+        "message": message[:1].lower() + message[1:],
+        "in": place[0],
+    }

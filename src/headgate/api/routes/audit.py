@@ -1,0 +1,50 @@
+"""The audit: who changed what and why, and who was denied."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from headgate.api.access import Viewer
+from headgate.api.paging import Cursor, Limit, Page, read, written
+from headgate.api.service import service_of
+from headgate.model.contract import Millis
+from headgate.store.audit import AuditLine
+
+router = APIRouter(prefix="/v1/audit", tags=["audit"])
+
+Text = Annotated[str | None, Query(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
+
+
+@router.get("")
+async def list_audit(
+    request: Request,
+    _: Viewer,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    actor: Text = None,
+    target: Annotated[
+        str | None,
+        Query(
+            min_length=1,
+            max_length=500,
+            pattern=r"^[^\x00-\x1f]+$",
+            description="Of this and what is below it, such as `breaker/scanner`, `ledger/acme`.",
+        ),
+    ] = None,
+    action: Text = None,
+    since_ms: Millis | None = None,
+    until_ms: Millis | None = None,
+) -> Page[AuditLine]:
+    """List changes and denials, the latest first."""
+    before = read(cursor, int)
+    found = await service_of(request).audit.lines(
+        limit + 1,
+        before_id=None if before is None else int(before[0]),
+        actor=actor,
+        target=target,
+        action=action,
+        since_ms=since_ms,
+        until_ms=until_ms,
+    )
+    items = found[:limit]
+    return Page(items=items, next_cursor=written(items[-1].id) if len(found) > limit else None)

@@ -1,0 +1,82 @@
+"""Whether this process lives, and whether it can do its work; and who one is."""
+
+import asyncio
+from typing import Literal
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel
+
+from headgate.api.access import ANYONE, OwnViewer
+from headgate.api.principal import How
+from headgate.api.service import service_of
+from headgate.model.errors import HeadgateError
+from headgate.store.migrate import require_current
+from headgate.version import __version__
+
+router = APIRouter(tags=["health"])
+_PATIENCE_S = 3.0
+
+
+class Health(BaseModel):
+    """This process lives."""
+
+    status: Literal["ok"] = "ok"
+    version: str = __version__
+
+
+class Readiness(BaseModel):
+    """Whether what is needed answers: Postgres for everything, Temporal for writes."""
+
+    status: Literal["ready", "read_only", "not_ready"]
+    postgres: bool
+    temporal: bool
+
+
+class Me(BaseModel):
+    """Who one is, and what one may do."""
+
+    name: str
+    role: Literal["viewer", "operator", "admin"]
+    how: How
+    tenant: str | None = None
+
+
+@router.get("/healthz", dependencies=[Depends(ANYONE)])
+async def healthz() -> Health:
+    """Tell that this process lives."""
+    return Health()
+
+
+@router.get("/readyz", dependencies=[Depends(ANYONE)], responses={503: {"model": Readiness}})
+async def readyz(request: Request, response: Response) -> Readiness:
+    """Tell whether Postgres and Temporal answer; 503 while Postgres does not."""
+    service = service_of(request)
+
+    async def postgres() -> bool:
+        try:
+            await asyncio.wait_for(require_current(service.database), _PATIENCE_S)
+        except (HeadgateError, TimeoutError):
+            return False
+        return True
+
+    async def temporal() -> bool:
+        try:
+            client = await asyncio.wait_for(service.temporal.client(), _PATIENCE_S)
+            return await asyncio.wait_for(client.service_client.check_health(), _PATIENCE_S)
+        except Exception:
+            return False
+
+    database, server = await asyncio.gather(postgres(), temporal())
+    response.status_code = 200 if database else 503
+    status: Literal["ready", "read_only", "not_ready"] = "not_ready"
+    if database:
+        status = "ready" if server else "read_only"
+    return Readiness(status=status, postgres=database, temporal=server)
+
+
+@router.get("/v1/me")
+async def me(principal: OwnViewer) -> Me:
+    """Tell who one is."""
+    role: Literal["viewer", "operator", "admin"]
+    role = ("viewer", "operator", "admin")[principal.role - 1]
+    return Me(name=principal.name, role=role, how=principal.how, tenant=principal.tenant)

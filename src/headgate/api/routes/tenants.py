@@ -1,0 +1,238 @@
+"""Tenants: their quotas, who holds and who waits, and what operators set."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from headgate.api.access import Admin, TenantOperator, TenantViewer, Viewer
+from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, read, written
+from headgate.api.problems import ProblemError, not_found
+from headgate.api.reads import fresh, one, tag
+from headgate.api.service import service_of
+from headgate.api.writes import Done, Reason, Writing, require_accepted
+from headgate.gate.clock import now_ms
+from headgate.model.configuration import Configuration, NameOrDefault
+from headgate.model.contract import Contract, Name
+from headgate.model.errors import NotFoundError
+from headgate.model.lease import LeaseView
+from headgate.model.ledger import (
+    CommandReply,
+    LedgerAction,
+    LedgerCommand,
+    LedgerView,
+    PermitView,
+    ReleasePermit,
+    WaiterView,
+)
+from headgate.model.plan import PlannedChange
+from headgate.model.quota import Quota
+from headgate.orchestrator.configure import Configurator
+from headgate.orchestrator.operate import command_ledger
+from headgate.quota import Ledger, LedgerRecord
+from headgate.quota.packed import unpack
+
+router = APIRouter(prefix="/v1/tenants", tags=["tenants"])
+
+_RECORD = TypeAdapter(LedgerRecord)
+
+
+class Holders(BaseModel):
+    """Who holds what of a tenant, who waits, and which blocks gates have: at most 500 of each.
+
+    Attributes:
+        revision: Of the ledger.
+        saved_at_ms: When it last changed and was saved, Unix time.
+        age_ms: How long ago that was.
+        permits: The oldest first.
+        waiters: In the order of their turn.
+        leases: By gate.
+    """
+
+    revision: int
+    saved_at_ms: int
+    age_ms: int
+    permits: list[PermitView]
+    waiters: list[WaiterView]
+    leases: list[LeaseView]
+
+
+class LedgerOrder(Contract):
+    """What to do to a ledger.
+
+    Attributes:
+        action: Override a quota for a time, throttle, pause, resume, lift what was set by its id,
+            or release a permit.
+        reason: Why; it stands in the audit.
+        dry_run: Answer what it would be, change nothing.
+        allow_below_usage: Do it also if a limit would then be below what is held.
+    """
+
+    action: LedgerAction
+    reason: Reason
+    dry_run: bool = False
+    allow_below_usage: bool = False
+
+
+class QuotaChange(Contract):
+    """Another quota in the configuration.
+
+    Attributes:
+        quota: What is to hold from now on; null: the resource is not named any more.
+        reason: Why; it stands in the audit.
+        dry_run: Answer what it would change, change nothing.
+        allow_below_usage: Do it also if a limit would then be below what is held.
+    """
+
+    quota: Quota | None
+    reason: Reason
+    dry_run: bool = False
+    allow_below_usage: bool = False
+
+
+@router.get("")
+async def list_tenants(
+    request: Request,
+    _: Viewer,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    search: Search = None,
+    sort: Annotated[
+        Literal["name", "waiting", "held"],
+        Query(description="By name; or by what waits or is held, the most first."),
+    ] = "name",
+) -> Page[Fresh[LedgerView]]:
+    """List tenants with their limits and what is used of them."""
+    after = read(cursor, int, str)
+    saved = await service_of(request).pages.page(
+        "ledger",
+        limit + 1,
+        search=search,
+        order=sort,
+        after=None if after is None else str(after[1]),
+        after_value=0 if after is None else int(after[0]),
+    )
+    more = len(saved) > limit
+    last = saved[:limit][-1] if saved else None
+    value = 0 if last is None or sort == "name" else getattr(last, sort)
+    return Page(
+        items=[fresh(row, LedgerView) for row in saved[:limit]],
+        next_cursor=written(value, last.subject) if more and last is not None else None,
+    )
+
+
+@router.get("/{tenant:segment}")
+async def get_tenant(
+    request: Request, response: Response, _: TenantViewer, tenant: Name
+) -> Fresh[LedgerView]:
+    """Show a tenant: quotas, overrides, throttles, what is held and what waits."""
+    saved = await one(service_of(request), "ledger", tenant)
+    tag(response, saved.revision)
+    return fresh(saved, LedgerView)
+
+
+@router.get("/{tenant:segment}/holders")
+async def get_holders(request: Request, _: TenantViewer, tenant: Name) -> Holders:
+    """Show who holds permits of a tenant, who waits for one, and which blocks gates have."""
+    service = service_of(request)
+    saved, state = (
+        await one(service, "ledger", tenant),
+        await service.pages.state("ledger", tenant),
+    )
+    if state is None:
+        raise not_found(f"there is no tenant {tenant!r}")
+    # The very code of the ledger, around what it saved.
+    page = Ledger(_RECORD.validate_json(unpack(state))).page()
+    return Holders(
+        revision=page.ledger.revision,
+        saved_at_ms=saved.saved_at_ms,
+        age_ms=max(0, now_ms() - saved.saved_at_ms),
+        permits=page.permits,
+        waiters=page.waiters,
+        leases=page.leases,
+    )
+
+
+@router.post("/{tenant:segment}/commands")
+async def command(
+    write: Writing, principal: TenantOperator, tenant: Name, body: LedgerOrder
+) -> Done[CommandReply]:
+    """Override a quota for a time, throttle, pause, resume, lift, or release a permit.
+
+    Whoever is limited to one tenant may only release: what a tenant may take is not its own to say.
+    """
+    if principal.tenant is not None and not isinstance(body.action, ReleasePermit):
+        raise ProblemError(
+            403, "forbidden", f"{principal.name} may release what {tenant} holds, and nothing else"
+        )
+    service = write.service
+    id = await write.begin(principal, body, "ledger", tenant)
+    order = LedgerCommand(
+        id=id,
+        actor=principal.name,
+        reason=body.reason,
+        action=body.action,
+        if_revision=write.if_revision,
+        dry_run=body.dry_run,
+        allow_below_usage=body.allow_below_usage,
+    )
+    try:
+        reply = await command_ledger(
+            await service.temporal.client(),
+            service.database,
+            tenant,
+            order,
+            service.task_queue,
+            service.options,
+        )
+    except NotFoundError as error:
+        if principal.tenant is None:
+            raise
+        # Not the names of others, which the error offers to those who may know them.
+        raise not_found(f"there is no tenant {tenant!r}") from error
+    require_accepted(reply)
+    return write.done(id, body.dry_run, "ledger", tenant, reply, reply.revision)
+
+
+@router.put("/{tenant:segment}/quotas/{resource:segment}")
+async def put_quota(
+    write: Writing,
+    principal: Admin,
+    tenant: NameOrDefault,
+    resource: NameOrDefault,
+    body: QuotaChange,
+) -> Done[list[PlannedChange]]:
+    """Change a quota in the configuration, as `headgate apply` would; a file may change it back."""
+    service = write.service
+    applied = await service.configuration.load()
+    document = applied.model_dump(mode="json", exclude_unset=True)
+    spec = document.get("tenants", {}).get(tenant)
+    if spec is None:
+        raise not_found(f"the configuration lists no tenant {tenant!r}")
+    if body.quota is None:
+        if spec["quotas"].pop(resource, None) is None:
+            raise not_found(f"the configuration has no quota of {tenant} for {resource!r}")
+    else:
+        spec["quotas"][resource] = body.quota.model_dump(mode="json", exclude_unset=True)
+    wanted = _configuration(document)
+    id = await write.begin(principal, body, "ledger", tenant)
+    configurator = Configurator(
+        await service.temporal.client(), service.database, service.task_queue, service.options
+    )
+    if body.dry_run:
+        plan = await configurator.plan(wanted)
+    else:
+        plan = await configurator.apply(wanted, principal.name, body.reason, body.allow_below_usage)
+    changes = [
+        PlannedChange(action=change.action, target=change.target, lines=change.lines())
+        for change in plan.changes
+    ]
+    return write.done(id, body.dry_run, "ledger", tenant, changes)
+
+
+def _configuration(document: object) -> Configuration:
+    try:
+        return Configuration.model_validate(document)
+    except ValidationError as error:
+        text = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ProblemError(409, "refused", text) from error

@@ -1,0 +1,113 @@
+"""What operators have set that still holds, and pauses and cuts of a resource for all tenants."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, Field
+
+from headgate.api.access import Operator, Viewer
+from headgate.api.service import service_of
+from headgate.api.writes import Done, Duration, Reason, Writing, require_accepted
+from headgate.gate.clock import now_ms
+from headgate.model.contract import Contract, Name
+from headgate.model.ledger import LedgerCommand, Lift
+from headgate.model.quota import Throttle
+from headgate.orchestrator.holders import Answered
+from headgate.orchestrator.throttles import (
+    InForce,
+    ResourceThrottles,
+    Spread,
+    lift_anywhere,
+    throttles_in_force,
+)
+
+router = APIRouter(prefix="/v1/throttles", tags=["throttles"])
+
+
+class Throttles(BaseModel):
+    """All that operators have set and that still holds."""
+
+    items: list[InForce]
+
+
+class ThrottleOrder(Contract):
+    """A pause or a cut of a resource, for all tenants.
+
+    Attributes:
+        resource: Of what; ``*``: of all.
+        share: What is left of every limit; 0: nothing is granted.
+        for_ms: How long it holds; null: until it is lifted.
+        reason: Why; it stands in the audit.
+        dry_run: Answer whom it would concern, change nothing.
+    """
+
+    resource: Name | Literal["*"]
+    share: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+    for_ms: Duration = None
+    reason: Reason
+    dry_run: bool = False
+
+
+class LiftOrder(Contract):
+    """Why something ends before its time."""
+
+    reason: Reason
+    dry_run: bool = False
+
+
+@router.get("")
+async def list_throttles(request: Request, _: Viewer) -> Throttles:
+    """List all that operators have set and that still holds, wherever it does."""
+    return Throttles(items=await throttles_in_force(service_of(request).database, now_ms()))
+
+
+@router.post("")
+async def throttle(write: Writing, principal: Operator, body: ThrottleOrder) -> Done[Spread]:
+    """Pause or cut a resource for all tenants."""
+    service = write.service
+    id = await write.begin(principal, body, None, f"resource/{body.resource}")
+    now = now_ms()
+    wanted = Throttle(
+        id=id,
+        resource=body.resource,
+        share=body.share,
+        until_ms=None if body.for_ms is None else now + body.for_ms,
+        actor=principal.name,
+        reason=body.reason,
+        since_ms=now,
+    )
+    throttles = ResourceThrottles(
+        await service.temporal.client(), service.database, service.task_queue, service.options
+    )
+    spread = await throttles.set(wanted, dry_run=body.dry_run)
+    return write.done(id, body.dry_run, None, "", spread)
+
+
+@router.post("/{id:segment}/lift")
+async def lift(
+    write: Writing,
+    principal: Operator,
+    id: Annotated[str, Path(min_length=1, max_length=200)],
+    body: LiftOrder,
+) -> Done[Spread | Answered]:
+    """End a throttle or an override by its id, of all tenants or of one."""
+    service = write.service
+    request_id = await write.begin(principal, body, None, f"throttle/{id}")
+    order = LedgerCommand(
+        id=request_id,
+        actor=principal.name,
+        reason=body.reason,
+        action=Lift(id=id),
+        dry_run=body.dry_run,
+    )
+    ended = await lift_anywhere(
+        await service.temporal.client(),
+        service.database,
+        order,
+        now_ms(),
+        service.task_queue,
+        service.options,
+    )
+    if isinstance(ended, Answered):
+        require_accepted(ended.reply)
+    return write.done(request_id, body.dry_run, None, "", ended)

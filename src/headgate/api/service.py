@@ -1,0 +1,97 @@
+"""What the routes work with."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from fastapi import Request
+from temporalio.client import Client
+
+from headgate.api.feed import Feed
+from headgate.api.oidc import Oidc
+from headgate.api.rates import Rates
+from headgate.api.settings import ApiSettings
+from headgate.model.entity import EntityOptions
+from headgate.model.ids import GOVERNANCE_TASK_QUEUE
+from headgate.store.audit import AuditStore
+from headgate.store.configuration import ConfigurationStore
+from headgate.store.database import Database
+from headgate.store.keys import KeyStore
+from headgate.store.pages import PageStore
+from headgate.store.requests import RequestStore
+from headgate.store.snapshots import SnapshotStore
+
+_STRANGERS_PER_SECOND = 2.0
+_STRANGERS_AT_ONCE = 20
+
+
+class Temporal:
+    """The client, connected when it is first needed: reading does not need it.
+
+    Args:
+        connect: Connects; raises ``UnavailableError``.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[Client]]) -> None:
+        self._connect = connect
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+
+    async def client(self) -> Client:
+        """Return the client.
+
+        Raises:
+            UnavailableError: Temporal does not answer.
+        """
+        async with self._connecting:
+            if self._client is None:
+                self._client = await self._connect()
+            return self._client
+
+
+@dataclass
+class Service:
+    """The API of one process.
+
+    Args:
+        database: Migrated.
+        temporal: For writes.
+        settings: Where it is served.
+        task_queue: Of the governance workers.
+        options: How workflows that are started here keep house.
+    """
+
+    database: Database
+    temporal: Temporal
+    settings: ApiSettings
+    task_queue: str = GOVERNANCE_TASK_QUEUE
+    options: EntityOptions | None = None
+    keys: KeyStore = field(init=False)
+    audit: AuditStore = field(init=False)
+    pages: PageStore = field(init=False)
+    requests: RequestStore = field(init=False)
+    snapshots: SnapshotStore = field(init=False)
+    configuration: ConfigurationStore = field(init=False)
+    oidc: Oidc | None = field(init=False)
+    rates: Rates = field(init=False)
+    strangers: Rates = field(init=False)
+    feed: Feed = field(init=False)
+
+    def __post_init__(self) -> None:
+        database, settings = self.database, self.settings
+        self.keys = KeyStore(database)
+        self.audit = AuditStore(database)
+        self.pages = PageStore(database)
+        self.requests = RequestStore(database)
+        self.snapshots = SnapshotStore(database)
+        self.configuration = ConfigurationStore(database)
+        self.oidc = None if settings.oidc is None else Oidc(settings.oidc)
+        self.rates = Rates(settings.per_second, settings.burst, settings.now)
+        self.feed = Feed(self.pages, settings.poll_s)
+        self.strangers = Rates(_STRANGERS_PER_SECOND, _STRANGERS_AT_ONCE, settings.now)
+
+
+def service_of(request: Request) -> Service:
+    """Return the service that a request is for."""
+    service: Service = request.app.state.service
+    return service

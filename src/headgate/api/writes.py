@@ -1,0 +1,165 @@
+"""What every write has in common: its request id, what it was decided by, and its answer."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Annotated, Final, Generic, TypeVar
+
+from fastapi import Depends, Header, Request, Response
+from pydantic import BaseModel, Field
+
+from headgate.api.principal import Principal
+from headgate.api.problems import ProblemError, not_found
+from headgate.api.service import Service, service_of
+from headgate.model.ids import Kind, workflow_id
+from headgate.model.ledger import CommandReply
+from headgate.orchestrator.operate import new_command_id
+
+View = TypeVar("View")
+
+_ETAG: Final = re.compile(r'"(\d{1,18})"')
+
+Reason = Annotated[str, Field(min_length=3, max_length=1_000, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""Why, in one line; it stands in the audit."""
+
+Duration = Annotated[int, Field(ge=1_000, le=365 * 86_400_000)] | None
+
+
+class Done(BaseModel, Generic[View]):
+    """What became of a write.
+
+    Attributes:
+        request_id: By which it stands in the audit; a repeat with the same key is not done again.
+        dry_run: Nothing was changed.
+        workflow: That was told.
+        revision: After it, for `If-Match`.
+        data: How it is now, or would be.
+    """
+
+    request_id: str
+    dry_run: bool
+    workflow: str | None
+    revision: int | None = None
+    data: View
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write, as its headers say.
+
+    Attributes:
+        service: That is asked.
+        request: The request.
+        response: For the headers of the answer.
+        key: Of the one who asks; None: it gets one.
+        if_revision: What it was decided by.
+    """
+
+    service: Service
+    request: Request
+    response: Response
+    key: str | None
+    if_revision: int | None
+
+    async def begin(
+        self, principal: Principal, body: BaseModel, kind: Kind | None, subject: str
+    ) -> str:
+        """Return the request id, written down before anything is done. A dry run gets a new one.
+
+        Raises:
+            ProblemError: The key stands for another request.
+        """
+        if getattr(body, "dry_run", False):
+            return new_command_id()
+        id = self.key or new_command_id()
+        asked = {
+            "path": self.request.url.path,
+            "if": self.if_revision,
+            "body": body.model_dump(mode="json"),
+        }
+        fingerprint = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
+        fits = await self.service.requests.begin(
+            id,
+            f"{principal.id} {principal.name}"[:500],
+            principal.described,
+            fingerprint,
+            subject,
+            None if kind is None else workflow_id(kind, subject),
+        )
+        if not fits:
+            raise ProblemError(
+                422,
+                "request_id_reused",
+                f"the Idempotency-Key {id!r} has been used for something else: use a new one",
+            )
+        return id
+
+    def done(
+        self,
+        id: str,
+        dry_run: bool,
+        kind: Kind | None,
+        subject: str,
+        data: View,
+        revision: int | None = None,
+    ) -> Done[View]:
+        """Return the answer, and name the request and the revision in its headers."""
+        self.response.headers["Headgate-Request-Id"] = id
+        if revision is not None and not dry_run:
+            self.response.headers["ETag"] = f'"{revision}"'
+        return Done(
+            request_id=id,
+            dry_run=dry_run,
+            workflow=None if kind is None else workflow_id(kind, subject),
+            revision=revision,
+            data=data,
+        )
+
+
+def _write(
+    request: Request,
+    response: Response,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=200,
+            pattern=r"^[\x21-\x7e]+$",
+            description="The same for every attempt: it is done once. It becomes the request id.",
+        ),
+    ] = None,
+    if_match: Annotated[
+        str | None,
+        Header(
+            max_length=100,
+            pattern=r'^(\*|"[0-9]{1,18}")$',
+            description="The `ETag` it was decided by: refused with 412 if people have set "
+            "something since.",
+        ),
+    ] = None,
+) -> Write:
+    match = _ETAG.fullmatch(if_match) if if_match is not None else None
+    revision = None if match is None else int(match[1])
+    return Write(service_of(request), request, response, idempotency_key, revision)
+
+
+Writing = Annotated[Write, Depends(_write)]
+
+
+def require_accepted(reply: CommandReply) -> None:
+    """Raise what a ledger says when it refuses.
+
+    Raises:
+        ProblemError: It does.
+    """
+    if reply.accepted:
+        return
+    message = reply.message.partition(": say so with")[0]
+    if reply.refused == "not_found":
+        raise not_found(message)
+    if reply.refused == "below_usage":
+        raise ProblemError(409, "below_usage", f"{message}; repeat it with allow_below_usage")
+    if reply.refused == "changed_since":
+        raise ProblemError(412, "changed_since", message)
+    raise ProblemError(409, "refused", message)

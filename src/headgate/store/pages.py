@@ -1,0 +1,191 @@
+"""Saved workflows page by page, sorted and searched by Postgres; and what has changed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from headgate.model.breaker import Transition
+from headgate.model.ids import Kind
+from headgate.store.database import Database
+
+Order = Literal["name", "waiting", "held"]
+
+_PAGE: Final = """
+SELECT subject, revision, at_ms, view, waiting, held FROM snapshot
+WHERE kind = $1 AND view IS NOT NULL
+AND ($2::text IS NULL OR strpos(lower(subject), lower($2)) > 0)
+AND ($3::text[] IS NULL OR view ->> 'state' = ANY ($3))
+"""
+_PAGES: Final[dict[Order, str]] = {
+    "name": _PAGE + "AND ($4::text IS NULL OR subject > $4) ORDER BY subject LIMIT $5",
+    "waiting": _PAGE
+    + "AND ($4::text IS NULL OR (waiting < $5 OR waiting = $5 AND subject > $4)) "
+    + "ORDER BY waiting DESC, subject LIMIT $6",
+    "held": _PAGE
+    + "AND ($4::text IS NULL OR (held < $5 OR held = $5 AND subject > $4)) "
+    + "ORDER BY held DESC, subject LIMIT $6",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """One saved workflow as readers see it.
+
+    Attributes:
+        subject: Which downstream, tenant or pool.
+        revision: Its revision.
+        saved_at_ms: When it last changed and was saved.
+        view: As the workflow shows itself, plain JSON.
+        waiting: What waits, of a ledger.
+        held: What is held, of a ledger, in units.
+    """
+
+    subject: str
+    revision: int
+    saved_at_ms: int
+    view: Any
+    waiting: int = 0
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A workflow that has changed since."""
+
+    kind: Kind
+    subject: str
+    revision: int
+    view: Any
+
+
+class PageStore:
+    """The table ``snapshot``, for readers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self,
+        kind: Kind,
+        limit: int,
+        *,
+        search: str | None = None,
+        states: Sequence[str] | None = None,
+        order: Order = "name",
+        after: str | None = None,
+        after_value: int = 0,
+    ) -> list[Saved]:
+        """Return a page.
+
+        Args:
+            kind: Of what.
+            limit: At most so many.
+            search: Only those with this in their name.
+            states: Only breakers in these states.
+            order: By name, or by what waits or is held, the most first.
+            after: Only those that come after the one of this name...
+            after_value: ...and of so much waiting or held.
+        """
+        values: list[Any] = [kind, search, states, after]
+        if order != "name":
+            values.append(after_value)
+        rows = await self._database.fetch(_PAGES[order], *values, limit)
+        return [
+            Saved(
+                row["subject"],
+                row["revision"],
+                row["at_ms"],
+                row["view"],
+                row["waiting"],
+                row["held"],
+            )
+            for row in rows
+        ]
+
+    async def one(self, kind: Kind, subject: str) -> Saved | None:
+        """Return one, or None."""
+        rows = await self._database.fetch(
+            "SELECT revision, at_ms, view FROM snapshot "
+            "WHERE kind = $1 AND subject = $2 AND view IS NOT NULL",
+            kind,
+            subject,
+        )
+        if not rows:
+            return None
+        return Saved(subject, rows[0]["revision"], rows[0]["at_ms"], rows[0]["view"])
+
+    async def named(self, kind: Kind, subjects: Sequence[str]) -> list[Saved]:
+        """Return those of these names that are saved."""
+        rows = await self._database.fetch(
+            "SELECT subject, revision, at_ms, view FROM snapshot "
+            "WHERE kind = $1 AND subject = ANY ($2) AND view IS NOT NULL",
+            kind,
+            list(subjects),
+        )
+        return [Saved(row["subject"], row["revision"], row["at_ms"], row["view"]) for row in rows]
+
+    async def totals(self, kind: Kind) -> tuple[int, int, int]:
+        """Return how many there are, and what waits and is held of them all."""
+        rows = await self._database.fetch(
+            "SELECT count(*) AS count, coalesce(sum(waiting), 0)::bigint AS waiting, "
+            "coalesce(sum(held), 0)::bigint AS held FROM snapshot "
+            "WHERE kind = $1 AND view IS NOT NULL",
+            kind,
+        )
+        return rows[0]["count"], rows[0]["waiting"], rows[0]["held"]
+
+    async def state(self, kind: Kind, subject: str) -> str | None:
+        """Return the whole saved state of one, in JSON."""
+        state: str | None = await self._database.fetch_value(
+            "SELECT state FROM snapshot WHERE kind = $1 AND subject = $2", kind, subject
+        )
+        return state
+
+    async def transitions(
+        self,
+        downstream: str,
+        limit: int,
+        before_epoch: int | None = None,
+        since_ms: int = 0,
+    ) -> list[Transition]:
+        """Return the transitions of a breaker, the latest first."""
+        rows = await self._database.fetch(
+            "SELECT * FROM breaker_transition WHERE downstream = $1 AND at_ms >= $2 "
+            "AND ($3::bigint IS NULL OR epoch < $3) ORDER BY epoch DESC LIMIT $4",
+            downstream,
+            since_ms,
+            before_epoch,
+            limit,
+        )
+        return [Transition.model_validate(dict(row)) for row in rows]
+
+    async def now(self) -> int:
+        """Return a mark: what is written after it is found by ``changed`` since it."""
+        mark: int = await self._database.fetch_value(
+            "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+        )
+        return mark
+
+    async def changed(self, since: int, limit: int = 2_000) -> tuple[int, list[Changed]]:
+        """Return what has changed since a mark, and the next mark.
+
+        A mark is the oldest transaction that may still be writing, so nothing that commits late is
+        missed, and a mark means the same to every process.
+        """
+        rows = await self._database.fetch(
+            "WITH mark AS MATERIALIZED "
+            "(SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS now) "
+            "SELECT mark.now, s.kind, s.subject, s.revision, s.view, s.changed FROM mark "
+            "LEFT JOIN LATERAL (SELECT * FROM snapshot WHERE changed >= $1 AND changed < mark.now "
+            "AND view IS NOT NULL ORDER BY changed LIMIT $2) s ON true",
+            since,
+            limit,
+        )
+        found = [
+            Changed(row["kind"], row["subject"], row["revision"], row["view"])
+            for row in rows
+            if row["kind"] is not None
+        ]
+        # A full page may have ended within a transaction: go on with that one, once more.
+        last: int = rows[-1]["changed"] if len(found) == limit else rows[0]["now"]
+        return max(last, since), found

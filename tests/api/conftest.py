@@ -1,0 +1,125 @@
+"""An API on the real stack: Temporal, Postgres of its own, a governance worker, uvicorn."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+import pytest_asyncio
+from temporalio.client import Client
+
+from headgate.api.server import serving
+from headgate.api.service import Service, Temporal
+from headgate.api.settings import ApiSettings
+from headgate.devstack.stack import Stack
+from headgate.model.configuration import Configuration
+from headgate.model.entity import EntityOptions
+from headgate.model.ids import Kind
+from headgate.orchestrator.configure import Configurator
+from headgate.store.database import Database
+from headgate.store.keys import KeyStore, RoleName
+from headgate.store.migrate import migrate
+from headgate.store.snapshots import SnapshotStore
+from tests.harness import Governance, eventually
+from tests.store.fresh_database import fresh_database
+
+
+class Desk:
+    """An API, callers with keys, and something to govern."""
+
+    def __init__(self, client: Client, governance: Governance, name: str) -> None:
+        self.governance = governance
+        self.database = governance.database
+        self.keys = KeyStore(self.database)
+        self.name = name
+        self.base = ""
+        self.service: Service
+        self._client = client
+        self._stack = AsyncExitStack()
+        self._served = AsyncExitStack()
+
+    def of(self, key: str) -> str:
+        """A name of the test's own."""
+        return f"{self.name}-{key}"
+
+    async def serve(self, port: int = 0, **settings: Any) -> str:
+        """Serve an API, on a free port, until the test is over, or ``stop``."""
+        await self.stop()
+
+        async def connect() -> Client:
+            return self._client
+
+        self.service = Service(
+            self.database,
+            Temporal(connect),
+            ApiSettings(**settings),
+            self.governance.task_queue,
+            self.governance.options,
+        )
+        self.base = await self._served.enter_async_context(serving(self.service, port=port))
+        return self.base
+
+    async def stop(self) -> None:
+        """End the API that is served."""
+        await self._served.aclose()
+
+    async def key(
+        self,
+        role: RoleName = "admin",
+        tenant: str | None = None,
+        name: str = "",
+        lasts: timedelta | None = None,
+    ) -> str:
+        """The text of a new key."""
+        _, text = await self.keys.create(name or f"{role}-key", role, "test", tenant, lasts)
+        return text
+
+    async def caller(
+        self, role: RoleName | None = None, tenant: str | None = None, **headers: str
+    ) -> httpx2.AsyncClient:
+        """A client with a key of a role; without a role it says nothing of who it is."""
+        if role is not None:
+            headers["Authorization"] = f"Bearer {await self.key(role, tenant)}"
+        opened = httpx2.AsyncClient(base_url=self.base, headers=headers, timeout=20)
+        return await self._stack.enter_async_context(opened)
+
+    async def apply(self, **sections: Any) -> None:
+        configurator = Configurator(
+            self._client, self.database, self.governance.task_queue, self.governance.options
+        )
+        await configurator.apply(Configuration.model_validate(sections), "test", "test")
+
+    async def saved(self, kind: Kind, *subjects: str) -> None:
+        """Wait until these stand in Postgres."""
+        for subject in subjects:
+            await eventually(
+                lambda subject=subject: self.service.pages.one(kind, subject),  # type: ignore[misc]
+                lambda found: found is not None,
+            )
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+        await self.stop()
+        kinds: tuple[Kind, ...] = ("breaker", "ledger", "governor")
+        for kind in kinds:
+            for subject in await SnapshotStore(self.database).subjects(kind):
+                await self.governance.handle(kind, subject).terminate("the test is over")
+
+
+@pytest_asyncio.fixture
+async def desk(
+    stack: Stack, client: Client, name: str, task_queue: str, options: EntityOptions
+) -> AsyncIterator[Desk]:
+    async with fresh_database(stack.dsn) as dsn, Database(dsn) as database:
+        await migrate(database)
+        # The holders of these tests are only names: nobody is to find out that they have ended.
+        kept = options.model_copy(update={"check_holders_every_ms": 600_000})
+        governance = Governance(client, database, task_queue, kept)
+        async with governance.running():
+            opened = Desk(client, governance, name)
+            await opened.serve()
+            try:
+                yield opened
+            finally:
+                await opened.close()

@@ -1,0 +1,138 @@
+"""What the API shows."""
+
+from typing import Any
+
+from headgate.model.breaker import BreakerState
+from tests.api.conftest import Desk
+from tests.harness import acquire, eventually
+
+
+async def test_a_downstream_is_shown_with_its_age_its_margin_and_its_transitions(
+    desk: Desk,
+) -> None:
+    scanner = desk.of("scanner")
+    await desk.apply(
+        downstreams={scanner: {"breaker": {"consecutive_failures": 5, "failure_rate": None}}}
+    )
+    await desk.governance.report(scanner, 1, successes=10, failures=2)
+    viewer = await desk.caller("viewer")
+
+    await desk.saved("breaker", scanner)
+
+    async def shown() -> Any:
+        return (await viewer.get(f"/v1/downstreams/{scanner}")).json()
+
+    found = await eventually(shown, lambda one: one["data"]["failures"] == 2)
+    assert found["margin"]["failures_to_open"] == 3
+    assert found["data"]["state"] == "CLOSED"
+    assert 0 <= found["age_ms"] < 60_000 and found["revision"] > 0
+    await desk.governance.report(scanner, 2, failures=5)
+    await desk.governance.until_state(scanner, BreakerState.OPEN)
+
+    async def transitions() -> Any:
+        answer = await viewer.get(f"/v1/downstreams/{scanner}/transitions")
+        return answer.json()["items"]
+
+    steps = await eventually(transitions, lambda found: len(found) == 1)
+    assert (steps[0]["source"], steps[0]["target"]) == ("CLOSED", "OPEN")
+    assert steps[0]["rule"] == "consecutive_failures"
+    opened = await viewer.get("/v1/downstreams", params={"state": "OPEN", "search": "SCANNER"})
+    assert [one["data"]["downstream"] for one in opened.json()["items"]] == [scanner]
+    outcomes = (await viewer.get(f"/v1/downstreams/{scanner}/outcomes")).json()["items"]
+    assert sum(one["failures"] for one in outcomes) == 7
+
+
+async def test_tenants_come_page_by_page_and_those_that_wait_first(desk: Desk) -> None:
+    names = [desk.of(f"t{number}") for number in range(5)]
+    await desk.apply(tenants={name: {"quotas": {"scan": {"max_active": 1}}} for name in names})
+    waiting = names[3]
+    await desk.governance.exchange(
+        waiting, [acquire("a"), acquire("b", wait_ms=60_000), acquire("c", wait_ms=60_000)]
+    )
+    await desk.saved("ledger", *names)
+    viewer = await desk.caller("viewer")
+
+    async def pages(sort: str) -> list[str]:
+        found: list[str] = []
+        cursor: str | None = None
+        while True:
+            query = {"limit": "2", "sort": sort, **({"cursor": cursor} if cursor else {})}
+            page = (await viewer.get("/v1/tenants", params=query)).json()
+            assert len(page["items"]) <= 2
+            found += [one["data"]["tenant"] for one in page["items"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return found
+
+    assert await pages("name") == names
+    in_line = [waiting, *(name for name in names if name != waiting)]
+    assert await eventually(lambda: pages("waiting"), lambda found: found[0] == waiting) == in_line
+    holders = (await viewer.get(f"/v1/tenants/{waiting}/holders")).json()
+    assert [one["id"] for one in holders["permits"]] == ["a"]
+    assert [(one["id"], one["position"]) for one in holders["waiters"]] == [("b", 1), ("c", 2)]
+    none = await viewer.get("/v1/tenants", params={"cursor": "nonsense"})
+    assert none.status_code == 400
+
+
+async def test_a_name_with_a_slash_is_one_name(desk: Desk) -> None:
+    name = desk.of("a/holders")
+    await desk.apply(tenants={name: {"quotas": {"scan": {"max_active": 1}}}})
+    await desk.saved("ledger", name)
+    viewer = await desk.caller("viewer")
+    shown = await viewer.get(f"/v1/tenants/{name.replace('/', '%2F')}")
+    assert shown.json()["data"]["tenant"] == name
+    assert (await viewer.get(f"/v1/tenants/{name}")).status_code == 404
+    assert (await viewer.get("/v1/tenants/a%00b")).status_code == 400
+
+
+async def test_a_pool_says_who_has_what_and_what_another_division_would_give(desk: Desk) -> None:
+    a, b, pool = desk.of("a"), desk.of("b"), desk.of("pool")
+    quota = {"scan": {"guaranteed": 2}}
+    await desk.apply(
+        tenants={a: {"quotas": quota}, b: {"quotas": quota}},
+        pools={pool: {"resource": "scan", "capacity": 8}},
+    )
+    await desk.saved("governor", pool)
+    wishes = [acquire(f"a{number}", wait_ms=60_000) for number in range(9)]
+    await desk.governance.exchange(a, wishes)
+    viewer = await desk.caller("viewer")
+
+    async def held() -> int:
+        data = (await viewer.get(f"/v1/pools/{pool}")).json()["data"]
+        return int(data["members"][a]["held"].get("scan", 0))
+
+    await eventually(held, lambda units: units >= 6)
+    more = await viewer.post(f"/v1/pools/{pool}/what-if", json={"capacity": {"scan": 4}})
+    targets = {one["tenant"]: one["target"] for one in more.json()["tenants"]}
+    assert more.json()["capacity"] == {"scan": 4}
+    assert sum(targets.values()) <= 4
+    unknown = await viewer.post(f"/v1/pools/{pool}/what-if", json={"capacity": {"other": 4}})
+    assert unknown.status_code == 409
+    pressures = (await viewer.get("/v1/backpressure")).json()["items"]
+    assert [one["pool"] for one in pressures] == [pool]
+
+
+async def test_why_a_job_waits_and_who_denies_it(desk: Desk) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 1}}}})
+    await desk.governance.exchange(tenant, [acquire("a"), acquire("b", wait_ms=60_000)])
+    viewer = await desk.caller("viewer")
+
+    async def why() -> Any:
+        answer = await viewer.get("/v1/jobs/job-b/why")
+        return {**answer.json(), "code": answer.status_code}
+
+    report = await eventually(why, lambda found: found["code"] == 200)
+    assert report["obstacles"][0]["code"] == "quota_used_up"
+    missing = await viewer.get("/v1/jobs/nobody/why")
+    assert missing.status_code == 404
+    assert missing.headers["content-type"] == "application/problem+json"
+
+
+async def test_health_needs_no_key_and_names_no_secret(desk: Desk) -> None:
+    stranger = await desk.caller()
+    assert (await stranger.get("/healthz")).json()["status"] == "ok"
+    ready = await stranger.get("/readyz")
+    assert ready.json() == {"status": "ready", "postgres": True, "temporal": True}
+    described = (await stranger.get("/v1/openapi.json")).json()
+    assert described["openapi"].startswith("3.1")

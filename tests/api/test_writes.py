@@ -1,0 +1,203 @@
+"""What is told to workflows through the API, and what stands in the audit of it."""
+
+import asyncio
+from typing import Any
+
+import httpx2
+
+from headgate.model.breaker import BreakerState
+from headgate.model.ids import workflow_id
+from tests.api.conftest import Desk
+from tests.harness import acquire, eventually, now_ms
+
+
+async def _audit(caller: httpx2.AsyncClient, target: str, at_least: int = 1) -> Any:
+    async def lines() -> Any:
+        found = (await caller.get("/v1/audit", params={"target": target})).json()["items"]
+        return [one for one in found if one["action"] != "apply"]
+
+    return await eventually(lines, lambda found: len(found) >= at_least)
+
+
+async def test_a_breaker_is_forced_open_once_and_the_audit_says_by_whom_and_how(
+    desk: Desk,
+) -> None:
+    scanner = desk.of("scanner")
+    await desk.apply(downstreams={scanner: {}})
+    operator = await desk.caller("operator")
+    order = {"action": "force_open", "reason": "the vendor is down", "for_ms": 600_000}
+    path = f"/v1/downstreams/{scanner}/commands"
+    headers = {"Idempotency-Key": desk.of("once")}
+    trial = await operator.post(path, json={**order, "dry_run": True}, headers=headers)
+    assert trial.json()["data"]["state"] == "FORCED_OPEN" and trial.json()["dry_run"] is True
+    assert (await desk.governance.breaker_state(scanner)).state is BreakerState.CLOSED
+    first = await operator.post(path, json=order, headers=headers)
+    again = await operator.post(path, json=order, headers=headers)
+    assert first.status_code == again.status_code == 200
+    assert first.json()["request_id"] == desk.of("once") == again.json()["request_id"]
+    assert first.json()["workflow"] == workflow_id("breaker", scanner)
+    view = await desk.governance.breaker_state(scanner)
+    assert view.override is not None and view.override.actor == "operator-key"
+    assert len([step for step in view.transitions if step.actor]) == 1
+    (line,) = await _audit(operator, f"breaker/{scanner}")
+    assert line["actor"] == "operator-key" and line["how"].startswith("key ")
+    assert (line["before"]["state"], line["after"]["state"]) == ("CLOSED", "FORCED_OPEN")
+    assert line["reason"] == order["reason"] and line["request_id"] == desk.of("once")
+    assert line["workflow"] == workflow_id("breaker", scanner)
+    other = await operator.post(path, json={**order, "action": "shadow"}, headers=headers)
+    assert other.status_code == 422 and other.json()["code"] == "request_id_reused"
+    somebody = await desk.caller("operator")
+    stolen = await somebody.post(path, json=order, headers=headers)
+    assert stolen.status_code == 422
+
+
+async def test_who_decides_by_an_old_sight_is_told_so_but_not_by_mere_traffic(
+    desk: Desk,
+) -> None:
+    scanner = desk.of("scanner")
+    await desk.apply(downstreams={scanner: {}})
+    await desk.governance.report(scanner, 1, successes=1)
+    await desk.saved("breaker", scanner)
+    operator = await desk.caller("operator")
+    seen = (await operator.get(f"/v1/downstreams/{scanner}")).headers["ETag"]
+    for number in range(2, 6):
+        await desk.governance.report(scanner, number, successes=1)
+    path = f"/v1/downstreams/{scanner}/commands"
+    shadow = {"action": "shadow", "reason": "looking at it"}
+    done = await operator.post(path, json=shadow, headers={"If-Match": seen})
+    assert done.status_code == 200, done.text
+    stale = await operator.post(
+        path, json={"action": "resume", "reason": "all is well"}, headers={"If-Match": seen}
+    )
+    assert stale.status_code == 412 and stale.json()["code"] == "changed_since"
+    assert (await desk.governance.breaker_state(scanner)).state is BreakerState.SHADOW
+    fresh = await operator.post(
+        path,
+        json={"action": "resume", "reason": "all is well"},
+        headers={"If-Match": done.headers["ETag"]},
+    )
+    assert fresh.status_code == 200
+    future = await operator.post(path, json=shadow, headers={"If-Match": '"999999999999999"'})
+    assert future.status_code == 412
+
+
+async def test_a_tenant_gets_twice_its_quota_for_an_hour_and_it_is_lifted_again(
+    desk: Desk,
+) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    await desk.saved("ledger", tenant)
+    operator = await desk.caller("operator")
+    path = f"/v1/tenants/{tenant}/commands"
+    action = {
+        "kind": "override",
+        "resource": "scan",
+        "changes": {"max_active": 4},
+        "ends_at_ms": now_ms() + 3_600_000,
+    }
+    seen = (await operator.get(f"/v1/tenants/{tenant}")).headers["ETag"]
+    done = await operator.post(
+        path, json={"action": action, "reason": "a big day"}, headers={"If-Match": seen}
+    )
+    assert done.status_code == 200, done.text
+    assert (await desk.governance.account(tenant)).limits["scan"].max_active == 4
+    stale = await operator.post(
+        path, json={"action": action, "reason": "a big day"}, headers={"If-Match": seen}
+    )
+    assert stale.status_code == 412
+    await desk.governance.exchange(tenant, [acquire(str(number)) for number in range(4)])
+    lower = {**action, "changes": {"max_active": 1}}
+    below = await operator.post(path, json={"action": lower, "reason": "too much"})
+    assert below.status_code == 409 and below.json()["code"] == "below_usage"
+    released = await operator.post(
+        path, json={"action": {"kind": "release", "permit": "0"}, "reason": "it hangs"}
+    )
+    assert released.status_code == 200
+    assert (await desk.governance.account(tenant)).units_held["scan"] == 3
+    id = done.json()["request_id"]
+    lifted = await operator.post(f"/v1/throttles/{id}/lift", json={"reason": "the day is over"})
+    assert lifted.status_code == 200, lifted.text
+    assert (await desk.governance.account(tenant)).limits["scan"].max_active == 2
+    lines = await _audit(operator, f"ledger/{tenant}", 3)
+    assert [line["action"] for line in lines] == ["lift", "release", "override"]
+    assert all(line["how"].startswith("key ") for line in lines)
+
+
+async def test_a_pool_is_cut_and_a_resource_is_paused_for_all(desk: Desk) -> None:
+    tenant, pool = desk.of("t"), desk.of("pool")
+    await desk.apply(
+        tenants={tenant: {"quotas": {"scan": {}}}},
+        pools={pool: {"resource": "scan", "capacity": 8}},
+    )
+    await desk.saved("governor", pool)
+    await desk.saved("ledger", tenant)
+    operator = await desk.caller("operator")
+    cut = await operator.post(
+        f"/v1/pools/{pool}/commands",
+        json={"action": "throttle", "share": 0.5, "reason": "half of it"},
+    )
+    assert cut.json()["data"]["capacity"] == {"scan": 4}
+    wrong = await operator.post(
+        f"/v1/pools/{pool}/commands", json={"action": "throttle", "reason": "how much?"}
+    )
+    assert wrong.status_code == 422
+    paused = await operator.post(
+        "/v1/throttles", json={"resource": "scan", "share": 0, "reason": "stop all of it"}
+    )
+    assert paused.json()["data"]["told"] == 1, paused.text
+    assert (await desk.governance.account(tenant)).limits["scan"].paused
+
+    async def kinds() -> set[str]:
+        found = (await operator.get("/v1/throttles")).json()["items"]
+        return {one["kind"] for one in found}
+
+    await eventually(kinds, lambda found: found == {"pool", "resource"})
+
+
+async def test_an_admin_changes_the_configured_quota_and_an_operator_may_not(desk: Desk) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    admin, operator = await desk.caller("admin"), await desk.caller("operator")
+    body = {"quota": {"max_active": 9}, "reason": "they pay for it"}
+    path = f"/v1/tenants/{tenant}/quotas/scan"
+    assert (await operator.put(path, json=body)).status_code == 403
+    trial = await admin.put(path, json={**body, "dry_run": True})
+    assert "quotas.scan.max_active: 2 -> 9" in trial.json()["data"][0]["lines"]
+    assert (await admin.put(path, json=body)).status_code == 200
+    assert (await desk.governance.account(tenant)).limits["scan"].max_active == 9
+    applied = await desk.service.configuration.load()
+    quota = applied.tenants[tenant].quotas["scan"]
+    assert quota.max_active == 9
+
+
+async def test_a_reason_is_required_and_what_is_not_there_is_not_found(desk: Desk) -> None:
+    operator = await desk.caller("operator")
+    nobody = f"/v1/downstreams/{desk.of('nobody')}/commands"
+    assert (await operator.post(nobody, json={"action": "reset"})).status_code == 422
+    bell = await operator.post(nobody, json={"action": "reset", "reason": "a\x00b\x07c"})
+    assert bell.status_code == 422
+    missing = await operator.post(nobody, json={"action": "reset", "reason": "no such thing"})
+    assert missing.status_code == 404, missing.text
+    broken = await operator.post(nobody, content=b"{", headers={"Content-Type": "application/json"})
+    assert broken.status_code == 400
+    assert broken.headers["content-type"] == "application/problem+json"
+
+
+async def test_two_attempts_at_the_same_moment_are_one(desk: Desk) -> None:
+    scanner = desk.of("scanner")
+    await desk.apply(downstreams={scanner: {}})
+    operator = await desk.caller("operator")
+    order = {"action": "force_closed", "reason": "we know better"}
+    answers = await asyncio.gather(
+        *(
+            operator.post(
+                f"/v1/downstreams/{scanner}/commands",
+                json=order,
+                headers={"Idempotency-Key": desk.of("once")},
+            )
+            for _ in range(5)
+        )
+    )
+    assert {answer.status_code for answer in answers} == {200}
+    view = await desk.governance.breaker_state(scanner)
+    assert len([step for step in view.transitions if step.actor]) == 1

@@ -1,0 +1,121 @@
+"""The dashboard in a browser, on the running stack."""
+
+from playwright.async_api import Page, expect
+
+from headgate.model.breaker import BreakerState
+from headgate.store.keys import RoleName
+from tests.api.conftest import Desk
+from tests.harness import acquire, eventually
+
+
+async def log_in(page: Page, desk: Desk, role: RoleName, to: str) -> None:
+    key = await desk.key(role)
+    await page.goto(desk.base + to)
+    await page.get_by_label("Key", exact=True).fill(key)
+    await page.get_by_role("button", name="Log in").click()
+    await page.wait_for_url(desk.base + to)
+
+
+async def test_a_breaker_that_trips_appears_without_a_reload(desk: Desk, page: Page) -> None:
+    scanner = desk.of("scanner")
+    await desk.serve(poll_s=0.1)
+    await desk.apply(downstreams={scanner: {"breaker": {"consecutive_failures": 3}}})
+    await desk.saved("breaker", scanner)
+    await log_in(page, desk, "viewer", f"/downstreams/{scanner}")
+    await expect(page.locator(".state")).to_contain_text("CLOSED")
+    await page.evaluate("window.sameDocument = true")
+    await desk.governance.report(scanner, 1, failures=3)
+    await expect(page.locator(".state")).to_contain_text("OPEN")
+    assert await page.evaluate("window.sameDocument")
+    assert await page.get_by_role("button", name="Force open").count() == 0
+
+
+async def test_an_operator_forces_a_breaker_open_with_a_reason_and_undoes_it(
+    desk: Desk, page: Page
+) -> None:
+    scanner = desk.of("scanner")
+    await desk.serve(poll_s=0.1)
+    await desk.apply(downstreams={scanner: {}})
+    await desk.saved("breaker", scanner)
+    await log_in(page, desk, "operator", f"/downstreams/{scanner}")
+    await page.get_by_role("button", name="Force open").click()
+    await expect(page.locator("#act-effect")).to_contain_text("FORCED_OPEN")
+    await page.get_by_role("button", name="Do it").click()
+    assert await page.locator("#act").get_attribute("open") is not None, "a reason is required"
+    await page.get_by_label("Reason").fill("the vendor's line is down")
+    command = page.locator("#act-cli")
+    await expect(command).to_have_text(
+        f"headgate breaker force-open {scanner} --for 30m --reason 'the vendor'\\''s line is down'"
+    )
+    await page.get_by_role("button", name="Do it").click()
+    await expect(page.locator(".state")).to_contain_text("FORCED_OPEN")
+    view = await desk.governance.breaker_state(scanner)
+    assert view.override is not None and view.override.reason == "the vendor's line is down"
+    await page.get_by_role("button", name="Resume").click()
+    await page.get_by_label("Reason").fill("it is back")
+    await page.get_by_role("button", name="Do it").click()
+    await expect(page.locator(".state")).to_contain_text("CLOSED")
+    await page.goto(f"{desk.base}/audit?target=breaker/{scanner}")
+    rows = page.locator("tbody tr", has_text="operator-key")
+    await expect(rows).to_have_count(2)
+    await expect(rows.nth(1)).to_contain_text("session")
+
+
+async def test_a_tenant_gets_twice_its_quota_for_an_hour(desk: Desk, page: Page) -> None:
+    tenant = desk.of("t")
+    await desk.serve(poll_s=0.1)
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    await desk.governance.exchange(tenant, [acquire("a")])
+    await desk.saved("ledger", tenant)
+    await log_in(page, desk, "operator", f"/tenants/{tenant}")
+    await page.get_by_role("button", name="Override").click()
+    await expect(page.locator("#f-amount")).to_have_value("4")
+    await page.get_by_label("Reason").fill("a big day")
+    await page.get_by_role("button", name="Do it").click()
+
+    async def limit() -> int | None:
+        return (await desk.governance.account(tenant)).limits["scan"].max_active
+
+    assert await eventually(limit, lambda most: most == 4) == 4
+    await expect(page.locator("[data-live=set]")).to_contain_text("max_active 4")
+
+
+async def test_the_page_goes_on_after_the_api_was_started_again(desk: Desk, page: Page) -> None:
+    scanner = desk.of("scanner")
+    await desk.serve(poll_s=0.1)
+    port = int(desk.base.rpartition(":")[2])
+    await desk.apply(downstreams={scanner: {"breaker": {"consecutive_failures": 3}}})
+    await desk.saved("breaker", scanner)
+    await log_in(page, desk, "viewer", f"/downstreams/{scanner}")
+    await expect(page.locator("#live")).to_have_text("live")
+    await desk.stop()
+    await expect(page.locator("#live")).to_have_text("connecting again")
+    await desk.governance.report(scanner, 1, failures=3)
+    await desk.governance.until_state(scanner, BreakerState.OPEN)
+    await desk.serve(port=port, poll_s=0.1)
+    await expect(page.locator(".state")).to_contain_text("OPEN")
+    await expect(page.locator("#live")).to_have_text("live")
+
+
+async def test_keys_and_narrow_pages(desk: Desk, page: Page) -> None:
+    scanner, tenant = desk.of("scanner"), desk.of("t")
+    await desk.apply(
+        downstreams={scanner: {}}, tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}}
+    )
+    await desk.saved("breaker", scanner)
+    await desk.saved("ledger", tenant)
+    await log_in(page, desk, "operator", "/")
+    await page.keyboard.press("g")
+    await page.keyboard.press("d")
+    await page.wait_for_url("**/downstreams")
+    await page.keyboard.press("/")
+    await expect(page.locator("#search")).to_be_focused()
+    await page.keyboard.press("Tab")
+    await page.locator("h1").click()
+    await page.keyboard.press("?")
+    await expect(page.locator("#keys")).to_be_visible()
+    await page.set_viewport_size({"width": 400, "height": 800})
+    for path in ("/", "/downstreams", f"/downstreams/{scanner}", "/tenants", "/audit", "/jobs"):
+        await page.goto(desk.base + path)
+        width = await page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 400, (path, width)
