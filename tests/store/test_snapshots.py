@@ -104,3 +104,9 @@ async def test_subjects_are_known_as_soon_as_they_begin(own_database: Database) 
     assert await store.subjects("ledger") == ["acme", "globex"]
     assert await store.subjects("breaker") == []
     assert await store.ledgers() == []
+
+
+async def test_a_nul_in_somebodys_words_costs_no_snapshot(own_database: Database) -> None:
+    odd = snapshot(3).model_copy(update={"view": json.dumps({"workflow": "a\0b"})})
+    assert (await SnapshotStore(own_database).save(odd)).saved
+    assert await own_database.fetch_value("SELECT view ->> 'workflow' FROM snapshot") == "a\ufffdb"

@@ -373,3 +373,11 @@ def test_a_share_goes_with_a_throttle_and_only_with_it(action: str, share: float
     plain = command("resume").model_dump()
     with pytest.raises(ValidationError, match="share"):
         BreakerCommand.model_validate({**plain, "action": action, "share": share})
+
+
+@pytest.mark.parametrize("words", ["a drill\0", "a \x1b[31mdrill", "\x7fdrill"])
+def test_words_with_control_characters_are_refused(words: str) -> None:
+    with pytest.raises(ValidationError, match="control character"):
+        BreakerCommand(id="1", actor="ada", reason=words, action="reset")
+    with pytest.raises(ValidationError, match="control character"):
+        BreakerCommand(id="1", actor=words, reason="a drill", action="reset")

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from headgate.model.alert_rules import AlertsView
-from headgate.model.contract import Count, Message, Millis
+from headgate.model.contract import Actor, Count, Message, Millis, Why
 from headgate.model.entity import IfRevision
 from headgate.model.lease import WhenAway
 from headgate.model.limits import CallSummary, LimitChange, LimitPolicy
@@ -294,8 +294,8 @@ class BreakerCommand(Message):
 
     id: Annotated[str, Field(min_length=1, max_length=200)]
     action: BreakerAction
-    actor: Annotated[str, Field(min_length=1, max_length=200)]
-    reason: Annotated[str, Field(min_length=3, max_length=1000)]
+    actor: Actor
+    reason: Why
     if_revision: IfRevision = None
     for_ms: Annotated[int, Field(ge=1_000, le=365 * 86_400_000)] | None = None
     share: ThrottleShare | None = None

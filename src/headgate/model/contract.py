@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class Contract(BaseModel):
@@ -40,3 +40,17 @@ Millis = Annotated[int, Field(ge=0, le=253_402_300_799_000)]
 
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 """How many of something."""
+
+
+def _printable(text: str) -> str:
+    """Refuse control characters: Postgres keeps no NUL, and terminals obey the others."""
+    if any((ord(sign) < 32 and sign not in "\n\t") or ord(sign) == 127 for sign in text):
+        raise ValueError("has a control character in it: remove it")
+    return text
+
+
+Actor = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+"""Who does something."""
+
+Why = Annotated[str, Field(min_length=3, max_length=1_000), AfterValidator(_printable)]
+"""Why somebody does something."""

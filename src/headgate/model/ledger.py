@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from headgate.model.alert_rules import AlertRules, AlertsView
-from headgate.model.contract import Message, Millis, Name
+from headgate.model.contract import Actor, Message, Millis, Name, Why
 from headgate.model.entity import IfRevision
 from headgate.model.lease import LEASES_AT_ONCE, LeaseAsk, LeaseGrant, LeaseView
 from headgate.model.limits import PressureView
@@ -505,8 +505,8 @@ class LedgerCommand(Message):
     """
 
     id: Annotated[str, Field(min_length=1, max_length=200)]
-    actor: Annotated[str, Field(min_length=1, max_length=200)]
-    reason: Annotated[str, Field(min_length=3, max_length=1_000)]
+    actor: Actor
+    reason: Why
     action: LedgerAction
     if_revision: IfRevision = None
     dry_run: bool = False

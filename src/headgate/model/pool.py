@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from headgate.model.alert_rules import AlertRules, AlertsView
-from headgate.model.contract import Contract, Count, Message, Millis, Name
+from headgate.model.contract import Actor, Contract, Count, Message, Millis, Name, Why
 from headgate.model.entity import IfRevision
 from headgate.model.limits import BackpressurePolicy, PressureView, SheddingPolicy
 
@@ -269,8 +269,8 @@ class PoolCommand(Message):
 
     id: Annotated[str, Field(min_length=1, max_length=200)]
     action: Literal["set_capacity", "throttle", "resume"]
-    actor: Annotated[str, Field(min_length=1, max_length=200)]
-    reason: Annotated[str, Field(min_length=3, max_length=1000)]
+    actor: Actor
+    reason: Why
     if_revision: IfRevision = None
     capacity: dict[Name, Units] = {}
     share: Annotated[float, Field(ge=0, lt=1)] | None = None
