@@ -13,14 +13,13 @@ from typing import Final, NamedTuple
 from headgate.allocation.claims import Claim, Group
 from headgate.model.pool import Damping, Strategy
 from headgate.quota.demand import TELL_EVERY_MS, TELL_LOWER_AFTER_MS
-from headgate.simulate.simulated_pool import SimulatedPool
+from headgate.simulate.simulated_pool import SimulatedPool, counted_weight
 from headgate.simulate.workload import Workload
 
 _MESSAGES: Final = 4
 """From the one who no longer wants to the governor, to it, back to the governor, to the other."""
 
 _GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
-_WEIGHTLESS: Final = (Strategy.EQUAL, Strategy.UNLIMITED)
 
 
 def settling_ms(damping: Damping, capacity: int, delay_ms: int) -> int:
@@ -195,7 +194,7 @@ class _Party:
         self, of: Claim | Group, strategy: Strategy, above: tuple["_Party", ...], below: int
     ) -> None:
         guarantees = strategy in _GUARANTEEING
-        self.weight: float = 1 if strategy in _WEIGHTLESS else of.weight
+        self.weight: float = counted_weight(of.weight, strategy)
         self.priority = of.priority if strategy is Strategy.PRIORITY else 0
         self.guaranteed = max(of.guaranteed, below) if guarantees else 0
         self.lend_limit = of.lend_limit if guarantees else None
