@@ -972,12 +972,16 @@ class Governor:
         # For people: as of the last round is near enough.
         now = (self.record.rounds, len(self.record.members), self.record.incarnation)
         if self._summed is None or self._summed[0] != now:
-            members = [member for _, member in self._looked_at()]
-            allocated = {
-                resource: sum(m.allocated.get(resource, 0) for m in members)
-                for resource in capacity
-            }
-            others = sum(1 for member in members if _wants_more(member))
+            allocated = dict.fromkeys(capacity, 0)
+            others = 0
+            for _, member in self._looked_at():
+                wants_more = False
+                for resource, units in member.allocated.items():
+                    if resource in allocated:
+                        allocated[resource] += units
+                    claim = member.claims.get(resource)
+                    wants_more = wants_more or (claim is not None and claim.wanted > units)
+                others += wants_more
             self._summed = now, allocated, others
         return self._summed[1], self._summed[2]
 
@@ -1046,14 +1050,6 @@ def _less(group: Group, units: int) -> Group:
     if borrow_limit is not None:
         borrow_limit = max(0, group.guaranteed + borrow_limit - units - guaranteed)
     return replace(group, guaranteed=guaranteed, maximum=maximum, borrow_limit=borrow_limit)
-
-
-def _wants_more(member: Member) -> bool:
-    for resource, units in member.allocated.items():
-        claim = member.claims.get(resource)
-        if claim is not None and claim.wanted > units:
-            return True
-    return False
 
 
 def _loses(member: Member) -> bool:

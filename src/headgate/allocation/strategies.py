@@ -190,8 +190,8 @@ def _unused_guarantees(
     capacity: int, strategy: Strategy, claims: Sequence[Claim], groups: Sequence[Group]
 ) -> list[Condition]:
     """Return a condition when guarantees could not be kept, whatever they are worth here."""
-    if not any(one.guaranteed for one in (*claims, *groups)):
-        return []
+    if sum(c.guaranteed for c in claims) + sum(g.guaranteed for g in groups) <= capacity:
+        return []  # as nearly always, so it is worth knowing at once
     tree = Tree.of(claims, groups)
     _gather_rights(tree, Strategy.RESERVED)
     rights = sum(child.guaranteed for child in tree.root.children)

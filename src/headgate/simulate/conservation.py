@@ -348,7 +348,11 @@ def ranks_higher(one: Head, of: _Party, other: Head, other_of: _Party) -> bool:
     guarantee covers the job, then the higher priority, then who would have less beyond its
     guarantee for its weight, with its job counted.
     """
-    a, b = next((x, y) for x, y in zip(of.path, other_of.path, strict=False) if x is not y)
+    a, b = of.path[0], other_of.path[0]
+    depth = 0
+    while a is b:
+        depth += 1
+        a, b = of.path[depth], other_of.path[depth]
     beyond_a = max(0, a.held + one.units - a.guaranteed)
     beyond_b = max(0, b.held + other.units - b.guaranteed)
     if not beyond_a or not beyond_b:
