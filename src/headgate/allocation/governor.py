@@ -74,6 +74,7 @@ class Governor:
         self._untold = {tenant for tenant, member in record.members.items() if member.to_tell}
         self._summed: tuple[tuple[int, int, int], dict[str, int], int] | None = None
         self._pressure = PoolPressure(record)
+        self._pressed: tuple[tuple[object, ...], PressureView] | None = None
         self._has: (
             tuple[PoolSettings, CapacityOverride | None, Followed | None, dict[str, int]] | None
         ) = None
@@ -131,7 +132,9 @@ class Governor:
         if message.tenant not in record.settings.tenants:
             record.strangers += 1
             return
-        member = record.members.setdefault(message.tenant, Member())
+        member = record.members.get(message.tenant)
+        if member is None:
+            member = record.members[message.tenant] = Member()
         if (message.incarnation, message.revision) < (member.incarnation, member.revision):
             return
         matters = not self._changes_nothing(member, message)
@@ -336,12 +339,16 @@ class Governor:
     def pressure(self) -> PressureView:
         """Return how full the pool is."""
         state = self.record.pressure
-        return PressureView(
-            level=state.level,
-            since_ms=state.since_ms,
-            cause=state.cause,
-            retry_after_ms=state.retry_after_ms,
-        )
+        now = (state.level, state.since_ms, state.cause, state.retry_after_ms)
+        if self._pressed is None or self._pressed[0] != now:
+            view = PressureView(
+                level=state.level,
+                since_ms=state.since_ms,
+                cause=state.cause,
+                retry_after_ms=state.retry_after_ms,
+            )
+            self._pressed = now, view
+        return self._pressed[1]
 
     def ceiling(self, tenant: str, resource: str) -> int:
         """Return what the ledger of ``tenant`` may hold at most, as far as can be known."""
