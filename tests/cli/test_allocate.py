@@ -88,7 +88,7 @@ def test_several_resources(tmp_path: Path) -> None:
          " priority, reserved, fixed, max_limit or unlimited"),
         (POOL % "stratgy: equal", "2: stratgy: unknown key; did you mean strategy?"),
         ("capacity: 1\ntenants:\n - {tenant: a, demand: 1, weight: .nan}",
-         "3: tenants.0.weight: is nan; write a number"),
+         "3: tenants.0.weight: is nan, which is not a number; write a number"),
         ("capacity: 1\ntenants:\n - {tenant: a, demand: 1, weight: .inf}",
          "3: tenants.0.weight: is inf; write a number"),
         ("capacity: 1\ntenants:\n - {tenant: a, demand: 1, weight: -1}",

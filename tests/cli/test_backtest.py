@@ -177,6 +177,8 @@ def test_calls_that_begin_together_stay_in_the_order_of_the_file(tmp_path: Path)
         (CALLS + "1,a,success,-2\n", ":2: duration_ms is '-2'; write milliseconds, from 0"),
         (CALLS + "1,a,success,inf\n", ":2: duration_ms is 'inf'"),
         (CALLS + "1,a,success\n", ":2: duration_ms is ''"),
+        (CALLS + "1,a,success,2\n1,a,success,2,3\n", ":3: 5 cells, but the first line"),
+        (CALLS + "1,a,success,2,\n", ":2: 5 cells"),
         (TRACE_HEADER + TRACE_ROW.replace("1.5", "nan"), ":2: duration_s is 'nan'; write seconds"),
         (TRACE_HEADER + TRACE_ROW.replace("2024", "never"), ":2: submitted_at is 'never-11"),
         (b"\xff\xfe\x00", ": cannot be read: it is not UTF-8 text"),
@@ -195,6 +197,8 @@ def test_a_mistake_in_the_calls_is_told_with_its_line(
     ("text", "said"),
     [
         ("failure_rate: 1.5", ":1: failure_rate: is 1.5; write at most 1"),
+        ("failure_rate: .nan", ":1: failure_rate: is nan, which is not a number; write a number"),
+        ("failure_rate: .inf", ":1: failure_rate: is inf; write at most 1"),
         ("\nfailure_rat: 0.5", ":2: failure_rat: unknown key; did you mean failure_rate?"),
         ("window: {kind: tide}", ":1: window: has the kind 'tide'; write kind: time or kind: coun"),
         ("window: {kind: count, siz: 3}", ":1: window.siz: unknown key; did you mean size?"),

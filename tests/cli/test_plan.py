@@ -176,7 +176,9 @@ async def test_the_plan_is_made_on_what_runs_and_changes_nothing(
         shown = await desk.done("plan", "-f", str(file))
         assert "capacity.scan: 2 -> 4" in shown
         assert f"pool {pool}: 2 -> 4 scan, proportional" in shown
-        assert "! max_active of scan would be 1, but 2 are held" in " ".join(shown.split())
+        assert f"! max_active of scan of {acme} would be 1, but 2 are held" in " ".join(
+            shown.split()
+        )
         assert "new: the demand is that of the ledgers" in " ".join(shown.split())
         told = Forecast.model_validate(
             json.loads(await desk.done("plan", "-f", str(file), "--json"))

@@ -83,7 +83,7 @@ async def test_a_limit_goes_below_what_is_held_only_when_that_is_meant(desk: Des
         await holding(desk, acme, permits=2)
         args = ("quota", "override", acme, "scan", "max_active=1", "--for", "2h", *ABOUT)
         refused = (await desk.headgate(*args)).refusal
-        assert "max_active of scan would be 1, but 2 are held" in refused
+        assert f"max_active of scan of {acme} would be 1, but 2 are held" in refused
         assert "--allow-below-usage" in refused
         await desk.done(*args, "--allow-below-usage")
         assert (await desk.governance.account(acme)).limits["scan"].max_active == 1

@@ -1,6 +1,7 @@
 """What each strategy means, and what groups do."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ def gets(capacity: int, strategy: str, *claims: Claim, groups: Any = ()) -> list
 
 
 def test_equal_ignores_weights_and_guarantees() -> None:
-    a, b = Claim("a", 99, weight=9, guaranteed=80), Claim("b", 99, weight=0)
+    a, b = Claim("a", 99, weight=9, guaranteed=80), Claim("b", 99, weight=0.1)
     assert gets(100, "equal", a, b) == [50, 50]
 
 
@@ -53,24 +54,74 @@ def test_guarantees_above_the_capacity_count_in_proportion() -> None:
     division = divide(60, Strategy.RESERVED, claims)
     assert division.allocations == {"a": 40, "b": 20, "c": 0}
     assert types(division) == ["OVERCOMMITTED"]
-    # As long as they are not all used, nobody is cut.
-    claims[1] = Claim("b", 0, guaranteed=40)
-    division = divide(80, Strategy.RESERVED, claims)
-    assert division.allocations == {"a": 80, "b": 0, "c": 0}
+    assert division.scaled == {"a": 40, "b": 20}
+
+
+def test_they_are_scaled_whether_or_not_they_are_used() -> None:
+    a, b = Claim("a", 10, guaranteed=100), Claim("b", 1_000, guaranteed=100)
+    division = divide(100, Strategy.RESERVED, [a, b, Claim("c", 1_000)])
+    # 50 for each: a uses 10, b its 50, and the 40 that are left are shared on top.
+    assert division.allocations == {"a": 10, "b": 70, "c": 20}
     assert types(division) == ["OVERCOMMITTED"]
+    assert "add up to 200, the capacity is 100" in division.conditions[0].message
+    # The units that are left go to the largest fractions, the first name when they are equal.
+    thirds = [Claim(name, 0, guaranteed=50) for name in "abc"]
+    assert divide(100, Strategy.PRIORITY, thirds).scaled == {"a": 34, "b": 33, "c": 33}
 
 
-def test_nothing_is_held_back_while_guarantees_are_cut() -> None:
-    claims = [Claim("a", 0, guaranteed=50, lend_limit=0), Claim("b", 60, guaranteed=60)]
+def test_limits_of_borrowing_and_lending_are_about_what_guarantees_count_as() -> None:
+    claims = [
+        Claim("a", 0, guaranteed=50, lend_limit=0),
+        Claim("b", 99, guaranteed=50, borrow_limit=5),
+    ]
     division = divide(80, Strategy.RESERVED, claims)
-    assert division.allocations == {"a": 0, "b": 60}
-    assert division.held_back == {"a": 20}
+    assert (division.allocations, division.held_back) == ({"a": 0, "b": 40}, {"a": 40})
+    claims[0] = Claim("a", 0, guaranteed=50)
+    division = divide(80, Strategy.RESERVED, claims)
+    assert (division.allocations, division.unallocated) == ({"a": 0, "b": 45}, 35)
+
+
+def test_scaled_guarantees_of_groups_are_those_of_their_members() -> None:
+    claims = [
+        Claim("a", 99, group="g", guaranteed=60),
+        Claim("b", 99, group="g", guaranteed=20),
+        Claim("c", 99, guaranteed=120),
+    ]
+    division = divide(100, Strategy.RESERVED, claims, [Group("g", guaranteed=40)])
+    assert division.allocations == {"a": 30, "b": 10, "c": 60}
+    assert (division.scaled, division.scaled_groups) == ({"a": 30, "b": 10, "c": 60}, {"g": 40})
+
+
+def test_who_divides_a_part_of_a_pool_does_not_have_guarantees_scaled_to_it() -> None:
+    a, b = Claim("a", 6, guaranteed=6), Claim("b", 0, guaranteed=6)
+    rest = divide(8, Strategy.RESERVED, [a, b, Claim("c", 99)], scale=False)
+    assert rest.allocations == {"a": 6, "b": 0, "c": 2}
+    assert (rest.conditions, rest.scaled) == ([], {})
 
 
 def test_weight_0_gets_its_guarantee_and_no_more() -> None:
     a = Claim("a", 99, weight=0, guaranteed=10)
     assert gets(100, "reserved", a, Claim("b", 5)) == [10, 5]
-    assert gets(100, "proportional", a, Claim("b", 5)) == [0, 5]
+    # Where guarantees do not count, that is nothing.
+    for strategy in ("proportional", "equal", "max_limit"):
+        assert gets(100, strategy, a, Claim("b", 5)) == [0, 5]
+    member, other = Claim("a", 99, group="g"), Claim("b", 99)
+    assert gets(100, "equal", member, other, groups=[Group("g", weight=0)]) == [0, 99]
+
+
+@pytest.mark.parametrize("strategy", ["equal", "proportional", "max_limit", "unlimited"])
+def test_guarantees_above_the_capacity_are_named_where_they_do_not_count(strategy: str) -> None:
+    claims = [Claim("a", 9, guaranteed=30, group="g"), Claim("b", 9)]
+    division = divide(29, Strategy(strategy), claims, [Group("g", guaranteed=10)])
+    assert division.allocations == {"a": 9, "b": 9}
+    assert [(one.type, one.message) for one in division.conditions] == [
+        (
+            "OVERCOMMITTED",
+            "the guarantees add up to 30, the capacity is 29; the strategy "
+            f"{strategy} does not use guarantees",
+        )
+    ]
+    assert types(divide(30, Strategy(strategy), claims, [Group("g")])) == []
 
 
 def test_priority_serves_guarantees_then_tiers() -> None:
@@ -145,6 +196,25 @@ def test_a_group_keeps_what_it_does_not_lend() -> None:
     assert division.allocations == {"a": 10, "b": 65}
     assert (division.held_back, division.unallocated) == ({}, 25)
     assert types(division) == ["HELD_BACK"]
+
+
+@pytest.mark.parametrize(
+    "group", [Group("g", guaranteed=30, borrow_limit=0), Group("g", guaranteed=30, maximum=30)]
+)
+def test_what_a_member_does_not_lend_counts_towards_the_limit_of_its_group(group: Group) -> None:
+    a, b, e = (
+        Claim("a", 5, guaranteed=20, lend_limit=0, group="g"),
+        Claim("b", 100, group="g"),
+        Claim("e", 100),
+    )
+    division = divide(100, Strategy.RESERVED, [a, b, e], [group])
+    assert division.allocations == {"a": 5, "b": 10, "e": 70}
+    assert (division.held_back, division.unallocated) == ({"a": 15}, 15)
+    # The group may have no more than what a keeps: b does not get at it, and nothing idles outside.
+    less = replace(group, guaranteed=20, maximum=20)
+    division = divide(100, Strategy.RESERVED, [replace(a, demand=0), b, e], [less])
+    assert division.allocations == {"a": 0, "b": 0, "e": 80}
+    assert (division.held_back, division.unallocated) == ({"a": 20}, 20)
 
 
 def test_members_cannot_have_more_guaranteed_than_their_group_may_have() -> None:

@@ -7,6 +7,7 @@ after the other is full, and where all weights are equal, every division there i
 import itertools
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -51,6 +52,35 @@ def shared(capacity: int, claims: list[Claim], weigh: Callable[[Claim], float]) 
     return rise(capacity, weights, {claim.tenant: most(claim) for claim in claims})
 
 
+def in_proportion(capacity: int, rights: Amounts) -> Amounts:
+    """What guarantees count as: all of them if they fit, else each its proportional share."""
+    total = sum(rights.values())
+    if total <= capacity:
+        return rights
+    exact = {name: Fraction(capacity * units, total) for name, units in rights.items()}
+    units = {name: int(part) for name, part in exact.items()}
+    by_remainder = sorted(rights, key=lambda name: (units[name] - exact[name], name))
+    for name in by_remainder[: capacity - sum(units.values())]:
+        units[name] += 1
+    return units
+
+
+def with_guarantees(claims: list[Claim], rights: Amounts) -> list[Claim]:
+    return [replace(claim, guaranteed=rights[claim.tenant]) for claim in claims]
+
+
+def scaled(capacity: int, claims: list[Claim]) -> list[Claim]:
+    rights = {claim.tenant: claim.guaranteed for claim in claims}
+    return with_guarantees(claims, in_proportion(capacity, rights))
+
+
+def tiers_of(strategy: Strategy, claims: list[Claim]) -> list[list[Claim]]:
+    if strategy is Strategy.RESERVED:
+        return [claims]
+    numbers = sorted({claim.priority for claim in claims}, reverse=True)
+    return [[claim for claim in claims if claim.priority == n] for n in numbers]
+
+
 def guaranteed_first(
     capacity: int, claims: list[Claim], tiers: list[list[Claim]]
 ) -> tuple[Amounts, Amounts]:
@@ -75,15 +105,12 @@ def told(strategy: Strategy, capacity: int, claims: list[Claim]) -> tuple[Amount
     """What a strategy means, in its own words."""
     match strategy:
         case Strategy.EQUAL:
-            return shared(capacity, claims, lambda claim: 1), {}
+            return shared(capacity, claims, lambda claim: 1 if claim.weight else 0), {}
         case Strategy.PROPORTIONAL | Strategy.MAX_LIMIT:
             return shared(capacity, claims, lambda claim: claim.weight), {}
-        case Strategy.RESERVED:
-            return guaranteed_first(capacity, claims, [claims])
-        case Strategy.PRIORITY:
-            numbers = sorted({claim.priority for claim in claims}, reverse=True)
-            tiers = [[claim for claim in claims if claim.priority == n] for n in numbers]
-            return guaranteed_first(capacity, claims, tiers)
+        case Strategy.RESERVED | Strategy.PRIORITY:
+            counting = scaled(capacity, claims)
+            return guaranteed_first(capacity, counting, tiers_of(strategy, counting))
         case Strategy.FIXED:
             return {claim.tenant: most(claim, claim.fixed or 0) for claim in claims}, {}
         case Strategy.UNLIMITED:
@@ -162,6 +189,115 @@ def test_guarantees_that_do_not_fit_count_in_proportion(strategy: Strategy) -> N
             assert abs(part - Fraction(capacity * right, sum(rights))) < 1
         assert division.unallocated == 0
         assert [c.type for c in division.conditions] == ["OVERCOMMITTED"]
+
+
+@pytest.mark.parametrize("strategy", [Strategy.RESERVED, Strategy.PRIORITY])
+def test_guarantees_that_do_not_fit_are_scaled_before_anything_else(strategy: Strategy) -> None:
+    """Used or not: who does not use its scaled guarantee lends of it as of any other."""
+    chance = random.Random(strategy.value)
+    for _ in range(3_000):
+        _, claims = problem(chance, chance.choice([3, 60]))
+        rights = sum(claim.guaranteed for claim in claims)
+        capacity = chance.randint(0, rights)
+        division = divide(capacity, strategy, claims)
+        gets, kept = told(strategy, capacity, claims)
+        assert division.allocations == gets, (capacity, claims)
+        assert division.held_back == kept, (capacity, claims)
+        assert [c.type for c in division.conditions] == ["OVERCOMMITTED"] * (rights > capacity)
+
+
+def limit_of(group: Group, own: int) -> int:
+    """What a group may have, whose guarantee counts as ``own``."""
+    borrows = None if group.borrow_limit is None else own + group.borrow_limit
+    return min(n for n in (10**6, group.maximum, borrows) if n is not None)
+
+
+def in_groups(
+    strategy: Strategy, capacity: int, claims: list[Claim], groups: list[Group]
+) -> tuple[Amounts, Amounts, Amounts]:
+    """What tenants get and hold back, and what groups hold back; every tenant is in a group."""
+    members = {g.name: [claim for claim in claims if claim.group == g.name] for g in groups}
+    rights = {
+        group.name: min(
+            max(group.guaranteed, sum(claim.guaranteed for claim in members[group.name])),
+            limit_of(group, group.guaranteed),
+        )
+        for group in groups
+    }
+    rights = in_proportion(capacity, rights)
+    kept: Amounts = {}
+    kept_by_groups: Amounts = {}
+    as_claims = []
+    for group in groups:
+        inside = members[group.name] = scaled(rights[group.name], members[group.name])
+        own = min(group.guaranteed, rights[group.name])
+        used, held = guaranteed_first(sum(claim.guaranteed for claim in inside), inside, [])
+        kept |= held
+        # Nobody gets at what a member holds back: neither outside nor in the group.
+        unlent = sum(held.values())
+        usable = sum(borrowable(c) if c.weight else used[c.tenant] for c in inside)
+        usable = min(usable, limit_of(group, own) - unlent)
+        first = min(usable, max(own - unlent, sum(used.values())))
+        if group.lend_limit is not None:
+            unused = rights[group.name] - first - unlent
+            kept_by_groups[group.name] = max(0, unused - group.lend_limit)
+        as_claims.append(Claim(group.name, usable, group.weight, group.priority, first))
+    rest = capacity - sum(kept.values()) - sum(kept_by_groups.values())
+    parts, _ = guaranteed_first(rest, as_claims, tiers_of(strategy, as_claims))
+    gets: Amounts = {}
+    for group in groups:
+        inside = [replace(claim, lend_limit=None) for claim in members[group.name]]
+        gets |= guaranteed_first(parts[group.name], inside, tiers_of(strategy, inside))[0]
+    return gets, kept, {name: units for name, units in kept_by_groups.items() if units}
+
+
+@pytest.mark.parametrize("strategy", [Strategy.RESERVED, Strategy.PRIORITY])
+def test_groups_with_limits_whose_members_do_not_lend_all(strategy: Strategy) -> None:
+    chance = random.Random(strategy.value)
+
+    def maybe(most: int) -> int | None:
+        return chance.choice([None, chance.randint(0, most)])
+
+    for _ in range(1_500):
+        groups = [
+            Group(
+                f"g{n}",
+                weight=chance.choice([1, 2, 0.5]),
+                guaranteed=chance.randint(0, 40),
+                borrow_limit=maybe(20),
+                lend_limit=maybe(20),
+                maximum=maybe(60),
+                priority=chance.randint(0, 1),
+            )
+            for n in range(3)
+        ]
+        claims = [
+            Claim(
+                f"t{n}",
+                chance.choice([0, chance.randint(0, 60)]),
+                weight=chance.choice([0, 1, 3]),
+                priority=chance.randint(0, 1),
+                guaranteed=chance.randint(0, 25),
+                borrow_limit=maybe(20),
+                lend_limit=maybe(10),
+                group=groups[n % 3].name,
+            )
+            for n in range(6)
+        ]
+        capacity = chance.randint(0, 200)
+        division = divide(capacity, strategy, claims, groups)
+        gets, kept, of_groups = in_groups(strategy, capacity, claims, groups)
+        assert division.allocations == gets, (capacity, claims, groups)
+        assert division.held_back == kept, (capacity, claims, groups)
+        assert sorted(c.message for c in division.conditions if c.type == "HELD_BACK") == [
+            f"group {name} holds {units} units of its unused guarantee back"
+            for name, units in sorted(of_groups.items())
+        ]
+        # Within limits, what is held back counts as had.
+        for group in groups:
+            inside = [claim.tenant for claim in claims if claim.group == group.name]
+            had = sum(gets[tenant] + kept.get(tenant, 0) for tenant in inside)
+            assert had <= limit_of(group, group.guaranteed)
 
 
 @pytest.mark.parametrize("strategy", Strategy)

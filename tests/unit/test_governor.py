@@ -33,6 +33,7 @@ class Site:
         self.now_ms = NOW_MS
         self.held = dict.fromkeys(shares, 0)
         self.wanted = dict.fromkeys(shares, 0)
+        self.next: dict[str, int] = {}
         self.told: dict[str, int] = dict.fromkeys(shares, 0)
         self.sequence = dict.fromkeys(shares, 0)
         self.messages = 0
@@ -46,7 +47,12 @@ class Site:
         self.governor = Governor.begin("p", self.settings, 1)
 
     def say(self, tenant: str) -> None:
-        claim = Claim(held=self.held[tenant], wanted=self.wanted[tenant], share=self.shares[tenant])
+        claim = Claim(
+            held=self.held[tenant],
+            wanted=self.wanted[tenant],
+            next=self.next.get(tenant, 0),
+            share=self.shares[tenant],
+        )
         self.messages += 1
         self.governor.demand(
             Demand(
@@ -225,6 +231,44 @@ def test_a_smaller_capacity_takes_away_at_once() -> None:
     assert site.told["borrower"] <= 3
     assert sum(site.told.values()) <= 3
     assert site.governor.view().conditions[0].type == "OVERCOMMITTED"
+
+
+def test_below_the_guarantees_each_keeps_the_same_part_of_its_own() -> None:
+    site = Site(RESERVED | {"third": Share()})
+    command = PoolCommand(
+        id="c1", action="throttle", share=0.5, actor="ann", reason="maintenance", for_ms=60_000
+    )
+    obey(site.governor, command, site.now_ms)
+    site.want(lender=1, borrower=8, third=8)
+    site.rounds(3)
+    # 6 and 2 count as 3 and 1 of 4: what the lender leaves is shared by weight.
+    assert site.told == {"lender": 1, "borrower": 2, "third": 1}
+    assert [one.type for one in site.governor.view().conditions] == ["OVERCOMMITTED"]
+    site.want(lender=8)
+    site.rounds(30)
+    assert site.told == {"lender": 3, "borrower": 1, "third": 0}
+
+
+def test_a_turn_of_one_does_not_scale_the_guarantees_of_the_others() -> None:
+    site = Site(
+        {"owner": Share(guaranteed=6), "idle": Share(guaranteed=2), "x": Share(), "y": Share()}
+    )
+    site.next |= {"owner": 1, "x": 2, "y": 2}
+    # For x and y one unit each is left, and a job of theirs needs two: they take turns.
+    site.want(owner=6, x=2, y=2)
+    site.rounds(1)
+    view = site.governor.view()
+    targets = {tenant: member.target["r"] for tenant, member in view.members.items()}
+    assert targets == {"owner": 6, "idle": 0, "x": 2, "y": 0}
+    assert view.conditions == []
+
+
+def test_who_has_no_weight_has_nothing_under_equal_not_even_what_lies_idle() -> None:
+    site = Site({"none": Share(weight=0, guaranteed=3), "some": Share()}, strategy=Strategy.EQUAL)
+    site.want(none=8, some=2)
+    site.rounds(20)
+    assert site.told["none"] == 0
+    assert site.told["some"] >= 2
 
 
 def test_operators_set_the_capacity_for_a_time() -> None:

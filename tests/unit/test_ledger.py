@@ -727,10 +727,13 @@ def test_the_view_says_what_limits_now_and_survives_json() -> None:
 
 def test_what_would_be_lowered_below_use_is_said_in_sentences() -> None:
     ledger = make(max_active=5, per_day=9)
+    tenant = ledger.record.tenant
     ask(ledger, "a", units=4)
     assert ledger.below_usage(quotas(scan={"max_active": 4, "per_day": 4})) == []
     assert ledger.below_usage(quotas(scan={"max_active": 3, "per_day": 2})) == [
-        "max_active of scan would be 3, but 4 are held",
-        "per_day of scan would be 2, but 4 are granted already in this window",
+        f"max_active of scan of {tenant} would be 3, but 4 are held",
+        f"per_day of scan of {tenant} would be 2, but 4 are granted already in this window",
     ]
-    assert ledger.below_usage(LedgerSettings()) == ["scan would have no quota, but 4 are held"]
+    assert ledger.below_usage(LedgerSettings()) == [
+        f"scan of {tenant} would have no quota, but 4 are held"
+    ]

@@ -113,8 +113,9 @@ def test_a_limit_is_not_lowered_below_what_is_held_unless_said_so() -> None:
     ask(ledger, "a", units=4)
     reply = say(ledger, "o", override(max_active=2, per_hour=3))
     assert (reply.accepted, reply.refused) == (False, "below_usage")
-    assert "max_active of scan would be 2, but 4 are held" in reply.message
-    assert "per_hour of scan would be 3, but 4 are granted already" in reply.message
+    of = f"scan of {ledger.record.tenant}"
+    assert f"max_active of {of} would be 2, but 4 are held" in reply.message
+    assert f"per_hour of {of} would be 3, but 4 are granted already" in reply.message
     assert ledger.record.overrides == {}
     assert ledger.record.audit == []
     assert say(ledger, "o2", override(max_active=2), allow_below_usage=True).accepted

@@ -97,12 +97,16 @@ class Division:
         held_back: Units of unused guarantees that are not lent, by tenant; only where there are
             any.
         conditions: What people should know.
+        scaled: What guarantees of tenants count as, where that is less than they are.
+        scaled_groups: Likewise, of groups.
     """
 
     allocations: dict[str, int]
     unallocated: int
     held_back: dict[str, int] = field(default_factory=dict)
     conditions: list[Condition] = field(default_factory=list)
+    scaled: dict[str, int] = field(default_factory=dict)
+    scaled_groups: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

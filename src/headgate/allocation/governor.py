@@ -34,6 +34,9 @@ REVISIONS_PER_INCARNATION: Final = 1_000_000_000
 
 _GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
 
+_BY_PARTS: Final = (Strategy.FIXED, Strategy.UNLIMITED)
+"""Strategies that do not look at weights."""
+
 _LOOK_FOR_IDLE_EVERY: Final = 8
 """Rounds; to look is not free either."""
 
@@ -74,6 +77,7 @@ class Governor:
         self._summed: tuple[tuple[int, int, int], dict[str, int], int] | None = None
         self._pressure = PoolPressure(record)
         self._watch = Watch(record)
+        self._pressed: tuple[tuple[object, ...], PressureView] | None = None
         self._has: (
             tuple[PoolSettings, CapacityOverride | None, Followed | None, dict[str, int]] | None
         ) = None
@@ -132,7 +136,9 @@ class Governor:
         if message.tenant not in record.settings.tenants:
             record.strangers += 1
             return
-        member = record.members.setdefault(message.tenant, Member())
+        member = record.members.get(message.tenant)
+        if member is None:
+            member = record.members[message.tenant] = Member()
         if (message.incarnation, message.revision) < (member.incarnation, member.revision):
             return
         matters = not self._changes_nothing(member, message)
@@ -345,12 +351,16 @@ class Governor:
     def pressure(self) -> PressureView:
         """Return how full the pool is."""
         state = self.record.pressure
-        return PressureView(
-            level=state.level,
-            since_ms=state.since_ms,
-            cause=state.cause,
-            retry_after_ms=state.retry_after_ms,
-        )
+        now = (state.level, state.since_ms, state.cause, state.retry_after_ms)
+        if self._pressed is None or self._pressed[0] != now:
+            view = PressureView(
+                level=state.level,
+                since_ms=state.since_ms,
+                cause=state.cause,
+                retry_after_ms=state.retry_after_ms,
+            )
+            self._pressed = now, view
+        return self._pressed[1]
 
     def ceiling(self, tenant: str, resource: str) -> int:
         """Return what the ledger of ``tenant`` may hold at most, as far as can be known."""
@@ -631,8 +641,13 @@ class Governor:
         turns = self._turns(resource, units, division, now_ms)
         if turns:
             left = max(0, units - sum(turns.values()))
-            others = self._division(resource, left, strategy, without=turns)
-            division = replace(others, allocations=others.allocations | turns)
+            others = self._division(resource, left, strategy, division, turns)
+            division = replace(
+                division,
+                allocations=others.allocations | turns,
+                unallocated=others.unallocated,
+                held_back=others.held_back,
+            )
         self._known[resource] = settings, self._said, units, division, turns
         return division, turns
 
@@ -665,7 +680,7 @@ class Governor:
         if not left_out:
             return turns
         # Guarantees come first: no turn takes what is owed to another.
-        owed = self._owed(resource)
+        owed = self._owed(resource, division)
         left = max(0, units - sum(owed.values()))
         for _, tenant, needed in sorted(left_out):
             more = needed - owed.get(tenant, 0)
@@ -682,12 +697,16 @@ class Governor:
             turns[tenant] = needed
         return turns
 
-    def _owed(self, resource: str) -> dict[str, int]:
+    def _owed(self, resource: str, division: Division) -> dict[str, int]:
         """Return what of its guarantee each wants, where the strategy looks at guarantees."""
         if self.record.settings.strategy not in _GUARANTEEING:
             return {}
+        scaled = division.scaled
         claims = [(t, m.claims[resource]) for t, m in self._looked_at() if resource in m.claims]
-        return {tenant: min(one.wanted, one.share.guaranteed) for tenant, one in claims}
+        return {
+            tenant: min(one.wanted, scaled.get(tenant, one.share.guaranteed))
+            for tenant, one in claims
+        }
 
     def _use_fragments(
         self, resource: str, parts: dict[str, int], turns: Mapping[str, int]
@@ -782,8 +801,8 @@ class Governor:
             limits.append(share.guaranteed + share.borrow_limit)
         if strategy is Strategy.FIXED:
             limits.append(share.maximum or 0)
-        if share.weight == 0:
-            limits.append(share.guaranteed)
+        if share.weight == 0 and strategy not in _BY_PARTS:
+            limits.append(share.guaranteed if strategy in _GUARANTEEING else 0)
         return min(limits, default=self.capacity().get(resource, 0))
 
     def _division(
@@ -791,9 +810,13 @@ class Governor:
         resource: str,
         units: int,
         strategy: Strategy,
+        whole: Division | None = None,
         without: Mapping[str, int] | None = None,
     ) -> Division:
-        """Divide between those looked at, but for those ``without`` whom: these have a part."""
+        """Divide between those looked at, but for those ``without`` whom: these have a part.
+
+        Then ``units`` are a part of the pool: guarantees count as in the division of the ``whole``.
+        """
         without = without or {}
         settings = self.record.settings
         members = self._looked_at()
@@ -807,16 +830,28 @@ class Governor:
                 by_tenant[tenant] = self._claim(tenant, resource)
         self._unclaimed = set()
         claims = [claim for tenant, claim in by_tenant.items() if tenant not in without]
+        groups = self._groups()
+        if whole is not None and (whole.scaled or whole.scaled_groups):
+            scaled, of_groups = whole.scaled, whole.scaled_groups
+            claims = [
+                replace(one, guaranteed=scaled[one.tenant]) if one.tenant in scaled else one
+                for one in claims
+            ]
+            groups = [
+                replace(one, guaranteed=min(one.guaranteed, of_groups[one.name]))
+                if one.name in of_groups
+                else one
+                for one in groups
+            ]
         if settings.history_half_life_ms is not None:
             micro_weights = {one.tenant: round(one.weight * MICRO) for one in claims}
             usage = {t: self.record.members[t].usage.get(resource, 0) for t in micro_weights}
             adjusted = adjusted_weights(micro_weights, usage, units)
             claims = [replace(one, weight=adjusted[one.tenant] / MICRO) for one in claims]
         division = self._divisions.setdefault((resource, bool(without)), RepeatedDivision())
-        groups = self._groups()
         if without and groups:
             groups = self._groups_less(groups, without)
-        return division.divide(units, strategy, claims, groups)
+        return division.divide(units, strategy, claims, groups, scale=whole is None)
 
     def _claim(self, tenant: str, resource: str) -> Claim:
         member = self.record.members[tenant]
@@ -942,6 +977,8 @@ class Governor:
                     limit = min(limit, share.guaranteed + share.borrow_limit)
             case _:
                 standing = 0
+        if share.weight == 0:
+            limit = min(limit, standing)
         extra = -(-demand * round(settings.damping.headroom * 1_000_000) // 1_000_000)
         return max(0, min(limit, max(standing, demand + extra)) - target)
 
@@ -955,12 +992,16 @@ class Governor:
         # For people: as of the last round is near enough.
         now = (self.record.rounds, len(self.record.members), self.record.incarnation)
         if self._summed is None or self._summed[0] != now:
-            members = [member for _, member in self._looked_at()]
-            allocated = {
-                resource: sum(m.allocated.get(resource, 0) for m in members)
-                for resource in capacity
-            }
-            others = sum(1 for member in members if _wants_more(member))
+            allocated = dict.fromkeys(capacity, 0)
+            others = 0
+            for _, member in self._looked_at():
+                wants_more = False
+                for resource, units in member.allocated.items():
+                    if resource in allocated:
+                        allocated[resource] += units
+                    claim = member.claims.get(resource)
+                    wants_more = wants_more or (claim is not None and claim.wanted > units)
+                others += wants_more
             self._summed = now, allocated, others
         return self._summed[1], self._summed[2]
 
@@ -1029,14 +1070,6 @@ def _less(group: Group, units: int) -> Group:
     if borrow_limit is not None:
         borrow_limit = max(0, group.guaranteed + borrow_limit - units - guaranteed)
     return replace(group, guaranteed=guaranteed, maximum=maximum, borrow_limit=borrow_limit)
-
-
-def _wants_more(member: Member) -> bool:
-    for resource, units in member.allocated.items():
-        claim = member.claims.get(resource)
-        if claim is not None and claim.wanted > units:
-            return True
-    return False
 
 
 def _loses(member: Member) -> bool:

@@ -16,17 +16,23 @@ class RepeatedDivision:
     """Returns what ``divide`` would; holds no truth of its own."""
 
     def __init__(self) -> None:
-        self._asked: tuple[int, Strategy, list[Group]] | None = None
+        self._asked: tuple[int, Strategy, list[Group], bool] | None = None
         self._claims: list[Claim] = []
         self._answer: Division | None = None
 
     def divide(
-        self, capacity: int, strategy: Strategy, claims: list[Claim], groups: Sequence[Group]
+        self,
+        capacity: int,
+        strategy: Strategy,
+        claims: list[Claim],
+        groups: Sequence[Group],
+        *,
+        scale: bool = True,
     ) -> Division:
         """Divide; see ``strategies.divide``. The claims are by name, and not changed later."""
-        asked = (capacity, strategy, list(groups))
+        asked = (capacity, strategy, list(groups), scale)
         if self._answer is None or asked != self._asked or not self._same(claims):
-            self._answer = divide(capacity, strategy, claims, groups)
+            self._answer = divide(capacity, strategy, claims, groups, scale=scale)
             self._asked, self._claims = asked, claims
         return self._answer
 

@@ -79,13 +79,15 @@ def step(
             only when there is something left for it.
     """
     next_step = Step()
-    free = capacity - sum(place.ceiling for place in places.values())
-    lacking = {
-        tenant: place.target - place.ceiling
-        for tenant, place in places.items()
-        if place.target > place.ceiling
-    }
-    for tenant in _cuts(capacity, free, places, lacking, damping, next_step):
+    free, over = capacity, -capacity
+    lacking: dict[str, int] = {}
+    for tenant, place in places.items():
+        _, target, allocated, ceiling = place[:4]
+        free -= ceiling
+        over += allocated
+        if target > ceiling:
+            lacking[tenant] = target - ceiling
+    for tenant in _cuts(over, free, places, lacking, damping, next_step):
         # What it gives back is only there once its ledger has said so.
         lacking.pop(tenant, None)
     for tenant, units in _fragments(free, places, lacking).items():
@@ -96,16 +98,15 @@ def step(
 
 
 def _cuts(
-    capacity: int,
+    over: int,
     free: int,
     places: Mapping[str, Place],
     lacking: Mapping[str, int],
     damping: Damping,
     next_step: Step,
 ) -> list[str]:
-    """Take away what others are to have; return from whom."""
-    on_the_way = sum(place.ceiling - place.allocated for place in places.values())
-    over = sum(place.allocated for place in places.values()) - capacity
+    """Take away what others are to have, and what is ``over`` the capacity; return from whom."""
+    on_the_way = -free - over  # ceilings without allocations: the capacity stands in both
     missing = max(over, sum(lacking.values()) - free - on_the_way)
     if missing <= 0:
         return []
@@ -148,6 +149,10 @@ def _fragments(
     Who waits for the rest of what its next job needs must not keep others waiting with what it has
     of it: all of them would wait for each other. Whose turn comes last gives first.
     """
+    order = _in_turn(places, lacking)
+    givers = [tenant for tenant in order if places[tenant].fragment]
+    if not givers:
+        return {}
     # Cuts that have yet to be confirmed; not what jobs hold beyond them, for nobody knows how long.
     coming = sum(
         place.ceiling - max(place.allocated, place.held)
@@ -155,8 +160,6 @@ def _fragments(
         if place.ceiling > place.allocated
     )
     left = free + coming
-    order = _in_turn(places, lacking)
-    givers = [tenant for tenant in order if places[tenant].fragment]
     taken: dict[str, int] = {}
     for tenant in order:
         if tenant in taken:

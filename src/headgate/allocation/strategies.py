@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from headgate.allocation.claims import Claim, Division, Group
@@ -21,11 +22,15 @@ HELD_BACK: Final = "HELD_BACK"
 """A group does not lend all of its unused guarantee."""
 
 _GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
-_WEIGHTLESS: Final = (Strategy.EQUAL, Strategy.UNLIMITED)
 
 
 def divide(
-    capacity: int, strategy: Strategy, claims: Sequence[Claim], groups: Sequence[Group] = ()
+    capacity: int,
+    strategy: Strategy,
+    claims: Sequence[Claim],
+    groups: Sequence[Group] = (),
+    *,
+    scale: bool = True,
 ) -> Division:
     """Divide the capacity of a pool between its tenants.
 
@@ -34,6 +39,8 @@ def divide(
         strategy: How.
         claims: One for each tenant, in any order.
         groups: That they are in, in any order.
+        scale: Whether guarantees beyond the capacity are scaled down to it. Who divides only a part
+            of a pool has scaled them to all of it before.
 
     Returns:
         Units for every tenant. Nobody gets more than its demand and its maximum, and all together
@@ -46,17 +53,16 @@ def divide(
     if capacity < 0:
         raise ValueError(f"the capacity is {capacity}; it must be at least 0")
     tree = Tree.of(claims, groups)
-    conditions: list[Condition] = []
+    root = tree.root
+    conditions = _gather_rights(tree, strategy)
+    rights = sum(child.guaranteed for child in root.children)
+    if scale and rights > capacity:
+        conditions.insert(0, _overcommitted(strategy, "", rights, f"the capacity is {capacity}"))
+    scaled = tree.scale(capacity) if scale and strategy in _GUARANTEEING else []
     _gather_tenants(tree, strategy)
     for node, group in reversed(tree.groups):
-        conditions += _gather_group(node, group, strategy)
-    conditions.reverse()
-    root = tree.root
+        _gather_group(node, group, strategy)
     wanted = sum(child.ceiling for child in root.children)
-    rights = sum(child.guaranteed for child in root.children)
-    if rights > capacity:
-        what = "fixed parts" if strategy is Strategy.FIXED else "guarantees"
-        conditions.insert(0, _overcommitted(f"the {what}", rights, f"the capacity is {capacity}"))
     if strategy is Strategy.UNLIMITED and wanted > capacity:
         message = f"{wanted} units are given, the capacity is {capacity}"
         conditions.insert(0, Condition(type=CAPACITY_EXCEEDED, message=message))
@@ -64,70 +70,105 @@ def divide(
     kept = _kept(keepers, capacity - sum(child.floor for child in root.children))
     budget = wanted if strategy is Strategy.UNLIMITED else capacity - sum(kept)
     tree.pour(budget, strategy is Strategy.PRIORITY)
+    of_tenants = {id(node) for node, _ in tree.tenants} if keepers or scaled else set()
     held_back = {}
-    of_tenants = {id(node) for node, _ in tree.tenants} if keepers else set()
     for node, units in zip(keepers, kept, strict=True):
         if id(node) in of_tenants and units:
             held_back[node.name] = units
         elif units:
             message = f"group {node.name} holds {units} units of its unused guarantee back"
             conditions.append(Condition(type=HELD_BACK, message=message))
+    if strategy not in (*_GUARANTEEING, Strategy.FIXED):
+        conditions += _unused_guarantees(capacity, strategy, claims, groups)
     allocations = {node.name: node.part for node, _ in tree.tenants}
     given = sum(allocations.values())
-    return Division(allocations, max(0, capacity - given), held_back, conditions)
+    return Division(
+        allocations,
+        max(0, capacity - given),
+        held_back,
+        conditions,
+        {node.name: node.guaranteed for node in scaled if id(node) in of_tenants},
+        {node.name: node.guaranteed for node in scaled if id(node) not in of_tenants},
+    )
+
+
+def _gather_rights(tree: Tree, strategy: Strategy) -> list[Condition]:
+    """Say what everybody has a right to; return the groups in which that is too much."""
+    guaranteeing = strategy in _GUARANTEEING
+    if not guaranteeing and strategy is not Strategy.FIXED:
+        return []
+    conditions: list[Condition] = []
+    for node, claim in tree.tenants:
+        # A fixed part is a guarantee beyond which nothing is to be had.
+        node.guaranteed = claim.guaranteed if guaranteeing else claim.fixed or 0
+    for node, group in reversed(tree.groups):
+        limit = _limit(group, strategy)
+        rights = sum(child.guaranteed for child in node.children)
+        # What is guaranteed to its members is part of what is guaranteed to the group: the group's
+        # own guarantee only adds what is missing.
+        node.guaranteed = max(group.guaranteed if guaranteeing else 0, rights)
+        if limit is not None:
+            node.guaranteed = min(node.guaranteed, limit)
+            if rights > limit:
+                what, most = f" in group {node.name}", f"it may have {limit}"
+                conditions.append(_overcommitted(strategy, what, rights, most))
+    conditions.reverse()
+    return conditions
 
 
 def _gather_tenants(tree: Tree, strategy: Strategy) -> None:
-    """Say of each tenant what it can use and has a right to."""
+    """Say of each tenant what it can use, now that its guarantee is known."""
     guaranteeing = strategy in _GUARANTEEING
-    weightless = strategy in _WEIGHTLESS
     for node, claim in tree.tenants:
         usable = claim.demand if claim.maximum is None else min(claim.demand, claim.maximum)
+        right = node.guaranteed
         if guaranteeing:
             node.weight, node.priority = claim.weight, claim.priority
-            right = claim.guaranteed
             if claim.borrow_limit is not None:
                 usable = min(usable, right + claim.borrow_limit)
-            node.claim(usable, min(usable, right), right, claim.lend_limit)
+            node.claim(usable, min(usable, right), claim.lend_limit)
         elif strategy is Strategy.FIXED:
-            # A fixed part is a guarantee beyond which nothing is to be had.
-            node.weight = right = claim.fixed or 0
-            node.claim(min(usable, right), min(usable, right), right, None)
+            node.weight = right
+            node.claim(min(usable, right), min(usable, right), None)
         else:
-            node.weight = 1 if weightless else claim.weight
+            node.weight = _weight(claim.weight, strategy)
             node.ceiling = usable if node.weight else 0
 
 
-def _gather_group(node: Node, group: Group, strategy: Strategy) -> list[Condition]:
-    """Say of a group what its children can use and have a right to; these have been gathered."""
+def _gather_group(node: Node, group: Group, strategy: Strategy) -> None:
+    """Say of a group what its children can use; these have been gathered."""
     children = node.children
     usable = sum(child.ceiling for child in children)
-    rights = sum(child.guaranteed for child in children)
     floors = sum(child.floor for child in children)
     kept_below = sum(child.kept + child.kept_below for child in children)
-    own, limits, lend_limit = 0, [], None
-    if group.maximum is not None:
-        limits.append(group.maximum)
+    own, lend_limit = 0, None
     if strategy in _GUARANTEEING:
         node.priority = group.priority
-        own, lend_limit = group.guaranteed, group.lend_limit
-        if group.borrow_limit is not None:
-            limits.append(own + group.borrow_limit)
-    if strategy is Strategy.FIXED:
-        node.weight = rights
-    elif strategy not in _WEIGHTLESS:
-        node.weight = group.weight
-    usable = min([usable, *limits])
-    # What is guaranteed to its members is part of what is guaranteed to the group, and so is what
-    # they hold back: the group's own guarantee only adds what is missing.
-    guaranteed = min([max(own, rights), *limits])
-    node.claim(
-        usable, min(usable, max(own - kept_below, floors)), guaranteed, lend_limit, kept_below
-    )
-    if limits and rights > min(limits):
-        what = f"the guarantees in group {node.name}"
-        return [_overcommitted(what, rights, f"it may have {min(limits)}")]
-    return []
+        own, lend_limit = min(group.guaranteed, node.guaranteed), group.lend_limit
+    node.weight = node.guaranteed if strategy is Strategy.FIXED else _weight(group.weight, strategy)
+    limit = _limit(replace(group, guaranteed=own), strategy)
+    if limit is not None:
+        # What its members hold back is lent to nobody, so it counts towards what the group may
+        # have; only what is used goes before that.
+        usable = min(usable, max(limit - kept_below, min(floors, limit)))
+    node.claim(usable, min(usable, max(own - kept_below, floors)), lend_limit, kept_below)
+
+
+def _limit(group: Group, strategy: Strategy) -> int | None:
+    """Return what a group may have at most; None: no limit."""
+    limits = [] if group.maximum is None else [group.maximum]
+    if strategy in _GUARANTEEING and group.borrow_limit is not None:
+        limits.append(group.guaranteed + group.borrow_limit)
+    return min(limits, default=None)
+
+
+def _weight(weight: float, strategy: Strategy) -> float:
+    """Return what a weight counts as; none at all is none under ``equal``, too."""
+    if strategy is Strategy.UNLIMITED:
+        return 1
+    if strategy is Strategy.EQUAL:
+        return 1 if weight else 0
+    return weight
 
 
 def _kept(keepers: Sequence[Node], spare: int) -> list[int]:
@@ -136,6 +177,28 @@ def _kept(keepers: Sequence[Node], spare: int) -> list[int]:
     return fill(max(0, spare), amounts, [0] * len(amounts), amounts)
 
 
-def _overcommitted(what: str, rights: int, limit: str) -> Condition:
-    message = f"{what} add up to {rights}, {limit}: they count in proportion where all are used"
+def _overcommitted(strategy: Strategy, where: str, rights: int, limit: str) -> Condition:
+    fixed = strategy is Strategy.FIXED
+    what, how = "guarantees", "each counts as its proportional share"
+    if fixed:
+        what, how = "fixed parts", "they count in proportion where all are used"
+    message = f"the {what}{where} add up to {rights}, {limit}: {how}"
     return Condition(type=OVERCOMMITTED, message=message)
+
+
+def _unused_guarantees(
+    capacity: int, strategy: Strategy, claims: Sequence[Claim], groups: Sequence[Group]
+) -> list[Condition]:
+    """Return a condition when guarantees could not be kept, whatever they are worth here."""
+    if sum(c.guaranteed for c in claims) + sum(g.guaranteed for g in groups) <= capacity:
+        return []  # as nearly always, so it is worth knowing at once
+    tree = Tree.of(claims, groups)
+    _gather_rights(tree, Strategy.RESERVED)
+    rights = sum(child.guaranteed for child in tree.root.children)
+    if rights <= capacity:
+        return []
+    message = (
+        f"the guarantees add up to {rights}, the capacity is {capacity}; the strategy {strategy} "
+        "does not use guarantees"
+    )
+    return [Condition(type=OVERCOMMITTED, message=message)]

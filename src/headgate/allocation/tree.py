@@ -12,7 +12,7 @@ from headgate.allocation.solver import fill, whole_weights
 class Node:
     """A tenant, a group, or the pool itself.
 
-    The first four are set when it is made, the rest by ``gather`` and ``pour``.
+    The first four are set when it is made, the rest while it is divided.
 
     Attributes:
         name: Of the tenant or the group.
@@ -38,24 +38,20 @@ class Node:
     kept_below: int = 0
     part: int = 0
 
-    def claim(
-        self, usable: int, floor: int, guaranteed: int, lend_limit: int | None, kept_below: int = 0
-    ) -> None:
-        """Say what it can use and has a right to; what is not lent of the rest follows.
+    def claim(self, usable: int, floor: int, lend_limit: int | None, kept_below: int = 0) -> None:
+        """Say what it can use of its guarantee and beyond; what is not lent of the rest follows.
 
         Args:
             usable: Units that its tenants can use, and may.
             floor: Units that they can use of its guarantee.
-            guaranteed: Units.
             lend_limit: Units of the unused guarantee that may be lent; None: all.
             kept_below: Units that those below it do not lend.
         """
-        self.guaranteed = guaranteed
         self.floor = floor
         self.ceiling = usable if self.weight else floor
         self.kept_below = kept_below
         if lend_limit is not None:
-            self.kept = max(0, guaranteed - floor - kept_below - lend_limit)
+            self.kept = max(0, self.guaranteed - floor - kept_below - lend_limit)
 
 
 @dataclass(slots=True)
@@ -110,6 +106,24 @@ class Tree:
             raise ValueError(f"group {circle!r}: its parents form a circle")
         return cls(root, tenants, [named[name] for name in ordered])
 
+    def scale(self, capacity: int) -> list[Node]:
+        """Scale what is guaranteed down to what there is, from the top down; return whose it was.
+
+        A group is to those in it what the pool is to those at the top.
+        """
+        scaled: list[Node] = []
+        self.root.guaranteed = capacity
+        for node in (self.root, *(group for group, _ in self.groups)):
+            rights = [child.guaranteed for child in node.children]
+            if sum(rights) <= node.guaranteed:
+                continue
+            parts = fill(node.guaranteed, rights, [0] * len(rights), rights)
+            for child, part in zip(node.children, parts, strict=True):
+                if part < child.guaranteed:
+                    child.guaranteed = part
+                    scaled.append(child)
+        return scaled
+
     def pour(self, amount: int, by_priority: bool) -> None:
         """Divide ``amount`` among the nodes, from the top down."""
         self.root.part = amount
@@ -123,7 +137,7 @@ def _pour(node: Node, by_priority: bool) -> None:
     none = [0] * len(floors)
     spare = node.part - sum(floors)
     if spare < 0:
-        # Guarantees in proportion, as far as they are used.
+        # Guarantees, or fixed parts, in proportion, as far as they are used.
         rights = [child.guaranteed for child in node.children]
         floors, spare = fill(node.part, rights, none, floors), 0
     for child, floor in zip(node.children, floors, strict=True):

@@ -122,14 +122,18 @@ def _show(problem: PoolProblem, capacity: int, division: Division) -> None:
     gets = division.allocations
     for claim in sorted(problem.tenants, key=lambda claim: claim.tenant):
         given = gets[claim.tenant]
-        borrowed = max(0, given - claim.guaranteed)
+        counts_as = division.scaled.get(claim.tenant, claim.guaranteed)
+        borrowed = max(0, given - counts_as)
+        guaranteed = f"{claim.guaranteed:,}"
+        if counts_as < claim.guaranteed:
+            guaranteed = f"{counts_as:,} of {guaranteed}"
         table.add_row(
             claim.tenant,
             f"{_one(claim):,}",
-            f"{claim.guaranteed:,}" if guaranteeing else "-",
+            guaranteed if guaranteeing else "-",
             f"{given:,}",
             f"{borrowed:,}" if guaranteeing else "-",
-            _why(problem, claim, given, division.held_back.get(claim.tenant, 0)),
+            _why(problem, claim, given, counts_as, division.held_back.get(claim.tenant, 0)),
         )
     table.add_section()
     demand = f"{sum(map(_one, problem.tenants)):,}"
@@ -144,13 +148,15 @@ def _show(problem: PoolProblem, capacity: int, division: Division) -> None:
         console.print(f"{condition.type}: {condition.message}.", soft_wrap=True, markup=False)
 
 
-def _why(problem: PoolProblem, claim: TenantClaim, given: int, held_back: int) -> str:
+def _why(
+    problem: PoolProblem, claim: TenantClaim, given: int, guaranteed: int, held_back: int
+) -> str:
     """Return in few words what a tenant's part was decided by."""
-    why = _limit(problem, claim, given)
+    why = _limit(problem, claim, given, guaranteed)
     return f"{why}; holds {held_back:,} back" if held_back else why
 
 
-def _limit(problem: PoolProblem, claim: TenantClaim, given: int) -> str:
+def _limit(problem: PoolProblem, claim: TenantClaim, given: int, guaranteed: int) -> str:
     guaranteeing = problem.strategy in _GUARANTEEING
     if given == _one(claim):
         return "all it wants" if given else "wants nothing"
@@ -160,15 +166,15 @@ def _limit(problem: PoolProblem, claim: TenantClaim, given: int) -> str:
         if claim.fixed is None:
             return "has no fixed part"
         return "its fixed part" if given == claim.fixed else "its fixed part, cut"
-    if guaranteeing and given < claim.guaranteed:
+    if guaranteeing and given < guaranteed:
         return "its guarantee, cut"
-    if guaranteeing and claim.borrow_limit == given - claim.guaranteed:
+    if guaranteeing and claim.borrow_limit == given - guaranteed:
         return "its borrow limit"
-    weightless = problem.strategy in (Strategy.EQUAL, Strategy.UNLIMITED)
-    if claim.weight == 0 and not weightless:
+    if claim.weight == 0 and problem.strategy is not Strategy.UNLIMITED:
         return "weight 0: no more"
-    if guaranteeing and given == claim.guaranteed:
-        return "its guarantee"
+    if guaranteeing and given == guaranteed:
+        return "its guarantee" if guaranteed == claim.guaranteed else "its guarantee, scaled"
+    weightless = problem.strategy in (Strategy.EQUAL, Strategy.UNLIMITED)
     if problem.strategy is Strategy.PRIORITY:
         return f"share in tier {claim.priority}" if given else f"tier {claim.priority}: none left"
     within = f" in {claim.group}" if claim.group else ""

@@ -91,6 +91,11 @@ def read_rows(
             for cells in reader:
                 if not cells:
                     continue
+                if len(cells) > len(header):
+                    raise ConfigurationError(
+                        f"{file}:{reader.line_num}: {len(cells)} cells, but the first line names "
+                        f"{len(header)} columns; put a cell with a comma in it in double quotes"
+                    )
                 row = {name: cells[at].strip() if at < len(cells) else "" for name, at in places}
                 try:
                     found.append(read(row))

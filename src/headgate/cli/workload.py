@@ -29,14 +29,20 @@ def read_workload(file: Path, watch: Watch = iter) -> Workload:
     """Read a workload: CSV by its header line, anything else as Standard Workload Format.
 
     Args:
-        file: Plain or gzip, whatever it is called. CSV has the columns of ``JOB_COLUMNS``, or of
-            ``TRACE_COLUMNS`` (each job is one unit), in any order; others are left aside.
+        file: Plain, or gzip whatever it is called; what is called .gz must be gzip. CSV has the
+            columns of ``JOB_COLUMNS``, or of ``TRACE_COLUMNS`` (each job is one unit), in any
+            order; others are left aside.
         watch: Sees each line.
 
     Raises:
         ConfigurationError: The file cannot be used; with the line, and what to write instead.
     """
     packed = _begins_with(file, _GZIP)
+    if file.suffix == ".gz" and not packed:
+        raise ConfigurationError(
+            f"{file}: is not gzip, though its name says so: fetch it again, or take .gz off its "
+            "name if it is plain text"
+        )
     lines = _unpacked(file) if packed else _text(file)
     first = next((line for line in lines if line.strip()), "")
     if first.lstrip().startswith(";") or "," not in first:

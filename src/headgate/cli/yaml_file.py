@@ -2,6 +2,7 @@
 
 import difflib
 import reprlib
+from math import isnan
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
@@ -196,6 +197,8 @@ def _advice(contract: type[BaseModel], top: str, details: ErrorDetails, path: _P
     if "[key]" in details["loc"]:
         return _advice_on_name(path[-1] if path else "")
     value, context = details["input"], details.get("ctx", {})
+    if isinstance(value, float) and isnan(value):
+        return f"is {_shown(value)}, which is not a number; write a number"
     match details["type"]:
         case "extra_forbidden":
             return _advice_on_key(contract, details["loc"])

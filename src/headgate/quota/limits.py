@@ -1,6 +1,7 @@
 """What limits a resource now: its quota, then reservations, overrides and throttles over it."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from headgate.model.ids import DEFAULT
@@ -120,7 +121,14 @@ def limits_at(record: LedgerRecord, resource: str, now_ms: int) -> Limits | None
         allocation=allocation,
         allocated=allocated,
         room=min(rooms, default=None),
-        share=quota.share.model_copy(update={"maximum": max_active}),
+        share=_share(
+            quota.weight,
+            quota.priority,
+            quota.guaranteed,
+            quota.borrow_limit,
+            quota.lend_limit,
+            max_active,
+        ),
         ceilings=_ceilings(record, resource, base, pooled=allocated is not None),
         capacity=(
             allocation.whole.get(resource, allocation.capacity.get(resource))
@@ -129,6 +137,26 @@ def limits_at(record: LedgerRecord, resource: str, now_ms: int) -> Limits | None
         ),
         leased=quota.leased,
         when_away=quota.when_away,
+    )
+
+
+# With each allocation the limits are reckoned anew, and the share is nearly always the same.
+@lru_cache(maxsize=1_000)
+def _share(
+    weight: float,
+    priority: int,
+    guaranteed: int,
+    borrow_limit: int | None,
+    lend_limit: int | None,
+    maximum: int | None,
+) -> Share:
+    return Share(
+        weight=weight,
+        priority=priority,
+        guaranteed=guaranteed,
+        borrow_limit=borrow_limit,
+        lend_limit=lend_limit,
+        maximum=maximum,
     )
 
 

@@ -122,12 +122,12 @@ def note(record: LedgerRecord, entry: AuditEntry) -> None:
 
 
 def below_usage(
-    resource: str, before: Quota | None, after: Quota | None, meter: Meter, now_ms: int
+    of: str, before: Quota | None, after: Quota | None, meter: Meter, now_ms: int
 ) -> list[str]:
     """Return a sentence for each limit that would be lowered below what is used.
 
     Args:
-        resource: Of which resource.
+        of: Of which resource and tenant, in words.
         before: The quota that holds; a limit that is not lowered is not named.
         after: The quota that is to hold.
         meter: What is used.
@@ -136,7 +136,7 @@ def below_usage(
     if after is None:
         if before is None or meter.units == 0:
             return []
-        return [f"{resource} would have no quota, but {meter.units} are held"]
+        return [f"{of} would have no quota, but {meter.units} are held"]
     used = {"max_active": meter.units}
     used.update({kind: window_used(meter, kind, now_ms) for kind in WINDOWS})
     found: list[str] = []
@@ -145,7 +145,7 @@ def below_usage(
         old = None if before is None else getattr(before, name)
         if new is not None and new < units and (old is None or new < old):
             what = "held" if name == "max_active" else "granted already in this window"
-            found.append(f"{name} of {resource} would be {new}, but {units} are {what}")
+            found.append(f"{name} of {of} would be {new}, but {units} are {what}")
     return found
 
 
@@ -160,7 +160,7 @@ def lowered_below_usage(record: LedgerRecord, settings: LedgerSettings, now_ms: 
     for resource, meter in sorted(record.meters.items()):
         old, new = base_quota(record, resource), base_quota(then, resource)
         found += below_usage(
-            resource,
+            f"{resource} of {record.tenant}",
             None if old is None else overridden(record, resource, old, now_ms),
             None if new is None else overridden(then, resource, new, now_ms),
             meter,
@@ -190,7 +190,7 @@ def _answer_override(
     except ValueError as error:
         return refuse(command, "invalid", _first_message(error))
     meter = record.meters.get(resource, Meter())
-    lower = below_usage(resource, before, after, meter, now_ms)
+    lower = below_usage(f"{resource} of {record.tenant}", before, after, meter, now_ms)
     if lower and not command.allow_below_usage:
         return refuse(
             command,

@@ -13,14 +13,13 @@ from typing import Final, NamedTuple
 from headgate.allocation.claims import Claim, Group
 from headgate.model.pool import Damping, Strategy
 from headgate.quota.demand import TELL_EVERY_MS, TELL_LOWER_AFTER_MS
-from headgate.simulate.simulated_pool import SimulatedPool
+from headgate.simulate.simulated_pool import SimulatedPool, counted_weight
 from headgate.simulate.workload import Workload
 
 _MESSAGES: Final = 4
 """From the one who no longer wants to the governor, to it, back to the governor, to the other."""
 
 _GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
-_WEIGHTLESS: Final = (Strategy.EQUAL, Strategy.UNLIMITED)
 
 
 def settling_ms(damping: Damping, capacity: int, delay_ms: int) -> int:
@@ -195,7 +194,7 @@ class _Party:
         self, of: Claim | Group, strategy: Strategy, above: tuple["_Party", ...], below: int
     ) -> None:
         guarantees = strategy in _GUARANTEEING
-        self.weight: float = 1 if strategy in _WEIGHTLESS else of.weight
+        self.weight: float = counted_weight(of.weight, strategy)
         self.priority = of.priority if strategy is Strategy.PRIORITY else 0
         self.guaranteed = max(of.guaranteed, below) if guarantees else 0
         self.lend_limit = of.lend_limit if guarantees else None
@@ -349,7 +348,11 @@ def ranks_higher(one: Head, of: _Party, other: Head, other_of: _Party) -> bool:
     guarantee covers the job, then the higher priority, then who would have less beyond its
     guarantee for its weight, with its job counted.
     """
-    a, b = next((x, y) for x, y in zip(of.path, other_of.path, strict=False) if x is not y)
+    a, b = of.path[0], other_of.path[0]
+    depth = 0
+    while a is b:
+        depth += 1
+        a, b = of.path[depth], other_of.path[depth]
     beyond_a = max(0, a.held + one.units - a.guaranteed)
     beyond_b = max(0, b.held + other.units - b.guaranteed)
     if not beyond_a or not beyond_b:

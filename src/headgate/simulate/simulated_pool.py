@@ -17,7 +17,13 @@ LONGEST_MS: Final = 30 * 86_400_000
 """A permit is held no longer than this, so no job may run longer."""
 
 _GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
-_WEIGHTLESS: Final = (Strategy.EQUAL, Strategy.UNLIMITED)
+
+
+def counted_weight(weight: float, strategy: Strategy) -> float:
+    """Return what a weight counts as under a strategy."""
+    if strategy is Strategy.EQUAL:
+        return 1 if weight else 0
+    return 1 if strategy is Strategy.UNLIMITED else weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ class SimulatedPool:
         plain = Claim(
             tenant=claim.tenant,
             demand=0,
-            weight=1 if self.strategy in _WEIGHTLESS else claim.weight,
+            weight=counted_weight(claim.weight, self.strategy),
             maximum=claim.maximum,
             group=claim.group,
         )
