@@ -107,8 +107,8 @@ def test_the_example_is_valid() -> None:
          " at most 1.0"),
         (BREAKER % "failure_rate: 0", "4: downstreams.scanner.breaker.failure_rate: is 0; write "
          "more than 0.0"),
-        (BREAKER % "failure_rate: .nan", "4: downstreams.scanner.breaker.failure_rate: is nan; "
-         "write"),
+        (BREAKER % "failure_rate: .nan", "4: downstreams.scanner.breaker.failure_rate: is nan, "
+         "which is not a number; write a number"),
         (BREAKER % "failure_rate: 50%", "4: downstreams.scanner.breaker.failure_rate: is '50%'; "
          "write a number"),
         (BREAKER % "failure_rate: on", "4: downstreams.scanner.breaker.failure_rate: is true; write"
