@@ -161,21 +161,22 @@ async def test_a_trace_is_played_and_what_always_fails_is_cut_off(tmp_path: Path
     with file.open("w", newline="") as out:
         rows = csv.writer(out)
         rows.writerow(["submitted_at", "tenant", "job_type", "downstream", "outcome", "duration_s"])
-        for number in range(14):
+        for number in range(28):
             at = f"2024-11-20T22:{number // 4:02}:{15 * (number % 4):02}Z"
             tenant = f"tenant-{number % 4}"
             rows.writerow([at, tenant, "scan", "model-ok", "success", 6])
             rows.writerow([at, tenant, "scan", "model/broken", "failure", 6])
-    # Not faster: the breaker starts with the first call, and has to have spoken before the fifth.
+    # So long that the breaker, which starts with the first call, has spoken before the last one
+    # also on a busy machine; on a calm one it has before the sixth.
     slice_ = ("--trace", str(file), "--from", "2024-11-20T22:01:00Z", "--speed", "20")
     async with demo(*slice_) as run:  # ends with the trace
         await run.until("ready after")
         figures = await run.figures()
     assert_sound(figures)
-    assert figures["jobs"]["started"] == 20
-    assert figures["calls"]["model/broken"]["admitted"] == 5
-    assert figures["calls"]["model/broken"]["failed"] == 5
-    assert figures["calls"]["model-ok"] == {"admitted": 10, "rejected": 0, "failed": 0}
+    assert figures["jobs"]["started"] == 48
+    broken = figures["calls"]["model/broken"]
+    assert 5 <= broken["admitted"] == broken["failed"] < 24
+    assert figures["calls"]["model-ok"] == {"admitted": 24, "rejected": 0, "failed": 0}
     assert figures["snapshots"] == {"breakers": 2, "ledgers": 4}
     first = figures["breaker_transitions"][0]
     assert (first["downstream"], first["to"]) == ("model/broken", "OPEN")
