@@ -22,7 +22,6 @@ from headgate.api.routes.jobs import explain_to
 from headgate.api.routes.pools import WhatIf, forecast_pool
 from headgate.api.routes.tenants import get_holders
 from headgate.api.service import service_of
-from headgate.breaker.margin import margin
 from headgate.gate.clock import now_ms
 from headgate.model.breaker import BreakerState, BreakerView, OutcomeSpan
 from headgate.model.contract import Name
@@ -30,6 +29,7 @@ from headgate.model.errors import HeadgateError
 from headgate.model.ledger import LedgerView
 from headgate.model.pool import PoolView, Strategy
 from headgate.orchestrator.throttles import throttles_in_force
+from headgate.view.margin import margin
 
 router = APIRouter(include_in_schema=False)
 
