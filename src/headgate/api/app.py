@@ -15,13 +15,16 @@ from headgate.api.bounds import Bounds
 from headgate.api.dashboard import pages
 from headgate.api.dashboard.render import NotLoggedInError, error_page
 from headgate.api.routes import (
+    alerts,
     audit,
     backtest,
+    configuration,
     downstreams,
     events,
     health,
     jobs,
     pools,
+    silences,
     tenants,
     throttles,
 )
@@ -36,7 +39,10 @@ _ROUTERS = (
     pools.router,
     pools.backpressure,
     jobs.router,
+    alerts.router,
+    silences.router,
     audit.router,
+    configuration.router,
     backtest.router,
     events.router,
     health.router,

@@ -115,6 +115,31 @@ class AuditStore:
         )
 
 
+async def write_once(connection: asyncpg.Connection, entry: AuditEntry) -> bool:
+    """Write an entry unless its request has been done; False: it has.
+
+    Call it first in the transaction that does it: of two at the same moment, one waits.
+    """
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", entry.request_id
+    )
+    if await is_written(connection, entry):
+        return False
+    await write_audit(connection, [entry])
+    return True
+
+
+async def is_written(connection: asyncpg.Connection, entry: AuditEntry) -> bool:
+    """Return whether what an entry tells of has been done for the same request."""
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM audit WHERE target = $1 AND action = $2 AND request_id = $3)",
+        entry.target,
+        entry.action,
+        entry.request_id,
+    )
+    return found
+
+
 async def write_audit(connection: asyncpg.Connection, entries: Sequence[AuditEntry]) -> None:
     """Write entries; one that is there is left alone, so that writing may be tried again."""
     await connection.executemany(
