@@ -23,6 +23,7 @@ from headgate.api.routes import (
     events,
     health,
     jobs,
+    metrics,
     pools,
     silences,
     tenants,
@@ -45,6 +46,7 @@ _ROUTERS = (
     configuration.router,
     backtest.router,
     events.router,
+    metrics.router,
     health.router,
 )
 _ERRORS = {
