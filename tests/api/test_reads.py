@@ -23,7 +23,7 @@ async def test_a_downstream_is_shown_with_its_age_its_margin_and_its_transitions
         return (await viewer.get(f"/v1/downstreams/{scanner}")).json()
 
     found = await eventually(shown, lambda one: one["data"]["failures"] == 2)
-    assert found["margin"]["failures_to_open"] == 3
+    assert found["margin"]["failures"] == 3
     assert found["data"]["state"] == "CLOSED"
     assert 0 <= found["age_ms"] < 60_000 and found["revision"] > 0
     await desk.governance.report(scanner, 2, failures=5)

@@ -113,6 +113,11 @@ async def test_alerts_are_listed_shown_and_sent_again(office: Office) -> None:
     only = await office.parsed("alerts", "list", "--kind", "quota.*", "--tenant", "acme")
     assert [one["alert"]["id"] for one in only] == [crossing("acme").id]
     assert await office.parsed("alerts", "list", "--state", "pending") == []
+    still = await office.parsed("alerts", "list", "--open")
+    assert [one["alert"]["id"] for one in still] == [crossing("acme").id]
+    assert await office.parsed("alerts", "list", "--open", "--severity", "info") == []
+    await office.tell(crossing("acme", status="resolved", sequence=2))
+    assert await office.done("alerts", "list", "--open") == "no alerts\n"
 
     shown = await office.done("alerts", "show", alert(1).id)
     assert "scanner-1 is cut off (critical, firing)" in shown
@@ -140,10 +145,10 @@ async def test_what_was_told_in_a_group_is_sent_again_alone(office: Office) -> N
         "nothing: no such alert; headgate alerts list shows the latest"
     )
     assert await office.refused("alerts", "resend", one, "--channel", "opps", *reason) == (
-        "--channel opps: no such channel (there is: ops, own)"
+        "channel opps: no such channel (there is: ops, own)"
     )
     assert await office.refused("alerts", "resend", one, "--channel", "own", *reason) == (
-        "--channel own: is tenant acme's own, and this alert is not about it"
+        "channel own: is tenant acme's own, and this alert is not about it"
     )
     await office.done("alerts", "resend", one, *reason)
     await office.notifier.work()

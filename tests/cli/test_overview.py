@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from headgate.cli.export import plain, to_yaml
 from headgate.cli.yaml_file import read_yaml
 from headgate.model.configuration import Configuration
+from headgate.view.exported import plain, to_yaml
 from tests.cli.command import ENVIRON, HEADGATE
 from tests.cli.conftest import Desk
 from tests.cli.test_quota import ABOUT, holding, saved
@@ -146,7 +146,7 @@ def test_nothing_comes_back_as_nothing(tmp_path: Path) -> None:
 
 def _comes_back(configuration: Configuration, folder: Path) -> None:
     file = folder / "exported.yaml"
-    file.write_text(to_yaml(plain(configuration)), encoding="utf-8")
+    file.write_text(to_yaml(plain(configuration), "2026-11-24T22:00Z"), encoding="utf-8")
     assert read_yaml(file, Configuration, "configuration", "sections") == configuration
 
 

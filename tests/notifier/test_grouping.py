@@ -153,7 +153,8 @@ async def test_silences(desk: Site, silence: dict[str, str], silenced: list[str]
     await desk.channels(ops=await desk.serve(endpoint.app()))
     store = SilenceStore(desk.database)
     held = {"until_ms": NOW_MS + 3_600_000, "actor": "ada", "reason": "moving house"}
-    await store.add(Silence.model_validate({"id": "s1", **held, **silence}), [])
+    made = Silence.model_validate({"id": "s1", **held, **silence})
+    assert await store.add(made, []) and not await store.add(made, [])
     over = {**held, "until_ms": NOW_MS - 1}
     await store.add(Silence.model_validate({"id": "s2", **over}), [])
     assert [one.id for one in await store.in_force()] == ["s1"]
@@ -164,8 +165,10 @@ async def test_silences(desk: Site, silence: dict[str, str], silenced: list[str]
         one.id for one in alerts if any(name in one.id for name in silenced)
     )
     assert len(endpoint.requests) == 3 - len(silenced)
-    assert await store.end("s1", [])
-    assert not await store.end("s1", [])
+    ends = [made.entry("unsilence", "ada", "moved", NOW_MS, f"request-{n}") for n in (1, 2)]
+    assert await store.end("s1", ends[0])
+    assert await store.end("s1", ends[0]), "the same request asks again"
+    assert not await store.end("s1", ends[1])
     await desk.tell(alert(9), crossing("acme", sequence=9))
     assert endpoint.ids[-2:] == [alert(9).id, crossing("acme", sequence=9).id]
 

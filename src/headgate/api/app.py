@@ -15,13 +15,17 @@ from headgate.api.bounds import Bounds
 from headgate.api.dashboard import pages
 from headgate.api.dashboard.render import NotLoggedInError, error_page
 from headgate.api.routes import (
+    alerts,
     audit,
     backtest,
+    configuration,
     downstreams,
     events,
     health,
     jobs,
+    metrics,
     pools,
+    silences,
     tenants,
     throttles,
 )
@@ -36,9 +40,13 @@ _ROUTERS = (
     pools.router,
     pools.backpressure,
     jobs.router,
+    alerts.router,
+    silences.router,
     audit.router,
+    configuration.router,
     backtest.router,
     events.router,
+    metrics.router,
     health.router,
 )
 _ERRORS = {

@@ -143,7 +143,7 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
         errors: list[dict[str, str]] | None = None,
     ) -> Response:
         path = request.url.path
-        is_api = path.startswith("/v1/") or path in ("/healthz", "/readyz")
+        is_api = path.startswith("/v1/") or path in ("/healthz", "/readyz", "/metrics")
         if is_api or "text/html" not in request.headers.get("accept", ""):
             return document(path, status, code, detail, headers, errors)
         shown = page(request, status, _TITLES[code], detail)

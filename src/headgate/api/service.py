@@ -13,12 +13,14 @@ from headgate.api.rates import Rates
 from headgate.api.settings import ApiSettings
 from headgate.model.entity import EntityOptions
 from headgate.model.ids import GOVERNANCE_TASK_QUEUE
+from headgate.store.alerts import AlertStore
 from headgate.store.audit import AuditStore
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.keys import KeyStore
 from headgate.store.pages import PageStore
 from headgate.store.requests import RequestStore
+from headgate.store.silences import SilenceStore
 from headgate.store.snapshots import SnapshotStore
 
 _STRANGERS_PER_SECOND = 2.0
@@ -67,9 +69,11 @@ class Service:
     task_queue: str = GOVERNANCE_TASK_QUEUE
     options: EntityOptions | None = None
     keys: KeyStore = field(init=False)
+    alerts: AlertStore = field(init=False)
     audit: AuditStore = field(init=False)
     pages: PageStore = field(init=False)
     requests: RequestStore = field(init=False)
+    silences: SilenceStore = field(init=False)
     snapshots: SnapshotStore = field(init=False)
     configuration: ConfigurationStore = field(init=False)
     oidc: Oidc | None = field(init=False)
@@ -80,9 +84,11 @@ class Service:
     def __post_init__(self) -> None:
         database, settings = self.database, self.settings
         self.keys = KeyStore(database)
+        self.alerts = AlertStore(database)
         self.audit = AuditStore(database)
         self.pages = PageStore(database)
         self.requests = RequestStore(database)
+        self.silences = SilenceStore(database)
         self.snapshots = SnapshotStore(database)
         self.configuration = ConfigurationStore(database)
         self.oidc = None if settings.oidc is None else Oidc(settings.oidc)

@@ -1,10 +1,8 @@
 """``headgate alerts``: what people were told of, and what they do not want to hear of."""
 
 import asyncio
-import json
-from typing import Any, Final
+from typing import Final, get_args
 
-import asyncpg
 import typer
 
 from headgate.cli import options
@@ -13,23 +11,19 @@ from headgate.cli.options import reading, written
 from headgate.cli.tables import ago, left, print_json, say, show, table
 from headgate.cli.user import current_user
 from headgate.gate.clock import now_ms
-from headgate.model.alert import Alert
-from headgate.model.audit import AuditEntry
-from headgate.model.errors import ConfigurationError
+from headgate.model.errors import ConfigurationError, NotFoundError
 from headgate.model.silence import Silence
-from headgate.notifier.outgoing import single
+from headgate.notifier.again import send_again
 from headgate.orchestrator.operate import new_command_id
 from headgate.orchestrator.times import utc
-from headgate.store.alerts import AlertStore
-from headgate.store.channels import ChannelStore
-from headgate.store.configuration import ConfigurationStore
+from headgate.store.alerts import AlertStore, Delivery, DeliveryState
 from headgate.store.silences import SilenceStore
 
 app = typer.Typer(
     help="Look at alerts and where they went, send one again, silence some.", no_args_is_help=True
 )
 
-_STATES: Final = ("pending", "composed", "delivered", "silenced", "abandoned")
+_STATES: Final = get_args(DeliveryState)
 _KIND: Final = typer.Option(None, "--kind", help="Such as breaker.opened, or quota.*")
 _SEVERITY: Final = typer.Option(None, "--severity", help="info, warning or critical.")
 _SUBJECT: Final = typer.Option(None, "--subject", help="Such as tenant/acme/scan, or tenant/acme*")
@@ -44,13 +38,15 @@ def list_alerts(
         None, "--state", help=f"How far it has come: {', '.join(_STATES)}."
     ),
     channel: str | None = typer.Option(None, "--channel", help="Of this channel."),
+    severity: str | None = _SEVERITY,
+    is_open: bool = typer.Option(False, "--open", help="Only what is still so."),
     limit: int = typer.Option(20, "-n", "--limit", min=1, max=1_000, help="How many."),
     as_json: bool = options.JSON,
 ) -> None:
     """List the latest alerts, newest first, with where they went."""
     if state is not None and state not in _STATES:
         raise ConfigurationError(f"--state {state!r}: write {', '.join(_STATES)}")
-    asyncio.run(_list(kind, tenant, state, channel, limit, as_json))
+    asyncio.run(_list(kind, severity, tenant, state, channel, is_open, limit, as_json))
 
 
 @app.command("show")
@@ -129,92 +125,75 @@ def unsilence(
 
 async def _list(
     kind: str | None,
+    severity: str | None,
     tenant: str | None,
     state: str | None,
     channel: str | None,
+    is_open: bool,
     limit: int,
     as_json: bool,
 ) -> None:
     async with reading() as db:
-        rows = await AlertStore(db).recent(limit, kind, tenant, state, channel)
+        found = await AlertStore(db).recent(
+            limit,
+            kind=kind,
+            severity=severity,
+            tenant=tenant,
+            state=state,
+            channel=channel,
+            is_open=is_open or None,
+        )
     if as_json:
-        print_json([_plain(row) for row in rows])
+        print_json(found)
         return
-    if not rows:
+    if not found:
         print("no alerts")
         return
-    for row in rows:
-        alert = Alert.model_validate(row["content"])
+    for one in found:
+        alert = one.alert
         severity = "resolved" if alert.status == "resolved" else alert.severity
         say(f"{ago(alert.at_ms)}  {severity}  {alert.title}", 2)
-        say(f"  {_ways(row['deliveries'])}", 4)
+        say(f"  {_ways(one.deliveries)}", 4)
         print(f"  {alert.id}")
 
 
 async def _show(id: str, as_json: bool) -> None:
     async with reading() as db:
         store = AlertStore(db)
-        row = _found(id, await store.one(id))
+        told = await store.one(id)
+        if told is None:
+            raise NotFoundError(f"{id}: no such alert; headgate alerts list shows the latest")
         attempts = await store.attempts(id)
     if as_json:
-        print_json({**_plain(row), "attempts": [_attempt(one) for one in attempts]})
+        print_json({**told.model_dump(mode="json"), "attempts": attempts})
         return
-    alert = Alert.model_validate(row["content"])
+    alert = told.alert
     say(f"{alert.title} ({alert.severity}, {alert.status})", 2)
     for line in alert.text.splitlines():
         say(line, 2)
     if alert.advice:
         say(f"What can be done: {alert.advice}", 2)
     say(f"{alert.kind} of {alert.subject}, decided {utc(alert.at_ms)}", 2)
-    for delivery in row["deliveries"]:
-        say(f"{delivery['channel']}: {_way(delivery)}", 2)
+    for delivery in told.deliveries:
+        say(f"{delivery.channel}: {_way(delivery)}", 2)
     if attempts:
         rows = table("Attempt", "Channel", "Took", "End", right=("Took",))
         for one in attempts:
-            rows.add_row(
-                utc(int(one["at"].timestamp() * 1000)),
-                one["channel"],
-                f"{one['took_ms']} ms",
-                one["error"] or one["outcome"],
-            )
+            rows.add_row(utc(one.at_ms), one.channel, f"{one.took_ms} ms", one.error or one.outcome)
         show(rows)
 
 
 async def _resend(id: str, channel: str | None, reason: str, actor: str, as_json: bool) -> None:
     async with reading() as db:
-        settings = (await ConfigurationStore(db).load()).notifier
-        row = _found(id, await AlertStore(db).one(id))
-        alert = Alert.model_validate(row["content"])
-        known = ", ".join(sorted(settings.channels)) or "none"
-        if channel is not None and channel not in settings.channels:
-            raise ConfigurationError(f"--channel {channel}: no such channel (there is: {known})")
-        went = [one["channel"] for one in row["deliveries"] if one["channel"] in settings.channels]
-        channels = [channel] if channel is not None else went
-        if not channels:
-            raise ConfigurationError(
-                f"{id} went to no channel that there is: add --channel (there is: {known})"
-            )
-        for name in channels:
-            owner = settings.channels[name].tenant
-            if owner is not None and name not in settings.channels_for(alert):
-                raise ConfigurationError(
-                    f"--channel {name}: is tenant {owner}'s own, and this alert is not about it"
-                )
-        for name in channels:
-            message = single(alert, settings.channels[name], settings)
-            entry = written(
-                AuditEntry,
-                at_ms=now_ms(),
-                actor=actor,
-                reason=reason,
-                action="resend",
-                target=f"alert/{id}",
-                after={"channel": name},
-                request_id=new_command_id(),
-            )
-            await ChannelStore(db).again(
-                name, message.model_dump(mode="json"), message.topic, id, entry
-            )
+        channels = await send_again(
+            db,
+            id,
+            channel,
+            actor=actor,
+            reason=reason,
+            request_id=new_command_id(),
+            at_ms=now_ms(),
+        )
     if as_json:
         print_json({"alert": id, "channels": channels})
         return
@@ -223,11 +202,12 @@ async def _resend(id: str, channel: str | None, reason: str, actor: str, as_json
 
 async def _silence(made: Silence, as_json: bool) -> None:
     async with reading() as db:
-        await SilenceStore(db).add(made, [_audit(made, "silence", made.actor, made.reason)])
+        entry = made.entry("silence", made.actor, made.reason, now_ms(), made.id)
+        await SilenceStore(db).add(made, [entry])
     if as_json:
         print_json(made)
         return
-    say(f"no word of alerts with {_of(made)} until {utc(made.until_ms)}", 2)
+    say(f"no word of alerts with {made.words} until {utc(made.until_ms)}", 2)
     print(made.id)
 
 
@@ -242,7 +222,7 @@ async def _silences(as_json: bool) -> None:
         return
     rows = table("Id", "Alerts with", "For", "By")
     for one in found:
-        rows.add_row(one.id, _of(one), left(one.until_ms), f"{one.actor}: {one.reason}")
+        rows.add_row(one.id, one.words, left(one.until_ms), f"{one.actor}: {one.reason}")
     show(rows)
 
 
@@ -250,63 +230,28 @@ async def _unsilence(id: str, reason: str, actor: str, as_json: bool) -> None:
     async with reading() as db:
         store = SilenceStore(db)
         one = next((one for one in await store.in_force() if one.id == id), None)
-        if one is None or not await store.end(id, [_audit(one, "unsilence", actor, reason)]):
-            raise ConfigurationError(
+        if one is None or not await store.end(
+            id, one.entry("unsilence", actor, reason, now_ms(), new_command_id())
+        ):
+            raise NotFoundError(
                 f"{id}: no such silence holds; headgate alerts silences lists those that do"
             )
     if as_json:
         print_json({"id": id})
         return
-    say(f"alerts with {_of(one)} are told of again", 2)
+    say(f"alerts with {one.words} are told of again", 2)
 
 
-def _audit(silence: Silence, action: str, actor: str, reason: str) -> AuditEntry:
-    return written(
-        AuditEntry,
-        at_ms=now_ms(),
-        actor=actor,
-        reason=reason,
-        action=action,
-        target=f"silence/{silence.id}",
-        after=silence.model_dump(mode="json", exclude={"actor", "reason"}),
-        request_id=silence.id,
-    )
-
-
-def _of(silence: Silence) -> str:
-    parts = ("kind", "severity", "subject", "tenant")
-    return ", ".join(f"{p} {getattr(silence, p)}" for p in parts if getattr(silence, p))
-
-
-def _found(id: str, row: asyncpg.Record | None) -> asyncpg.Record:
-    if row is None:
-        raise ConfigurationError(f"{id}: no such alert; headgate alerts list shows the latest")
-    return row
-
-
-def _ways(deliveries: list[dict[str, Any]]) -> str:
-    told = "; ".join(f"{one['channel']}: {_way(one)}" for one in deliveries)
+def _ways(deliveries: list[Delivery]) -> str:
+    told = "; ".join(f"{one.channel}: {_way(one)}" for one in deliveries)
     return told or "to no channel: none is configured for it"
 
 
-def _way(delivery: dict[str, Any]) -> str:
-    state, message = delivery["state"], delivery["message"] or ""
-    together = ", in one message with others" if message.startswith(("group:", "summary:")) else ""
-    if state == "composed":
-        attempts, error = delivery["attempts"], delivery["error"]
-        return f"not taken yet, {attempts} attempts{together}" + (f": {error}" if error else "")
-    note = f": {delivery['note']}" if delivery["note"] else ""
-    return f"{state}{together}{note}"
-
-
-def _plain(row: asyncpg.Record) -> dict[str, Any]:
-    taken: Any = json.loads(json.dumps(row["deliveries"]))
-    return {
-        "alert": row["content"],
-        "taken_at": row["taken_at"].isoformat(),
-        "deliveries": taken,
-    }
-
-
-def _attempt(row: asyncpg.Record) -> dict[str, Any]:
-    return {**dict(row), "at": row["at"].isoformat()}
+def _way(delivery: Delivery) -> str:
+    """Return in words how far an alert has come with a channel."""
+    together = ", in one message with others" if delivery.is_together else ""
+    if delivery.state == "composed":
+        error = f": {delivery.error}" if delivery.error else ""
+        return f"not taken yet, {delivery.attempts} attempts{together}{error}"
+    note = f": {delivery.note}" if delivery.note else ""
+    return f"{delivery.state}{together}{note}"

@@ -11,9 +11,8 @@ from headgate.cli.options import moment, reading
 from headgate.cli.page import counted
 from headgate.cli.tables import print_json, say
 from headgate.gate.clock import now_ms
-from headgate.model.audit import AuditEntry
 from headgate.orchestrator.times import utc
-from headgate.store.audit_log import AuditLog
+from headgate.store.audit import AuditLine, AuditStore
 
 _MOST_CHANGES: Final = 6
 _LONGEST: Final = 100
@@ -32,7 +31,7 @@ def command(
     as_json: bool = options.JSON,
 ) -> None:
     """Show who changed what, when and why; the latest first, as Postgres has it."""
-    since_ms = 0 if since is None else _since_ms(since)
+    since_ms = None if since is None else _since_ms(since)
     found = asyncio.run(_entries(actor, target, action, since_ms, limit))
     if as_json:
         print_json(found)
@@ -54,17 +53,18 @@ def _since_ms(text: str) -> int:
 
 
 async def _entries(
-    actor: str | None, target: str | None, action: str | None, since_ms: int, limit: int
-) -> list[AuditEntry]:
+    actor: str | None, target: str | None, action: str | None, since_ms: int | None, limit: int
+) -> list[AuditLine]:
     async with reading() as db:
-        return await AuditLog(db).entries(
-            actor=actor, target=target, action=action, since_ms=since_ms, limit=limit
+        return await AuditStore(db).lines(
+            limit, actor=actor, search=target, action=action, since_ms=since_ms
         )
 
 
-def _print(entry: AuditEntry) -> None:
+def _print(entry: AuditLine) -> None:
     print(f"{utc(entry.at_ms)}  {entry.action} {entry.target}")
-    say(f"  {entry.actor}: {entry.reason}", 4)
+    how = f" ({entry.how})" if entry.how else ""
+    say(f"  {entry.actor}{how}: {entry.reason}", 4)
     before, after = _flat(entry.before), _flat(entry.after)
     changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
     for name in changed[:_MOST_CHANGES]:

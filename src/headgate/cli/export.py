@@ -2,10 +2,8 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import typer
-import yaml
 
 from headgate.cli import options
 from headgate.cli.options import reading
@@ -15,7 +13,7 @@ from headgate.model.configuration import Configuration
 from headgate.model.errors import ConfigurationError
 from headgate.orchestrator.times import utc
 from headgate.store.configuration import ConfigurationStore
-from headgate.version import __version__
+from headgate.view.exported import plain, to_yaml
 
 
 def command(
@@ -33,7 +31,7 @@ def command(
     if as_json:
         print_json(document)
         return
-    text = f"# Exported by headgate {__version__} at {utc(now_ms())}.\n" + to_yaml(document)
+    text = to_yaml(document, utc(now_ms()))
     if output is None:
         print(text, end="")
         return
@@ -45,21 +43,6 @@ def command(
     except OSError as error:
         raise ConfigurationError(f"{output} cannot be written: {error.strerror}") from error
     say(f"written to {output}: headgate apply -f takes it back")
-
-
-def plain(configuration: Configuration) -> dict[str, Any]:
-    """Return what a configuration says beyond the defaults, with all names in order."""
-    document = configuration.model_dump(mode="json", exclude_defaults=True)
-    return {
-        section: dict(sorted(content.items())) if section != "notifier" else content
-        for section, content in document.items()
-        if content
-    }
-
-
-def to_yaml(document: dict[str, Any]) -> str:
-    """Return a document as YAML in UTF-8."""
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
 
 
 async def _load() -> Configuration:

@@ -104,12 +104,12 @@ async def _test(channel: str, within_s: int, actor: str, as_json: bool) -> None:
                 )
             await asyncio.sleep(_ASK_S)
     last = attempts[-1]
-    if last["outcome"] != "delivered":
-        raise UnavailableError(f"{last['error']}; it is tried again as all alerts are")
+    if last.outcome != "delivered":
+        raise UnavailableError(f"{last.error}; it is tried again as all alerts are")
     if as_json:
-        print_json({"channel": channel, "id": alert.id, "took_ms": last["took_ms"]})
+        print_json({"channel": channel, "id": alert.id, "took_ms": last.took_ms})
         return
-    say(f"{channel} took a test alert in {last['took_ms']} ms ({alert.id})", 2)
+    say(f"{channel} took a test alert in {last.took_ms} ms ({alert.id})", 2)
 
 
 async def _enable(channel: str, reason: str, actor: str, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from headgate.model.alert import Alert, Severity
+from headgate.model.audit import AuditEntry
 from headgate.model.contract import Message, Millis
 from headgate.model.notifier import KindPattern, Pattern, matches, tenant_of
 
@@ -33,6 +34,26 @@ class Silence(Message):
     until_ms: Millis
     actor: _Words
     reason: _Words
+
+    @property
+    def words(self) -> str:
+        """Which alerts, in words."""
+        parts = ("kind", "severity", "subject", "tenant")
+        return ", ".join(f"{part} {getattr(self, part)}" for part in parts if getattr(self, part))
+
+    def entry(
+        self, action: str, actor: str, reason: str, at_ms: int, request_id: str
+    ) -> AuditEntry:
+        """Return what is to stand in the audit of what is done to it."""
+        return AuditEntry(
+            at_ms=at_ms,
+            actor=actor,
+            reason=reason,
+            action=action,
+            target=f"silence/{self.id}",
+            after=self.model_dump(mode="json", exclude={"actor", "reason"}),
+            request_id=request_id,
+        )
 
     def covers(self, alert: Alert) -> bool:
         """Return whether an alert is not told of, as long as this holds."""

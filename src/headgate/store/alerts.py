@@ -1,12 +1,102 @@
 """The alerts, and which channel is to be told of which: tables ``alert`` and ``delivery``."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
 import asyncpg
 
 from headgate.model.alert import Alert
+from headgate.model.contract import Message
 from headgate.model.notifier import tenant_of
 from headgate.store.database import Database
+
+DeliveryState = Literal["pending", "composed", "delivered", "silenced", "abandoned"]
+"""How far an alert has come with a channel."""
+
+
+class Delivery(Message):
+    """How far an alert has come with one channel.
+
+    Attributes:
+        channel: Where to.
+        state: ``pending``: no message has been made of it yet. ``composed``: one waits to be taken.
+        note: Why it was not delivered.
+        message: What tells of it: itself, or a group or a summary with others.
+        attempts: At that message.
+        error: What its last failure was.
+        delivered_at_ms: When it was taken, Unix time.
+    """
+
+    channel: str
+    state: DeliveryState
+    note: str | None = None
+    message: str | None = None
+    attempts: int = 0
+    error: str | None = None
+    delivered_at_ms: int | None = None
+
+    @property
+    def is_together(self) -> bool:
+        """It is told of in one message with others."""
+        return (self.message or "").startswith(("group:", "summary:"))
+
+
+class Told(Message):
+    """An alert, and where it went.
+
+    Attributes:
+        seq: Its place among all, in the order they came.
+        alert: As it was decided.
+        is_open: It fires, and no later one with the same key has come.
+        taken_at_ms: When it was written down, Unix time.
+        deliveries: By channel.
+    """
+
+    seq: int
+    alert: Alert
+    is_open: bool
+    taken_at_ms: int
+    deliveries: list[Delivery]
+
+
+class Attempt(Message):
+    """One attempt to deliver a message.
+
+    Attributes:
+        channel: To which.
+        message: Which one.
+        at_ms: When, Unix time.
+        took_ms: How long.
+        outcome: ``delivered``, ``refused``, ``unreachable`` or ``misconfigured``.
+        status: Of HTTP.
+        error: What went wrong.
+    """
+
+    channel: str
+    message: str
+    at_ms: int
+    took_ms: int
+    outcome: str
+    status: int | None = None
+    error: str | None = None
+
+
+_IS_OPEN: Final = (
+    "(a.status = 'firing' AND a.key <> '' AND NOT EXISTS "
+    "(SELECT FROM alert l WHERE l.key = a.key AND l.key <> '' AND l.seq > a.seq))"
+)
+_TOLD: Final = (
+    "SELECT a.seq, a.content AS alert, "  # noqa: S608 - constants only
+    f"(extract(epoch FROM a.taken_at) * 1000)::bigint AS taken_at_ms, {_IS_OPEN} AS is_open, "
+    "coalesce(d.list, '[]'::jsonb) AS deliveries "
+    "FROM alert a LEFT JOIN LATERAL (SELECT jsonb_agg(jsonb_build_object("
+    "'channel', d.channel, 'state', d.state, 'note', d.note, 'message', d.message_id, "
+    "'attempts', coalesce(m.attempts, 0), 'error', m.last_error, "
+    "'delivered_at_ms', (extract(epoch FROM d.delivered_at) * 1000)::bigint) ORDER BY d.channel) "
+    "AS list FROM delivery d LEFT JOIN alert_message m "
+    "ON m.channel = d.channel AND m.id = d.message_id WHERE d.alert_id = a.id "
+    "AND ($1::text[] IS NULL OR d.channel = ANY ($1))) d ON true"
+)
 
 
 class AlertStore:
@@ -62,55 +152,77 @@ class AlertStore:
     async def recent(
         self,
         limit: int,
+        *,
         kind: str | None = None,
+        severity: str | None = None,
         tenant: str | None = None,
         state: str | None = None,
         channel: str | None = None,
-    ) -> list[asyncpg.Record]:
+        search: str | None = None,
+        key: str | None = None,
+        is_open: bool | None = None,
+        before: int | None = None,
+        among: Sequence[str] | None = None,
+    ) -> list[Told]:
         """Return the latest alerts with where they went, newest first.
 
-        ``deliveries`` is a list of objects with channel, state, note, attempts and error.
+        Args:
+            limit: At most so many.
+            kind: Only of this one; ``quota.*``: all that begin so.
+            severity: Only of this one.
+            tenant: Only what is its.
+            state: Only those that have come so far with a channel.
+            channel: Only those that went there.
+            search: Only those with this in their subject or title, in any case.
+            key: Only those about the same, from the first one to the one that resolves it.
+            is_open: Only what is still so; False: only what is over, or cannot be over.
+            before: Only those that came before the one with this ``seq``.
+            among: As if there were no channels but these.
         """
-        return await self._database.fetch(
-            "SELECT a.content, a.taken_at, coalesce(d.list, '[]'::jsonb) AS deliveries "
-            "FROM alert a LEFT JOIN LATERAL (SELECT jsonb_agg(jsonb_build_object("
-            "'channel', d.channel, 'state', d.state, 'note', d.note, 'message', d.message_id, "
-            "'attempts', coalesce(m.attempts, 0), 'error', m.last_error, "
-            "'delivered_at', d.delivered_at) ORDER BY d.channel) AS list "
-            "FROM delivery d LEFT JOIN alert_message m "
-            "ON m.channel = d.channel AND m.id = d.message_id WHERE d.alert_id = a.id) d ON true "
-            "WHERE ($2::text IS NULL OR a.kind LIKE $2) AND ($3::text IS NULL OR a.tenant = $3) "
-            "AND (($4::text IS NULL AND $5::text IS NULL) OR EXISTS (SELECT FROM delivery s "
-            "WHERE s.alert_id = a.id AND ($4::text IS NULL OR s.state = $4) "
-            "AND ($5::text IS NULL OR s.channel = $5))) ORDER BY a.seq DESC LIMIT $1",
+        rows = await self._database.fetch(
+            f"{_TOLD} WHERE ($3::text IS NULL OR a.kind LIKE $3) "
+            "AND ($4::text IS NULL OR a.severity = $4) AND ($5::text IS NULL OR a.tenant = $5) "
+            "AND (($6::text IS NULL AND $7::text IS NULL) OR EXISTS (SELECT FROM delivery s "
+            "WHERE s.alert_id = a.id AND ($6::text IS NULL OR s.state = $6) "
+            "AND ($7::text IS NULL OR s.channel = $7) "
+            "AND ($1::text[] IS NULL OR s.channel = ANY ($1)))) "
+            "AND ($8::text IS NULL OR strpos(lower(a.subject || ' ' || (a.content->>'title')), "
+            "lower($8)) > 0) AND ($9::text IS NULL OR a.key = $9) "
+            f"AND ($10::boolean IS NULL OR {_IS_OPEN} = $10) "
+            "AND ($11::bigint IS NULL OR a.seq < $11) ORDER BY a.seq DESC LIMIT $2",
+            None if among is None else list(among),
             limit,
             None if kind is None else kind.replace("_", r"\_").replace("*", "%"),
+            severity,
             tenant,
             state,
             channel,
+            search,
+            key,
+            is_open,
+            before,
         )
+        return [Told.model_validate(dict(row)) for row in rows]
 
-    async def one(self, alert_id: str) -> asyncpg.Record | None:
+    async def one(self, alert_id: str, among: Sequence[str] | None = None) -> Told | None:
         """Return an alert with where it went, as ``recent`` does; None: there is none."""
         rows = await self._database.fetch(
-            "SELECT a.content, a.taken_at, coalesce((SELECT jsonb_agg(jsonb_build_object("
-            "'channel', d.channel, 'state', d.state, 'note', d.note, 'message', d.message_id, "
-            "'attempts', coalesce(m.attempts, 0), 'error', m.last_error, "
-            "'delivered_at', d.delivered_at) ORDER BY d.channel) FROM delivery d "
-            "LEFT JOIN alert_message m ON m.channel = d.channel AND m.id = d.message_id "
-            "WHERE d.alert_id = a.id), '[]'::jsonb) AS deliveries FROM alert a WHERE a.id = $1",
-            alert_id,
+            f"{_TOLD} WHERE a.id = $2", None if among is None else list(among), alert_id
         )
-        return rows[0] if rows else None
+        return Told.model_validate(dict(rows[0])) if rows else None
 
-    async def attempts(self, alert_id: str) -> list[asyncpg.Record]:
+    async def attempts(self, alert_id: str, among: Sequence[str] | None = None) -> list[Attempt]:
         """Return every attempt at the messages that tell of an alert, oldest first."""
-        return await self._database.fetch(
-            "SELECT t.channel, t.message_id, t.at, t.took_ms, t.outcome, t.status, t.error "
-            "FROM alert_attempt t JOIN delivery d ON d.channel = t.channel "
-            "AND d.message_id = t.message_id WHERE d.alert_id = $1 ORDER BY t.id",
+        rows = await self._database.fetch(
+            "SELECT t.channel, t.message_id AS message, "
+            "(extract(epoch FROM t.at) * 1000)::bigint AS at_ms, t.took_ms, t.outcome, t.status, "
+            "t.error FROM alert_attempt t JOIN delivery d ON d.channel = t.channel "
+            "AND d.message_id = t.message_id WHERE d.alert_id = $1 "
+            "AND ($2::text[] IS NULL OR d.channel = ANY ($2)) ORDER BY t.id",
             alert_id,
+            None if among is None else list(among),
         )
+        return [Attempt.model_validate(dict(row)) for row in rows]
 
 
 async def _insert(connection: asyncpg.Connection, alert: Alert, channels: Sequence[str]) -> int:

@@ -53,6 +53,7 @@ class AuditStore:
         before_id: int | None = None,
         actor: str | None = None,
         target: str | None = None,
+        search: str | None = None,
         action: str | None = None,
         since_ms: int | None = None,
         until_ms: int | None = None,
@@ -64,6 +65,7 @@ class AuditStore:
             before_id: Only older lines than this one.
             actor: Only of this one.
             target: Only of this one, and of what is below it.
+            search: Only those with this in their target, in any case.
             action: Only this.
             since_ms: Only from then on.
             until_ms: Only until then.
@@ -78,6 +80,7 @@ class AuditStore:
             "AND ($5::text IS NULL OR a.action = $5) "
             "AND ($6::bigint IS NULL OR a.at >= to_timestamp($6::bigint / 1000.0)) "
             "AND ($7::bigint IS NULL OR a.at < to_timestamp($7::bigint / 1000.0)) "
+            "AND ($8::text IS NULL OR strpos(lower(a.target), lower($8)) > 0) "
             "ORDER BY a.id DESC LIMIT $1",
             limit,
             before_id,
@@ -86,6 +89,7 @@ class AuditStore:
             action,
             since_ms,
             until_ms,
+            search,
         )
         return [AuditLine.model_validate(dict(row)) for row in rows]
 
@@ -109,6 +113,31 @@ class AuditStore:
             reason,
             after,
         )
+
+
+async def write_once(connection: asyncpg.Connection, entry: AuditEntry) -> bool:
+    """Write an entry unless its request has been done; False: it has.
+
+    Call it first in the transaction that does it: of two at the same moment, one waits.
+    """
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", entry.request_id
+    )
+    if await is_written(connection, entry):
+        return False
+    await write_audit(connection, [entry])
+    return True
+
+
+async def is_written(connection: asyncpg.Connection, entry: AuditEntry) -> bool:
+    """Return whether what an entry tells of has been done for the same request."""
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM audit WHERE target = $1 AND action = $2 AND request_id = $3)",
+        entry.target,
+        entry.action,
+        entry.request_id,
+    )
+    return found
 
 
 async def write_audit(connection: asyncpg.Connection, entries: Sequence[AuditEntry]) -> None:

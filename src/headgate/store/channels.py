@@ -8,7 +8,7 @@ import asyncpg
 
 from headgate.model.alert import Alert
 from headgate.model.audit import AuditEntry
-from headgate.store.audit import write_audit
+from headgate.store.audit import write_audit, write_once
 from headgate.store.database import Database
 
 GIVE_UP_S: Final = 3 * 86_400.0
@@ -197,29 +197,38 @@ class ChannelStore:
             await _add(connection, channel, message, topic, alerts)
 
     async def again(
-        self, channel: str, message: dict[str, Any], topic: str, alert: str, entry: AuditEntry
+        self, alert: str, messages: Mapping[str, tuple[dict[str, Any], str]], entry: AuditEntry
     ) -> None:
         """Send an alert once more, whatever has become of it; written to the audit.
 
-        A message that is there is sent as it is: its id stands for its content.
+        A message that is there is sent as it is: its id stands for its content. What has been done
+        for the same request is not done again.
+
+        Args:
+            alert: Its id.
+            messages: The message and its topic, by channel.
+            entry: For the audit.
         """
         async with self._database.connection() as connection, connection.transaction():
-            await connection.execute(
-                "INSERT INTO delivery (alert_id, channel) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-                alert,
-                channel,
-            )
-            await connection.execute(
-                "UPDATE alert_message SET state = 'pending', due_at = now(), created_at = now() "
-                "WHERE channel = $1 AND id = $2",
-                channel,
-                message["id"],
-            )
-            await _add(connection, channel, message, topic, [alert])
-            await connection.execute(
-                "UPDATE channel SET not_before = '-infinity' WHERE name = $1", channel
-            )
-            await write_audit(connection, [entry])
+            if not await write_once(connection, entry):
+                return
+            for channel, (message, topic) in sorted(messages.items()):
+                await connection.execute(
+                    "INSERT INTO delivery (alert_id, channel) VALUES ($1, $2) "
+                    "ON CONFLICT DO NOTHING",
+                    alert,
+                    channel,
+                )
+                await connection.execute(
+                    "UPDATE alert_message SET state = 'pending', due_at = now(), "
+                    "created_at = now() WHERE channel = $1 AND id = $2",
+                    channel,
+                    message["id"],
+                )
+                await _add(connection, channel, message, topic, [alert])
+                await connection.execute(
+                    "UPDATE channel SET not_before = '-infinity' WHERE name = $1", channel
+                )
 
     async def open(self, channel: str, limit: int) -> list[Row]:
         """Return the messages that were not taken yet, in order."""

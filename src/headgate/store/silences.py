@@ -1,13 +1,17 @@
 """Silences: the table ``silence``."""
 
 from collections.abc import Sequence
-
-import asyncpg
+from typing import Final
 
 from headgate.model.audit import AuditEntry
 from headgate.model.silence import Silence
-from headgate.store.audit import write_audit
+from headgate.store.audit import is_written, write_audit
 from headgate.store.database import Database
+
+_FIELDS: Final = (
+    "id, kind, severity, subject, tenant, actor, reason, "
+    "(extract(epoch FROM until) * 1000)::bigint AS until_ms"
+)
 
 
 class SilenceStore:
@@ -19,18 +23,26 @@ class SilenceStore:
     async def in_force(self) -> list[Silence]:
         """Return all that hold now, the first to end first."""
         rows = await self._database.fetch(
-            "SELECT id, kind, severity, subject, tenant, actor, reason, "
-            "(extract(epoch FROM until) * 1000)::bigint AS until_ms FROM silence "
+            f"SELECT {_FIELDS} FROM silence "  # noqa: S608 - constants only
             "WHERE ended_at IS NULL AND until > now() ORDER BY until, id"
         )
         return [Silence.model_validate(dict(row)) for row in rows]
 
-    async def add(self, silence: Silence, entries: Sequence[AuditEntry]) -> None:
-        """Write one down, and the audit with it."""
+    async def one(self, id: str) -> Silence | None:
+        """Return one, also one that holds no more; None: there has been none of that id."""
+        rows = await self._database.fetch(
+            f"SELECT {_FIELDS} FROM silence WHERE id = $1",  # noqa: S608 - constants only
+            id,
+        )
+        return Silence.model_validate(dict(rows[0])) if rows else None
+
+    async def add(self, silence: Silence, entries: Sequence[AuditEntry]) -> bool:
+        """Write one down, and the audit with it; False: one of that id is there already."""
         async with self._database.connection() as connection, connection.transaction():
-            await connection.execute(
+            new = await connection.fetchval(
                 "INSERT INTO silence (id, kind, severity, subject, tenant, until, actor, reason) "
-                "VALUES ($1, $2, $3, $4, $5, to_timestamp($6::bigint / 1000.0), $7, $8)",
+                "VALUES ($1, $2, $3, $4, $5, to_timestamp($6::bigint / 1000.0), $7, $8) "
+                "ON CONFLICT DO NOTHING RETURNING 1",
                 silence.id,
                 silence.kind,
                 silence.severity,
@@ -40,16 +52,21 @@ class SilenceStore:
                 silence.actor,
                 silence.reason,
             )
-            await write_audit(connection, entries)
+            if new:
+                await write_audit(connection, entries)
+            return bool(new)
 
-    async def end(self, id: str, entries: Sequence[AuditEntry]) -> bool:
-        """End one, and write the audit with it; False: none of that id holds."""
+    async def end(self, id: str, entry: AuditEntry) -> bool:
+        """End one, and write the audit with it; False: none of that id holds.
+
+        One that the same request has ended counts as ended by it.
+        """
         async with self._database.connection() as connection, connection.transaction():
-            found: asyncpg.Record | None = await connection.fetchrow(
+            found = await connection.fetchval(
                 "UPDATE silence SET ended_at = now() "
-                "WHERE id = $1 AND ended_at IS NULL AND until > now() RETURNING id",
+                "WHERE id = $1 AND ended_at IS NULL AND until > now() RETURNING 1",
                 id,
             )
-            if found is not None:
-                await write_audit(connection, entries)
-            return found is not None
+            if found:
+                await write_audit(connection, [entry])
+            return bool(found) or await is_written(connection, entry)

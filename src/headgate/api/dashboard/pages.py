@@ -2,11 +2,13 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal
+from shlex import quote as quoted
+from typing import Annotated, Any, Final, Literal, get_args
 from urllib.parse import parse_qs, quote, urlencode
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import RedirectResponse
+from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
 from headgate.api.access import ANYONE, Guard, deny
@@ -18,24 +20,29 @@ from headgate.api.paging import Cursor, read, written
 from headgate.api.principal import Principal, Role
 from headgate.api.problems import ProblemError, not_found
 from headgate.api.reads import fresh, one
+from headgate.api.routes.alerts import find_alert, own_channels
 from headgate.api.routes.jobs import explain_to
 from headgate.api.routes.pools import WhatIf, forecast_pool
 from headgate.api.routes.tenants import get_holders
 from headgate.api.service import service_of
-from headgate.breaker.margin import margin
 from headgate.gate.clock import now_ms
+from headgate.model.alert import Alert, Severity
 from headgate.model.breaker import BreakerState, BreakerView, OutcomeSpan
 from headgate.model.contract import Name
 from headgate.model.errors import HeadgateError
 from headgate.model.ledger import LedgerView
+from headgate.model.notifier import KindPattern, tenant_of
 from headgate.model.pool import PoolView, Strategy
 from headgate.orchestrator.throttles import throttles_in_force
+from headgate.view.margin import margin
 
 router = APIRouter(include_in_schema=False)
 
 _PAGE: Final = 50
 _DAY_MS: Final = 86_400_000
 _SPARK_MS: Final = 600_000
+_OTHERS: Final = 20
+_KIND: Final = TypeAdapter[str](KindPattern)
 
 
 class PageAccess(Guard):
@@ -300,6 +307,94 @@ async def jobs(
     )
 
 
+@router.get("/alerts")
+async def alerts(
+    request: Request,
+    principal: OwnViewer,
+    search: Text = None,
+    severity: Literal["", "info", "warning", "critical"] = "",
+    kind: Text = None,
+    tenant: Text = None,
+    cursor: Cursor = None,
+) -> Response:
+    """Show what people were told of: what is still so first, then all, and what is silenced."""
+    service, before, problem = service_of(request), read(cursor, int), None
+    mark = await service.pages.now()
+    if principal.tenant is not None and tenant not in (None, "", principal.tenant):
+        raise not_found(f"there is no tenant {tenant!r}")
+    if kind:
+        try:
+            _KIND.validate_python(kind)
+        except ValidationError as error:
+            problem = f"{kind} {error.errors()[0]['msg'].removeprefix('Value error, ')}"
+    asked: dict[str, Any] = {
+        "search": search or None,
+        "severity": severity or None,
+        "kind": None if problem else kind or None,
+        "tenant": principal.tenant or tenant or None,
+        "among": await own_channels(service, principal),
+    }
+    still, found, silences = await asyncio.gather(
+        service.alerts.recent(_PAGE, is_open=True, **asked),
+        service.alerts.recent(
+            _PAGE // 2 + 1, before=None if before is None else int(before[0]), **asked
+        ),
+        service.silences.in_force(),
+    )
+    recent = found[: _PAGE // 2]
+    named = {name: asked[name] for name in ("kind", "severity", "tenant") if asked[name]}
+    return render(
+        request,
+        principal,
+        "alerts.html",
+        mark=mark,
+        open=still,
+        recent=recent,
+        silences=silences,
+        most=_PAGE,
+        search=search,
+        severity=severity,
+        severities=get_args(Severity),
+        kind=kind,
+        tenant=tenant,
+        problem=problem,
+        asked=bool(search or severity or kind or tenant),
+        named=named,
+        options="".join(f" --{name} {quoted(value)}" for name, value in named.items()),
+        next=_next(request, recent[-1].seq) if len(found) > len(recent) else None,
+    )
+
+
+@router.get("/alerts/{id:segment}")
+async def alert(
+    request: Request,
+    principal: OwnViewer,
+    id: Annotated[str, Path(max_length=1_000, pattern=r"^[^\x00-\x1f\x7f]+$")],
+) -> Response:
+    """Show one alert: its text, what can be done, where it went, every attempt."""
+    service = service_of(request)
+    mark = await service.pages.now()
+    told = await find_alert(service, principal, id)
+    others = []
+    if told.alert.key:
+        others = await service.alerts.recent(
+            _OTHERS,
+            key=told.alert.key,
+            tenant=principal.tenant,
+            among=await own_channels(service, principal),
+        )
+    return render(
+        request,
+        principal,
+        "alert.html",
+        mark=mark,
+        told=told,
+        alert=told.alert,
+        about=_about(told.alert, principal),
+        others=[one for one in others if one.seq != told.seq],
+    )
+
+
 @router.get("/audit")
 async def audit(
     request: Request,
@@ -392,6 +487,17 @@ async def static(request: Request, file: str) -> Response:
         raise not_found(f"there is no file {file!r}")
     headers = {"Cache-Control": "max-age=31536000, immutable"}
     return Response(found.content, media_type=found.media_type, headers=headers)
+
+
+def _about(alert: Alert, principal: Principal) -> str | None:
+    """Return the page of what an alert is about; None: there is none, or not for the caller."""
+    section, _, name = alert.subject.partition("/")
+    if (tenant := tenant_of(alert)) is not None:
+        return f"/tenants/{quote(tenant, safe='')}"
+    page = {"downstream": "downstreams", "breaker": "downstreams", "pool": "pools"}.get(section)
+    if page is None or not name or principal.tenant is not None:
+        return None
+    return f"/{page}/{quote(name, safe='')}"
 
 
 def _local(to: str) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from headgate.breaker.margin import Margin, margin
 from headgate.model.breaker import BreakerState, BreakerView
 from headgate.model.limits import PressureLevel
 from headgate.model.pool import PoolView
+from headgate.view.margin import Margin, margin
 
 _LATE_MS: Final = 30_000
 """A state that should have ended so long ago has not been looked after."""
@@ -96,19 +96,13 @@ def _of_breaker(view: BreakerView) -> Attention | None:
     if view.state is BreakerState.RAMP:
         return Attention("warn", "downstream", name, f"coming back: {view.reason}")
     if is_near(far := margin(view), view):
-        return Attention(
-            "warn", "downstream", name, f"{far.failures_to_open} failures from opening"
-        )
+        return Attention("warn", "downstream", name, f"{far.failures} failures from opening")
     return None
 
 
 def is_near(far: Margin, view: BreakerView) -> bool:
     """Return whether a closed breaker is about to open: it has failures, and few are missing."""
-    return (
-        far.failures_to_open is not None
-        and far.failures_to_open <= _NEAR
-        and view.failures_in_window > 0
-    )
+    return far.failures is not None and far.failures <= _NEAR and view.failures_in_window > 0
 
 
 def _of_pool(view: PoolView) -> Attention | None:

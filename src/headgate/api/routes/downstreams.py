@@ -10,7 +10,6 @@ from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, read, writte
 from headgate.api.reads import fresh, one, tag
 from headgate.api.service import service_of
 from headgate.api.writes import Done, Duration, Reason, Writing
-from headgate.breaker.margin import Margin, margin
 from headgate.gate.clock import now_ms
 from headgate.model.breaker import (
     BreakerAction,
@@ -24,6 +23,7 @@ from headgate.model.breaker import (
 from headgate.model.contract import Contract, Millis, Name
 from headgate.orchestrator.operate import command_breaker
 from headgate.store.pages import Saved
+from headgate.view.margin import Margin, margin
 
 router = APIRouter(prefix="/v1/downstreams", tags=["downstreams"])
 

@@ -95,6 +95,8 @@ function watch() {
 if (watched !== "" && body.dataset.mark) {
   watch();
   document.addEventListener("visibilitychange", () => document.hidden || soon());
+  // What no workflow has, such as whether an alert was taken, is not told of: it is looked at again.
+  if (body.dataset.every) setInterval(() => document.hidden || soon(), 1000 * Number(body.dataset.every));
 }
 
 // Actions: what it will affect, why, for how long, and the same as a command.
@@ -191,8 +193,8 @@ function open(button) {
   $("act-error").textContent = $("act-effect").textContent = "";
   $("act-share").hidden = !asks("share");
   $("act-for").hidden = !(asks("for") || asks("until") || asks("ends"));
-  $("f-forever").hidden = $("f-forever").disabled = asks("ends");
-  if (asks("ends")) $("f-for").value = "3600000";
+  $("f-forever").hidden = $("f-forever").disabled = asks("ends") || asks("limited");
+  if (asks("ends") || asks("limited")) $("f-for").value = "3600000";
   $("act-amount").hidden = !asks("amount");
   if (asks("amount")) {
     $("act-amount-label").textContent = order.amount;
@@ -226,7 +228,7 @@ dialog.querySelector("form").addEventListener("submit", async (event) => {
   clearTimeout(trying);
   $("act-do").disabled = true;
   $("act-error").textContent = "";
-  $("act-effect").textContent = "telling the workflow";
+  $("act-effect").textContent = "telling Headgate";
   try {
     const { ok, said } = await send(false);
     $("act-effect").textContent = "";
@@ -243,7 +245,7 @@ dialog.querySelector("form").addEventListener("submit", async (event) => {
 
 // Keys.
 
-const pages = { o: "/", d: "/downstreams", t: "/tenants", p: "/pools", j: "/jobs", a: "/audit" };
+const pages = { o: "/", d: "/downstreams", t: "/tenants", p: "/pools", j: "/jobs", l: "/alerts", a: "/audit" };
 let went = 0;
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;

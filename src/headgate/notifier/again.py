@@ -1,0 +1,78 @@
+"""Sending an alert once more."""
+
+from headgate.model.audit import AuditEntry
+from headgate.model.errors import ConfigurationError, NotFoundError
+from headgate.notifier.outgoing import single
+from headgate.store.alerts import AlertStore
+from headgate.store.channels import ChannelStore
+from headgate.store.configuration import ConfigurationStore
+from headgate.store.database import Database
+
+
+async def send_again(
+    database: Database,
+    alert_id: str,
+    channel: str | None,
+    *,
+    actor: str,
+    reason: str,
+    request_id: str,
+    at_ms: int,
+    dry_run: bool = False,
+) -> list[str]:
+    """Send an alert once more, under the id that it has, and write that to the audit.
+
+    Args:
+        database: Migrated.
+        alert_id: Of the alert.
+        channel: Where to; None: to all that it went to.
+        actor: Who wants it.
+        reason: Why.
+        request_id: The same for every attempt at it: it is done once.
+        at_ms: Unix time.
+        dry_run: Only find out where it would go.
+
+    Returns:
+        The channels that it goes to.
+
+    Raises:
+        NotFoundError: There is no such alert.
+        ConfigurationError: There is no such channel, or it is another tenant's.
+    """
+    settings = (await ConfigurationStore(database).load()).notifier
+    told = await AlertStore(database).one(alert_id)
+    if told is None:
+        raise NotFoundError(f"{alert_id}: no such alert; headgate alerts list shows the latest")
+    known = ", ".join(sorted(settings.channels)) or "none"
+    if channel is not None and channel not in settings.channels:
+        raise ConfigurationError(f"channel {channel}: no such channel (there is: {known})")
+    went = [one.channel for one in told.deliveries if one.channel in settings.channels]
+    channels = [channel] if channel is not None else went
+    if not channels:
+        raise ConfigurationError(
+            f"{alert_id} went to no channel that there is: name one (there is: {known})"
+        )
+    for name in channels:
+        owner = settings.channels[name].tenant
+        if owner is not None and name not in settings.channels_for(told.alert):
+            raise ConfigurationError(
+                f"channel {name}: is tenant {owner}'s own, and this alert is not about it"
+            )
+    if dry_run:
+        return channels
+    messages = {name: single(told.alert, settings.channels[name], settings) for name in channels}
+    entry = AuditEntry(
+        at_ms=at_ms,
+        actor=actor,
+        reason=reason,
+        action="resend",
+        target=f"alert/{alert_id}",
+        after={"channels": channels},
+        request_id=request_id,
+    )
+    await ChannelStore(database).again(
+        alert_id,
+        {name: (one.model_dump(mode="json"), one.topic) for name, one in messages.items()},
+        entry,
+    )
+    return channels
