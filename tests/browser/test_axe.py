@@ -106,7 +106,7 @@ def pages_of(desk: Desk) -> list[str]:
         for route in routes_of(create_app(desk.service))
         if isinstance(route, APIRoute)
         and not route.include_in_schema
-        and "GET" in route.methods
+        and "GET" in (route.methods or ())
         and "{" not in route.path
         and not route.path.startswith("/v1/")
     ]
