@@ -41,8 +41,8 @@ chaos: $(READY)
 	HEADGATE_CHAOS=1 $(BIN)/python -m pytest tests/chaos $(ARGS)
 
 # Installs what tests use that is no Python package: Debian's Alertmanager (only root can; without
-# it its tests are skipped), and what tests in other languages use, into .peers; those do it
-# themselves if need be.
+# it its tests are skipped), and, into .peers, what tests in other languages use and axe, which looks
+# at pages in tests/browser; those do it themselves if need be.
 peers: $(READY)
 	@$(BIN)/python -m tests.notifier.real_alertmanager
 	@$(BIN)/python -m tests.foreign.packages

@@ -3,10 +3,11 @@
 import os
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, Playwright, async_playwright
 
 from tests.api.conftest import Desk, desk
 
@@ -15,19 +16,25 @@ __all__ = ["desk"]
 BROWSER = os.environ.get("HEADGATE_BROWSER") or shutil.which("chromium")
 
 
+@asynccontextmanager
+async def launched(playwright: Playwright) -> AsyncIterator[Browser]:
+    """The browser that is installed, for the block."""
+    # As root, which tests may run as, Chromium has no sandbox.
+    opened = await playwright.chromium.launch(
+        executable_path=BROWSER, args=["--no-sandbox"] if os.geteuid() == 0 else []
+    )
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     if BROWSER is None:
         pytest.skip("no browser is installed: make browser")
-    async with async_playwright() as playwright:
-        # As root, which tests may run as, Chromium has no sandbox.
-        opened = await playwright.chromium.launch(
-            executable_path=BROWSER, args=["--no-sandbox"] if os.geteuid() == 0 else []
-        )
-        try:
-            yield opened
-        finally:
-            await opened.close()
+    async with async_playwright() as playwright, launched(playwright) as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture

@@ -115,7 +115,15 @@ async def test_keys_and_narrow_pages(desk: Desk, page: Page) -> None:
     await page.keyboard.press("?")
     await expect(page.locator("#keys")).to_be_visible()
     await page.set_viewport_size({"width": 400, "height": 800})
-    for path in ("/", "/downstreams", f"/downstreams/{scanner}", "/tenants", "/audit", "/jobs"):
+    for path in (
+        "/",
+        "/downstreams",
+        f"/downstreams/{scanner}",
+        "/tenants",
+        f"/tenants/{tenant}",
+        "/audit",
+        "/jobs",
+    ):
         await page.goto(desk.base + path)
         width = await page.evaluate("document.documentElement.scrollWidth")
         assert width <= 400, (path, width)

@@ -1,4 +1,4 @@
-"""What tests in other languages need, in ``.peers`` (``make peers``)."""
+"""What tests need from npm, in ``.peers`` (``make peers``): nothing of it is committed."""
 
 import shutil
 import subprocess
@@ -17,16 +17,37 @@ def node_modules() -> Path | str:
 
     They are installed when that has not been done yet: about 30 s, once.
     """
-    if (NODE_MODULES / "@temporalio" / "worker").is_dir():
-        return NODE_MODULES
+    return installed(HERE / "package.json", "node", "@temporalio/worker")
+
+
+def axe() -> Path | str:
+    """Return the script of axe-core, which looks at pages (tests/browser), or why it is not there.
+
+    It is installed when that has not been done yet.
+    """
+    found = installed(HERE.parent / "browser" / "package.json", "axe", "axe-core")
+    return found if isinstance(found, str) else found / "axe-core" / "axe.min.js"
+
+
+def installed(listed: Path, into: str, package: str) -> Path | str:
+    """Return the folder of the packages that a ``package.json`` lists, or why it is not there.
+
+    Args:
+        listed: The ``package.json``.
+        into: Whose folder in ``.peers`` it is.
+        package: One of them: when it is there, nothing is installed.
+    """
+    folder = PEERS / into
+    if (folder / "node_modules" / package).is_dir():
+        return folder / "node_modules"
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         return "node and npm are not installed"
     # Beside its place, so that what was cut short is not taken for what is complete.
-    unfinished = PEERS / "node.unfinished"
+    unfinished = PEERS / f"{into}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    shutil.copy(HERE / "package.json", unfinished)
+    shutil.copy(listed, unfinished)
     command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--fetch-retries=1"]
     try:
         done = subprocess.run(
@@ -36,11 +57,11 @@ def node_modules() -> Path | str:
         return f"npm did not install the packages within {_TIMEOUT_S} s"
     if done.returncode != 0:
         return f"npm cannot install the packages: {' '.join(done.stderr.split())[:300]}"
-    shutil.rmtree(PEERS / "node", ignore_errors=True)
-    unfinished.rename(PEERS / "node")
-    return NODE_MODULES
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+    return folder / "node_modules"
 
 
 if __name__ == "__main__":
-    found = node_modules()
-    sys.exit(found if isinstance(found, str) else None)
+    missing = [found for found in (node_modules(), axe()) if isinstance(found, str)]
+    sys.exit("; ".join(dict.fromkeys(missing)) or None)

@@ -1,0 +1,117 @@
+"""The API keeps to its OpenAPI description, whoever calls it: made-up requests, by Schemathesis."""
+
+import asyncio
+import time
+from typing import Any, Final
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import APIOperation, Case, GenerationMode
+from schemathesis.checks import load_all_checks
+from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
+from schemathesis.core.failures import FailureGroup
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from headgate.api.app import create_app, described
+from headgate.api.rates import Rates
+from headgate.store.keys import RoleName
+from tests.api.conftest import Desk
+from tests.harness import acquire
+
+Operation = APIOperation[Any, Any, Any, Any]
+
+_EXAMPLES: Final = 3
+_LEFT_OUT: Final = {("GET", "/v1/events"): "it never ends; tests/api/test_events.py reads it"}
+_CALLERS: Final[dict[str, RoleName | None]] = {
+    "admin": "admin",
+    "viewer": "viewer",
+    "tenant": "operator",
+    "nobody": None,
+}
+
+
+def operations_of(desk: Desk) -> list[Operation]:
+    """Every operation of the description."""
+    # Requests without a key are the caller "nobody": keys are not made up.
+    generation = GenerationConfig(with_security_parameters=False, allow_x00=True)
+    config = SchemathesisConfig(
+        seed=7, projects=ProjectsConfig(default=ProjectConfig(generation=generation))
+    )
+    schema = schemathesis.openapi.from_dict(described(create_app(desk.service)), config=config)
+    found = []
+    for result in schema.get_all_operations():
+        assert isinstance(result, Ok), result
+        found.append(result.ok())
+    assert len(found) > 20
+    assert {*_LEFT_OUT} <= {(one.method.upper(), one.path) for one in found}
+    return [one for one in found if (one.method.upper(), one.path) not in _LEFT_OUT]
+
+
+def ask(
+    operation: Operation, mode: GenerationMode, base: str, key: str | None, known: dict[str, str]
+) -> None:
+    """Make requests up, send them, and check each answer; about what there is, and what not."""
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    there = {name: known[name] for name in known if f"{{{name}" in operation.path}
+
+    @settings(
+        max_examples=_EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(mode, path_parameters=there or None))
+    def run(case: Case[Any]) -> None:
+        # What a description cannot say is refused as well: a share with the wrong action, a cursor
+        # of another list, an empty name. tests/api/test_writes.py tells what is accepted.
+        case.call_and_validate(
+            base_url=base,
+            headers=headers,
+            timeout=20,
+            excluded_checks=[positive_data_acceptance],
+        )
+
+    run()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("caller", _CALLERS)
+async def test_every_answer_is_as_it_is_described(desk: Desk, caller: str) -> None:
+    tenant = desk.of("t")
+    known = {"downstream": desk.of("scanner"), "tenant": tenant, "pool": desk.of("pool")}
+    await desk.apply(
+        downstreams={known["downstream"]: {}},
+        tenants={tenant: {"quotas": {"scan": {"max_active": 1}}}},
+        pools={known["pool"]: {"resource": "scan", "capacity": 4}},
+    )
+    await desk.governance.exchange(tenant, [acquire("a"), acquire("b", wait_ms=60_000)])
+    await desk.saved("breaker", known["downstream"])
+    await desk.saved("ledger", tenant)
+    await desk.saved("governor", known["pool"])
+    await desk.serve(per_second=1e6, burst=1_000_000)
+    desk.service.strangers = Rates(1e6, 1_000_000, time.monotonic)
+    role = _CALLERS[caller]
+    key = None
+    if role is not None:
+        key = await desk.key(role, tenant if caller == "tenant" else None)
+    load_all_checks()
+    wrong: list[str] = []
+    asked = 0
+    for operation in operations_of(desk):
+        for mode in GenerationMode:
+            for names in (known, {}) if mode is GenerationMode.POSITIVE else (known,):
+                try:
+                    await asyncio.to_thread(ask, operation, mode, desk.base, key, names)
+                    asked += 1
+                except Unsatisfiable:
+                    # Nothing of it could be wrong.
+                    assert mode is GenerationMode.NEGATIVE, operation.label
+                except FailureGroup as error:
+                    wrong.append(f"{operation.label}: {error.exceptions!r}"[:2_000])
+    assert wrong == [], "\n\n".join(wrong)
+    assert asked > 60
