@@ -8,7 +8,7 @@ from markupsafe import escape
 
 from headgate.model.breaker import BreakerState
 from tests.api.conftest import Desk
-from tests.harness import acquire, now_ms
+from tests.harness import acquire, eventually, now_ms
 
 HTML = {"Accept": "text/html"}
 
@@ -63,9 +63,16 @@ async def test_every_page_is_shown_and_none_has_a_script_or_a_style_in_it(desk: 
     said = await desk.service.overview.status(now_ms())
     assert said.verdict == "blocked" and escape(said.line) in overview, "as headgate status says"
     assert f'<a href="/downstreams/{quote(scanner, safe="")}">breaker/' in overview
-    assert f'<a href="/tenants/{tenant}">tenant/{tenant}/scan</a>' in overview
     operator = await desk.caller("operator", **HTML)
     assert 'class="act"' in (await operator.get(f"/tenants/{tenant}")).text
+    pause = {"action": {"kind": "pause", "resource": "scan"}, "reason": "not paid"}
+    assert (await operator.post(f"/v1/tenants/{tenant}/commands", json=pause)).status_code == 200
+    paused = f'<a href="/tenants/{tenant}">tenant/{tenant}/scan</a>'
+
+    async def shown() -> str:
+        return (await viewer.get("/")).text
+
+    await eventually(shown, lambda text: paused in text)
     missing = await viewer.get("/downstreams/nobody")
     assert missing.status_code == 404 and "<h1>There is no such thing</h1>" in missing.text
     job = await viewer.get("/jobs", params={"workflow_id": "nobody"})
