@@ -4,10 +4,11 @@ from urllib.parse import quote
 
 import httpx2
 import pytest
+from markupsafe import escape
 
 from headgate.model.breaker import BreakerState
 from tests.api.conftest import Desk
-from tests.harness import acquire
+from tests.harness import acquire, eventually, now_ms
 
 HTML = {"Accept": "text/html"}
 
@@ -46,6 +47,7 @@ async def test_every_page_is_shown_and_none_has_a_script_or_a_style_in_it(desk: 
         f"/pools/{pool}?capacity.scan=2&strategy=equal": "Would have",
         f"/pools/{pool}?capacity.scan=many": "write a whole number",
         "/jobs": "Why does a job wait?",
+        "/alerts?search=&severity=&kind=&tenant=": "Where it went",
         "/audit?target=&actor=&action=": "Audit",
     }
     for path, expected in pages.items():
@@ -57,8 +59,20 @@ async def test_every_page_is_shown_and_none_has_a_script_or_a_style_in_it(desk: 
         assert "script-src 'self'" in answer.headers["content-security-policy"]
         assert len(answer.content) < 30_000, (path, len(answer.content))
         assert 'class="act"' not in answer.text, path
+    overview = (await viewer.get("/")).text
+    said = await desk.service.overview.status(now_ms())
+    assert said.verdict == "blocked" and escape(said.line) in overview, "as headgate status says"
+    assert f'<a href="/downstreams/{quote(scanner, safe="")}">breaker/' in overview
     operator = await desk.caller("operator", **HTML)
     assert 'class="act"' in (await operator.get(f"/tenants/{tenant}")).text
+    pause = {"action": {"kind": "pause", "resource": "scan"}, "reason": "not paid"}
+    assert (await operator.post(f"/v1/tenants/{tenant}/commands", json=pause)).status_code == 200
+    paused = f'<a href="/tenants/{tenant}">tenant/{tenant}/scan</a>'
+
+    async def shown() -> str:
+        return (await viewer.get("/")).text
+
+    await eventually(shown, lambda text: paused in text)
     missing = await viewer.get("/downstreams/nobody")
     assert missing.status_code == 404 and "<h1>There is no such thing</h1>" in missing.text
     job = await viewer.get("/jobs", params={"workflow_id": "nobody"})
@@ -139,7 +153,7 @@ async def test_over_https_the_cookie_belongs_to_this_host_alone(desk: Desk) -> N
     assert cookie.startswith("__Host-") and "Secure" in cookie and "Domain" not in cookie
 
 
-@pytest.mark.parametrize("path", ["/", "/tenants", "/pools", "/audit", "/jobs"])
+@pytest.mark.parametrize("path", ["/", "/tenants", "/pools", "/audit", "/jobs", "/alerts"])
 async def test_who_sees_one_tenant_sees_no_page_of_all(desk: Desk, path: str) -> None:
     mine, other = desk.of("mine"), desk.of("other")
     quotas = {"quotas": {"scan": {"max_active": 1}}}
@@ -147,7 +161,7 @@ async def test_who_sees_one_tenant_sees_no_page_of_all(desk: Desk, path: str) ->
     await desk.saved("ledger", mine, other)
     caller = await desk.caller("viewer", tenant=mine, **HTML)
     answer = await caller.get(path)
-    expected = {"/": 303, "/jobs": 200}.get(path, 403)
+    expected = {"/": 303, "/jobs": 200, "/alerts": 200}.get(path, 403)
     assert answer.status_code == expected and other not in answer.text
     assert (await caller.get(f"/tenants/{other}")).status_code == 404
     assert (await caller.get(f"/tenants/{mine}")).status_code == 200

@@ -1,11 +1,14 @@
 """The dashboard in a browser, on the running stack."""
 
+import os
+
 from playwright.async_api import Page, expect
 
 from headgate.model.breaker import BreakerState
 from headgate.store.keys import RoleName
 from tests.api.conftest import Desk
 from tests.harness import acquire, eventually
+from tests.notifier.site import crossing
 
 
 async def log_in(page: Page, desk: Desk, role: RoleName, to: str) -> None:
@@ -127,3 +130,38 @@ async def test_keys_and_narrow_pages(desk: Desk, page: Page) -> None:
         await page.goto(desk.base + path)
         width = await page.evaluate("document.documentElement.scrollWidth")
         assert width <= 400, (path, width)
+
+
+async def test_alerts_are_silenced_from_the_page_of_one_and_told_of_again(
+    desk: Desk, page: Page
+) -> None:
+    await desk.service.alerts.take([crossing("globex")], {crossing("globex").id: []})
+    await log_in(page, desk, "operator", "/jobs")
+    await page.keyboard.press("g")
+    await page.keyboard.press("l")
+    await page.wait_for_url(f"{desk.base}/alerts")
+    opened = page.locator("[data-live=open]")
+    await opened.get_by_role("link", name=crossing("globex").title).click()
+    await page.get_by_role("button", name="Silence these").click()
+    await expect(page.locator("#f-for")).to_have_value("3600000")
+    await expect(page.locator("#act-effect")).to_contain_text("1 of 1 open alert is such")
+    await page.get_by_label("Reason").fill("a load test")
+    await expect(page.locator("#act-cli")).to_have_text(
+        "headgate alerts silence --kind quota.threshold --subject tenant/globex/scan --for 1h "
+        "--reason 'a load test'"
+    )
+    await page.get_by_role("button", name="Do it").click()
+
+    async def silenced() -> int:
+        return len(await desk.service.silences.in_force())
+
+    await eventually(silenced, lambda count: count == 1)
+    await page.goto(f"{desk.base}/alerts")
+    await expect(page.locator("[data-live=silences]")).to_contain_text("a load test")
+    if folder := os.environ.get("HEADGATE_SHOTS"):
+        await page.screenshot(path=f"{folder}/alerts.png")
+    await page.get_by_role("button", name="End").click()
+    await page.get_by_label("Reason").fill("it is over")
+    await page.get_by_role("button", name="Do it").click()
+    await expect(page.locator("[data-live=silences]")).to_contain_text("Nothing is.")
+    assert await silenced() == 0

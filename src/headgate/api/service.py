@@ -18,6 +18,7 @@ from headgate.store.audit import AuditStore
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.keys import KeyStore
+from headgate.store.overview import OverviewStore
 from headgate.store.pages import PageStore
 from headgate.store.requests import RequestStore
 from headgate.store.silences import SilenceStore
@@ -71,6 +72,7 @@ class Service:
     keys: KeyStore = field(init=False)
     alerts: AlertStore = field(init=False)
     audit: AuditStore = field(init=False)
+    overview: OverviewStore = field(init=False)
     pages: PageStore = field(init=False)
     requests: RequestStore = field(init=False)
     silences: SilenceStore = field(init=False)
@@ -86,6 +88,7 @@ class Service:
         self.keys = KeyStore(database)
         self.alerts = AlertStore(database)
         self.audit = AuditStore(database)
+        self.overview = OverviewStore(database)
         self.pages = PageStore(database)
         self.requests = RequestStore(database)
         self.silences = SilenceStore(database)

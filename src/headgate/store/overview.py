@@ -180,6 +180,14 @@ class OverviewStore:
             waiting_tenants=ledgers["waiting_tenants"] if ledgers else 0,
         )
 
+    async def states(self) -> dict[str, int]:
+        """Return how many breakers are in each state, the most frequent first."""
+        rows = await self._database.fetch(
+            "SELECT view->>'state' AS state, count(*) AS there FROM snapshot "
+            "WHERE kind = 'breaker' AND view IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
+        )
+        return {row["state"]: row["there"] for row in rows}
+
     async def saved_at_ms(self) -> int | None:
         """Return when anything was last saved."""
         found = await self._database.fetch_value(

@@ -39,6 +39,8 @@ class Attention(Message):
     Attributes:
         severity: ``critical``: work stands still; ``warning``: it is held up, or soon may be;
             ``notice``: good to know.
+        kind: Of what.
+        name: The name of the downstream, tenant or pool.
         subject: Such as ``breaker/scanner``, ``tenant/acme/scan``, ``pool/scan``.
         message: In a sentence, with numbers.
         since_ms: Since when; null: not known.
@@ -46,6 +48,8 @@ class Attention(Message):
     """
 
     severity: Severity
+    kind: Literal["breaker", "tenant", "pool"]
+    name: str
     subject: str
     message: str
     since_ms: int | None = None
@@ -155,6 +159,8 @@ def _of_breaker(one: BreakerStanding, now_ms: int) -> list[Attention]:
         return [
             Attention(
                 severity=severity,
+                kind="breaker",
+                name=one.downstream,
                 subject=subject,
                 message=message,
                 since_ms=one.since_ms or None,
@@ -214,7 +220,13 @@ def _of_pool(one: PoolStanding, now_ms: int) -> list[Attention]:
     found += [("notice", condition, None) for condition in one.conditions]
     return [
         Attention(
-            severity=severity, subject=subject, message=message, since_ms=since, command=command
+            severity=severity,
+            kind="pool",
+            name=one.pool,
+            subject=subject,
+            message=message,
+            since_ms=since,
+            command=command,
         )
         for severity, message, since in found
     ]
@@ -243,6 +255,8 @@ def _tenant(
     wait = f"; {waiting} wait" if waiting else ""
     return Attention(
         severity=severity,
+        kind="tenant",
+        name=tenant.tenant,
         subject=f"tenant/{tenant.tenant}/{resource}",
         message=f"{why}{wait}",
         command=f"headgate quota show {tenant.tenant}",

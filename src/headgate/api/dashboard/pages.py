@@ -15,7 +15,6 @@ from headgate.api.access import ANYONE, Guard, deny
 from headgate.api.authenticate import authenticate, require_same_site, session_cookie
 from headgate.api.dashboard.drawings import sparkline, strip
 from headgate.api.dashboard.render import NotLoggedInError, asset, render
-from headgate.api.dashboard.verdict import judge
 from headgate.api.paging import Cursor, read, written
 from headgate.api.principal import Principal, Role
 from headgate.api.problems import ProblemError, not_found
@@ -70,25 +69,22 @@ async def overview(request: Request, principal: OwnViewer) -> Response:
         return RedirectResponse(f"/tenants/{quote(principal.tenant, safe='')}", 303)
     service, now = service_of(request), now_ms()
     mark = await service.pages.now()
-    breakers, pools, tenants, throttles, totals = await asyncio.gather(
-        service.snapshots.breakers(),
-        service.snapshots.pools(),
+    standing, states, pools, tenants, throttles, totals = await asyncio.gather(
+        service.overview.status(now),
+        service.overview.states(),
+        service.pages.page("governor", 12),
         service.pages.page("ledger", 8, order="waiting"),
         throttles_in_force(service.database, now),
         service.pages.totals("ledger"),
     )
-    states: dict[str, int] = {}
-    for view in breakers:
-        states[view.state.value] = states.get(view.state.value, 0) + 1
     return render(
         request,
         principal,
         "overview.html",
         mark=mark,
-        verdict=judge(breakers, pools, totals[1], now),
-        states=dict(sorted(states.items(), key=lambda item: (-item[1], item[0]))),
-        breakers=len(breakers),
-        pools=pools,
+        standing=standing,
+        states=states,
+        pools=[fresh(row, PoolView).data for row in pools],
         tenants=[fresh(row, LedgerView) for row in tenants if row.waiting],
         tenant_count=totals[0],
         held=totals[2],

@@ -18,22 +18,12 @@ from headgate.api.dashboard.drawings import bar
 from headgate.api.principal import Principal, Role
 from headgate.api.service import service_of
 from headgate.gate.clock import now_ms
-from headgate.model.breaker import BreakerState
 from headgate.model.ids import Kind, workflow_id
 from headgate.model.ledger import LedgerView
 from headgate.model.pool import PoolView
 from headgate.orchestrator.times import lasting, utc
 from headgate.version import __version__
-
-GLYPHS: Final = {
-    BreakerState.CLOSED: "●",
-    BreakerState.OPEN: "✕",
-    BreakerState.HALF_OPEN: "◐",
-    BreakerState.RAMP: "◔",
-    BreakerState.FORCED_OPEN: "⊘",
-    BreakerState.FORCED_CLOSED: "○",
-    BreakerState.SHADOW: "◌",
-}
+from headgate.view.words import GLYPHS
 
 
 class NotLoggedInError(Exception):
