@@ -123,6 +123,24 @@ async def test_routes_go_by_kind_severity_and_tenant(desk: Site) -> None:
     }
 
 
+async def test_what_is_over_is_told_wherever_it_was_told_that_it_began(desk: Site) -> None:
+    ends = {name: Endpoint() for name in ("pager", "rest")}
+    await desk.apply(
+        channels={name: webhook(await desk.serve(end.app())) for name, end in ends.items()},
+        routes=[{"severities": ["critical"], "channels": ["pager"]}],
+        default=["rest"],
+    )
+    key = "breaker.opened/downstream/scanner-1"
+    over = alert(2, kind="breaker.recovered", severity="info").model_copy(
+        update={"key": key, "status": "resolved"}
+    )
+    await desk.tell(alert(1).model_copy(update={"key": key}))
+    await desk.tell(over)
+    await desk.tell(over.model_copy(update={"id": "later", "title": "over, and nothing had begun"}))
+    assert ends["pager"].ids == [alert(1).id, over.id]
+    assert ends["rest"].ids == [over.id, "later"]
+
+
 async def test_a_tenant_hears_of_itself_only(desk: Site) -> None:
     own, ops = Endpoint(), Endpoint()
     await desk.apply(

@@ -87,7 +87,8 @@ async def test_a_receiver_with_either_of_two_secrets_takes_it(
         ("", f"the environment of the governance worker lacks {VARIABLE}"),
         ("whsec_", f"{VARIABLE} holds no secret of the form whsec_<base64>"),
         ("whsec_a", f"{VARIABLE} holds no secret of the form whsec_<base64>"),
-        ("hunter2 é", f"{VARIABLE} holds no secret of the form whsec_<base64>"),
+        ("hunter2 é", f"{VARIABLE} is not one line of plain ASCII: correct the secret"),
+        ("hunter2\nx", f"{VARIABLE} is not one line of plain ASCII: correct the secret"),
     ],
 )
 async def test_a_secret_that_cannot_be_used_is_named_and_not_shown(
@@ -142,6 +143,19 @@ async def test_a_message_that_is_not_liked_holds_up_only_what_is_about_the_same(
     await desk.try_again()
     assert endpoint.ids == [alert(n).id for n in (1, 2, 1, 4)]
     endpoint.require_one_content_for_each_id()
+
+
+@pytest.mark.parametrize("odd", ["soon", "Mon, 1 Jan 2024 00:00:00 +99999999999999", "-5", ""])
+async def test_an_odd_retry_after_costs_nothing(desk: Site, odd: str) -> None:
+    taken = Response(status_code=204, headers={"retry-after": odd})
+    wait = Response(status_code=503, headers={"retry-after": odd})
+    endpoint = Endpoint(answers=[taken, wait])
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    await desk.tell(alert(1))
+    await desk.tell(alert(2))
+    assert endpoint.ids == [alert(1).id, alert(2).id]
+    await desk.try_again()
+    assert endpoint.ids == [alert(1).id, alert(2).id, alert(2).id]
 
 
 @pytest.mark.parametrize("as_date", [False, True])

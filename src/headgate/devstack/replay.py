@@ -1,14 +1,25 @@
 """Replaying the histories of all that ran: the proof that the workflows are deterministic."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Final
 
 from temporalio.client import Client, WorkflowHistory
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Replayer
 
 from headgate.gate.kinds import GOVERNANCE_WORKFLOWS
 from headgate.orchestrator.governance_parts import WORKFLOWS
 from headgate.orchestrator.plugin import HeadgatePlugin
+
+_PAUSES_S: Final = (0.5, 2.0, 5.0)
+_SLOW: Final = {
+    RPCStatusCode.CANCELLED,  # what the SDK makes of a call that took too long
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+    RPCStatusCode.UNAVAILABLE,
+}
 
 
 @dataclass(slots=True)
@@ -32,7 +43,7 @@ def governance_replayer() -> Replayer:
 async def replay_all(client: Client, query: str = GOVERNANCE_WORKFLOWS) -> ReplayResult:
     """Replay every run of the workflows that ``query`` finds in the namespace."""
     result = ReplayResult(failures=[])
-    histories = _begun(client.list_workflows(query, page_size=200).map_histories())
+    histories = _begun(_histories(client, query))
     async with governance_replayer().workflow_replay_iterator(histories) as replays:
         async for replay in replays:
             result.checked += 1
@@ -40,6 +51,22 @@ async def replay_all(client: Client, query: str = GOVERNANCE_WORKFLOWS) -> Repla
                 assert result.failures is not None
                 result.failures.append(f"{_name(replay.history)}: {replay.replay_failure}")
     return result
+
+
+async def _histories(client: Client, query: str) -> AsyncIterator[WorkflowHistory]:
+    """Yield the history of every run; a server that is slow just now is asked again."""
+    async for found in client.list_workflows(query, page_size=200):
+        handle = client.get_workflow_handle(found.id, run_id=found.run_id)
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                history = await handle.fetch_history()
+            except RPCError as error:
+                if pause_s is None or error.status not in _SLOW:
+                    raise
+                await asyncio.sleep(pause_s)
+            else:
+                yield history
+                break
 
 
 async def _begun(histories: AsyncIterator[WorkflowHistory]) -> AsyncIterator[WorkflowHistory]:

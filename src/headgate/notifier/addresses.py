@@ -12,6 +12,10 @@ from headgate.model.channels import is_loopback
 from headgate.model.errors import HeadgateError
 
 _NAT64: Final = ip_network("64:ff9b::/96")
+_METADATA: Final = {
+    ip_address(one) for one in ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")
+}
+"""Where clouds tell a machine its secrets, beside the link-local 169.254.169.254."""
 
 
 class RefusedAddressError(HeadgateError):
@@ -97,13 +101,18 @@ def require_allowed(address: str, host: str, allow_private: bool) -> None:
     if ip.is_loopback:
         if is_loopback(host) or allow_private:
             return
-    elif ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved:
+    elif _is_no_service(ip):
         raise RefusedAddressError(f"{host} is at {ip}, which is no address of a service: refused")
-    elif ip.is_global or allow_private:
+    elif allow_private or (ip.is_global and not getattr(ip, "is_site_local", False)):
         return
     raise RefusedAddressError(
         f"{host} is at {ip}, in a private network: refused without allow_private: true"
     )
+
+
+def _is_no_service(ip: IPv4Address | IPv6Address) -> bool:
+    odd = ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved
+    return odd or ip in _METADATA
 
 
 def _inner(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:

@@ -21,7 +21,7 @@ def read(variable: str | None, file: str | None) -> str:
         value = os.environ.get(variable, "").strip()
         if not value:
             raise ConfigurationError(f"the environment of the governance worker lacks {variable}")
-        return value
+        return _in_one_line(value, variable)
     assert file is not None
     try:
         with Path(file).open("rb") as opened:
@@ -32,6 +32,13 @@ def read(variable: str | None, file: str | None) -> str:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
     if not value:
         raise ConfigurationError(f"{file} is empty")
+    return _in_one_line(value, file)
+
+
+def _in_one_line(value: str, place: str) -> str:
+    """Refuse what cannot stand in a header: what refuses it later would repeat it in its words."""
+    if not value.isascii() or not value.isprintable():
+        raise ConfigurationError(f"{place} is not one line of plain ASCII: correct the secret")
     return value
 
 

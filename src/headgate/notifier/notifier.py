@@ -150,6 +150,9 @@ class Notifier:
                 if not is_away:
                     _log.warning("alerts wait: %s", error)
                 is_away = True
+            except Exception:
+                # Whatever it was: alerts that wait in Postgres are looked at again.
+                _log.exception("alerts wait: the Notifier goes on in %s s", _POLL_S)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _POLL_S)
 

@@ -20,7 +20,7 @@ _ABOUT: Final = {
     "quota.forecast": ("will soon have used up their quota", "their quota lasts after all"),
     "quota.denied": ("denied for long", "no longer denied"),
     "quota.waiting": ("jobs wait for long", "jobs no longer wait for long"),
-    "quota.guarantee": ("do not get what is guaranteed", "get what is guaranteed again"),
+    "guarantee.unmet": ("do not get what is guaranteed", "get what is guaranteed again"),
     "permits.reclaimed": ("permits of jobs that had ended came back", "over"),
 }
 """What the title of a group says of its tenants: while it fires, and when it is over."""

@@ -120,7 +120,9 @@ class Poster:
         ):
             redirected = 300 <= answer.status < 400
             extra = "; redirects are not followed, so correct its url" if redirected else ""
-            return answer.status, _retry_after(answer.headers), extra
+            # Of what was taken nothing more is asked: it must not fail for an odd header.
+            taken = 200 <= answer.status < 300
+            return answer.status, None if taken else _retry_after(answer.headers), extra
 
 
 def _words(error: Exception) -> str:
@@ -141,7 +143,7 @@ def _retry_after(headers: list[tuple[bytes, bytes]]) -> float | None:
             return min(float(text[:9]), _RETRY_AFTER_MAX_S)
         try:
             at = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         at = at if at.tzinfo else at.replace(tzinfo=UTC)
         return min(max(0.0, (at - datetime.now(UTC)).total_seconds()), _RETRY_AFTER_MAX_S)

@@ -244,4 +244,16 @@ async def _insert(connection: asyncpg.Connection, alert: Alert, channels: Sequen
             "INSERT INTO delivery (alert_id, channel) VALUES ($1, $2) ON CONFLICT DO NOTHING",
             [(alert.id, channel) for channel in channels],
         )
+    if new and alert.status == "resolved" and alert.key:
+        # Wherever it was told that something began, it is told that it is over, whatever the
+        # routes say of the other kind and severity that the end has.
+        await connection.execute(
+            "INSERT INTO delivery (alert_id, channel) SELECT DISTINCT $1, d.channel "
+            "FROM delivery d JOIN alert a ON a.id = d.alert_id "
+            "WHERE a.key = $2 AND a.status = 'firing' AND d.state <> 'silenced' AND a.seq > "
+            "coalesce((SELECT max(seq) FROM alert WHERE key = $2 AND status = 'resolved' "
+            "AND id <> $1), 0) ON CONFLICT DO NOTHING",
+            alert.id,
+            alert.key,
+        )
     return 1 if new else 0
