@@ -198,10 +198,11 @@ async def test_who_was_told_that_it_is_wrong_is_told_that_it_is_over(desk: Site)
     silence = Silence(id="s", until_ms=NOW_MS + 3_600_000, actor="ada", reason="because")
     await SilenceStore(desk.database).add(silence, [])
     await desk.tell(crossing("globex"), crossing("globex", status="resolved", sequence=2))
-    await desk.tell(crossing("acme", status="resolved", sequence=2))
+    await desk.tell(crossing("acme", sequence=2))  # still so, and silenced
+    await desk.tell(crossing("acme", status="resolved", sequence=3))
     assert endpoint.ids == [
         crossing("acme").id,
-        crossing("acme", status="resolved", sequence=2).id,
+        crossing("acme", status="resolved", sequence=3).id,
     ]
 
 

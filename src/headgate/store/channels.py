@@ -120,10 +120,14 @@ class ChannelStore:
         """
         rows = await self._database.fetch(
             "SELECT a.content, (extract(epoch FROM now() - d.created_at) * 1000)::bigint AS waited,"
-            " (SELECT o.state IN ('composed', 'delivered') FROM alert p "
+            # Told once is told, though what was said again later may have been silenced.
+            " EXISTS (SELECT FROM alert p "
             "JOIN delivery o ON o.alert_id = p.id AND o.channel = d.channel "
+            "AND o.state IN ('composed', 'delivered') "
             "WHERE a.status = 'resolved' AND a.key <> '' AND p.key = a.key "
-            "AND p.status = 'firing' AND p.seq < a.seq ORDER BY p.seq DESC LIMIT 1) AS is_known "
+            "AND p.status = 'firing' AND p.seq < a.seq AND p.seq > coalesce((SELECT max(r.seq) "
+            "FROM alert r WHERE r.key = a.key AND r.status = 'resolved' AND r.seq < a.seq), 0)"
+            ") AS is_known "
             "FROM delivery d JOIN alert a ON a.id = d.alert_id "
             "WHERE d.channel = $1 AND d.state = 'pending' ORDER BY a.seq LIMIT $2",
             channel,
