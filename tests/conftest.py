@@ -4,6 +4,7 @@ One Temporal server and one Postgres for the session; for each test a task queue
 own, so that tests do not meet although they share both.
 """
 
+import asyncio
 import itertools
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -31,6 +32,21 @@ def stack_folder() -> Iterator[Path]:
         path = Path(folder)
         path.chmod(0o755)  # Postgres runs as another user when the tests run as root
         yield path
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session", autouse=True)
+async def _the_end_comes() -> AsyncIterator[None]:
+    """Let go of what does not end: a worker that hangs in its shutdown, after a test has failed.
+
+    The loop would wait for it for ever, and its end be counted as an error of the last test.
+    """
+    yield
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    hung = (await asyncio.wait(left, timeout=10))[1] if left else set()
+    for task in hung:
+        asyncio._unregister_task(task)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

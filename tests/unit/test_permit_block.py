@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +29,8 @@ class FakeAsking:
 @pytest.fixture(autouse=True)
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(governance, "_Asking", FakeAsking)
+    info = SimpleNamespace(workflow_id="w", run_id="r")
+    monkeypatch.setattr("temporalio.workflow.info", lambda: info)
 
 
 def suspended() -> Coroutine[Any, Any, None]:

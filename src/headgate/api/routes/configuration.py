@@ -18,7 +18,7 @@ _CONTENT: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
             "application/json": {"schema": {"type": "object"}},
-            "application/yaml": {"schema": {"type": "string"}},
+            "application/yaml": {"schema": {}},
         }
     }
 }
