@@ -56,7 +56,8 @@ class Run:
         """Wait for the end; the one object on standard output, after a look at its shape."""
         out, err = await asyncio.wait_for(self.process.communicate(), 90)
         self.told += err.decode().splitlines()
-        assert self.process.returncode == 0, (out.decode(), self.told)
+        problems = json.loads(out).get("problems") if out else None
+        assert self.process.returncode == 0, (problems, out.decode(), self.told)
         assert not any("Traceback" in line for line in self.told), self.told
         figures: dict[str, Any] = json.loads(out)
         assert_ended(self.pids, within_s=0)
