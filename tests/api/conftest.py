@@ -94,6 +94,7 @@ class Desk:
         """Wait until these stand in Postgres."""
         for subject in subjects:
             await eventually(
+                # Bound at once, as the loop goes on; mypy cannot infer a lambda with a default.
                 lambda subject=subject: self.service.pages.one(kind, subject),  # type: ignore[misc]
                 lambda found: found is not None,
             )

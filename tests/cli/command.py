@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,3 +53,21 @@ async def run(*arguments: str, environ: Mapping[str, str] | None = None) -> Answ
             process.kill()
     assert process.returncode is not None
     return Answer(process.returncode, out.decode(), err.decode())
+
+
+def run_now(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command that needs neither Temporal nor Postgres, and wait for its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "headgate", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def write(folder: Path, name: str, content: str | bytes) -> Path:
+    """Write a file for a command to read."""
+    file = folder / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return file

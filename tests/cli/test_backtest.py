@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from headgate.model.breaker import CallOutcome
 from headgate.model.errors import ConfigurationError
 from headgate.model.policy import BreakerPolicy
 from headgate.simulate import Call, backtest
+from tests.cli.command import run_now, write
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "policy.yaml"
@@ -38,19 +38,7 @@ COUNTS = {
 
 
 def headgate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "headgate", "backtest", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def write(folder: Path, name: str, content: str | bytes) -> Path:
-    file = folder / name
-    file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return file
+    return run_now("backtest", *arguments)
 
 
 @pytest.fixture

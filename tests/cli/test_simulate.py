@@ -4,7 +4,6 @@ import gzip
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from headgate.cli.workload import read_workload
 from headgate.model.errors import ConfigurationError
 from headgate.simulate.workload import Job
+from tests.cli.command import run_now, write
 
 HEADER = "at_ms,tenant,units,duration_ms\n"
 JOBS = "".join(
@@ -39,19 +39,7 @@ SWF = "1 10 -1 5 2 -1 -1 2 -1 -1 1 7 -1 -1 -1 -1 -1 -1\n"
 
 
 def headgate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "headgate", "simulate", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def write(folder: Path, name: str, content: str | bytes) -> Path:
-    file = folder / name
-    file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return file
+    return run_now("simulate", *arguments)
 
 
 @pytest.fixture

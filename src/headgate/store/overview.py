@@ -164,7 +164,7 @@ class OverviewStore:
     async def totals(self) -> Totals:
         """Return how much there is of everything."""
         rows = await self._database.fetch(
-            f"SELECT kind, count(*) AS there, "  # noqa: S608
+            f"SELECT kind, count(*) AS there, "  # noqa: S608 - constants only
             f"coalesce(sum(waiting), 0)::bigint AS waiting, "
             f"count(*) FILTER (WHERE waiting > 0) AS waiting_tenants FROM "
             f"(SELECT kind, CASE WHEN kind = 'ledger' THEN {_WAITING} END AS waiting "
