@@ -86,16 +86,15 @@ class LedgerWorkflow(Entity):
     def _is_exchange(self, message: Exchange) -> None:
         require(Exchange, message)
 
-    @workflow.signal(description="A gate is going to exchange (model.ledger.Hello).")
+    @workflow.signal(description="A gate comes, or leaves (model.ledger.Hello).")
     def hello(self, *arguments: Any) -> None:
-        """Take note of a gate. Takes whatever is sent; what cannot be used is left aside."""
+        """Take note of it. Takes whatever is sent; what cannot be used is left aside."""
         hello = decoded(Hello, arguments)
         if hello is None:
             return
-        gate = hello.gate
 
         def act() -> bool:
-            self._ledger_now.hello(gate, now_ms())
+            self._ledger_now.hello(hello, now_ms())
             return True
 
         self.when_ready(act)

@@ -19,7 +19,9 @@ _LOG = logging.getLogger("headgate.gate")
 _AT_ONCE: Final = 200
 _GIVE_UP_S: Final = 5.0
 _HELLO_S: Final = 2.0
-_FIRST_WITHIN_MS: Final = 500
+_ASK_WITHIN_S: Final = 0.3
+_TURN_S: Final = 0.6
+_FIRST_WITHIN_MS: Final = 1_500
 _AFTER_FAILURE_S: Final = 0.5
 
 Ask = Acquire | str | Stock
@@ -120,6 +122,12 @@ class LedgerLink:
             if stock.return_all():
                 await self._ask(stock)
         await self._commit.idle()
+        if self._turn_s:
+            try:
+                leaves = Hello(gate=self._gate, leaves=True)
+                await self._ledger.signal("hello", leaves, _HELLO_S)
+            except Exception as error:
+                _LOG.debug("the ledger of %s will keep a turn for a while: %s", self._tenant, error)
 
     # Inside ------------------------------------------------------------------------------------
 
@@ -188,11 +196,13 @@ class LedgerLink:
         """Say hello, and ask when to come.
 
         Nobody knows how many gates begin in this very moment, after a deployment say, and signals
-        and queries are not held to ten at a time.
+        are not held to ten at a time. Of queries a busy workflow takes one at a time, so they are
+        spread, and who gets no answer leaves its first exchange to chance.
         """
         try:
             await self._ledger.signal("hello", Hello(gate=self._gate), _HELLO_S)
-            turn = await self._ledger.query("turn", Turn, _HELLO_S, self._gate)
+            await asyncio.sleep(_ASK_WITHIN_S * random.random())  # noqa: S311 - no secret
+            turn = await self._ledger.query("turn", Turn, _TURN_S, self._gate)
         except Exception as error:
             _LOG.debug("the ledger of %s does not say when to come: %s", self._tenant, error)
             turn = Turn(frame_ms=_FIRST_WITHIN_MS)

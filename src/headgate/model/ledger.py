@@ -174,9 +174,15 @@ class Exchange(Message):
 
 
 class Hello(Message):
-    """A gate will exchange with a ledger from now on; then it asks for its turn by query."""
+    """A gate will exchange with a ledger from now on; then it asks for its turn by query.
+
+    Attributes:
+        gate: Its id.
+        leaves: It says goodbye instead: no turn has to be kept for it.
+    """
 
     gate: Annotated[str, Field(min_length=1, max_length=200)]
+    leaves: bool = False
 
 
 class Turn(Message):

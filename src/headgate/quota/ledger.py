@@ -15,6 +15,7 @@ from headgate.model.ledger import (
     Exchange,
     ExchangeReply,
     Grant,
+    Hello,
     LedgerCommand,
     LedgerPage,
     LedgerView,
@@ -76,7 +77,7 @@ class Ledger:
         self._now_ms = record.settled_at_ms
         self._refused = {name for name, meter in record.meters.items() if meter.refused}
         self._standing = Standing(record)
-        self._turns = Turns(record.gates)
+        self._turns = Turns(record.gates, record.places)
         self._inquired: Inquiry | None = None
         self._watch = Watch(record, self._standing, self._queues, self._inquiry)
         self._book = Book(record, self._standing, self._queues, self._watch, check_every_ms)
@@ -124,9 +125,12 @@ class Ledger:
 
     # What comes in ---------------------------------------------------------------------------
 
-    def hello(self, gate: str, now_ms: int) -> None:
-        """Take note of a gate that is going to exchange."""
-        self._turns.hello(gate, now_ms)
+    def hello(self, hello: Hello, now_ms: int) -> None:
+        """Take note of a gate that is going to exchange, or that leaves."""
+        if hello.leaves:
+            self._turns.goodbye(hello.gate)
+        else:
+            self._turns.hello(hello.gate, now_ms)
 
     def turn(self, gate: str, now_ms: int) -> Turn:
         """Return when a gate may exchange."""

@@ -217,6 +217,7 @@ class LedgerRecord:
         ended: How requests ended, by the fingerprint of their id; a repeat is answered from it.
         denied: Denials by id; likewise.
         gates: How far each gate has come; see ``past``.
+        places: Where in the order of turns each gate stands that comes these seconds.
         resolved: ``ended`` as it was up to 0.1.0's first histories, by id; read, never written.
         denials: ``denied`` of that time.
         wakes: When a waiter was granted its permit, by permit id, until it has been told.
@@ -253,6 +254,7 @@ class LedgerRecord:
     ended: Memory[Resolution] = field(default_factory=Memory)
     denied: Memory[Decision] = field(default_factory=Memory)
     gates: dict[str, GateMark] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
     resolved: dict[str, Resolution] = field(default_factory=dict)
     denials: dict[str, Decision] = field(default_factory=dict)
     wakes: dict[str, int] = field(default_factory=dict)
