@@ -28,9 +28,12 @@ from headgate.model.alert_rules import AlertRules, Flapping
 from headgate.model.breaker import BreakerState, BreakerView, Report
 from headgate.model.entity import EntityOptions
 from headgate.model.ids import Kind
+from headgate.model.lease import LeaseAsk
 from headgate.model.ledger import (
     Acquire,
     CommandReply,
+    Exchange,
+    ExchangeReply,
     Holder,
     LedgerCommand,
     LedgerView,
@@ -98,6 +101,7 @@ class Recorder:
         await self._pool_is_shared()
         await self._pool_is_under_pressure()
         await self._people_are_told()
+        await self._block_is_left_behind()
         found = {f"job-{what}": await _history(handle) for what, handle in jobs.items()}
         kinds: tuple[tuple[Kind, str], ...] = (
             ("breaker", "scanner"),
@@ -109,6 +113,7 @@ class Recorder:
             found[f"{kind}-fresh"], found[f"{kind}-carried"] = runs[0], runs[1]
         found["ledger-pooled"] = (await self._runs("ledger", "borrower"))[0]
         found["breaker-followed"] = (await self._runs("breaker", "limited"))[0]
+        found["ledger-leased"] = (await self._runs("ledger", "leased"))[0]
         found["ledger-shed"] = (await self._runs("ledger", "many"))[0]
         found["breaker-told"] = (await self._runs("breaker", "told"))[0]
         found["ledger-told"] = (await self._runs("ledger", "told"))[0]
@@ -349,6 +354,31 @@ class Recorder:
         await self._saved("breaker", "told")
 
     # The jobs ----------------------------------------------------------------------------------
+
+    async def _block_is_left_behind(self) -> None:
+        """A gate that dies: with nobody waiting for its block, then with somebody."""
+        governance = self._governance
+        await governance.set_quotas("leased", scan=Quota(max_active=2))
+        ledger = governance.ledger("leased")
+
+        async def lease(gate: str) -> None:
+            ask = LeaseAsk(resource="scan", number=1, wanted=2, ceiling=0)
+            message = Exchange(gate=gate, leases=[ask])
+            reply = await ledger.update("exchange", message, uuid4().hex, ExchangeReply, 10)
+            assert reply.leases[0].units
+
+        async def held() -> int:
+            view = await ledger.query("state", LedgerView, 10)
+            return view.units_held.get("scan", 0)
+
+        await lease("g1")
+        await eventually(held, lambda units: units == 0, within_s=90)
+        await lease("g2")
+        waits = acquire(uuid4().hex).model_copy(update={"wait_until_ms": now_ms() + 60_000})
+        await governance.exchange("leased", [waits])
+        # Its workflow does not exist: it is woken when the block is over, and found to be closed.
+        await eventually(held, lambda units: units == 0, within_s=60)
+        await self._saved("ledger", "leased")
 
     async def _jobs(self) -> dict[str, WorkflowHandle[ScanJob, str]]:
         governance, orchestrator = self._governance, self._orchestrator

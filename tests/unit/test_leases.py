@@ -77,6 +77,29 @@ def test_an_idle_gate_gives_its_block_back_and_the_ledger_forgets_it() -> None:
     assert book.next_deadline() is None
 
 
+def test_a_block_that_is_over_is_noticed_late_unless_somebody_would_have_what_comes_back() -> None:
+    book = ledger(max_active=10)
+    Gate(book).want(4, NOW_MS)
+    over_ms = NOW_MS + LEASE_MS
+    assert book.next_deadline() == over_ms + LEASE_MS
+    holder = Holder(workflow_id="w1", run_id="r1")
+    waits = Acquire(
+        id="p1", holder=holder, resource="scan", units=5, wait_until_ms=NOW_MS + 600_000
+    )
+    book.exchange(Exchange(gate="g2", acquires=[waits]), NOW_MS + 1)
+    assert book.next_deadline() == over_ms
+    book.advance(over_ms)
+    assert list(book.record.wakes) == ["p1"]
+
+
+def test_before_that_a_message_finds_what_is_over() -> None:
+    book = ledger(max_active=6)
+    Gate(book).want(4, NOW_MS)
+    other = Gate(book, "g2")
+    other.want(4, NOW_MS + LEASE_MS)
+    assert other.block.units == 6
+
+
 def test_a_repeat_is_answered_alike_and_counts_once() -> None:
     book = ledger(max_active=10)
     gate = Gate(book)

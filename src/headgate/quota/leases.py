@@ -34,6 +34,9 @@ _ASK_SOON_MS: Final = 2_000
 _IDLE_MS: Final = 3_000
 """So long a gate keeps what it does not use, when there is not as much left for another."""
 
+_UNHURRIED_MS: Final = LEASE_MS
+"""So much later it is noticed that a block is over when nobody waits for what comes back."""
+
 _LAST: Final = 2**62
 
 
@@ -268,9 +271,22 @@ class Leases:
 
     # Time, and holders -----------------------------------------------------------------------
 
-    def next_deadline(self) -> int | None:
-        """Return when a block next changes by itself, or None."""
-        return min((lease.ends_at_ms for lease in self._record.leases.values()), default=None)
+    def next_deadline(self, is_unhurried: bool) -> int | None:
+        """Return when a block next has to be looked at, or None.
+
+        A gate renews its block long before the deadline, which is thus always near and never met.
+        So where nobody would have what comes back, it is looked at late: else a ledger whose gates
+        are all well would wake up for nothing every few seconds.
+        """
+        leases = self._record.leases.values()
+        if not is_unhurried or not leases:
+            return min((lease.ends_at_ms for lease in leases), default=None)
+        wanted = {lease.resource for lease in leases if lease.wanted > lease.counted}
+        wanted.update(self._queues.resources(), self._record.pools)
+        return min(
+            lease.ends_at_ms + (0 if lease.resource in wanted else _UNHURRIED_MS)
+            for lease in leases
+        )
 
     def next_check(self) -> int | None:
         """Return when a job that holds units of a block has to be looked after, or None."""

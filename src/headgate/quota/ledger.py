@@ -63,11 +63,13 @@ class Ledger:
 
     Attributes:
         record: All it remembers; may be stored at any time between two calls.
+        is_unhurried: Blocks that are over are noticed late where nobody waits for what comes back.
     """
 
     def __init__(self, record: LedgerRecord, check_every_ms: int = 60_000) -> None:
         take_old_memory(record)
         self.record = record
+        self.is_unhurried = True
         self._queues = Queues(record.waiters.items())
         self._patience = Deadlines(
             lambda id, at: id in record.waiters and record.waiters[id].until_ms == at
@@ -300,7 +302,7 @@ class Ledger:
             self._book.expiries.next(),
             self._patience.next(),
             self._standing.change_at_ms,
-            self._leases.next_deadline(),
+            self._leases.next_deadline(self.is_unhurried),
             self._watch.next_deadline(),
         ]
         if self._refused:
