@@ -20,6 +20,7 @@ from headgate.gate.lane import Lane
 from headgate.gate.ledger import LedgerLink
 from headgate.gate.metrics import GateMetrics
 from headgate.gate.outcomes import Ended
+from headgate.gate.slots import WorkerSlots
 from headgate.gate.stock import UNGOVERNED, Shortage
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.model.breaker import Verdict
@@ -88,6 +89,7 @@ class Gate:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._metrics = GateMetrics.of(client)
         self.is_running = False
+        self.slots = WorkerSlots()
         self.jobs = JobHolds(self._ledger)
 
     @asynccontextmanager
@@ -303,7 +305,7 @@ class Gate:
         found = self._ledgers.get(tenant)
         if found is None:
             ledger = governing(self._client, "ledger", tenant, self._options, self._task_queue)
-            found = LedgerLink(tenant, self.id, ledger, self.jobs.ended)
+            found = LedgerLink(tenant, self.id, ledger, self.jobs.ended, self.slots.now)
             self._ledgers[tenant] = found
         return found
 

@@ -14,6 +14,7 @@ from headgate.gate.stock import Stock
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.errors import UnavailableError
 from headgate.model.ledger import Acquire, Decision, Exchange, ExchangeReply, Hello, Turn
+from headgate.model.limits import SlotUse
 
 _LOG = logging.getLogger("headgate.gate")
 _AT_ONCE: Final = 200
@@ -35,6 +36,7 @@ class LedgerLink:
         gate: The gate's id.
         ledger: The workflow.
         ended: Is told the id of a permit whose job has closed elsewhere.
+        slots: Returns how busy the workers of this process are.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class LedgerLink:
         gate: str,
         ledger: GovernanceWorkflow,
         ended: Callable[[str], None],
+        slots: Callable[[], SlotUse | None] = lambda: None,
     ) -> None:
         self._tenant = tenant
         self._gate = gate
         self._ledger = ledger
         self._ended = ended
+        self._slots = slots
         self._number = count(1)
         self._stocks: dict[str, Stock] = {}
         self._leased: set[str] = set()
@@ -229,6 +233,7 @@ class LedgerLink:
             releases=[ask for ask in asks if isinstance(ask, str)],
             leases=[lease for stock in stocks for lease in stock.compose()],
             took_ms=round(self._took_s * 1000),
+            slots=self._slots(),
         )
         began_s = monotonic_s()
         try:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from headgate.gate.gate import Call
 from headgate.gate.outcomes import Ended
+from headgate.gate.slots import WorkerSlots
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.model.breaker import Verdict
 from headgate.model.lease import LeaseHolder
@@ -74,6 +75,7 @@ class AnyGate(Protocol):
 
     id: str
     is_running: bool
+    slots: WorkerSlots
 
     @property
     def jobs(self) -> AnyJobs:

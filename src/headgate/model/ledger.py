@@ -16,7 +16,7 @@ from headgate.model.alert_rules import AlertRules, AlertsView
 from headgate.model.contract import Actor, Message, Millis, Name, Why
 from headgate.model.entity import IfRevision
 from headgate.model.lease import LEASES_AT_ONCE, LeaseAsk, LeaseGrant, LeaseView
-from headgate.model.limits import PressureView
+from headgate.model.limits import PressureView, SlotUse
 from headgate.model.quota import Quota, QuotaChanges, QuotaOverride, Rate, Throttle
 from headgate.model.reason import Reason
 
@@ -163,6 +163,7 @@ class Exchange(Message):
         releases: Permits that are given back, or requests that are withdrawn.
         leases: What the gate says of its blocks.
         took_ms: How long its last exchange with this ledger took.
+        slots: Of the workers of its process; null: not known.
     """
 
     gate: Annotated[str, Field(min_length=1, max_length=200)]
@@ -171,6 +172,7 @@ class Exchange(Message):
     releases: Annotated[list[RequestId], Field(max_length=MAX_BATCH)] = []
     leases: Annotated[list[LeaseAsk], Field(max_length=LEASES_AT_ONCE)] = []
     took_ms: Annotated[int, Field(ge=0)] = 0
+    slots: SlotUse | None = None
 
 
 class Hello(Message):

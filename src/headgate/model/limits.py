@@ -231,6 +231,18 @@ class CapacityNews(Message):
     revision: Annotated[int, Field(ge=0)]
 
 
+class SlotUse(Message):
+    """Activities that workers run at a time, and run now.
+
+    Attributes:
+        used: In use now.
+        of: All that there are.
+    """
+
+    used: Annotated[int, Field(ge=0, le=1_000_000_000)]
+    of: Annotated[int, Field(ge=1, le=1_000_000_000)]
+
+
 class PressureView(Message):
     """How full a pool is, for those who produce work for it.
 

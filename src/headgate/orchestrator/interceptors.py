@@ -3,8 +3,10 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from temporalio import activity
 from temporalio.worker import (
     ActivityInboundInterceptor,
+    ExecuteActivityInput,
     Interceptor,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
@@ -27,6 +29,7 @@ class HeadgateInterceptor(Interceptor):
         governed: How the activities of the worker are governed, by type.
         tenants: For whom workflows run, when they do not say so by a permit.
         now: Returns the gate if it is running, from any thread.
+        counts_slots: It is known how many activities the worker runs at a time.
     """
 
     def __init__(
@@ -35,15 +38,18 @@ class HeadgateInterceptor(Interceptor):
         governed: Mapping[str, GovernedActivity] | None = None,
         tenants: TenantRules | None = None,
         now: Callable[[], AnyGate | None] = lambda: None,
+        counts_slots: bool = False,
     ) -> None:
         self._gate = gate
         self._governed = governed or {}
         self._tenants = tenants or TenantRules()
         self._now = now
+        self._counts_slots = counts_slots
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """See base class."""
-        return GovernedCalls(next, self._gate, self._governed)
+        calls = GovernedCalls(next, self._gate, self._governed)
+        return _CountedSlots(calls, self._now) if self._counts_slots else calls
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
@@ -65,3 +71,19 @@ class HeadgateInterceptor(Interceptor):
             return False
         gate.call_soon(lambda: gate.release_soon(release))
         return True
+
+
+class _CountedSlots(ActivityInboundInterceptor):
+    """Counts the slots that activities take; local ones take none."""
+
+    def __init__(self, next: ActivityInboundInterceptor, now: Callable[[], AnyGate | None]) -> None:
+        super().__init__(next)
+        self._now = now
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        """Count it while it runs."""
+        gate = self._now()
+        if gate is None or activity.info().is_local:
+            return await self.next.execute_activity(input)
+        with gate.slots.taken():
+            return await self.next.execute_activity(input)

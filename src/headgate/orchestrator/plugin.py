@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 NAME: Final = "headgate.HeadgatePlugin"
 _GATE_QUEUES: Final = gate_task_queue("")
+_USUAL_SLOTS: Final = 100
+"""What a worker of the SDK has when nothing is said."""
 
 
 class HeadgatePlugin(SimplePlugin):
@@ -160,7 +162,10 @@ class HeadgatePlugin(SimplePlugin):
         shared = self._gates.of(config["client"])
         gate = shared.gate
         governed = governed_activities(config.get("activities") or (), self._governed)
-        ours = HeadgateInterceptor(gate, governed, self._tenants, lambda: shared.now)
+        counts_slots = _slots(config) > 0
+        ours = HeadgateInterceptor(
+            gate, governed, self._tenants, lambda: shared.now, counts_slots=counts_slots
+        )
         config["interceptors"] = [*(config.get("interceptors") or ()), ours]
         if not config.get("workflows"):
             return config  # nobody here asks for permits
@@ -187,11 +192,22 @@ class HeadgatePlugin(SimplePlugin):
                     assert self._governance is not None
                     await used.enter_async_context(self._governance.used(client))
                 else:
-                    await used.enter_async_context(self._gates.of(client).used(client))
+                    shared = self._gates.of(client)
+                    await used.enter_async_context(shared.used(client))
+                    if shared.now is not None and (slots := _slots(worker.config())):
+                        used.enter_context(shared.now.slots.worker(slots))
             except BaseException:
                 _abandon(worker)
                 raise
             await next(worker)
+
+
+def _slots(config: WorkerConfig) -> int:
+    """Return how many activities a worker runs at a time; 0: none, or a tuner decides."""
+    polls = config.get("activities") and not config.get("no_remote_activities")
+    if not polls or config.get("tuner") is not None:
+        return 0
+    return config.get("max_concurrent_activities") or _USUAL_SLOTS
 
 
 def _require_alone(where: str, plugins: Iterable[object]) -> None:

@@ -13,6 +13,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from headgate.gate import Call
 from headgate.gate.clock import now_ms
 from headgate.gate.outcomes import Ended
+from headgate.gate.slots import WorkerSlots
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.model.breaker import Verdict
 from headgate.model.entity import GRANTED_SIGNAL
@@ -52,6 +53,7 @@ class FakeGate:
     def __init__(self, outcomes: Mapping[str, OutcomeRules] | None = None) -> None:
         self.id = "fake"
         self.is_running = False
+        self.slots = WorkerSlots()
         self.admitted: list[Asked] = []
         self.refused: list[Refused] = []
         self.released: list[Asked] = []
