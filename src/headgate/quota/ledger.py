@@ -81,6 +81,10 @@ class Ledger:
         self._watch = Watch(record, self._standing, self._queues, self._inquiry)
         self._book = Book(record, self._standing, self._queues, self._watch, check_every_ms)
         self._leases = Leases(record, self._standing, self._queues, self._book, self._watch)
+        self._demand = demand.Reckoning(
+            record, self._queues, self._leases.unmet, self._standing.of
+        )
+        self._demand.renew(self._now_ms)
         self._due = False
         self._look_at_demand()
 
@@ -332,10 +336,8 @@ class Ledger:
         return permit, Grant(id=id, expires_at_ms=permit.expires_at_ms)
 
     def demands(self) -> list[Demand]:
-        """Return what the governor of each pool is to know; see ``demand``."""
-        return demand.demands(
-            self.record, self._queues, self._leases.unmet, self._standing.of, self._now_ms
-        )
+        """Return what the governor of each pool is to know; see ``Reckoning``."""
+        return self._demand.demands()
 
     def demands_due(self) -> bool:
         """Return whether a governor has to be told something at once."""
@@ -634,6 +636,7 @@ class Ledger:
     def _conclude(self, now_ms: int) -> None:
         """End a step: tell people and governors what it means for them."""
         self._watch.look(now_ms)
+        self._demand.renew(self._now_ms)
         self._look_at_demand()
 
     def _inquiry(self, now_ms: int) -> Inquiry:
@@ -655,6 +658,4 @@ class Ledger:
         if not self.record.pools and not self.record.accounts:
             self._due = False  # also when the pool that was to be told is gone
             return
-        self._due = demand.look(
-            self.record, self._queues, self._leases.unmet, self._standing.of, self._now_ms
-        )
+        self._due = self._demand.look()
