@@ -294,15 +294,17 @@ class Governor:
 
     def next_deadline(self) -> int | None:
         """Return when ``advance`` next has something to do, or None."""
-        found = []
-        if self.record.unsettled:
-            found.append(self._next_round_ms())
+        found = self._next_round_ms() if self.record.unsettled else None
         override = self.record.override
-        if override is not None and override.until_ms is not None:
-            found.append(override.until_ms)
-        times = (self._pressure.next_deadline(self.capacity()), self.desk.next_deadline())
-        found += [at_ms for at_ms in times if at_ms is not None]
-        return min(found, default=None)
+        times = (
+            None if override is None else override.until_ms,
+            self._pressure.next_deadline(self.capacity()),
+            self.desk.next_deadline(),
+        )
+        for at_ms in times:
+            if at_ms is not None and (found is None or at_ms < found):
+                found = at_ms
+        return found
 
     @property
     def desk(self) -> Desk:
@@ -1016,22 +1018,29 @@ class _Claimed:
             what the next job needs.
     """
 
-    __slots__ = ("claims", "members", "settings", "waiting")
+    __slots__ = ("_by", "claims", "members", "settings", "waiting")
 
     def __init__(self, members: object, settings: PoolSettings) -> None:
         self.members = members
         self.settings = settings
         self.claims: dict[str, Claim] = {}
+        self._by: dict[str, tuple[int, Share]] = {}
         self.waiting: dict[str, tuple[Member, int, int]] = {}
 
     def renew(self, tenant: str, member: Member, resource: str) -> None:
         """Take in what a member has and wants now."""
-        said, share = member.claims.get(resource), _share(member, resource)
-        held, wanted, needed = (0, 0, 0) if said is None else (said.held, said.wanted, said.next)
+        said, share = member.claims.get(resource), _NO_SHARE
+        held = wanted = needed = 0
+        if said is not None:
+            held, wanted, needed, share = said.held, said.wanted, said.next, said.share
         if needed or member.left_out_ms:
             self.waiting[tenant] = member, held, needed
         else:
             self.waiting.pop(tenant, None)
+        known = self._by.get(tenant)
+        if known is not None and known[0] == wanted and (known[1] is share or known[1] == share):
+            return
+        self._by[tenant] = wanted, share
         self.claims[tenant] = Claim(
             tenant=tenant,
             demand=wanted,

@@ -66,6 +66,8 @@ class PoolPressure:
 
     def look_at(self, tenant: str) -> None:
         """Take in that the claims of a member are others."""
+        if self._is_off and self._record.pressure.level is PressureLevel.NORMAL:
+            return  # nobody will ask
         self._remove(tenant)
         self._add(tenant, _part_of(self._record.members[tenant].claims))
         self._is_news = True

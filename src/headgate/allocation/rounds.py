@@ -81,19 +81,27 @@ def step(
     next_step = Step()
     free, over = capacity, -capacity
     lacking: dict[str, int] = {}
-    for tenant, place in places.items():
-        _, target, allocated, ceiling = place[:4]
+    within: dict[str, int] = {}
+    generous: list[str] = []
+    for tenant, (_, target, allocated, ceiling, _, _, _, _, _) in places.items():
         free -= ceiling
         over += allocated
         if target > ceiling:
             lacking[tenant] = target - ceiling
-    for tenant in _cuts(over, free, places, lacking, damping, next_step):
+        if allocated > target:
+            generous.append(tenant)
+        elif allocated < target and allocated < ceiling:
+            within[tenant] = min(target, ceiling)
+    for tenant in _cuts(over, free, places, generous, lacking, damping, next_step):
         # What it gives back is only there once its ledger has said so.
         lacking.pop(tenant, None)
     for tenant, units in _fragments(free, places, lacking).items():
         next_step.allocated[tenant] = places[tenant].allocated - units
         lacking.pop(tenant, None)
-    _raise(free, places, lacking, next_step, comforts)
+    # Within its ceiling, a tenant takes nothing from what is free.
+    next_step.allocated.update(within)
+    if free > 0:
+        _raise(free, places, lacking, next_step, comforts)
     return next_step
 
 
@@ -101,6 +109,7 @@ def _cuts(
     over: int,
     free: int,
     places: Mapping[str, Place],
+    generous: Sequence[str],
     lacking: Mapping[str, int],
     damping: Damping,
     next_step: Step,
@@ -111,17 +120,14 @@ def _cuts(
     if missing <= 0:
         return []
     # What a tenant does not use is taken first, and at once: nobody feels it.
+    having = [(tenant, places[tenant]) for tenant in generous]
     unused = {
-        tenant: place.allocated - max(place.target, place.wanted)
-        for tenant, place in places.items()
-        if place.allocated > place.target
+        tenant: place.allocated - max(place.target, place.wanted) for tenant, place in having
     }
     idle = _by_need(missing, unused)
     missing, over = missing - sum(idle.values()), over - sum(idle.values())
     busy = {
-        tenant: place.allocated - place.target - idle.get(tenant, 0)
-        for tenant, place in places.items()
-        if place.allocated > place.target
+        tenant: place.allocated - place.target - idle.get(tenant, 0) for tenant, place in having
     }
     owed = sum(
         max(0, min(places[tenant].owed, places[tenant].target) - places[tenant].ceiling)
@@ -149,10 +155,11 @@ def _fragments(
     Who waits for the rest of what its next job needs must not keep others waiting with what it has
     of it: all of them would wait for each other. Whose turn comes last gives first.
     """
-    order = _in_turn(places, lacking)
-    givers = [tenant for tenant in order if places[tenant].fragment]
-    if not givers:
+    fragments = {t: units for t in lacking if (units := places[t].fragment)}
+    if not fragments:
         return {}
+    order = _in_turn(places, lacking)
+    givers = [tenant for tenant in order if tenant in fragments]
     # Cuts that have yet to be confirmed; not what jobs hold beyond them, for nobody knows how long.
     coming = sum(
         place.ceiling - max(place.allocated, place.held)
@@ -173,7 +180,7 @@ def _fragments(
         gained: dict[str, int] = {}
         while needed > left + sum(gained.values()) and givers:
             giver = givers.pop()
-            gained[giver] = places[giver].fragment
+            gained[giver] = fragments[giver]
         if needed > left + sum(gained.values()):
             break
         left += sum(gained.values()) - needed
@@ -194,20 +201,15 @@ def _raise(
     would lie idle in parts that are too small for anybody's job, so it goes to one job after the
     other: who was given nothing for longest comes first, and nobody passes it.
     """
-    for tenant, place in places.items():
-        # Within its ceiling, a tenant takes nothing from what is free.
-        if place.allocated < min(place.target, place.ceiling):
-            next_step.allocated[tenant] = min(place.target, place.ceiling)
-    if free <= 0:
-        return
     owed = {
         tenant: min(units, max(0, places[tenant].owed - places[tenant].ceiling))
         for tenant, units in lacking.items()
     }
     given = dict.fromkeys(lacking, 0)
     left = free
-    for limits in (owed, lacking):
-        left, all_served = _by_job(left, places, limits, given)
+    order = _in_turn(places, lacking)
+    for limits in (owed, lacking) if any(owed.values()) else (lacking,):
+        left, all_served = _by_job(left, places, order, limits, given)
         if not all_served:
             break
         # Less than its next job needs is of no use to anybody, and would be taken again.
@@ -233,14 +235,18 @@ def _raise(
 
 
 def _by_job(
-    left: int, places: Mapping[str, Place], limits: Mapping[str, int], given: dict[str, int]
+    left: int,
+    places: Mapping[str, Place],
+    order: Sequence[str],
+    limits: Mapping[str, int],
+    given: dict[str, int],
 ) -> tuple[int, bool]:
-    """Add to ``given`` what lets the next job of each begin, within ``limits``; one by one.
+    """Add to ``given`` what lets the next job of each begin, within ``limits``; in ``order``.
 
     Returns:
         What is left, and whether it was enough for all of these jobs.
     """
-    for tenant in _in_turn(places, limits):
+    for tenant in order:
         place = places[tenant]
         needed = place.first - place.ceiling - given[tenant]
         if 0 < needed <= limits[tenant] - given[tenant]:
@@ -299,6 +305,8 @@ def _by_need(amount: int, needs: Mapping[str, int]) -> dict[str, int]:
     if amount <= 0:
         return {}
     real = sorted((tenant, units) for tenant, units in needs.items() if units > 0)
+    if not real:
+        return {}
     units = [need for _, need in real]
     parts = fill(amount, units, [0] * len(units), units)
     return {tenant: part for (tenant, _), part in zip(real, parts, strict=True) if part > 0}

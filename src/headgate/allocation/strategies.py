@@ -5,11 +5,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
+from operator import attrgetter
 from typing import Final
 
 from headgate.allocation.claims import Claim, Division, Group
 from headgate.allocation.solver import fill
-from headgate.allocation.tree import Node, Tree
+from headgate.allocation.tree import Node, Tree, pour
 from headgate.model.pool import Condition, Strategy
 
 OVERCOMMITTED: Final = "OVERCOMMITTED"
@@ -52,6 +54,8 @@ def divide(
     """
     if capacity < 0:
         raise ValueError(f"the capacity is {capacity}; it must be at least 0")
+    if not groups:
+        return _divide_flat(capacity, strategy, claims, scale)
     tree = Tree.of(claims, groups)
     root = tree.root
     conditions = _gather_rights(tree, strategy)
@@ -89,6 +93,78 @@ def divide(
         conditions,
         {node.name: node.guaranteed for node in scaled if id(node) in of_tenants},
         {node.name: node.guaranteed for node in scaled if id(node) not in of_tenants},
+    )
+
+
+def _divide_flat(
+    capacity: int, strategy: Strategy, claims: Sequence[Claim], scale: bool
+) -> Division:
+    """Do what ``divide`` does, without groups: as most pools are, and governors all the time."""
+    claims = sorted(claims, key=attrgetter("tenant"))
+    names = [claim.tenant for claim in claims]
+    for name, next_name in pairwise(names):
+        if name == next_name:
+            raise ValueError(f"tenant {name!r} is there twice")
+    for claim in claims:
+        if claim.group is not None:
+            raise ValueError(f"tenant {claim.tenant!r}: there is no group {claim.group!r}")
+    conditions: list[Condition] = []
+    guaranteeing, fixed = strategy in _GUARANTEEING, strategy is Strategy.FIXED
+    none = [0] * len(claims)
+    rights, scaled = none, {}
+    if guaranteeing or fixed:
+        rights = [c.guaranteed if guaranteeing else c.fixed or 0 for c in claims]
+        total = sum(rights)
+        if scale and total > capacity:
+            limit = f"the capacity is {capacity}"
+            conditions.append(_overcommitted(strategy, "", total, limit))
+        if scale and guaranteeing and total > capacity:
+            parts = fill(capacity, rights, none, rights)
+            scaled = {
+                name: part
+                for name, part, right in zip(names, parts, rights, strict=True)
+                if part < right
+            }
+            rights = parts
+    usable = [c.demand if c.maximum is None else min(c.demand, c.maximum) for c in claims]
+    floors, kept = none, none
+    if guaranteeing:
+        weights: list[float] = [claim.weight for claim in claims]
+        usable = [
+            units if c.borrow_limit is None else min(units, right + c.borrow_limit)
+            for units, right, c in zip(usable, rights, claims, strict=True)
+        ]
+        floors = list(map(min, usable, rights))
+        if any(claim.lend_limit is not None for claim in claims):
+            kept = [
+                0 if c.lend_limit is None else max(0, right - floor - c.lend_limit)
+                for floor, right, c in zip(floors, rights, claims, strict=True)
+            ]
+            kept = fill(max(0, capacity - sum(floors)), kept, none, kept)
+    elif fixed:
+        usable = floors = list(map(min, usable, rights))
+        weights = list(rights)
+    else:
+        weights = [_weight(claim.weight, strategy) for claim in claims]
+    tops = usable if all(weights) else [
+        units if weight else floor
+        for units, floor, weight in zip(usable, floors, weights, strict=True)
+    ]
+    wanted = sum(tops)
+    if strategy is Strategy.UNLIMITED and wanted > capacity:
+        message = f"{wanted} units are given, the capacity is {capacity}"
+        conditions.insert(0, Condition(type=CAPACITY_EXCEEDED, message=message))
+    budget = wanted if strategy is Strategy.UNLIMITED else capacity - sum(kept)
+    priorities = [claim.priority for claim in claims] if strategy is Strategy.PRIORITY else none
+    parts = pour(budget, rights, floors, tops, weights, priorities)
+    if strategy not in (*_GUARANTEEING, Strategy.FIXED):
+        conditions += _unused_guarantees(capacity, strategy, claims, ())
+    return Division(
+        dict(zip(names, parts, strict=True)),
+        max(0, capacity - sum(parts)),
+        {name: units for name, units in zip(names, kept, strict=True) if units},
+        conditions,
+        scaled,
     )
 
 

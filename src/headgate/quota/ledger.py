@@ -208,7 +208,7 @@ class Ledger:
             account.allocation, account.sequence = message, message.sequence
             record.revision += 1
             resources = sorted(name for name, pool in record.pools.items() if pool == message.pool)
-            self._standing.forget(resources)
+            self._standing.allocate(resources, message)
             self._inquired = None
             self._serve(resources, now_ms)
             self._shed(resources, now_ms)
