@@ -48,7 +48,7 @@ def decayed(usage: int, used: int, elapsed_ms: int, half_life_ms: int) -> int:
 
 
 # Those of one pool are mostly reckoned up together, over the same time.
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4_096)
 def _half_to(elapsed_ms: int, half_life_ms: int) -> int:
     """Return 2^(-elapsed/half life), as a fraction of 2^64."""
     halvings, rest_ms = divmod(elapsed_ms, half_life_ms)

@@ -12,7 +12,7 @@ from headgate.allocation.governor_record import GovernorRecord, Member
 from headgate.allocation.history import adjusted_weights
 from headgate.allocation.pressure import PoolPressure
 from headgate.allocation.repeated import RepeatedDivision
-from headgate.allocation.rounds import Place, keep_limits, step
+from headgate.allocation.rounds import Place, Places, keep_limits, step
 from headgate.allocation.watch import Watch
 from headgate.decay import MICRO, decayed
 from headgate.model.audit import AuditEntry
@@ -67,7 +67,7 @@ class Governor:
         self._stale: set[str] = set()
         self._unclaimed: set[str] = set()
         self._claimed: dict[str, _Claimed] = {}
-        self._placed: dict[str, tuple[object, dict[str, Place]]] = {}
+        self._placed: dict[str, tuple[object, Places, set[str]]] = {}
         # Until when a round would do nothing, unless something has been said or given since.
         self._quiet: tuple[int, int, int] = (-1, 0, 0)
         self._said = 0  # how often something has been said that matters
@@ -126,7 +126,7 @@ class Governor:
         self._ask(new)
         self._active = self._in_order = None
         self._said += 1
-        self._placed, self._claimed, self._parted = {}, {}, {}
+        self._placed, self._claimed, self._parted, self._divisions = {}, {}, {}, {}
         self._left_out, self._given = set(), None
         self._untold &= record.members.keys()
         self._pressure = PoolPressure(record)
@@ -512,20 +512,21 @@ class Governor:
         new: dict[str, dict[str, int]] = {}
         young: set[str] = set()
         for resource, units in capacity.items():
-            places = self._places(resource, now_ms, young)
+            places, lately = self._places(resource, now_ms)
+            young |= lately
             taken = step(
                 units,
                 places,
                 record.settings.damping,
                 partial(self._comforts, resource, units, places, now_ms),
             )
-            keep_limits(taken, places, self._limited_groups())
+            keep_limits(taken, places.of, self._limited_groups())
             for tenant, allocated in taken.allocated.items():
                 # What the unheard hold is not known, so until then only cuts are safe.
-                if not record.unheard or allocated < places[tenant].allocated:
+                if not record.unheard or allocated < places.of[tenant].allocated:
                     new.setdefault(tenant, {})[resource] = allocated
             record.unsettled |= not taken.settled
-        self._stale = young
+        self._stale = set()
         if record.unsettled and not new and young:
             # Only what was given lately could be taken, and that is left alone for a time.
             hold_ms = record.settings.damping.min_hold_ms
@@ -824,12 +825,13 @@ class Governor:
         """
         without = without or {}
         settings = self.record.settings
-        by_tenant = self._claims(resource).claims
-        claims = list(by_tenant.values())
+        known = self._claims(resource)
+        claims, rights = list(known.claims.values()), (known.version, *without)
+        are_scaled = whole is not None and bool(whole.scaled or whole.scaled_groups)
         if without:
             claims = [claim for claim in claims if claim.tenant not in without]
         groups = self._groups()
-        if whole is not None and (whole.scaled or whole.scaled_groups):
+        if whole is not None and are_scaled:
             scaled, of_groups = whole.scaled, whole.scaled_groups
             claims = [
                 replace(one, guaranteed=scaled[one.tenant]) if one.tenant in scaled else one
@@ -849,14 +851,23 @@ class Governor:
         division = self._divisions.setdefault((resource, bool(without)), RepeatedDivision())
         if without and groups:
             groups = self._groups_less(groups, without)
-        return division.divide(units, strategy, claims, groups, scale=whole is None)
+        is_plain = settings.history_half_life_ms is None and not are_scaled
+        return division.divide(
+            units,
+            strategy,
+            claims,
+            groups,
+            scale=whole is None,
+            rights=rights if is_plain else None,
+        )
 
     def _claims(self, resource: str) -> "_Claimed":
         """Return what those looked at claim of a resource."""
         members, settings = self._looked_at(), self.record.settings
         known = self._claimed.get(resource)
         if known is None or known.members is not members or known.settings is not settings:
-            known = self._claimed[resource] = _Claimed(members, settings)
+            version = 0 if known is None else known.version + 1
+            known = self._claimed[resource] = _Claimed(members, settings, version)
             again = [tenant for tenant, _ in members]
         elif self._unclaimed:
             again = [tenant for tenant in self._unclaimed if tenant in known.claims]
@@ -895,17 +906,19 @@ class Governor:
                 taken[name] = taken.get(name, 0) + units
         return [_less(group, taken.get(group.name, 0)) for group in groups]
 
-    def _places(self, resource: str, now_ms: int, young: set[str]) -> dict[str, Place]:
-        """Return where everybody stands, and add to ``young`` who was given something lately."""
+    def _places(self, resource: str, now_ms: int) -> tuple[Places, set[str]]:
+        """Return where everybody stands, and who was given something lately."""
         members = self._looked_at()
         hold_ms = self.record.settings.damping.min_hold_ms
         known, again = self._placed.get(resource), members
-        places: dict[str, Place] = {}
-        if known is not None and known[0] is members:
-            places = known[1]
-            again = [
-                (tenant, self.record.members[tenant]) for tenant in self._stale & places.keys()
-            ]
+        if known is None or known[0] is not members:
+            known = self._placed[resource] = members, Places(), set()
+        else:
+            again = [(t, self.record.members[t]) for t in self._stale if t in known[1].of]
+        _, places, young = known
+        for tenant in [t for t in young if now_ms - places.of[t].raised_at_ms >= hold_ms]:
+            young.discard(tenant)
+            places.of[tenant] = places.of[tenant]._replace(may_cut=True)
         for tenant, member in again:
             target, allocated = member.target.get(resource, 0), member.allocated.get(resource, 0)
             ceiling = max(allocated, member.outstanding.get(resource, 0))
@@ -925,21 +938,21 @@ class Governor:
             may_cut = now_ms - raised_at_ms >= hold_ms
             if not may_cut:
                 young.add(tenant)
-            places[tenant] = Place(
+            place = Place(
                 wanted, target, allocated, ceiling, owed, may_cut, first, raised_at_ms, held
             )
-        self._placed[resource] = members, places
-        return places
+            places.put(tenant, place)
+        return places, young
 
     def _comforts(
-        self, resource: str, units: int, places: Mapping[str, Place], now_ms: int
+        self, resource: str, units: int, places: Places, now_ms: int
     ) -> dict[str, int]:
         """Return what each may have beyond its target, when everybody has what it is to have."""
         found: dict[str, int] = {}
-        if sum(max(place.ceiling, place.target) for place in places.values()) >= units:
+        if places.ceilings + sum(places.lacking.values()) >= units:
             return found
         for tenant, member in self._looked_at():
-            place = places[tenant]
+            place = places.of[tenant]
             if place.first > place.ceiling or self._is_limited(tenant):
                 continue  # it waits for what its next job needs; or its group has a say in it
             self._smooth(member, now_ms)
@@ -1016,13 +1029,15 @@ class _Claimed:
         claims: By tenant, in the order of the members.
         waiting: Those for whom a job waits, or was lately left out: the member, what it holds, and
             what the next job needs.
+        version: Rises when anything but a demand has changed.
     """
 
-    __slots__ = ("_by", "claims", "members", "settings", "waiting")
+    __slots__ = ("_by", "claims", "members", "settings", "version", "waiting")
 
-    def __init__(self, members: object, settings: PoolSettings) -> None:
+    def __init__(self, members: object, settings: PoolSettings, version: int) -> None:
         self.members = members
         self.settings = settings
+        self.version = version
         self.claims: dict[str, Claim] = {}
         self._by: dict[str, tuple[int, Share]] = {}
         self.waiting: dict[str, tuple[Member, int, int]] = {}
@@ -1038,7 +1053,9 @@ class _Claimed:
         else:
             self.waiting.pop(tenant, None)
         known = self._by.get(tenant)
-        if known is not None and known[0] == wanted and (known[1] is share or known[1] == share):
+        if known is None or (known[1] is not share and known[1] != share):
+            self.version += 1
+        elif known[0] == wanted:
             return
         self._by[tenant] = wanted, share
         self.claims[tenant] = Claim(
@@ -1146,14 +1163,11 @@ def _waiting_since(member: Member) -> int | None:
 
 def _has_nothing(member: Member, fixed: bool) -> bool:
     """Whether a member has nothing, wants nothing, and has no right that would count."""
-    for units in member.allocated.values():
-        if units:
+    for claim in member.claims.values():
+        if claim.wanted or claim.held or claim.share.guaranteed or (fixed and claim.share.maximum):
             return False
-    if member.left_out_ms or any(member.outstanding.values()):
-        return False
-    return not any(
-        claim.held or claim.wanted or claim.share.guaranteed or (fixed and claim.share.maximum)
-        for claim in member.claims.values()
+    return not (
+        member.left_out_ms or any(member.allocated.values()) or any(member.outstanding.values())
     )
 
 

@@ -47,6 +47,62 @@ class Place(NamedTuple):
         return 0
 
 
+class Places:
+    """Where everybody stands, and what a step has to know of all together, kept as they change.
+
+    Args:
+        places: Those that are known from the beginning.
+
+    Attributes:
+        of: By tenant.
+        ceilings: The sum of them.
+        allocated: The sum of them.
+        coming: What cuts will bring back that have yet to be confirmed; without what jobs hold
+            beyond them, for nobody knows how long.
+        lacking: What those lack whose target is above their ceiling.
+        within: What those can have at once that have less than their target, within the ceiling.
+        generous: Who has more than its target.
+    """
+
+    __slots__ = ("allocated", "ceilings", "coming", "generous", "lacking", "of", "within")
+
+    def __init__(self, places: Mapping[str, Place] | None = None) -> None:
+        self.of: dict[str, Place] = {}
+        self.ceilings = self.allocated = self.coming = 0
+        self.lacking: dict[str, int] = {}
+        self.within: dict[str, int] = {}
+        self.generous: set[str] = set()
+        for tenant, place in (places or {}).items():
+            self.put(tenant, place)
+
+    def put(self, tenant: str, place: Place) -> None:
+        """Note where a tenant stands now."""
+        before = self.of.get(tenant)
+        if before is not None:
+            if before == place:
+                return
+            self._count(before, -1)
+            self.lacking.pop(tenant, None)
+            self.within.pop(tenant, None)
+            self.generous.discard(tenant)
+        self.of[tenant] = place
+        self._count(place, 1)
+        _, target, allocated, ceiling, *_ = place
+        if target > ceiling:
+            self.lacking[tenant] = target - ceiling
+        if allocated > target:
+            self.generous.add(tenant)
+        elif allocated < target and allocated < ceiling:
+            self.within[tenant] = min(target, ceiling)
+
+    def _count(self, place: Place, sign: int) -> None:
+        allocated, ceiling = place.allocated, place.ceiling
+        self.ceilings += sign * ceiling
+        self.allocated += sign * allocated
+        if ceiling > allocated:
+            self.coming += sign * (ceiling - max(allocated, place.held))
+
+
 @dataclass(slots=True)
 class Step:
     """What changes now, by tenant, and whether more is to follow.
@@ -62,7 +118,7 @@ class Step:
 
 def step(
     capacity: int,
-    places: Mapping[str, Place],
+    places: Places,
     damping: Damping,
     comforts: Callable[[], Amounts] = dict,
 ) -> Step:
@@ -79,37 +135,25 @@ def step(
             only when there is something left for it.
     """
     next_step = Step()
-    free, over = capacity, -capacity
-    lacking: dict[str, int] = {}
-    within: dict[str, int] = {}
-    generous: list[str] = []
-    for tenant, (_, target, allocated, ceiling, _, _, _, _, _) in places.items():
-        free -= ceiling
-        over += allocated
-        if target > ceiling:
-            lacking[tenant] = target - ceiling
-        if allocated > target:
-            generous.append(tenant)
-        elif allocated < target and allocated < ceiling:
-            within[tenant] = min(target, ceiling)
-    for tenant in _cuts(over, free, places, generous, lacking, damping, next_step):
+    free, over = capacity - places.ceilings, places.allocated - capacity
+    lacking = dict(places.lacking)
+    for tenant in _cuts(over, free, places, lacking, damping, next_step):
         # What it gives back is only there once its ledger has said so.
         lacking.pop(tenant, None)
     for tenant, units in _fragments(free, places, lacking).items():
-        next_step.allocated[tenant] = places[tenant].allocated - units
+        next_step.allocated[tenant] = places.of[tenant].allocated - units
         lacking.pop(tenant, None)
     # Within its ceiling, a tenant takes nothing from what is free.
-    next_step.allocated.update(within)
+    next_step.allocated.update(places.within)
     if free > 0:
-        _raise(free, places, lacking, next_step, comforts)
+        _raise(free, places.of, lacking, next_step, comforts)
     return next_step
 
 
 def _cuts(
     over: int,
     free: int,
-    places: Mapping[str, Place],
-    generous: Sequence[str],
+    places: Places,
     lacking: Mapping[str, int],
     damping: Damping,
     next_step: Step,
@@ -120,7 +164,8 @@ def _cuts(
     if missing <= 0:
         return []
     # What a tenant does not use is taken first, and at once: nobody feels it.
-    having = [(tenant, places[tenant]) for tenant in generous]
+    of = places.of
+    having = [(tenant, of[tenant]) for tenant in places.generous]
     unused = {
         tenant: place.allocated - max(place.target, place.wanted) for tenant, place in having
     }
@@ -130,43 +175,36 @@ def _cuts(
         tenant: place.allocated - place.target - idle.get(tenant, 0) for tenant, place in having
     }
     owed = sum(
-        max(0, min(places[tenant].owed, places[tenant].target) - places[tenant].ceiling)
+        max(0, min(of[tenant].owed, of[tenant].target) - of[tenant].ceiling)
         for tenant in lacking
     )
     urgent = max(0, over, min(missing, owed - max(0, free) - on_the_way - sum(idle.values())))
     calm = missing - urgent
-    if not urgent and _within(damping.dead_zone, places, lacking):
+    if not urgent and _within(damping.dead_zone, of, lacking):
         calm = 0
-    ready = busy if urgent else {t: units for t, units in busy.items() if places[t].may_cut}
+    ready = busy if urgent else {t: units for t, units in busy.items() if of[t].may_cut}
     share = -(-calm * _millionths(damping.share_per_round) // 1_000_000)
     cuts = _by_need(urgent + share, ready)
     next_step.settled = sum(cuts.values()) >= min(urgent + calm, sum(busy.values()))
     for tenant in {*idle, *cuts}:
         loss = idle.get(tenant, 0) + cuts.get(tenant, 0)
-        next_step.allocated[tenant] = places[tenant].allocated - loss
+        next_step.allocated[tenant] = of[tenant].allocated - loss
     return list(next_step.allocated)
 
 
-def _fragments(
-    free: int, places: Mapping[str, Place], lacking: Mapping[str, int]
-) -> dict[str, int]:
+def _fragments(free: int, among: Places, lacking: Mapping[str, int]) -> dict[str, int]:
     """Return what to take of fragments, so that what is free and they make up whole jobs.
 
     Who waits for the rest of what its next job needs must not keep others waiting with what it has
     of it: all of them would wait for each other. Whose turn comes last gives first.
     """
+    places = among.of
     fragments = {t: units for t in lacking if (units := places[t].fragment)}
     if not fragments:
         return {}
     order = _in_turn(places, lacking)
     givers = [tenant for tenant in order if tenant in fragments]
-    # Cuts that have yet to be confirmed; not what jobs hold beyond them, for nobody knows how long.
-    coming = sum(
-        place.ceiling - max(place.allocated, place.held)
-        for place in places.values()
-        if place.ceiling > place.allocated
-    )
-    left = free + coming
+    left = free + among.coming
     taken: dict[str, int] = {}
     for tenant in order:
         if tenant in taken:

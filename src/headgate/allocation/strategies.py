@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Final
 
 from headgate.allocation.claims import Claim, Division, Group
-from headgate.allocation.solver import fill
+from headgate.allocation.solver import fill, whole_weights
 from headgate.allocation.tree import Node, Tree, pour
 from headgate.model.pool import Condition, Strategy
 
@@ -55,7 +55,8 @@ def divide(
     if capacity < 0:
         raise ValueError(f"the capacity is {capacity}; it must be at least 0")
     if not groups:
-        return _divide_flat(capacity, strategy, claims, scale)
+        flat = Flat(strategy, claims)
+        return flat.divide(capacity, [claim.demand for claim in flat.claims], scale=scale)
     tree = Tree.of(claims, groups)
     root = tree.root
     conditions = _gather_rights(tree, strategy)
@@ -96,76 +97,135 @@ def divide(
     )
 
 
-def _divide_flat(
-    capacity: int, strategy: Strategy, claims: Sequence[Claim], scale: bool
-) -> Division:
-    """Do what ``divide`` does, without groups: as most pools are, and governors all the time."""
-    claims = sorted(claims, key=attrgetter("tenant"))
-    names = [claim.tenant for claim in claims]
-    for name, next_name in pairwise(names):
-        if name == next_name:
-            raise ValueError(f"tenant {name!r} is there twice")
-    for claim in claims:
-        if claim.group is not None:
-            raise ValueError(f"tenant {claim.tenant!r}: there is no group {claim.group!r}")
-    conditions: list[Condition] = []
-    guaranteeing, fixed = strategy in _GUARANTEEING, strategy is Strategy.FIXED
-    none = [0] * len(claims)
-    rights, scaled = none, {}
-    if guaranteeing or fixed:
-        rights = [c.guaranteed if guaranteeing else c.fixed or 0 for c in claims]
-        total = sum(rights)
-        if scale and total > capacity:
+class Flat:
+    """A pool without groups, as most are; ``divide`` for it.
+
+    All but demand and capacity is looked at once, because a governor divides many times a second.
+
+    Args:
+        strategy: How it is divided.
+        claims: One for each tenant, in any order; what they demand does not matter.
+
+    Attributes:
+        claims: By name.
+
+    Raises:
+        ValueError: See ``divide``.
+    """
+
+    def __init__(self, strategy: Strategy, claims: Sequence[Claim]) -> None:
+        self.claims = claims = sorted(claims, key=attrgetter("tenant"))
+        for one, next_one in pairwise(claims):
+            if one.tenant == next_one.tenant:
+                raise ValueError(f"tenant {one.tenant!r} is there twice")
+        for claim in claims:
+            if claim.group is not None:
+                raise ValueError(f"tenant {claim.tenant!r}: there is no group {claim.group!r}")
+        self._strategy = strategy
+        self._guaranteeing, self._fixed = strategy in _GUARANTEEING, strategy is Strategy.FIXED
+        self._names = [claim.tenant for claim in claims]
+        self._guaranteed = sum(claim.guaranteed for claim in claims)
+        self._none = [0] * len(claims)
+        # What each has a right to, and may have at most; and what it does not lend. None: nobody.
+        self._rights = self._none
+        self._maxima = _unless_none([claim.maximum for claim in claims])
+        self._borrows = self._lends = None
+        self._priorities = self._none
+        if self._guaranteeing:
+            self._rights = [claim.guaranteed for claim in claims]
+            self._borrows = _unless_none([claim.borrow_limit for claim in claims])
+            self._lends = _unless_none([claim.lend_limit for claim in claims])
+            weights: list[float] = [claim.weight for claim in claims]
+            if strategy is Strategy.PRIORITY:
+                self._priorities = [claim.priority for claim in claims]
+        elif self._fixed:
+            # A fixed part is a guarantee beyond which nothing is to be had.
+            self._rights = [claim.fixed or 0 for claim in claims]
+            weights = list(self._rights)
+        else:
+            weights = [_weight(claim.weight, strategy) for claim in claims]
+        self._weights = whole_weights(weights)
+        self._weightless = not all(self._weights)
+        self._total = sum(self._rights)
+
+    def divide(self, capacity: int, demands: Sequence[int], *, scale: bool = True) -> Division:
+        """Divide; see there.
+
+        Args:
+            capacity: Units.
+            demands: Of each, in the order of their names.
+            scale: See ``divide``.
+        """
+        strategy, none, rights = self._strategy, self._none, self._rights
+        conditions: list[Condition] = []
+        scaled: dict[str, int] = {}
+        if scale and self._total > capacity:
             limit = f"the capacity is {capacity}"
-            conditions.append(_overcommitted(strategy, "", total, limit))
-        if scale and guaranteeing and total > capacity:
-            parts = fill(capacity, rights, none, rights)
-            scaled = {
-                name: part
-                for name, part, right in zip(names, parts, rights, strict=True)
-                if part < right
-            }
-            rights = parts
-    usable = [c.demand if c.maximum is None else min(c.demand, c.maximum) for c in claims]
-    floors, kept = none, none
-    if guaranteeing:
-        weights: list[float] = [claim.weight for claim in claims]
-        usable = [
-            units if c.borrow_limit is None else min(units, right + c.borrow_limit)
-            for units, right, c in zip(usable, rights, claims, strict=True)
-        ]
-        floors = list(map(min, usable, rights))
-        if any(claim.lend_limit is not None for claim in claims):
-            kept = [
-                0 if c.lend_limit is None else max(0, right - floor - c.lend_limit)
-                for floor, right, c in zip(floors, rights, claims, strict=True)
+            conditions.append(_overcommitted(strategy, "", self._total, limit))
+            if self._guaranteeing:
+                rights = fill(capacity, rights, none, rights)
+                named = zip(self._names, rights, self._rights, strict=True)
+                scaled = {name: part for name, part, right in named if part < right}
+        tops = list(demands)
+        if self._maxima is not None:
+            tops = [
+                units if most is None or units < most else most
+                for units, most in zip(tops, self._maxima, strict=True)
             ]
-            kept = fill(max(0, capacity - sum(floors)), kept, none, kept)
-    elif fixed:
-        usable = floors = list(map(min, usable, rights))
-        weights = list(rights)
-    else:
-        weights = [_weight(claim.weight, strategy) for claim in claims]
-    tops = usable if all(weights) else [
-        units if weight else floor
-        for units, floor, weight in zip(usable, floors, weights, strict=True)
-    ]
-    wanted = sum(tops)
-    if strategy is Strategy.UNLIMITED and wanted > capacity:
-        message = f"{wanted} units are given, the capacity is {capacity}"
-        conditions.insert(0, Condition(type=CAPACITY_EXCEEDED, message=message))
-    budget = wanted if strategy is Strategy.UNLIMITED else capacity - sum(kept)
-    priorities = [claim.priority for claim in claims] if strategy is Strategy.PRIORITY else none
-    parts = pour(budget, rights, floors, tops, weights, priorities)
-    if strategy not in (*_GUARANTEEING, Strategy.FIXED):
-        conditions += _unused_guarantees(capacity, strategy, claims, ())
-    return Division(
-        dict(zip(names, parts, strict=True)),
-        max(0, capacity - sum(parts)),
-        {name: units for name, units in zip(names, kept, strict=True) if units},
-        conditions,
-        scaled,
-    )
+        floors, kept = none, none
+        if self._guaranteeing:
+            if self._borrows is not None:
+                tops = [
+                    units if borrow is None else min(units, right + borrow)
+                    for units, right, borrow in zip(tops, rights, self._borrows, strict=True)
+                ]
+            floors = list(map(min, tops, rights))
+            if self._lends is not None:
+                kept = self._kept(capacity, rights, floors, self._lends)
+        elif self._fixed:
+            tops = floors = list(map(min, tops, rights))
+        if self._weightless:
+            tops = [
+                units if weight else floor
+                for units, floor, weight in zip(tops, floors, self._weights, strict=True)
+            ]
+        budget = capacity - sum(kept)
+        if strategy is Strategy.UNLIMITED:
+            budget = sum(tops)
+            if budget > capacity:
+                message = f"{budget} units are given, the capacity is {capacity}"
+                conditions.append(Condition(type=CAPACITY_EXCEEDED, message=message))
+        parts = pour(budget, rights, floors, tops, self._weights, self._priorities)
+        if not (self._guaranteeing or self._fixed) and self._guaranteed > capacity:
+            conditions.append(_unused(capacity, strategy, self._guaranteed))
+        return Division(
+            dict(zip(self._names, parts, strict=True)),
+            max(0, capacity - sum(parts)),
+            {name: units for name, units in zip(self._names, kept, strict=True) if units}
+            if kept is not none
+            else {},
+            conditions,
+            scaled,
+        )
+
+    def _kept(
+        self,
+        capacity: int,
+        rights: Sequence[int],
+        floors: Sequence[int],
+        lends: Sequence[int | None],
+    ) -> list[int]:
+        """Return what of an unused guarantee each does not lend."""
+        kept = [
+            0 if lend is None else max(0, right - floor - lend)
+            for right, floor, lend in zip(rights, floors, lends, strict=True)
+        ]
+        return fill(max(0, capacity - sum(floors)), kept, self._none, kept)
+
+
+def _unless_none(limits: list[int | None]) -> list[int | None] | None:
+    """Return ``limits``, unless nobody has one."""
+    return None if all(limit is None for limit in limits) else limits
 
 
 def _gather_rights(tree: Tree, strategy: Strategy) -> list[Condition]:
@@ -271,10 +331,12 @@ def _unused_guarantees(
     tree = Tree.of(claims, groups)
     _gather_rights(tree, Strategy.RESERVED)
     rights = sum(child.guaranteed for child in tree.root.children)
-    if rights <= capacity:
-        return []
+    return [] if rights <= capacity else [_unused(capacity, strategy, rights)]
+
+
+def _unused(capacity: int, strategy: Strategy, rights: int) -> Condition:
     message = (
         f"the guarantees add up to {rights}, the capacity is {capacity}; the strategy {strategy} "
         "does not use guarantees"
     )
-    return [Condition(type=OVERCOMMITTED, message=message)]
+    return Condition(type=OVERCOMMITTED, message=message)

@@ -140,7 +140,7 @@ def _pour(node: Node, by_priority: bool) -> None:
         [child.guaranteed for child in children],
         [child.floor for child in children],
         [child.ceiling for child in children],
-        [child.weight for child in children],
+        whole_weights([child.weight for child in children]),
         [child.priority if by_priority else 0 for child in children],
     )
     for child, part in zip(children, parts, strict=True):
@@ -152,7 +152,7 @@ def pour(
     rights: Sequence[int],
     floors: Sequence[int],
     ceilings: Sequence[int],
-    weights: Sequence[float],
+    weights: Sequence[int],
     priorities: Sequence[int],
 ) -> list[int]:
     """Divide ``amount`` among siblings: guarantees first, then the rest on top.
@@ -162,7 +162,7 @@ def pour(
         rights: What is guaranteed to each.
         floors: What each can use of that.
         ceilings: What each can use at all.
-        weights: For what comes on top of the floors.
+        weights: For what comes on top of the floors; see ``whole_weights``.
         priorities: The highest comes first.
     """
     none = [0] * len(floors)
@@ -174,8 +174,8 @@ def pour(
     if not spare:
         return parts
     rooms = list(map(sub, ceilings, floors))
-    if min(priorities, default=0) == max(priorities, default=0):
-        return list(map(add, parts, fill(spare, whole_weights(weights), none, rooms)))
+    if len(set(priorities)) < 2:
+        return list(map(add, parts, fill(spare, weights, none, rooms)))
     tiers: dict[int, list[int]] = {}
     for number, priority in enumerate(priorities):
         tiers.setdefault(priority, []).append(number)
@@ -183,7 +183,7 @@ def pour(
         tier = tiers[priority]
         more = fill(
             spare,
-            whole_weights([weights[number] for number in tier]),
+            [weights[number] for number in tier],
             none[: len(tier)],
             [rooms[number] for number in tier],
         )

@@ -345,12 +345,12 @@ class Ledger:
 
     def demands_due_at_ms(self) -> int | None:
         """Return when a governor has to be told at the latest that less is wanted, or None."""
-        lower = [
-            account.lower_since_ms + demand.TELL_LOWER_AFTER_MS
-            for account in self.record.accounts.values()
-            if account.lower_since_ms is not None
-        ]
-        return min(lower, default=None)
+        lower: int | None = None
+        for account in self.record.accounts.values():
+            since_ms = account.lower_since_ms
+            if since_ms is not None and (lower is None or since_ms < lower):
+                lower = since_ms
+        return None if lower is None else lower + demand.TELL_LOWER_AFTER_MS
 
     def below_usage(self, settings: LedgerSettings) -> list[str]:
         """Return a sentence for each limit that ``settings`` would lower below what is used.
