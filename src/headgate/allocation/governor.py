@@ -565,6 +565,8 @@ class Governor:
 
     def _look_at_pressure(self, now_ms: int) -> None:
         """Bring the level up to date, and have ledgers told what concerns them."""
+        if self._pressure.is_off:
+            return
         record, capacity = self.record, self.capacity()
         told: set[str] = set()
         if self._pressure.assess(capacity, now_ms):
@@ -615,9 +617,7 @@ class Governor:
         self._use_fragments(resource, parts, turns)
         before = self._parted.get(resource, {})
         if parts != before:
-            for tenant, part in parts.items():
-                if before.get(tenant) == part:
-                    continue
+            for tenant, part in parts.items() - before.items():
                 target, member = {resource: part}, record.members[tenant]
                 if target != member.target:
                     member.target = target
@@ -683,7 +683,7 @@ class Governor:
         for tenant, (member, held, needed) in self._claims(resource).waiting.items():
             if (
                 not needed
-                or parts.get(tenant, 0) >= needed
+                or parts[tenant] >= needed
                 or held + needed > self._most(tenant, member, resource)
                 or held + needed > units - above.of(tenant, member)
             ):
@@ -740,7 +740,7 @@ class Governor:
         left = 0
         stuck: list[tuple[bool, int, int, str, int]] = []
         for tenant, (member, held, more) in self._claims(resource).waiting.items():
-            part, needed = parts.get(tenant, 0), held + more
+            part, needed = parts[tenant], held + more
             if needed <= part or not more or tenant in turns:
                 continue
             if held < part:
@@ -754,7 +754,7 @@ class Governor:
         for _, _, _, tenant, needed in sorted(stuck):
             if not left:
                 break
-            more = needed - parts.get(tenant, 0)
+            more = needed - parts[tenant]
             if more > left or needed > self._most(tenant, self.record.members[tenant], resource):
                 continue
             if any(

@@ -64,6 +64,15 @@ class PoolPressure:
         for tenant, member in record.members.items():
             self._add(tenant, _part_of(member.claims))
 
+    @property
+    def is_off(self) -> bool:
+        """Whether there is nothing to bring up to date: no level is known but normal."""
+        return (
+            self._is_off
+            and not self._refused
+            and self._record.pressure.level is PressureLevel.NORMAL
+        )
+
     def look_at(self, tenant: str) -> None:
         """Take in that the claims of a member are others."""
         if self._is_off and self._record.pressure.level is PressureLevel.NORMAL:

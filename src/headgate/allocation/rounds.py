@@ -39,13 +39,6 @@ class Place(NamedTuple):
     raised_at_ms: int = 0
     held: int = 0
 
-    @property
-    def fragment(self) -> int:
-        """What it may hold and does not, because its next job does not fit in there."""
-        if self.allocated == self.ceiling < self.first:
-            return self.allocated - self.held
-        return 0
-
 
 class Places:
     """Where everybody stands, and what a step has to know of all together, kept as they change.
@@ -62,9 +55,21 @@ class Places:
         lacking: What those lack whose target is above their ceiling.
         within: What those can have at once that have less than their target, within the ceiling.
         generous: Who has more than its target.
+        fragments: What those may hold and do not whose next job does not fit in there.
+        owed: Who has a right to something now.
     """
 
-    __slots__ = ("allocated", "ceilings", "coming", "generous", "lacking", "of", "within")
+    __slots__ = (
+        "allocated",
+        "ceilings",
+        "coming",
+        "fragments",
+        "generous",
+        "lacking",
+        "of",
+        "owed",
+        "within",
+    )
 
     def __init__(self, places: Mapping[str, Place] | None = None) -> None:
         self.of: dict[str, Place] = {}
@@ -72,6 +77,8 @@ class Places:
         self.lacking: dict[str, int] = {}
         self.within: dict[str, int] = {}
         self.generous: set[str] = set()
+        self.fragments: dict[str, int] = {}
+        self.owed: set[str] = set()
         for tenant, place in (places or {}).items():
             self.put(tenant, place)
 
@@ -85,9 +92,15 @@ class Places:
             self.lacking.pop(tenant, None)
             self.within.pop(tenant, None)
             self.generous.discard(tenant)
+            self.fragments.pop(tenant, None)
+            self.owed.discard(tenant)
         self.of[tenant] = place
         self._count(place, 1)
-        _, target, allocated, ceiling, *_ = place
+        _, target, allocated, ceiling, owed, _, first, _, held = place
+        if allocated == ceiling < first and allocated != held:
+            self.fragments[tenant] = allocated - held
+        if owed:
+            self.owed.add(tenant)
         if target > ceiling:
             self.lacking[tenant] = target - ceiling
         if allocated > target:
@@ -146,7 +159,7 @@ def step(
     # Within its ceiling, a tenant takes nothing from what is free.
     next_step.allocated.update(places.within)
     if free > 0:
-        _raise(free, places.of, lacking, next_step, comforts)
+        _raise(free, places, lacking, next_step, comforts)
     return next_step
 
 
@@ -176,7 +189,7 @@ def _cuts(
     }
     owed = sum(
         max(0, min(of[tenant].owed, of[tenant].target) - of[tenant].ceiling)
-        for tenant in lacking
+        for tenant in lacking.keys() & places.owed
     )
     urgent = max(0, over, min(missing, owed - max(0, free) - on_the_way - sum(idle.values())))
     calm = missing - urgent
@@ -198,9 +211,8 @@ def _fragments(free: int, among: Places, lacking: Mapping[str, int]) -> dict[str
     Who waits for the rest of what its next job needs must not keep others waiting with what it has
     of it: all of them would wait for each other. Whose turn comes last gives first.
     """
-    places = among.of
-    fragments = {t: units for t in lacking if (units := places[t].fragment)}
-    if not fragments:
+    places, fragments = among.of, among.fragments
+    if not fragments or lacking.keys().isdisjoint(fragments):
         return {}
     order = _in_turn(places, lacking)
     givers = [tenant for tenant in order if tenant in fragments]
@@ -228,7 +240,7 @@ def _fragments(free: int, among: Places, lacking: Mapping[str, int]) -> dict[str
 
 def _raise(
     free: int,
-    places: Mapping[str, Place],
+    among: Places,
     lacking: Mapping[str, int],
     next_step: Step,
     comforts: Callable[[], Amounts],
@@ -239,10 +251,11 @@ def _raise(
     would lie idle in parts that are too small for anybody's job, so it goes to one job after the
     other: who was given nothing for longest comes first, and nobody passes it.
     """
-    owed = {
-        tenant: min(units, max(0, places[tenant].owed - places[tenant].ceiling))
-        for tenant, units in lacking.items()
-    }
+    places = among.of
+    owed = dict.fromkeys(lacking, 0)
+    for tenant in lacking.keys() & among.owed:
+        more = places[tenant].owed - places[tenant].ceiling
+        owed[tenant] = min(lacking[tenant], max(0, more))
     given = dict.fromkeys(lacking, 0)
     left = free
     order = _in_turn(places, lacking)

@@ -47,16 +47,18 @@ class Reckoning:
         self._unmet = unmet
         self._limits_of = limits_of
         self._known: dict[str, dict[str, _Standing]] = {}
+        self._pools: list[str] | None = None
         self._now_ms = 0
 
     def renew(self, now_ms: int) -> None:
         """Forget what is known: something may have happened."""
         self._known.clear()
+        self._pools = None
         self._now_ms = now_ms
 
     def demands(self) -> list[Demand]:
         """Return the demand for each pool that is configured, or has dealt with the ledger."""
-        return [self._demand(pool) for pool in _pools(self._record)]
+        return [self._demand(pool) for pool in self._told_pools()]
 
     def look(self) -> bool:
         """Note since when less is wanted than governors were told.
@@ -66,7 +68,7 @@ class Reckoning:
         """
         record, now_ms = self._record, self._now_ms
         due = False
-        for pool in _pools(record):
+        for pool in self._told_pools():
             account = record.accounts.get(pool)
             kind = news(account, record.incarnation, self._standings(pool), now_ms)
             due = due or kind == "now"
@@ -115,6 +117,24 @@ class Reckoning:
             },
         )
 
+    def _told_pools(self) -> list[str]:
+        """Return the pools that are configured, and those that have dealt with the ledger."""
+        if self._pools is not None:
+            return self._pools
+        record = self._record
+        pools = set(record.pools.values())
+        if record.accounts.keys() <= pools:
+            self._pools = sorted(pools)
+            return self._pools
+        for pool, account in record.accounts.items():
+            if pool in pools:
+                continue
+            if (account.allocation is not None and any(account.allocation.units.values())) or (
+                account.told is not None and account.told.claims
+            ):
+                pools.add(pool)
+        return sorted(pools)
+
     def _standings(self, pool: str) -> dict[str, "_Standing"]:
         known = self._known.get(pool)
         if known is None:
@@ -122,20 +142,6 @@ class Reckoning:
                 self._record, self._queues, self._unmet, self._limits_of, pool, self._now_ms
             )
         return known
-
-
-def _pools(record: LedgerRecord) -> list[str]:
-    pools = set(record.pools.values())
-    if record.accounts.keys() <= pools:
-        return sorted(pools)
-    for pool, account in record.accounts.items():
-        if pool in pools:
-            continue
-        if (account.allocation is not None and any(account.allocation.units.values())) or (
-            account.told is not None and account.told.claims
-        ):
-            pools.add(pool)
-    return sorted(pools)
 
 
 def is_governed(record: LedgerRecord) -> bool:

@@ -1,8 +1,8 @@
 """What limits a resource now: its quota, then reservations, overrides and throttles over it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from headgate.model.ids import DEFAULT
 from headgate.model.lease import WhenAway
@@ -27,8 +27,7 @@ class Pause:
     until_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What limits one resource at one time; what is None is not limited.
 
     Attributes:
@@ -143,8 +142,7 @@ def reallocated(limits: Limits, resource: str, allocation: Allocation) -> Limits
     if (allocated is None) != (limits.allocated is None):
         return None  # whether there is a pool to borrow from limits what could ever be granted
     rooms = [room for room in (limits.max_active, allocated) if room is not None]
-    return replace(
-        limits,
+    return limits._replace(
         allocation=allocation,
         allocated=allocated,
         room=min(rooms, default=None),
