@@ -85,19 +85,26 @@ class Places:
     def put(self, tenant: str, place: Place) -> None:
         """Note where a tenant stands now."""
         before = self.of.get(tenant)
+        if before == place:
+            return
+        self.of[tenant] = place
+        _, target, allocated, ceiling, owed, _, first, _, held = place
         if before is not None:
-            if before == place:
-                return
-            self._count(before, -1)
-            self.lacking.pop(tenant, None)
+            self.ceilings -= before.ceiling
+            self.allocated -= before.allocated
+            if before.ceiling > before.allocated:
+                self.coming -= before.ceiling - max(before.allocated, before.held)
+            if before.target > before.ceiling:
+                del self.lacking[tenant]
             self.within.pop(tenant, None)
             self.generous.discard(tenant)
             self.fragments.pop(tenant, None)
             self.owed.discard(tenant)
-        self.of[tenant] = place
-        self._count(place, 1)
-        _, target, allocated, ceiling, owed, _, first, _, held = place
-        if allocated == ceiling < first and allocated != held:
+        self.ceilings += ceiling
+        self.allocated += allocated
+        if ceiling > allocated:
+            self.coming += ceiling - max(allocated, held)
+        elif first > ceiling and allocated != held:
             self.fragments[tenant] = allocated - held
         if owed:
             self.owed.add(tenant)
@@ -107,13 +114,6 @@ class Places:
             self.generous.add(tenant)
         elif allocated < target and allocated < ceiling:
             self.within[tenant] = min(target, ceiling)
-
-    def _count(self, place: Place, sign: int) -> None:
-        allocated, ceiling = place.allocated, place.ceiling
-        self.ceilings += sign * ceiling
-        self.allocated += sign * allocated
-        if ceiling > allocated:
-            self.coming += sign * (ceiling - max(allocated, place.held))
 
 
 @dataclass(slots=True)

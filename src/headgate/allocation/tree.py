@@ -166,7 +166,10 @@ def pour(
         priorities: The highest comes first.
     """
     none = [0] * len(floors)
-    spare = amount - sum(floors)
+    at_floor = sum(floors)
+    if not at_floor and len(set(priorities)) < 2:
+        return fill(amount, weights, floors, ceilings)
+    spare = amount - at_floor
     if spare < 0:
         # Guarantees, or fixed parts, in proportion, as far as they are used.
         return fill(amount, rights, none, floors)

@@ -1,6 +1,7 @@
 """What the governor of a pool has to know of a ledger, and when it has to be told."""
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import is_
 from typing import Final, Literal, NamedTuple
 
 from headgate.model.pool import Claim, Demand, Share, Tier
@@ -48,17 +49,27 @@ class Reckoning:
         self._limits_of = limits_of
         self._known: dict[str, dict[str, _Standing]] = {}
         self._pools: list[str] | None = None
+        self._told: list[Demand] = []
         self._now_ms = 0
 
     def renew(self, now_ms: int) -> None:
         """Forget what is known: something may have happened."""
         self._known.clear()
+        self._told.clear()
         self._pools = None
         self._now_ms = now_ms
 
     def demands(self) -> list[Demand]:
         """Return the demand for each pool that is configured, or has dealt with the ledger."""
-        return [self._demand(pool) for pool in self._told_pools()]
+        self._told = [self._demand(pool) for pool in self._told_pools()]
+        return list(self._told)
+
+    def look_again(self, sent: Sequence[Demand]) -> bool:
+        """Look, now that the governors have been told; see ``look``."""
+        now = self._told
+        if now and len(now) == len(sent) and all(map(is_, now, sent)):
+            return False  # nothing has happened meanwhile
+        return self.look()
 
     def look(self) -> bool:
         """Note since when less is wanted than governors were told.

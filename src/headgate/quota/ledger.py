@@ -274,11 +274,12 @@ class Ledger:
 
     def demands_sent(self, demands: Iterable[Demand]) -> None:
         """Note what the governors have been told."""
-        for one in demands:
+        sent = list(demands)
+        for one in sent:
             account = self.record.accounts.setdefault(one.pool, PoolAccount())
             account.told = one
             account.lower_since_ms = None
-        self._look_at_demand()
+        self._look_at_demand(sent)
 
     def audited(self, entries: Sequence[AuditEntry]) -> None:
         """Forget changes made by people that are saved."""
@@ -654,8 +655,8 @@ class Ledger:
             return inquiry
         return replace(inquiry, limits_of=lambda resource: limits_at(self.record, resource, now_ms))
 
-    def _look_at_demand(self) -> None:
+    def _look_at_demand(self, sent: Sequence[Demand] | None = None) -> None:
         if not self.record.pools and not self.record.accounts:
             self._due = False  # also when the pool that was to be told is gone
             return
-        self._due = self._demand.look()
+        self._due = self._demand.look() if sent is None else self._demand.look_again(sent)

@@ -28,6 +28,7 @@ _QUIET: Final = 1.5
 _OVER_MS: Final = 1_000
 _GROWS_MS: Final = 2_000
 _MOST_TOOK_MS: Final = 500
+_ANY_TIME: Final = Turn(frame_ms=0)
 _HERE_MS: Final = 4_000
 """A gate that has not come for so long has no turn kept for it."""
 
@@ -66,7 +67,7 @@ class Turns:
         """Return the turn of a gate."""
         here = sorted(self._here)
         if len(here) <= FREE or now_ms >= self._busy_until_ms or gate not in self._here:
-            return Turn(frame_ms=gates * _SPREAD_MS if gates > FREE else 0)
+            return Turn(frame_ms=gates * _SPREAD_MS) if gates > FREE else _ANY_TIME
         groups = -(-len(here) // _AT_ONCE)
         lasts_ms = max(_SHORT_TURN_MS, min(_TURN_MS, _FRAME_MS // groups))
         begins_ms = here.index(gate) % groups * lasts_ms
