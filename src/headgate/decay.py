@@ -25,6 +25,7 @@ def _roots() -> tuple[int, ...]:
 
 
 _ROOTS: Final = _roots()
+_DIGITS: Final = tuple((1 << len(_ROOTS) - 1 - n, root) for n, root in enumerate(_ROOTS))
 
 
 def decayed(usage: int, used: int, elapsed_ms: int, half_life_ms: int) -> int:
@@ -48,7 +49,7 @@ def decayed(usage: int, used: int, elapsed_ms: int, half_life_ms: int) -> int:
 
 
 # Those of one pool are mostly reckoned up together, over the same time.
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4_096)
 def _half_to(elapsed_ms: int, half_life_ms: int) -> int:
     """Return 2^(-elapsed/half life), as a fraction of 2^64."""
     halvings, rest_ms = divmod(elapsed_ms, half_life_ms)
@@ -57,7 +58,7 @@ def _half_to(elapsed_ms: int, half_life_ms: int) -> int:
     factor = _ONE
     # The binary digits of the rest say which roots to multiply.
     digits = (rest_ms << len(_ROOTS)) // half_life_ms
-    for place, root in enumerate(_ROOTS):
-        if digits >> (len(_ROOTS) - 1 - place) & 1:
+    for digit, root in _DIGITS:
+        if digits & digit:
             factor = factor * root >> _BITS
     return factor >> halvings

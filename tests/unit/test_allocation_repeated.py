@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from headgate.allocation import Claim, Group, Strategy, divide
 from headgate.allocation.repeated import RepeatedDivision
-from headgate.allocation.rounds import Place, step
+from headgate.allocation.rounds import Place, Places, step
 from headgate.model.pool import Damping
 
 CALM = Damping()
@@ -64,8 +64,8 @@ def test_what_comes_back_goes_to_one_job_after_the_other() -> None:
         "full": lacking(0, 0, 0, allocated=11),
     }
     # In parts of 2, 1 and 1 nobody could begin; b was given nothing for longest.
-    assert step(15, places, CALM).allocated["b"] == 4
-    assert step(15, places, CALM).allocated.keys() & {"a", "c"} == set()
+    assert step(15, Places(places), CALM).allocated["b"] == 4
+    assert step(15, Places(places), CALM).allocated.keys() & {"a", "c"} == set()
 
 
 def test_nobody_passes_the_one_whose_job_is_too_large_for_what_is_free() -> None:
@@ -74,8 +74,8 @@ def test_nobody_passes_the_one_whose_job_is_too_large_for_what_is_free() -> None
         "small": lacking(2, 2, 20),
         "full": Place(10, 8, 8, 8, 0, False),
     }
-    assert "small" not in step(15, places, CALM).allocated
-    assert step(16, places, CALM).allocated["large"] == 8
+    assert "small" not in step(15, Places(places), CALM).allocated
+    assert step(16, Places(places), CALM).allocated["large"] == 8
 
 
 def test_a_guarantee_comes_before_who_waited_longer() -> None:
@@ -84,4 +84,4 @@ def test_a_guarantee_comes_before_who_waited_longer() -> None:
         "owed": Place(4, 4, 0, 0, 4, True, 4, 99),
         "full": Place(8, 8, 8, 8, 0, False),
     }
-    assert step(12, places, CALM).allocated == {"owed": 4}
+    assert step(12, Places(places), CALM).allocated == {"owed": 4}

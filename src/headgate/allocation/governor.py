@@ -12,7 +12,7 @@ from headgate.allocation.governor_record import GovernorRecord, Member
 from headgate.allocation.history import adjusted_weights
 from headgate.allocation.pressure import PoolPressure
 from headgate.allocation.repeated import RepeatedDivision
-from headgate.allocation.rounds import Place, keep_limits, step
+from headgate.allocation.rounds import Place, Places, keep_limits, step
 from headgate.allocation.watch import Watch
 from headgate.decay import MICRO, decayed
 from headgate.model.audit import AuditEntry
@@ -66,15 +66,19 @@ class Governor:
         # Whose place, and whose claim, are to be reckoned again.
         self._stale: set[str] = set()
         self._unclaimed: set[str] = set()
-        self._claimed: dict[str, tuple[object, PoolSettings, dict[str, Claim]]] = {}
-        self._placed: dict[str, tuple[object, dict[str, Place]]] = {}
+        self._claimed: dict[str, _Claimed] = {}
+        self._placed: dict[str, tuple[object, Places, set[str]]] = {}
         # Until when a round would do nothing, unless something has been said or given since.
         self._quiet: tuple[int, int, int] = (-1, 0, 0)
         self._said = 0  # how often something has been said that matters
         self._targeted: tuple[int, int] | None = None
         self._known: dict[str, tuple[PoolSettings, int, int, Division, dict[str, int]]] = {}
         self._untold = {tenant for tenant, member in record.members.items() if member.to_tell}
+        # What the last division made of each; who was left out then, and may be still.
+        self._parted: dict[str, dict[str, int]] = {}
+        self._left_out: set[str] = set()
         self._summed: tuple[tuple[int, int, int], dict[str, int], int] | None = None
+        self._given: _Given | None = None
         self._pressure = PoolPressure(record)
         self._watch = Watch(record)
         self._pressed: tuple[tuple[object, ...], PressureView] | None = None
@@ -122,7 +126,8 @@ class Governor:
         self._ask(new)
         self._active = self._in_order = None
         self._said += 1
-        self._placed, self._claimed = {}, {}
+        self._placed, self._claimed, self._parted, self._divisions = {}, {}, {}, {}
+        self._left_out, self._given = set(), None
         self._untold &= record.members.keys()
         self._pressure = PoolPressure(record)
         record.revision += 1
@@ -142,8 +147,7 @@ class Governor:
         if (message.incarnation, message.revision) < (member.incarnation, member.revision):
             return
         matters = not self._changes_nothing(member, message)
-        self._stale.add(message.tenant)
-        self._unclaimed.add(message.tenant)
+        self._heard(message.tenant)
         self._smooth(member, now_ms)
         if message.incarnation != member.incarnation and message.sequence < member.sequence:
             # Restored: it goes by no allocation at all until it gets a new one.
@@ -282,8 +286,7 @@ class Governor:
             if tenant in record.unheard:
                 record.unheard.remove(tenant)
             self._said += 1
-            self._stale.add(tenant)
-            self._unclaimed.add(tenant)
+            self._heard(tenant)
             record.unsettled = True
         record.revision += 1
 
@@ -291,15 +294,17 @@ class Governor:
 
     def next_deadline(self) -> int | None:
         """Return when ``advance`` next has something to do, or None."""
-        found = []
-        if self.record.unsettled:
-            found.append(self._next_round_ms())
+        found = self._next_round_ms() if self.record.unsettled else None
         override = self.record.override
-        if override is not None and override.until_ms is not None:
-            found.append(override.until_ms)
-        times = (self._pressure.next_deadline(self.capacity()), self.desk.next_deadline())
-        found += [at_ms for at_ms in times if at_ms is not None]
-        return min(found, default=None)
+        times = (
+            None if override is None else override.until_ms,
+            self._pressure.next_deadline(self.capacity()),
+            self.desk.next_deadline(),
+        )
+        for at_ms in times:
+            if at_ms is not None and (found is None or at_ms < found):
+                found = at_ms
+        return found
 
     @property
     def desk(self) -> Desk:
@@ -434,6 +439,13 @@ class Governor:
                 return False
         return True
 
+    def _heard(self, tenant: str) -> None:
+        """Note that a member has or wants something else."""
+        self._stale.add(tenant)
+        self._unclaimed.add(tenant)
+        if self._given is not None:
+            self._given.stale.add(tenant)
+
     def _ask(self, tenants: Mapping[str, object] | list[str]) -> None:
         """Tell ledgers what they have, so that they say what they hold and go by."""
         record = self.record
@@ -491,14 +503,7 @@ class Governor:
             for _, member in looked_at:
                 self._smooth(member, now_ms)
         capacity = self.capacity()
-        targets, conditions = self._targets(capacity, now_ms)
-        record.conditions = conditions
-        if targets is not None:
-            for tenant, member in looked_at:
-                target = targets.get(tenant, {})
-                if target != member.target or member.left_out_ms:
-                    member.target = target
-                    self._stale.add(tenant)
+        record.conditions = self._retarget(capacity, now_ms)
         if not self.enforces:
             for tenant, member in looked_at:
                 self._give(tenant, dict(member.target), now_ms)
@@ -507,20 +512,21 @@ class Governor:
         new: dict[str, dict[str, int]] = {}
         young: set[str] = set()
         for resource, units in capacity.items():
-            places = self._places(resource, now_ms, young)
+            places, lately = self._places(resource, now_ms)
+            young |= lately
             taken = step(
                 units,
                 places,
                 record.settings.damping,
                 partial(self._comforts, resource, units, places, now_ms),
             )
-            keep_limits(taken, places, self._limited_groups())
+            keep_limits(taken, places.of, self._limited_groups())
             for tenant, allocated in taken.allocated.items():
                 # What the unheard hold is not known, so until then only cuts are safe.
-                if not record.unheard or allocated < places[tenant].allocated:
+                if not record.unheard or allocated < places.of[tenant].allocated:
                     new.setdefault(tenant, {})[resource] = allocated
             record.unsettled |= not taken.settled
-        self._stale = young
+        self._stale = set()
         if record.unsettled and not new and young:
             # Only what was given lately could be taken, and that is left alone for a time.
             hold_ms = record.settings.damping.min_hold_ms
@@ -533,7 +539,7 @@ class Governor:
 
     def _give(self, tenant: str, allocated: dict[str, int], now_ms: int) -> None:
         member = self.record.members[tenant]
-        if _something(allocated) == _something(member.allocated):
+        if allocated == member.allocated or _something(allocated) == _something(member.allocated):
             # Nothing is nothing, said or not: else one whose ledger does not run would be told of
             # it in each round for good.
             return
@@ -554,9 +560,13 @@ class Governor:
         member.told_level = record.pressure.level
         self._stale.add(tenant)
         self._untold.add(tenant)
+        if self._given is not None:
+            self._given.stale.add(tenant)
 
     def _look_at_pressure(self, now_ms: int) -> None:
         """Bring the level up to date, and have ledgers told what concerns them."""
+        if self._pressure.is_off:
+            return
         record, capacity = self.record, self.capacity()
         told: set[str] = set()
         if self._pressure.assess(capacity, now_ms):
@@ -592,38 +602,47 @@ class Governor:
             for name, units in member.smoothed.items()
         }
 
-    def _targets(
-        self, capacity: Mapping[str, int], now_ms: int
-    ) -> tuple[dict[str, dict[str, int]] | None, list[Condition]]:
-        """Return who should have what, by tenant and resource, and what to know about it.
-
-        None instead of that: as before.
-        """
-        members = self._looked_at()
-        if len(capacity) > 1:
-            claims = [
-                DominantClaim(
-                    tenant=tenant,
-                    demand={name: _wanted(m, name) for name in capacity},
-                    weight=_weight(m),
-                )
-                for tenant, m in members
-            ]
-            return divide_dominant(capacity, claims).allocations, []
-        now = (self._said, self.record.sequence)
-        if self._targeted == now and self.record.settings.history_half_life_ms is None:
-            return None, self.record.conditions
+    def _retarget(self, capacity: Mapping[str, int], now_ms: int) -> list[Condition]:
+        """Note who should have what, and return what to know about it."""
+        record = self.record
+        if len(capacity) != 1:
+            return self._retarget_dominant(capacity)
+        now = (self._said, record.sequence)
+        if self._targeted == now and record.settings.history_half_life_ms is None:
+            return record.conditions
         self._targeted = now
-        targets: dict[str, dict[str, int]] = {}
-        conditions: list[Condition] = []
-        for resource, units in capacity.items():
-            division, turns = self._shares(resource, units, now_ms)
-            parts = dict(division.allocations)
-            self._use_fragments(resource, parts, turns)
-            conditions += [Condition(type=c.type, message=c.message) for c in division.conditions]
-            for tenant, part in parts.items():
-                targets.setdefault(tenant, {})[resource] = part
-        return targets, conditions
+        ((resource, units),) = capacity.items()
+        division, turns = self._shares(resource, units, now_ms)
+        parts = dict(division.allocations)
+        self._use_fragments(resource, parts, turns)
+        before = self._parted.get(resource, {})
+        if parts != before:
+            for tenant, part in parts.items() - before.items():
+                target, member = {resource: part}, record.members[tenant]
+                if target != member.target:
+                    member.target = target
+                    self._stale.add(tenant)
+            self._parted[resource] = parts
+        self._stale |= self._left_out
+        return [Condition(type=c.type, message=c.message) for c in division.conditions]
+
+    def _retarget_dominant(self, capacity: Mapping[str, int]) -> list[Condition]:
+        members = self._looked_at()
+        claims = [
+            DominantClaim(
+                tenant=tenant,
+                demand={name: _wanted(m, name) for name in capacity},
+                weight=_weight(m),
+            )
+            for tenant, m in members
+        ]
+        targets = divide_dominant(capacity, claims).allocations if capacity else {}
+        for tenant, member in members:
+            target = targets.get(tenant, {})
+            if target != member.target or member.left_out_ms:
+                member.target = target
+                self._stale.add(tenant)
+        return []
 
     def _shares(self, resource: str, units: int, now_ms: int) -> tuple[Division, dict[str, int]]:
         """Return the division with turns, and these; as before if nothing that matters is new."""
@@ -660,21 +679,20 @@ class Governor:
         """
         left_out: list[tuple[int, str, int]] = []
         parts = division.allocations
-        for tenant, member in self._looked_at():
-            claim = member.claims.get(resource)
-            needed = 0 if claim is None else claim.next
-            if not needed and not member.left_out_ms:
-                continue
+        above = _Above(self, resource, parts)
+        for tenant, (member, held, needed) in self._claims(resource).waiting.items():
             if (
-                claim is None
-                or parts.get(tenant, 0) >= needed
-                or claim.held + needed > self._most(tenant, member, resource)
-                or claim.held + needed > units - self._above(tenant, member, resource, parts)
+                not needed
+                or parts[tenant] >= needed
+                or held + needed > self._most(tenant, member, resource)
+                or held + needed > units - above.of(tenant, member)
             ):
-                member.left_out_ms.pop(resource, None)
+                if member.left_out_ms:
+                    member.left_out_ms.pop(resource, None)
                 continue
             since_ms = member.left_out_ms.setdefault(resource, now_ms)
-            left_out.append((since_ms, tenant, claim.held + needed))
+            left_out.append((since_ms, tenant, held + needed))
+        self._left_out = {tenant for _, tenant, _ in left_out}
         turns: dict[str, int] = {}
         groups: dict[str, int] = {}
         if not left_out:
@@ -686,12 +704,12 @@ class Governor:
             more = needed - owed.get(tenant, 0)
             if more > left or needed > units - sum(turns.values()):
                 break  # nobody passes it, or it would never have its turn
-            above = self._groups_of(tenant)
+            inside = self._groups_of(tenant)
             if any(
-                limit is not None and groups.get(name, 0) + needed > limit for name, limit in above
+                limit is not None and groups.get(name, 0) + needed > limit for name, limit in inside
             ):
                 continue  # others of its group are before it
-            for name, _ in above:
+            for name, _ in inside:
                 groups[name] = groups.get(name, 0) + needed
             left -= max(0, more)
             turns[tenant] = needed
@@ -721,23 +739,22 @@ class Governor:
         by_tier = settings.strategy is Strategy.PRIORITY
         left = 0
         stuck: list[tuple[bool, int, int, str, int]] = []
-        for tenant, member in self._looked_at():
-            claim = member.claims.get(resource)
-            if claim is None or not claim.next or tenant in turns:
+        for tenant, (member, held, more) in self._claims(resource).waiting.items():
+            part, needed = parts[tenant], held + more
+            if needed <= part or not more or tenant in turns:
                 continue
-            part, needed = parts.get(tenant, 0), claim.held + claim.next
-            if needed <= part:
-                continue
-            if claim.held < part:
-                left += part - claim.held
-                parts[tenant] = claim.held
-            tier = -claim.share.priority if by_tier else 0
-            stuck.append((claim.held > part, tier, member.raised_at_ms, tenant, needed))
+            if held < part:
+                left += part - held
+                parts[tenant] = held
+            tier = -_share(member, resource).priority if by_tier else 0
+            stuck.append((held > part, tier, member.raised_at_ms, tenant, needed))
         if not left:
             return
         limited = self._limited_groups()
         for _, _, _, tenant, needed in sorted(stuck):
-            more = needed - parts.get(tenant, 0)
+            if not left:
+                break
+            more = needed - parts[tenant]
             if more > left or needed > self._most(tenant, self.record.members[tenant], resource):
                 continue
             if any(
@@ -748,21 +765,10 @@ class Governor:
             left -= more
             parts[tenant] = needed
 
-    def _above(self, tenant: str, member: Member, resource: str, parts: Mapping[str, int]) -> int:
-        """Return what goes to higher tiers: by tiers, what they leave is all there is."""
-        if self.record.settings.strategy is not Strategy.PRIORITY:
-            return 0
-        path = self._priorities(tenant, member, resource)
-        return sum(
-            part
-            for name, part in parts.items()
-            if part and _is_lower(path, self._priorities(name, self.record.members[name], resource))
-        )
-
     def _priorities(self, tenant: str, member: Member, resource: str) -> list[tuple[str, int]]:
         """Return names and priorities from the top group down to the tenant."""
         settings = self.record.settings
-        path = [(f"tenant {tenant}", self._share(member, resource).priority)]
+        path = [(f"tenant {tenant}", _share(member, resource).priority)]
         for name, _ in self._groups_of(tenant):
             path.append((name, settings.groups[name].priority))
         path.reverse()
@@ -793,7 +799,7 @@ class Governor:
 
     def _most(self, tenant: str, member: Member, resource: str) -> int:
         """Return what the tenant may have at most, by its own limits and those of its groups."""
-        share, strategy = self._share(member, resource), self.record.settings.strategy
+        share, strategy = _share(member, resource), self.record.settings.strategy
         limits = [limit for _, limit in self._groups_of(tenant) if limit is not None]
         if share.maximum is not None:
             limits.append(share.maximum)
@@ -819,19 +825,13 @@ class Governor:
         """
         without = without or {}
         settings = self.record.settings
-        members = self._looked_at()
-        known = self._claimed.get(resource)
-        if known is None or known[0] is not members or known[1] is not settings:
-            by_tenant = {tenant: self._claim(tenant, resource) for tenant, _ in members}
-            self._claimed[resource] = members, settings, by_tenant
-        else:
-            by_tenant = known[2]
-            for tenant in self._unclaimed & by_tenant.keys():
-                by_tenant[tenant] = self._claim(tenant, resource)
-        self._unclaimed = set()
-        claims = [claim for tenant, claim in by_tenant.items() if tenant not in without]
+        known = self._claims(resource)
+        claims, rights = list(known.claims.values()), (known.version, *without)
+        are_scaled = whole is not None and bool(whole.scaled or whole.scaled_groups)
+        if without:
+            claims = [claim for claim in claims if claim.tenant not in without]
         groups = self._groups()
-        if whole is not None and (whole.scaled or whole.scaled_groups):
+        if whole is not None and are_scaled:
             scaled, of_groups = whole.scaled, whole.scaled_groups
             claims = [
                 replace(one, guaranteed=scaled[one.tenant]) if one.tenant in scaled else one
@@ -851,23 +851,32 @@ class Governor:
         division = self._divisions.setdefault((resource, bool(without)), RepeatedDivision())
         if without and groups:
             groups = self._groups_less(groups, without)
-        return division.divide(units, strategy, claims, groups, scale=whole is None)
-
-    def _claim(self, tenant: str, resource: str) -> Claim:
-        member = self.record.members[tenant]
-        share = self._share(member, resource)
-        return Claim(
-            tenant=tenant,
-            demand=_wanted(member, resource),
-            weight=share.weight,
-            priority=share.priority,
-            guaranteed=share.guaranteed,
-            borrow_limit=share.borrow_limit,
-            lend_limit=share.lend_limit,
-            maximum=share.maximum,
-            fixed=share.maximum,
-            group=self.record.settings.tenants[tenant],
+        is_plain = settings.history_half_life_ms is None and not are_scaled
+        return division.divide(
+            units,
+            strategy,
+            claims,
+            groups,
+            scale=whole is None,
+            rights=rights if is_plain else None,
         )
+
+    def _claims(self, resource: str) -> "_Claimed":
+        """Return what those looked at claim of a resource."""
+        members, settings = self._looked_at(), self.record.settings
+        known = self._claimed.get(resource)
+        if known is None or known.members is not members or known.settings is not settings:
+            version = 0 if known is None else known.version + 1
+            known = self._claimed[resource] = _Claimed(members, settings, version)
+            again = [tenant for tenant, _ in members]
+        elif self._unclaimed:
+            again = [tenant for tenant in self._unclaimed if tenant in known.claims]
+        else:
+            return known
+        for tenant in again:
+            known.renew(tenant, self.record.members[tenant], resource)
+        self._unclaimed.clear()
+        return known
 
     def _groups(self) -> list[Group]:
         """Return the groups of the settings."""
@@ -897,17 +906,19 @@ class Governor:
                 taken[name] = taken.get(name, 0) + units
         return [_less(group, taken.get(group.name, 0)) for group in groups]
 
-    def _places(self, resource: str, now_ms: int, young: set[str]) -> dict[str, Place]:
-        """Return where everybody stands, and add to ``young`` who was given something lately."""
+    def _places(self, resource: str, now_ms: int) -> tuple[Places, set[str]]:
+        """Return where everybody stands, and who was given something lately."""
         members = self._looked_at()
         hold_ms = self.record.settings.damping.min_hold_ms
         known, again = self._placed.get(resource), members
-        places: dict[str, Place] = {}
-        if known is not None and known[0] is members:
-            places = known[1]
-            again = [
-                (tenant, self.record.members[tenant]) for tenant in self._stale & places.keys()
-            ]
+        if known is None or known[0] is not members:
+            known = self._placed[resource] = members, Places(), set()
+        else:
+            again = [(t, self.record.members[t]) for t in self._stale if t in known[1].of]
+        _, places, young = known
+        for tenant in [t for t in young if now_ms - places.of[t].raised_at_ms >= hold_ms]:
+            young.discard(tenant)
+            places.of[tenant] = places.of[tenant]._replace(may_cut=True)
         for tenant, member in again:
             target, allocated = member.target.get(resource, 0), member.allocated.get(resource, 0)
             ceiling = max(allocated, member.outstanding.get(resource, 0))
@@ -927,25 +938,25 @@ class Governor:
             may_cut = now_ms - raised_at_ms >= hold_ms
             if not may_cut:
                 young.add(tenant)
-            places[tenant] = Place(
+            place = Place(
                 wanted, target, allocated, ceiling, owed, may_cut, first, raised_at_ms, held
             )
-        self._placed[resource] = members, places
-        return places
+            places.put(tenant, place)
+        return places, young
 
     def _comforts(
-        self, resource: str, units: int, places: Mapping[str, Place], now_ms: int
+        self, resource: str, units: int, places: Places, now_ms: int
     ) -> dict[str, int]:
         """Return what each may have beyond its target, when everybody has what it is to have."""
         found: dict[str, int] = {}
-        if sum(max(place.ceiling, place.target) for place in places.values()) >= units:
+        if places.ceilings + sum(places.lacking.values()) >= units:
             return found
         for tenant, member in self._looked_at():
-            place = places[tenant]
+            place = places.of[tenant]
             if place.first > place.ceiling or self._is_limited(tenant):
                 continue  # it waits for what its next job needs; or its group has a say in it
             self._smooth(member, now_ms)
-            demand, share = _demand(member, resource), self._share(member, resource)
+            demand, share = _demand(member, resource), _share(member, resource)
             found[tenant] = self._comfort(share, demand, place.target, units)
         return found
 
@@ -982,27 +993,18 @@ class Governor:
         extra = -(-demand * round(settings.damping.headroom * 1_000_000) // 1_000_000)
         return max(0, min(limit, max(standing, demand + extra)) - target)
 
-    @staticmethod
-    def _share(member: Member, resource: str) -> Share:
-        claim = member.claims.get(resource)
-        return claim.share if claim is not None else _NO_SHARE
-
     def _sums(self, capacity: Mapping[str, int]) -> tuple[dict[str, int], int]:
         """Return what all have been given, by resource, and how many of them want more."""
         # For people: as of the last round is near enough.
         now = (self.record.rounds, len(self.record.members), self.record.incarnation)
         if self._summed is None or self._summed[0] != now:
-            allocated = dict.fromkeys(capacity, 0)
-            others = 0
-            for _, member in self._looked_at():
-                wants_more = False
-                for resource, units in member.allocated.items():
-                    if resource in allocated:
-                        allocated[resource] += units
-                    claim = member.claims.get(resource)
-                    wants_more = wants_more or (claim is not None and claim.wanted > units)
-                others += wants_more
-            self._summed = now, allocated, others
+            given = self._given
+            if given is None:
+                given = self._given = _Given()
+                given.stale.update(self.record.members)
+            given.renew(self.record.members)
+            allocated = {resource: given.units.get(resource, 0) for resource in capacity}
+            self._summed = now, allocated, given.wanting
         return self._summed[1], self._summed[2]
 
     def _why(self, others: int) -> str:
@@ -1016,6 +1018,127 @@ class Governor:
         if record.conditions:
             text += f"; {record.conditions[0].message}"
         return text
+
+
+class _Claimed:
+    """What members claim of one resource, kept from round to round.
+
+    Attributes:
+        members: Whose claims these are.
+        settings: By which.
+        claims: By tenant, in the order of the members.
+        waiting: Those for whom a job waits, or was lately left out: the member, what it holds, and
+            what the next job needs.
+        version: Rises when anything but a demand has changed.
+    """
+
+    __slots__ = ("_by", "claims", "members", "settings", "version", "waiting")
+
+    def __init__(self, members: object, settings: PoolSettings, version: int) -> None:
+        self.members = members
+        self.settings = settings
+        self.version = version
+        self.claims: dict[str, Claim] = {}
+        self._by: dict[str, tuple[int, Share]] = {}
+        self.waiting: dict[str, tuple[Member, int, int]] = {}
+
+    def renew(self, tenant: str, member: Member, resource: str) -> None:
+        """Take in what a member has and wants now."""
+        said, share = member.claims.get(resource), _NO_SHARE
+        held = wanted = needed = 0
+        if said is not None:
+            held, wanted, needed, share = said.held, said.wanted, said.next, said.share
+        if needed or member.left_out_ms:
+            self.waiting[tenant] = member, held, needed
+        else:
+            self.waiting.pop(tenant, None)
+        known = self._by.get(tenant)
+        if known is None or (known[1] is not share and known[1] != share):
+            self.version += 1
+        elif known[0] == wanted:
+            return
+        self._by[tenant] = wanted, share
+        self.claims[tenant] = Claim(
+            tenant=tenant,
+            demand=wanted,
+            weight=share.weight,
+            priority=share.priority,
+            guaranteed=share.guaranteed,
+            borrow_limit=share.borrow_limit,
+            lend_limit=share.lend_limit,
+            maximum=share.maximum,
+            fixed=share.maximum,
+            group=self.settings.tenants[tenant],
+        )
+
+
+class _Above:
+    """What goes to higher tiers: by tiers, what they leave is all there is.
+
+    It is the same for all of one group and priority, and asked for many of them.
+    """
+
+    def __init__(self, governor: Governor, resource: str, parts: Mapping[str, int]) -> None:
+        self._governor = governor
+        self._resource = resource
+        self._parts = parts
+        self._by_tiers = governor.record.settings.strategy is Strategy.PRIORITY
+        self._known: dict[tuple[str | None, int], int] = {}
+        self._paths: list[tuple[int, list[tuple[str, int]]]] | None = None
+
+    def of(self, tenant: str, member: Member) -> int:
+        """Return what goes to those who come before a tenant."""
+        if not self._by_tiers:
+            return 0
+        governor, resource = self._governor, self._resource
+        place = governor.record.settings.tenants[tenant], _share(member, resource).priority
+        found = self._known.get(place)
+        if found is None:
+            members = governor.record.members
+            if self._paths is None:
+                self._paths = [
+                    (part, governor._priorities(name, members[name], resource))
+                    for name, part in self._parts.items()
+                    if part
+                ]
+            path = governor._priorities(tenant, member, resource)
+            found = sum(part for part, other in self._paths if _is_lower(path, other))
+            self._known[place] = found
+        return found
+
+
+class _Given:
+    """What all members have been given, summed up as it changes.
+
+    Attributes:
+        stale: Whose part in it is to be reckoned again.
+        units: By resource.
+        wanting: How many of them want more than they have.
+    """
+
+    __slots__ = ("_parts", "stale", "units", "wanting")
+
+    def __init__(self) -> None:
+        self.stale: set[str] = set()
+        self.units: dict[str, int] = {}
+        self.wanting = 0
+        self._parts: dict[str, tuple[dict[str, int], bool]] = {}
+
+    def renew(self, members: Mapping[str, Member]) -> None:
+        """Bring the sums up to date."""
+        for tenant in self.stale:
+            member = members[tenant]
+            wants = False
+            for resource, units in member.allocated.items():
+                self.units[resource] = self.units.get(resource, 0) + units
+                claim = member.claims.get(resource)
+                wants = wants or (claim is not None and claim.wanted > units)
+            before, wanted = self._parts.get(tenant, ({}, False))
+            for resource, units in before.items():
+                self.units[resource] -= units
+            self.wanting += wants - wanted
+            self._parts[tenant] = member.allocated, wants
+        self.stale.clear()
 
 
 def _something(units: Mapping[str, int]) -> dict[str, int]:
@@ -1040,14 +1163,11 @@ def _waiting_since(member: Member) -> int | None:
 
 def _has_nothing(member: Member, fixed: bool) -> bool:
     """Whether a member has nothing, wants nothing, and has no right that would count."""
-    for units in member.allocated.values():
-        if units:
+    for claim in member.claims.values():
+        if claim.wanted or claim.held or claim.share.guaranteed or (fixed and claim.share.maximum):
             return False
-    if member.left_out_ms or any(member.outstanding.values()):
-        return False
-    return not any(
-        claim.held or claim.wanted or claim.share.guaranteed or (fixed and claim.share.maximum)
-        for claim in member.claims.values()
+    return not (
+        member.left_out_ms or any(member.allocated.values()) or any(member.outstanding.values())
     )
 
 
@@ -1090,6 +1210,11 @@ def _wanted(member: Member, resource: str) -> int:
 def _demand(member: Member, resource: str) -> int:
     """Return what is or was lately wanted, in units."""
     return -(-member.smoothed.get(resource, 0) // MICRO)
+
+
+def _share(member: Member, resource: str) -> Share:
+    claim = member.claims.get(resource)
+    return claim.share if claim is not None else _NO_SHARE
 
 
 def _weight(member: Member) -> float:

@@ -58,12 +58,25 @@ class PoolPressure:
             _lowest(policy.waiting),
             _lowest(policy.in_flight),
         )
+        # Nothing that is measured stands for any level: as in a simulation, where nobody heeds it.
+        self._is_off = self._lowest == (inf, inf, inf)
         self._refused = {tenant for tenant, member in record.members.items() if member.may_wait}
         for tenant, member in record.members.items():
             self._add(tenant, _part_of(member.claims))
 
+    @property
+    def is_off(self) -> bool:
+        """Whether there is nothing to bring up to date: no level is known but normal."""
+        return (
+            self._is_off
+            and not self._refused
+            and self._record.pressure.level is PressureLevel.NORMAL
+        )
+
     def look_at(self, tenant: str) -> None:
         """Take in that the claims of a member are others."""
+        if self._is_off and self._record.pressure.level is PressureLevel.NORMAL:
+            return  # nobody will ask
         self._remove(tenant)
         self._add(tenant, _part_of(self._record.members[tenant].claims))
         self._is_news = True
@@ -83,6 +96,8 @@ class PoolPressure:
         """Bring the level up to date; return whether it has changed."""
         record = self._record
         state = record.pressure
+        if self._is_off and state.level is PressureLevel.NORMAL:
+            return False
         load = self._load(capacity, now_ms)
         if state.level is PressureLevel.NORMAL and self._is_calm(load):
             return False  # as nearly always, so it is worth knowing at once
@@ -116,6 +131,8 @@ class PoolPressure:
         """Return when the level, or what may wait, changes or may change by itself, or None."""
         record = self._record
         settings, state = record.settings, record.pressure
+        if self._is_off and state.level is PressureLevel.NORMAL:
+            return None
         found = _NEVER
         since_ms = self._oldest_since()
         if since_ms is not None:

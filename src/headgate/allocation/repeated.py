@@ -8,7 +8,7 @@ no more for it: its demand does not limit its part, so the answer is the same.
 from collections.abc import Sequence
 
 from headgate.allocation.claims import Claim, Division, Group
-from headgate.allocation.strategies import divide
+from headgate.allocation.strategies import Flat, divide
 from headgate.model.pool import Strategy
 
 
@@ -19,6 +19,8 @@ class RepeatedDivision:
         self._asked: tuple[int, Strategy, list[Group], bool] | None = None
         self._claims: list[Claim] = []
         self._answer: Division | None = None
+        self._rights: object = None
+        self._flat: tuple[Strategy, Flat] | None = None
 
     def divide(
         self,
@@ -28,19 +30,35 @@ class RepeatedDivision:
         groups: Sequence[Group],
         *,
         scale: bool = True,
+        rights: object = None,
     ) -> Division:
-        """Divide; see ``strategies.divide``. The claims are by name, and not changed later."""
+        """Divide; see ``strategies.divide``. The claims are by name, and not changed later.
+
+        Args:
+            capacity: Units.
+            strategy: How.
+            claims: One for each tenant.
+            groups: That they are in.
+            scale: See there.
+            rights: Equal to that of last time when nothing but demands is new in the claims; None:
+                not known.
+        """
         asked = (capacity, strategy, list(groups), scale)
-        if self._answer is None or asked != self._asked or not self._same(claims):
-            self._answer = divide(capacity, strategy, claims, groups, scale=scale)
-            self._asked, self._claims = asked, claims
+        is_known = rights is not None and rights == self._rights
+        if self._answer is None or asked != self._asked or not self._same(claims, is_known):
+            if groups:
+                self._answer = divide(capacity, strategy, claims, groups, scale=scale)
+            else:
+                if self._flat is None or not is_known or self._flat[0] is not strategy:
+                    self._flat = strategy, Flat(strategy, claims)
+                demands = [claim.demand for claim in claims]
+                self._answer = self._flat[1].divide(capacity, demands, scale=scale)
+            self._asked, self._claims, self._rights = asked, claims, rights
         return self._answer
 
-    def _same(self, claims: list[Claim]) -> bool:
+    def _same(self, claims: list[Claim], is_known: bool) -> bool:
         """Return whether the answer of last time holds for these claims as well."""
         before = self._claims
-        if claims == before:  # quick, as most are the very same objects
-            return True
         if len(claims) != len(before) or self._answer is None:
             return False
         parts = self._answer.allocations
@@ -49,7 +67,9 @@ class RepeatedDivision:
                 continue
             # Above its part and its guarantee before and after, the demand limits nothing.
             above = max(parts.get(new.tenant, 0), new.guaranteed)
-            if new.demand <= above or old.demand <= above or not _same_right(new, old):
+            if new.demand <= above or old.demand <= above:
+                return False
+            if not is_known and not _same_right(new, old):
                 return False
         return True
 

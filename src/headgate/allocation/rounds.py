@@ -39,12 +39,81 @@ class Place(NamedTuple):
     raised_at_ms: int = 0
     held: int = 0
 
-    @property
-    def fragment(self) -> int:
-        """What it may hold and does not, because its next job does not fit in there."""
-        if self.allocated == self.ceiling < self.first:
-            return self.allocated - self.held
-        return 0
+
+class Places:
+    """Where everybody stands, and what a step has to know of all together, kept as they change.
+
+    Args:
+        places: Those that are known from the beginning.
+
+    Attributes:
+        of: By tenant.
+        ceilings: The sum of them.
+        allocated: The sum of them.
+        coming: What cuts will bring back that have yet to be confirmed; without what jobs hold
+            beyond them, for nobody knows how long.
+        lacking: What those lack whose target is above their ceiling.
+        within: What those can have at once that have less than their target, within the ceiling.
+        generous: Who has more than its target.
+        fragments: What those may hold and do not whose next job does not fit in there.
+        owed: Who has a right to something now.
+    """
+
+    __slots__ = (
+        "allocated",
+        "ceilings",
+        "coming",
+        "fragments",
+        "generous",
+        "lacking",
+        "of",
+        "owed",
+        "within",
+    )
+
+    def __init__(self, places: Mapping[str, Place] | None = None) -> None:
+        self.of: dict[str, Place] = {}
+        self.ceilings = self.allocated = self.coming = 0
+        self.lacking: dict[str, int] = {}
+        self.within: dict[str, int] = {}
+        self.generous: set[str] = set()
+        self.fragments: dict[str, int] = {}
+        self.owed: set[str] = set()
+        for tenant, place in (places or {}).items():
+            self.put(tenant, place)
+
+    def put(self, tenant: str, place: Place) -> None:
+        """Note where a tenant stands now."""
+        before = self.of.get(tenant)
+        if before == place:
+            return
+        self.of[tenant] = place
+        _, target, allocated, ceiling, owed, _, first, _, held = place
+        if before is not None:
+            self.ceilings -= before.ceiling
+            self.allocated -= before.allocated
+            if before.ceiling > before.allocated:
+                self.coming -= before.ceiling - max(before.allocated, before.held)
+            if before.target > before.ceiling:
+                del self.lacking[tenant]
+            self.within.pop(tenant, None)
+            self.generous.discard(tenant)
+            self.fragments.pop(tenant, None)
+            self.owed.discard(tenant)
+        self.ceilings += ceiling
+        self.allocated += allocated
+        if ceiling > allocated:
+            self.coming += ceiling - max(allocated, held)
+        elif first > ceiling and allocated != held:
+            self.fragments[tenant] = allocated - held
+        if owed:
+            self.owed.add(tenant)
+        if target > ceiling:
+            self.lacking[tenant] = target - ceiling
+        if allocated > target:
+            self.generous.add(tenant)
+        elif allocated < target and allocated < ceiling:
+            self.within[tenant] = min(target, ceiling)
 
 
 @dataclass(slots=True)
@@ -62,7 +131,7 @@ class Step:
 
 def step(
     capacity: int,
-    places: Mapping[str, Place],
+    places: Places,
     damping: Damping,
     comforts: Callable[[], Amounts] = dict,
 ) -> Step:
@@ -79,28 +148,25 @@ def step(
             only when there is something left for it.
     """
     next_step = Step()
-    free, over = capacity, -capacity
-    lacking: dict[str, int] = {}
-    for tenant, place in places.items():
-        _, target, allocated, ceiling = place[:4]
-        free -= ceiling
-        over += allocated
-        if target > ceiling:
-            lacking[tenant] = target - ceiling
+    free, over = capacity - places.ceilings, places.allocated - capacity
+    lacking = dict(places.lacking)
     for tenant in _cuts(over, free, places, lacking, damping, next_step):
         # What it gives back is only there once its ledger has said so.
         lacking.pop(tenant, None)
     for tenant, units in _fragments(free, places, lacking).items():
-        next_step.allocated[tenant] = places[tenant].allocated - units
+        next_step.allocated[tenant] = places.of[tenant].allocated - units
         lacking.pop(tenant, None)
-    _raise(free, places, lacking, next_step, comforts)
+    # Within its ceiling, a tenant takes nothing from what is free.
+    next_step.allocated.update(places.within)
+    if free > 0:
+        _raise(free, places, lacking, next_step, comforts)
     return next_step
 
 
 def _cuts(
     over: int,
     free: int,
-    places: Mapping[str, Place],
+    places: Places,
     lacking: Mapping[str, int],
     damping: Damping,
     next_step: Step,
@@ -111,55 +177,46 @@ def _cuts(
     if missing <= 0:
         return []
     # What a tenant does not use is taken first, and at once: nobody feels it.
+    of = places.of
+    having = [(tenant, of[tenant]) for tenant in places.generous]
     unused = {
-        tenant: place.allocated - max(place.target, place.wanted)
-        for tenant, place in places.items()
-        if place.allocated > place.target
+        tenant: place.allocated - max(place.target, place.wanted) for tenant, place in having
     }
     idle = _by_need(missing, unused)
     missing, over = missing - sum(idle.values()), over - sum(idle.values())
     busy = {
-        tenant: place.allocated - place.target - idle.get(tenant, 0)
-        for tenant, place in places.items()
-        if place.allocated > place.target
+        tenant: place.allocated - place.target - idle.get(tenant, 0) for tenant, place in having
     }
     owed = sum(
-        max(0, min(places[tenant].owed, places[tenant].target) - places[tenant].ceiling)
-        for tenant in lacking
+        max(0, min(of[tenant].owed, of[tenant].target) - of[tenant].ceiling)
+        for tenant in lacking.keys() & places.owed
     )
     urgent = max(0, over, min(missing, owed - max(0, free) - on_the_way - sum(idle.values())))
     calm = missing - urgent
-    if not urgent and _within(damping.dead_zone, places, lacking):
+    if not urgent and _within(damping.dead_zone, of, lacking):
         calm = 0
-    ready = busy if urgent else {t: units for t, units in busy.items() if places[t].may_cut}
+    ready = busy if urgent else {t: units for t, units in busy.items() if of[t].may_cut}
     share = -(-calm * _millionths(damping.share_per_round) // 1_000_000)
     cuts = _by_need(urgent + share, ready)
     next_step.settled = sum(cuts.values()) >= min(urgent + calm, sum(busy.values()))
     for tenant in {*idle, *cuts}:
         loss = idle.get(tenant, 0) + cuts.get(tenant, 0)
-        next_step.allocated[tenant] = places[tenant].allocated - loss
+        next_step.allocated[tenant] = of[tenant].allocated - loss
     return list(next_step.allocated)
 
 
-def _fragments(
-    free: int, places: Mapping[str, Place], lacking: Mapping[str, int]
-) -> dict[str, int]:
+def _fragments(free: int, among: Places, lacking: Mapping[str, int]) -> dict[str, int]:
     """Return what to take of fragments, so that what is free and they make up whole jobs.
 
     Who waits for the rest of what its next job needs must not keep others waiting with what it has
     of it: all of them would wait for each other. Whose turn comes last gives first.
     """
-    order = _in_turn(places, lacking)
-    givers = [tenant for tenant in order if places[tenant].fragment]
-    if not givers:
+    places, fragments = among.of, among.fragments
+    if not fragments or lacking.keys().isdisjoint(fragments):
         return {}
-    # Cuts that have yet to be confirmed; not what jobs hold beyond them, for nobody knows how long.
-    coming = sum(
-        place.ceiling - max(place.allocated, place.held)
-        for place in places.values()
-        if place.ceiling > place.allocated
-    )
-    left = free + coming
+    order = _in_turn(places, lacking)
+    givers = [tenant for tenant in order if tenant in fragments]
+    left = free + among.coming
     taken: dict[str, int] = {}
     for tenant in order:
         if tenant in taken:
@@ -173,7 +230,7 @@ def _fragments(
         gained: dict[str, int] = {}
         while needed > left + sum(gained.values()) and givers:
             giver = givers.pop()
-            gained[giver] = places[giver].fragment
+            gained[giver] = fragments[giver]
         if needed > left + sum(gained.values()):
             break
         left += sum(gained.values()) - needed
@@ -183,7 +240,7 @@ def _fragments(
 
 def _raise(
     free: int,
-    places: Mapping[str, Place],
+    among: Places,
     lacking: Mapping[str, int],
     next_step: Step,
     comforts: Callable[[], Amounts],
@@ -194,20 +251,16 @@ def _raise(
     would lie idle in parts that are too small for anybody's job, so it goes to one job after the
     other: who was given nothing for longest comes first, and nobody passes it.
     """
-    for tenant, place in places.items():
-        # Within its ceiling, a tenant takes nothing from what is free.
-        if place.allocated < min(place.target, place.ceiling):
-            next_step.allocated[tenant] = min(place.target, place.ceiling)
-    if free <= 0:
-        return
-    owed = {
-        tenant: min(units, max(0, places[tenant].owed - places[tenant].ceiling))
-        for tenant, units in lacking.items()
-    }
+    places = among.of
+    owed = dict.fromkeys(lacking, 0)
+    for tenant in lacking.keys() & among.owed:
+        more = places[tenant].owed - places[tenant].ceiling
+        owed[tenant] = min(lacking[tenant], max(0, more))
     given = dict.fromkeys(lacking, 0)
     left = free
-    for limits in (owed, lacking):
-        left, all_served = _by_job(left, places, limits, given)
+    order = _in_turn(places, lacking)
+    for limits in (owed, lacking) if any(owed.values()) else (lacking,):
+        left, all_served = _by_job(left, places, order, limits, given)
         if not all_served:
             break
         # Less than its next job needs is of no use to anybody, and would be taken again.
@@ -233,14 +286,18 @@ def _raise(
 
 
 def _by_job(
-    left: int, places: Mapping[str, Place], limits: Mapping[str, int], given: dict[str, int]
+    left: int,
+    places: Mapping[str, Place],
+    order: Sequence[str],
+    limits: Mapping[str, int],
+    given: dict[str, int],
 ) -> tuple[int, bool]:
-    """Add to ``given`` what lets the next job of each begin, within ``limits``; one by one.
+    """Add to ``given`` what lets the next job of each begin, within ``limits``; in ``order``.
 
     Returns:
         What is left, and whether it was enough for all of these jobs.
     """
-    for tenant in _in_turn(places, limits):
+    for tenant in order:
         place = places[tenant]
         needed = place.first - place.ceiling - given[tenant]
         if 0 < needed <= limits[tenant] - given[tenant]:
@@ -299,6 +356,8 @@ def _by_need(amount: int, needs: Mapping[str, int]) -> dict[str, int]:
     if amount <= 0:
         return {}
     real = sorted((tenant, units) for tenant, units in needs.items() if units > 0)
+    if not real:
+        return {}
     units = [need for _, need in real]
     parts = fill(amount, units, [0] * len(units), units)
     return {tenant: part for (tenant, _), part in zip(real, parts, strict=True) if part > 0}

@@ -24,6 +24,9 @@ from typing import Final
 
 _MANTISSA_BITS: Final = 52
 
+_LARGE_BITS: Final = 20
+"""Weights of more bits are made smaller where they have a common divisor."""
+
 
 def fill(
     amount: int, weights: Sequence[int], floors: Sequence[int], ceilings: Sequence[int]
@@ -52,12 +55,22 @@ def fill(
         if at_floor > amount:
             raise ValueError(f"the floors add up to {at_floor}, which is more than {amount}")
         return list(floors)
-    free = list(map(lt, floors, tops))
-    part = gcd(*compress(weights, free))
-    reduced = [weight // part for weight in weights] if part > 1 else weights
-    numbers = list(compress(range(len(reduced)), free))
-    rest, weight = _level(amount, reduced, floors, tops, numbers)
-    return _whole_units(amount, rest, weight, reduced, floors, tops, numbers)
+    numbers = list(compress(range(len(tops)), map(lt, floors, tops)))
+    if max(weights) >> _LARGE_BITS:
+        part = gcd(*(weights[number] for number in numbers))
+        weights = [weight // part for weight in weights]
+    parts, between, rest, weight = _level(amount, at_floor, weights, floors, tops, numbers)
+    shares = [rest * weights[number] for number in between]
+    for number, share in zip(between, shares, strict=True):
+        parts[number] = share // weight
+    left = amount - sum(parts)
+    if left:
+        fractions = [share % weight for share in shares]
+        # Sorting is stable, so of equal ones the first claimant comes first.
+        first = sorted(range(len(between)), key=fractions.__getitem__, reverse=True)
+        for place in first[:left]:
+            parts[between[place]] += 1
+    return parts
 
 
 def whole_weights(weights: Sequence[float]) -> list[int]:
@@ -75,47 +88,57 @@ def whole_weights(weights: Sequence[float]) -> list[int]:
 
 def _level(
     amount: int,
+    at_floor: int,
     weights: Sequence[int],
     floors: Sequence[int],
     ceilings: Sequence[int],
-    numbers: Sequence[int],
-) -> tuple[int, int]:
-    """Return the level f as two numbers: what is left for those between their bounds, by weight.
+    numbers: list[int],
+) -> tuple[list[int], list[int], int, int]:
+    """Find the level f.
 
     Args:
         amount: More than all floors, less than all ceilings.
+        at_floor: The sum of the floors.
         weights: Of all.
         floors: Of all.
         ceilings: Of all.
         numbers: Of those whose floor is below their ceiling.
+
+    Returns:
+        What those have who are at a bound; the numbers of the others; and f, as two numbers: what
+        is left for these others, by their weight.
     """
     # While f rises from 0, a claimant is at its floor, then rises with f, then is at its ceiling.
-    settled = sum(floors)
-    rising = 0
-    lifted = []
-    for number in numbers:
-        if floors[number]:
-            lifted.append(number)
-        else:
-            rising += weights[number]
-    tops = len(numbers)
+    settled = at_floor
+    lifted = [number for number in numbers if floors[number]] if at_floor else []
     movers = [*numbers, *lifted]
+    tops = len(numbers)
     bounds = [ceilings[number] for number in numbers]
     bounds += [floors[number] for number in lifted]
     speeds = [weights[number] for number in movers]
+    rising = sum(speeds[:tops]) - sum(speeds[tops:])
     keys = _order_keys(bounds, speeds)
-    for event in sorted(range(len(movers)), key=keys.__getitem__):
+    order = sorted(range(len(movers)), key=keys.__getitem__)
+    parts = list(floors)
+    is_between = bytearray(len(parts))
+    for number in numbers:
+        is_between[number] = not floors[number]
+    for event in order:
         bound, speed = bounds[event], speeds[event]
         # At f = bound / speed, all together have settled + rising * f.
         if settled * speed + rising * bound >= amount * speed:
             break
+        number = movers[event]
         if event < tops:
             settled += bound
             rising -= speed
+            parts[number] = bound
+            is_between[number] = 0
         else:
             settled -= bound
             rising += speed
-    return amount - settled, rising
+            is_between[number] = 1
+    return parts, list(compress(range(len(parts)), is_between)), amount - settled, rising
 
 
 def _order_keys(bounds: Sequence[int], speeds: Sequence[int]) -> Sequence[float]:
@@ -131,31 +154,3 @@ def _order_keys(bounds: Sequence[int], speeds: Sequence[int]) -> Sequence[float]
     if max(bounds).bit_length() + bits <= _MANTISSA_BITS:
         return list(map(truediv, bounds, speeds))
     return [(bound << 2 * bits) // speed for bound, speed in zip(bounds, speeds, strict=True)]
-
-
-def _whole_units(
-    amount: int,
-    rest: int,
-    weight: int,
-    weights: Sequence[int],
-    floors: Sequence[int],
-    ceilings: Sequence[int],
-    numbers: Sequence[int],
-) -> list[int]:
-    """Return whole units at the level ``rest / weight``, the largest fractions rounded up."""
-    parts = list(floors)
-    fractions = []
-    for number in numbers:
-        units, fraction = divmod(rest * weights[number], weight)
-        if units >= ceilings[number]:
-            parts[number] = ceilings[number]
-        elif units >= floors[number]:
-            parts[number] = units
-            if fraction:
-                fractions.append((-fraction, number))
-    left = amount - sum(parts)
-    if left:
-        fractions.sort()
-        for _, number in fractions[:left]:
-            parts[number] += 1
-    return parts

@@ -5,11 +5,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
+from operator import attrgetter
 from typing import Final
 
 from headgate.allocation.claims import Claim, Division, Group
-from headgate.allocation.solver import fill
-from headgate.allocation.tree import Node, Tree
+from headgate.allocation.solver import fill, whole_weights
+from headgate.allocation.tree import Node, Tree, pour
 from headgate.model.pool import Condition, Strategy
 
 OVERCOMMITTED: Final = "OVERCOMMITTED"
@@ -52,6 +54,9 @@ def divide(
     """
     if capacity < 0:
         raise ValueError(f"the capacity is {capacity}; it must be at least 0")
+    if not groups:
+        flat = Flat(strategy, claims)
+        return flat.divide(capacity, [claim.demand for claim in flat.claims], scale=scale)
     tree = Tree.of(claims, groups)
     root = tree.root
     conditions = _gather_rights(tree, strategy)
@@ -90,6 +95,137 @@ def divide(
         {node.name: node.guaranteed for node in scaled if id(node) in of_tenants},
         {node.name: node.guaranteed for node in scaled if id(node) not in of_tenants},
     )
+
+
+class Flat:
+    """A pool without groups, as most are; ``divide`` for it.
+
+    All but demand and capacity is looked at once, because a governor divides many times a second.
+
+    Args:
+        strategy: How it is divided.
+        claims: One for each tenant, in any order; what they demand does not matter.
+
+    Attributes:
+        claims: By name.
+
+    Raises:
+        ValueError: See ``divide``.
+    """
+
+    def __init__(self, strategy: Strategy, claims: Sequence[Claim]) -> None:
+        self.claims = claims = sorted(claims, key=attrgetter("tenant"))
+        for one, next_one in pairwise(claims):
+            if one.tenant == next_one.tenant:
+                raise ValueError(f"tenant {one.tenant!r} is there twice")
+        for claim in claims:
+            if claim.group is not None:
+                raise ValueError(f"tenant {claim.tenant!r}: there is no group {claim.group!r}")
+        self._strategy = strategy
+        self._guaranteeing, self._fixed = strategy in _GUARANTEEING, strategy is Strategy.FIXED
+        self._names = [claim.tenant for claim in claims]
+        self._guaranteed = sum(claim.guaranteed for claim in claims)
+        self._none = [0] * len(claims)
+        # What each has a right to, and may have at most; and what it does not lend. None: nobody.
+        self._rights = self._none
+        self._maxima = _unless_none([claim.maximum for claim in claims])
+        self._borrows = self._lends = None
+        self._priorities = self._none
+        if self._guaranteeing:
+            self._rights = [claim.guaranteed for claim in claims]
+            self._borrows = _unless_none([claim.borrow_limit for claim in claims])
+            self._lends = _unless_none([claim.lend_limit for claim in claims])
+            weights: list[float] = [claim.weight for claim in claims]
+            if strategy is Strategy.PRIORITY:
+                self._priorities = [claim.priority for claim in claims]
+        elif self._fixed:
+            # A fixed part is a guarantee beyond which nothing is to be had.
+            self._rights = [claim.fixed or 0 for claim in claims]
+            weights = list(self._rights)
+        else:
+            weights = [_weight(claim.weight, strategy) for claim in claims]
+        self._weights = whole_weights(weights)
+        self._weightless = not all(self._weights)
+        self._total = sum(self._rights)
+
+    def divide(self, capacity: int, demands: Sequence[int], *, scale: bool = True) -> Division:
+        """Divide; see there.
+
+        Args:
+            capacity: Units.
+            demands: Of each, in the order of their names.
+            scale: See ``divide``.
+        """
+        strategy, none, rights = self._strategy, self._none, self._rights
+        conditions: list[Condition] = []
+        scaled: dict[str, int] = {}
+        if scale and self._total > capacity:
+            limit = f"the capacity is {capacity}"
+            conditions.append(_overcommitted(strategy, "", self._total, limit))
+            if self._guaranteeing:
+                rights = fill(capacity, rights, none, rights)
+                named = zip(self._names, rights, self._rights, strict=True)
+                scaled = {name: part for name, part, right in named if part < right}
+        tops = list(demands)
+        if self._maxima is not None:
+            tops = [
+                units if most is None or units < most else most
+                for units, most in zip(tops, self._maxima, strict=True)
+            ]
+        floors, kept = none, none
+        if self._guaranteeing:
+            if self._borrows is not None:
+                tops = [
+                    units if borrow is None else min(units, right + borrow)
+                    for units, right, borrow in zip(tops, rights, self._borrows, strict=True)
+                ]
+            floors = list(map(min, tops, rights))
+            if self._lends is not None:
+                kept = self._kept(capacity, rights, floors, self._lends)
+        elif self._fixed:
+            tops = floors = list(map(min, tops, rights))
+        if self._weightless:
+            tops = [
+                units if weight else floor
+                for units, floor, weight in zip(tops, floors, self._weights, strict=True)
+            ]
+        budget = capacity - sum(kept)
+        if strategy is Strategy.UNLIMITED:
+            budget = sum(tops)
+            if budget > capacity:
+                message = f"{budget} units are given, the capacity is {capacity}"
+                conditions.append(Condition(type=CAPACITY_EXCEEDED, message=message))
+        parts = pour(budget, rights, floors, tops, self._weights, self._priorities)
+        if not (self._guaranteeing or self._fixed) and self._guaranteed > capacity:
+            conditions.append(_unused(capacity, strategy, self._guaranteed))
+        return Division(
+            dict(zip(self._names, parts, strict=True)),
+            max(0, capacity - sum(parts)),
+            {name: units for name, units in zip(self._names, kept, strict=True) if units}
+            if kept is not none
+            else {},
+            conditions,
+            scaled,
+        )
+
+    def _kept(
+        self,
+        capacity: int,
+        rights: Sequence[int],
+        floors: Sequence[int],
+        lends: Sequence[int | None],
+    ) -> list[int]:
+        """Return what of an unused guarantee each does not lend."""
+        kept = [
+            0 if lend is None else max(0, right - floor - lend)
+            for right, floor, lend in zip(rights, floors, lends, strict=True)
+        ]
+        return fill(max(0, capacity - sum(floors)), kept, self._none, kept)
+
+
+def _unless_none(limits: list[int | None]) -> list[int | None] | None:
+    """Return ``limits``, unless nobody has one."""
+    return None if all(limit is None for limit in limits) else limits
 
 
 def _gather_rights(tree: Tree, strategy: Strategy) -> list[Condition]:
@@ -195,10 +331,12 @@ def _unused_guarantees(
     tree = Tree.of(claims, groups)
     _gather_rights(tree, Strategy.RESERVED)
     rights = sum(child.guaranteed for child in tree.root.children)
-    if rights <= capacity:
-        return []
+    return [] if rights <= capacity else [_unused(capacity, strategy, rights)]
+
+
+def _unused(capacity: int, strategy: Strategy, rights: int) -> Condition:
     message = (
         f"the guarantees add up to {rights}, the capacity is {capacity}; the strategy {strategy} "
         "does not use guarantees"
     )
-    return [Condition(type=OVERCOMMITTED, message=message)]
+    return Condition(type=OVERCOMMITTED, message=message)

@@ -1,8 +1,9 @@
 """Tenants and groups as a tree: what flows up from the tenants, what comes down from the pool."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import add, sub
 
 from headgate.allocation.claims import Claim, Group
 from headgate.allocation.solver import fill, whole_weights
@@ -132,33 +133,64 @@ class Tree:
 
 
 def _pour(node: Node, by_priority: bool) -> None:
-    """Divide what a node gets among its children: guarantees first, then the rest on top."""
-    floors = [child.floor for child in node.children]
+    """Divide what a node gets among its children."""
+    children = node.children
+    parts = pour(
+        node.part,
+        [child.guaranteed for child in children],
+        [child.floor for child in children],
+        [child.ceiling for child in children],
+        whole_weights([child.weight for child in children]),
+        [child.priority if by_priority else 0 for child in children],
+    )
+    for child, part in zip(children, parts, strict=True):
+        child.part = part
+
+
+def pour(
+    amount: int,
+    rights: Sequence[int],
+    floors: Sequence[int],
+    ceilings: Sequence[int],
+    weights: Sequence[int],
+    priorities: Sequence[int],
+) -> list[int]:
+    """Divide ``amount`` among siblings: guarantees first, then the rest on top.
+
+    Args:
+        amount: Units.
+        rights: What is guaranteed to each.
+        floors: What each can use of that.
+        ceilings: What each can use at all.
+        weights: For what comes on top of the floors; see ``whole_weights``.
+        priorities: The highest comes first.
+    """
     none = [0] * len(floors)
-    spare = node.part - sum(floors)
+    at_floor = sum(floors)
+    if not at_floor and len(set(priorities)) < 2:
+        return fill(amount, weights, floors, ceilings)
+    spare = amount - at_floor
     if spare < 0:
         # Guarantees, or fixed parts, in proportion, as far as they are used.
-        rights = [child.guaranteed for child in node.children]
-        floors, spare = fill(node.part, rights, none, floors), 0
-    for child, floor in zip(node.children, floors, strict=True):
-        child.part = floor
+        return fill(amount, rights, none, floors)
+    parts = list(floors)
     if not spare:
-        return
-    for tier in _tiers(node.children) if by_priority else [node.children]:
-        parts = fill(
+        return parts
+    rooms = list(map(sub, ceilings, floors))
+    if len(set(priorities)) < 2:
+        return list(map(add, parts, fill(spare, weights, none, rooms)))
+    tiers: dict[int, list[int]] = {}
+    for number, priority in enumerate(priorities):
+        tiers.setdefault(priority, []).append(number)
+    for priority in sorted(tiers, reverse=True):
+        tier = tiers[priority]
+        more = fill(
             spare,
-            whole_weights([child.weight for child in tier]),
+            [weights[number] for number in tier],
             none[: len(tier)],
-            [child.ceiling - child.floor for child in tier],
+            [rooms[number] for number in tier],
         )
-        for child, part in zip(tier, parts, strict=True):
-            child.part += part
-        spare -= sum(parts)
-
-
-def _tiers(nodes: Iterable[Node]) -> list[list[Node]]:
-    """Return the nodes by priority, the highest first."""
-    tiers: dict[int, list[Node]] = {}
-    for node in nodes:
-        tiers.setdefault(node.priority, []).append(node)
-    return [tiers[priority] for priority in sorted(tiers, reverse=True)]
+        for number, units in zip(tier, more, strict=True):
+            parts[number] += units
+        spare -= sum(more)
+    return parts

@@ -1,6 +1,7 @@
 """What the governor of a pool has to know of a ledger, and when it has to be told."""
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import is_
 from typing import Final, Literal, NamedTuple
 
 from headgate.model.pool import Claim, Demand, Share, Tier
@@ -26,96 +27,137 @@ _Unmet = Callable[[str], int]
 """Units that gates would like to have in their blocks beyond what they have, by resource."""
 
 
-def demands(
-    record: LedgerRecord, queues: Queues, unmet: _Unmet, limits_of: _LimitsOf, now_ms: int
-) -> list[Demand]:
-    """Return the demand for each pool that is configured, or has dealt with the ledger."""
-    return [demand_of(record, queues, unmet, limits_of, pool, now_ms) for pool in _pools(record)]
+class Reckoning:
+    """What there is to say of each pool, reckoned once after a step and kept until the next.
 
+    It is looked at when a step ends, when a governor is told, and when that has arrived; most often
+    nothing has happened in between.
 
-def _pools(record: LedgerRecord) -> list[str]:
-    pools = set(record.pools.values())
-    for pool, account in record.accounts.items():
-        if pool in pools:
-            continue
-        if (account.allocation is not None and any(account.allocation.units.values())) or (
-            account.told is not None and account.told.claims
-        ):
-            pools.add(pool)
-    return sorted(pools)
-
-
-def look(
-    record: LedgerRecord, queues: Queues, unmet: _Unmet, limits_of: _LimitsOf, now_ms: int
-) -> bool:
-    """Note since when less is wanted than governors were told.
-
-    Returns:
-        Whether a governor has to be told something at once.
+    Args:
+        record: Of the ledger.
+        queues: Its lines.
+        unmet: What gates lack.
+        limits_of: What limits a resource.
     """
-    due = False
-    for pool in _pools(record):
+
+    def __init__(
+        self, record: LedgerRecord, queues: Queues, unmet: _Unmet, limits_of: _LimitsOf
+    ) -> None:
+        self._record = record
+        self._queues = queues
+        self._unmet = unmet
+        self._limits_of = limits_of
+        self._known: dict[str, dict[str, _Standing]] = {}
+        self._pools: list[str] | None = None
+        self._told: list[Demand] = []
+        self._now_ms = 0
+
+    def renew(self, now_ms: int) -> None:
+        """Forget what is known: something may have happened."""
+        self._known.clear()
+        self._told.clear()
+        self._pools = None
+        self._now_ms = now_ms
+
+    def demands(self) -> list[Demand]:
+        """Return the demand for each pool that is configured, or has dealt with the ledger."""
+        self._told = [self._demand(pool) for pool in self._told_pools()]
+        return list(self._told)
+
+    def look_again(self, sent: Sequence[Demand]) -> bool:
+        """Look, now that the governors have been told; see ``look``."""
+        now = self._told
+        if now and len(now) == len(sent) and all(map(is_, now, sent)):
+            return False  # nothing has happened meanwhile
+        return self.look()
+
+    def look(self) -> bool:
+        """Note since when less is wanted than governors were told.
+
+        Returns:
+            Whether a governor has to be told something at once.
+        """
+        record, now_ms = self._record, self._now_ms
+        due = False
+        for pool in self._told_pools():
+            account = record.accounts.get(pool)
+            kind = news(account, record.incarnation, self._standings(pool), now_ms)
+            due = due or kind == "now"
+            if account is None:
+                continue
+            if kind == "none":
+                account.lower_since_ms = None
+                continue
+            if account.lower_since_ms is None and kind == "lower":
+                account.lower_since_ms = now_ms
+            if account.told is not None and account.told.revision >= record.revision:
+                # Whatever is told next has to count as the later message.
+                record.revision = account.told.revision + 1
+        return due
+
+    def _demand(self, pool: str) -> Demand:
+        """Return what the governor of ``pool`` is to know.
+
+        What is wanted is what is held and waited for, in line or at gates, as far as
+        ``max_active``, the calendar windows and pauses would let it pass, with what was lately
+        refused to jobs that do not wait. Of a resource that is no longer of the pool, what is held
+        counts as long as it may have come from it.
+        """
+        record = self._record
         account = record.accounts.get(pool)
-        standings = _standings(record, queues, unmet, limits_of, pool, now_ms)
-        kind = news(account, record.incarnation, standings, now_ms)
-        due = due or kind == "now"
-        if account is None:
-            continue
-        if kind == "none":
-            account.lower_since_ms = None
-            continue
-        if account.lower_since_ms is None and kind == "lower":
-            account.lower_since_ms = now_ms
-        if account.told is not None and account.told.revision >= record.revision:
-            # Whatever is told next has to count as the later message.
-            record.revision = account.told.revision + 1
-    return due
+        allocation = None if account is None else account.allocation
+        return Demand(
+            pool=pool,
+            tenant=record.tenant,
+            incarnation=record.incarnation,
+            revision=record.revision,
+            sequence=0 if allocation is None else allocation.sequence,
+            claims={
+                resource: Claim(
+                    held=one.held,
+                    wanted=one.wanted,
+                    next=one.next,
+                    share=one.share,
+                    tiers=[
+                        Tier(priority=priority, jobs=jobs, units=units, since_ms=since_ms)
+                        for priority, jobs, units, since_ms in one.tiers
+                    ],
+                    at_gates=one.at_gates,
+                )
+                for resource, one in self._standings(pool).items()
+            },
+        )
+
+    def _told_pools(self) -> list[str]:
+        """Return the pools that are configured, and those that have dealt with the ledger."""
+        if self._pools is not None:
+            return self._pools
+        record = self._record
+        pools = set(record.pools.values())
+        if record.accounts.keys() <= pools:
+            self._pools = sorted(pools)
+            return self._pools
+        for pool, account in record.accounts.items():
+            if pool in pools:
+                continue
+            if (account.allocation is not None and any(account.allocation.units.values())) or (
+                account.told is not None and account.told.claims
+            ):
+                pools.add(pool)
+        return sorted(pools)
+
+    def _standings(self, pool: str) -> dict[str, "_Standing"]:
+        known = self._known.get(pool)
+        if known is None:
+            known = self._known[pool] = _standings(
+                self._record, self._queues, self._unmet, self._limits_of, pool, self._now_ms
+            )
+        return known
 
 
 def is_governed(record: LedgerRecord) -> bool:
     """Return whether a governor knows of the ledger."""
     return any(account.told is not None for account in record.accounts.values())
-
-
-def demand_of(
-    record: LedgerRecord,
-    queues: Queues,
-    unmet: _Unmet,
-    limits_of: _LimitsOf,
-    pool: str,
-    now_ms: int,
-) -> Demand:
-    """Return what the governor of ``pool`` is to know.
-
-    What is wanted is what is held and waited for, in line or at gates, as far as ``max_active``,
-    the calendar windows and pauses would let it pass, with what was lately refused to jobs that do
-    not wait. Of a resource that is no longer of the pool, what is held counts as long as it may
-    have come from it.
-    """
-    account = record.accounts.get(pool)
-    allocation = None if account is None else account.allocation
-    standings = _standings(record, queues, unmet, limits_of, pool, now_ms)
-    return Demand(
-        pool=pool,
-        tenant=record.tenant,
-        incarnation=record.incarnation,
-        revision=record.revision,
-        sequence=0 if allocation is None else allocation.sequence,
-        claims={
-            resource: Claim(
-                held=one.held,
-                wanted=one.wanted,
-                next=one.next,
-                share=one.share,
-                tiers=[
-                    Tier(priority=priority, jobs=jobs, units=units, since_ms=since_ms)
-                    for priority, jobs, units, since_ms in one.tiers
-                ],
-                at_gates=one.at_gates,
-            )
-            for resource, one in standings.items()
-        },
-    )
 
 
 class _Tier(NamedTuple):

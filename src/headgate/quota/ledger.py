@@ -84,6 +84,10 @@ class Ledger:
         self._watch = Watch(record, self._standing, self._queues, self._inquiry)
         self._book = Book(record, self._standing, self._queues, self._watch, check_every_ms)
         self._leases = Leases(record, self._standing, self._queues, self._book, self._watch)
+        self._demand = demand.Reckoning(
+            record, self._queues, self._leases.unmet, self._standing.of
+        )
+        self._demand.renew(self._now_ms)
         self._due = False
         self._look_at_demand()
 
@@ -210,7 +214,7 @@ class Ledger:
             account.allocation, account.sequence = message, message.sequence
             record.revision += 1
             resources = sorted(name for name, pool in record.pools.items() if pool == message.pool)
-            self._standing.forget(resources)
+            self._standing.allocate(resources, message)
             self._inquired = None
             self._serve(resources, now_ms)
             self._shed(resources, now_ms)
@@ -276,11 +280,12 @@ class Ledger:
 
     def demands_sent(self, demands: Iterable[Demand]) -> None:
         """Note what the governors have been told."""
-        for one in demands:
+        sent = list(demands)
+        for one in sent:
             account = self.record.accounts.setdefault(one.pool, PoolAccount())
             account.told = one
             account.lower_since_ms = None
-        self._look_at_demand()
+        self._look_at_demand(sent)
 
     def audited(self, entries: Sequence[AuditEntry]) -> None:
         """Forget changes made by people that are saved."""
@@ -338,10 +343,8 @@ class Ledger:
         return permit, Grant(id=id, expires_at_ms=permit.expires_at_ms)
 
     def demands(self) -> list[Demand]:
-        """Return what the governor of each pool is to know; see ``demand``."""
-        return demand.demands(
-            self.record, self._queues, self._leases.unmet, self._standing.of, self._now_ms
-        )
+        """Return what the governor of each pool is to know; see ``Reckoning``."""
+        return self._demand.demands()
 
     def demands_due(self) -> bool:
         """Return whether a governor has to be told something at once."""
@@ -349,12 +352,12 @@ class Ledger:
 
     def demands_due_at_ms(self) -> int | None:
         """Return when a governor has to be told at the latest that less is wanted, or None."""
-        lower = [
-            account.lower_since_ms + demand.TELL_LOWER_AFTER_MS
-            for account in self.record.accounts.values()
-            if account.lower_since_ms is not None
-        ]
-        return min(lower, default=None)
+        lower: int | None = None
+        for account in self.record.accounts.values():
+            since_ms = account.lower_since_ms
+            if since_ms is not None and (lower is None or since_ms < lower):
+                lower = since_ms
+        return None if lower is None else lower + demand.TELL_LOWER_AFTER_MS
 
     def below_usage(self, settings: LedgerSettings) -> list[str]:
         """Return a sentence for each limit that ``settings`` would lower below what is used.
@@ -640,6 +643,7 @@ class Ledger:
     def _conclude(self, now_ms: int) -> None:
         """End a step: tell people and governors what it means for them."""
         self._watch.look(now_ms)
+        self._demand.renew(self._now_ms)
         self._look_at_demand()
 
     def _inquiry(self, now_ms: int) -> Inquiry:
@@ -657,10 +661,8 @@ class Ledger:
             return inquiry
         return replace(inquiry, limits_of=lambda resource: limits_at(self.record, resource, now_ms))
 
-    def _look_at_demand(self) -> None:
+    def _look_at_demand(self, sent: Sequence[Demand] | None = None) -> None:
         if not self.record.pools and not self.record.accounts:
             self._due = False  # also when the pool that was to be told is gone
             return
-        self._due = demand.look(
-            self.record, self._queues, self._leases.unmet, self._standing.of, self._now_ms
-        )
+        self._due = self._demand.look() if sent is None else self._demand.look_again(sent)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from headgate.model.ids import DEFAULT
 from headgate.model.lease import WhenAway
@@ -27,8 +27,7 @@ class Pause:
     until_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What limits one resource at one time; what is None is not limited.
 
     Attributes:
@@ -96,9 +95,7 @@ def limits_at(record: LedgerRecord, resource: str, now_ms: int) -> Limits | None
     pool = record.pools.get(resource)
     account = None if pool is None else record.accounts.get(pool)
     allocation = None if account is None else account.allocation
-    allocated = None
-    if pool is not None and (allocation is None or allocation.enforced):
-        allocated = 0 if allocation is None else cut_to(allocation.units.get(resource, 0), share)
+    allocated = None if pool is None else _allocated(resource, allocation, share)
     max_active = None if quota.max_active is None else cut_to(quota.max_active, share)
     rooms = [room for room in (max_active, allocated) if room is not None]
     rate = quota.rate
@@ -130,14 +127,41 @@ def limits_at(record: LedgerRecord, resource: str, now_ms: int) -> Limits | None
             max_active,
         ),
         ceilings=_ceilings(record, resource, base, pooled=allocated is not None),
-        capacity=(
-            allocation.whole.get(resource, allocation.capacity.get(resource))
-            if allocation is not None and allocation.enforced
-            else None
-        ),
+        capacity=_capacity(resource, allocation),
         leased=quota.leased,
         when_away=quota.when_away,
     )
+
+
+def reallocated(limits: Limits, resource: str, allocation: Allocation) -> Limits | None:
+    """Return ``limits`` with what the pool gives now, when nothing else has changed.
+
+    None: more depends on it, so they have to be reckoned anew.
+    """
+    allocated = _allocated(resource, allocation, 1.0 if limits.cut is None else limits.cut.share)
+    if (allocated is None) != (limits.allocated is None):
+        return None  # whether there is a pool to borrow from limits what could ever be granted
+    rooms = [room for room in (limits.max_active, allocated) if room is not None]
+    return limits._replace(
+        allocation=allocation,
+        allocated=allocated,
+        room=min(rooms, default=None),
+        capacity=_capacity(resource, allocation),
+    )
+
+
+def _allocated(resource: str, allocation: Allocation | None, share: float) -> int | None:
+    """Return what a pool lets the tenant hold, when a throttle leaves ``share`` of it."""
+    if allocation is None:
+        return 0
+    return cut_to(allocation.units.get(resource, 0), share) if allocation.enforced else None
+
+
+def _capacity(resource: str, allocation: Allocation | None) -> int | None:
+    """Return the capacity of the whole pool, if known."""
+    if allocation is None or not allocation.enforced:
+        return None
+    return allocation.whole.get(resource, allocation.capacity.get(resource))
 
 
 # With each allocation the limits are reckoned anew, and the share is nearly always the same.

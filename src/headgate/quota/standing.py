@@ -3,7 +3,14 @@
 from collections.abc import Iterable
 from typing import Final
 
-from headgate.quota.limits import Limits, limits_at, next_change, next_reservation
+from headgate.model.pool import Allocation
+from headgate.quota.limits import (
+    Limits,
+    limits_at,
+    next_change,
+    next_reservation,
+    reallocated,
+)
 from headgate.quota.record import LedgerRecord
 
 MAX_KEPT: Final = 2_000
@@ -43,10 +50,13 @@ class Standing:
         self.change_at_ms = next_change(self._record, now_ms)
         self.reservation_at_ms = next_reservation(self._record, now_ms)
 
-    def forget(self, resources: Iterable[str]) -> None:
-        """Forget some, because their pool has given another allocation."""
+    def allocate(self, resources: Iterable[str], allocation: Allocation) -> None:
+        """Take in that the pool of some resources has given another allocation."""
         for resource in resources:
-            self._limits.pop(resource, None)
+            limits = self._limits.pop(resource, None)
+            changed = None if limits is None else reallocated(limits, resource, allocation)
+            if changed is not None:
+                self._limits[resource] = changed
 
     @property
     def next_ms(self) -> int | None:

@@ -33,6 +33,7 @@ _QUIET: Final = 1.5
 _OVER_MS: Final = 1_000
 _GROWS_MS: Final = 2_000
 _MOST_TOOK_MS: Final = 500
+_ANY_TIME: Final = Turn(frame_ms=0)
 _HERE_MS: Final = 4_000
 """A gate that has not come for so long has no turn kept for it."""
 
@@ -82,7 +83,7 @@ class Turns:
         """Return the turn of a gate."""
         place = self._places.get(gate)
         if len(self._here) <= FREE or now_ms >= self._busy_until_ms or place is None:
-            return Turn(frame_ms=gates * _SPREAD_MS if gates > FREE else 0)
+            return Turn(frame_ms=gates * _SPREAD_MS) if gates > FREE else _ANY_TIME
         turns = min(self._groups, _MOST_TURNS)
         part, turn = divmod(place, turns)
         begins_ms, lasts_ms = turn * _TURN_MS, _TURN_MS

@@ -7,7 +7,6 @@ says. Neither ledgers nor governor, nor the solver that they go by, have a say i
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from heapq import heapify, heappop
 from typing import Final, NamedTuple
 
 from headgate.allocation.claims import Claim, Group
@@ -150,19 +149,21 @@ def _moments(
         if begun_ms is not None:
             events.append((begun_ms, 1, number))
             events.append((begun_ms + job.duration_ms, 2, number))
-    heapify(events)
-    while events:
-        now_ms = events[0][0]
-        while events and events[0][0] == now_ms:
-            _, what, number = heappop(events)
-            job = workload.jobs[number]
-            if what == 0:
-                standings.come(job.tenant, number, job.units)
-            elif what == 1:
-                standings.begin(job.tenant, number, job.units)
-            else:
-                standings.end(job.tenant, job.units)
-        yield now_ms
+    events.sort()
+    last_ms = events[0][0] if events else 0
+    for now_ms, what, number in events:
+        if now_ms != last_ms:
+            yield last_ms
+            last_ms = now_ms
+        job = workload.jobs[number]
+        if what == 0:
+            standings.come(job.tenant, number, job.units)
+        elif what == 1:
+            standings.begin(job.tenant, number, job.units)
+        else:
+            standings.end(job.tenant, job.units)
+    if events:
+        yield last_ms
 
 
 class _Party:
@@ -177,6 +178,7 @@ class _Party:
         held: Units.
         wanted: Units held or waited for.
         path: It, and what it is in, from the top down.
+        limited: Those of the path that have a limit.
     """
 
     __slots__ = (
@@ -184,6 +186,7 @@ class _Party:
         "held",
         "lend_limit",
         "limit",
+        "limited",
         "path",
         "priority",
         "wanted",
@@ -209,6 +212,7 @@ class _Party:
         self.limit = min(limits, default=None)
         self.held = self.wanted = 0
         self.path: tuple[_Party, ...] = (*above, self)
+        self.limited = tuple(one for one in self.path if one.limit is not None)
 
 
 class Standings:
@@ -281,7 +285,7 @@ class Standings:
         first = -1
         for tenant, head in self._heads.items():
             party = self._tenants[tenant]
-            if not _may(party, head.units):
+            if party.limited and not _may(party, head.units):
                 continue
             idle = free
             if kept:
@@ -291,13 +295,15 @@ class Standings:
             else:
                 too_large.append((head, party))
                 first = head.job if first < 0 else min(first, head.job)
+        if not fitting:
+            return set(), False
         passed_over = {
             head.job
             for head, party in fitting
             if (first < 0 or head.job < first)
             and not any(ranks_higher(other, of, head, party) for other, of in too_large)
         }
-        return passed_over, bool(fitting)
+        return passed_over, True
 
     def _kept(self) -> dict[_Party, int]:
         """Return units of unused guarantees that are not lent, by whose they are."""
@@ -338,7 +344,7 @@ def _groups(pool: SimulatedPool, claims: Iterable[Claim]) -> Mapping[str, _Party
 
 def _may(party: _Party, units: int) -> bool:
     """Whether so many more are within the limits of a tenant and of what it is in."""
-    return all(one.limit is None or one.held + units <= one.limit for one in party.path)
+    return all(one.limit is None or one.held + units <= one.limit for one in party.limited)
 
 
 def ranks_higher(one: Head, of: _Party, other: Head, other_of: _Party) -> bool:

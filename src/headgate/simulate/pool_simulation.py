@@ -10,9 +10,9 @@ messages to the governor, jobs that come, timers of ledgers, rounds of the gover
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import Any, Final
 
 from headgate.allocation.claims import Claim
@@ -23,7 +23,7 @@ from headgate.quota import Ledger
 from headgate.quota.demand import TELL_EVERY_MS
 from headgate.simulate.conservation import conservation, settling_ms
 from headgate.simulate.simulated_pool import POOL, RESOURCE, SimulatedPool
-from headgate.simulate.workload import Workload
+from headgate.simulate.workload import Job, Workload
 
 DELAY_MS: Final = 20
 """How long a message takes between a ledger and the governor, unless told otherwise."""
@@ -131,11 +131,8 @@ class _Run:
         self._telling: set[str] = set()
         self._told_sequence = 0
         self._round_ms: int | None = None
-        self._events: list[tuple[int, int, int, Any]] = [
-            (job.at_ms, _ARRIVE, number, number) for number, job in enumerate(self._jobs)
-        ]
-        heapify(self._events)
-        self._count = len(self._jobs)  # of events ever, so that equals stay in order
+        self._events: list[tuple[int, int, int, Any]] = []
+        self._count = 0  # of events ever, so that equals stay in order
         self._to_come = len(self._jobs)
         self._running = 0
         self._ended = 0
@@ -156,11 +153,15 @@ class _Run:
             self._ledger_timer,
             self._round,
         )
-        events = self._events
-        now_ms = events[0][0] if events else 0
+        events, jobs = self._events, iter(enumerate(self._jobs))
+        now_ms = self._jobs[0].at_ms if self._jobs else 0
         self._tell_ledgers(now_ms)
+        # Of those that come only the next one is among the events: a short heap is a quick one.
+        self._next_job(jobs)
         while events:
             at_ms, kind, _, what = heappop(events)
+            if kind == _ARRIVE:
+                self._next_job(jobs)
             if at_ms > now_ms:
                 now_ms = at_ms
                 if self._is_stuck(now_ms):
@@ -205,6 +206,11 @@ class _Run:
                 most = pool.most(tenant, wanted)
             accounts[tenant] = _Account(pool.claim(tenant), most)
         return accounts
+
+    def _next_job(self, jobs: Iterator[tuple[int, Job]]) -> None:
+        for number, job in jobs:
+            self._at(job.at_ms, _ARRIVE, number)
+            return
 
     def _at(self, at_ms: int, kind: int, what: Any) -> None:
         self._count += 1
