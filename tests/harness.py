@@ -304,7 +304,9 @@ class Orchestrator:
         self.client: Client
 
     @asynccontextmanager
-    async def running(self, max_cached_workflows: int = 100) -> AsyncIterator[Self]:
+    async def running(
+        self, max_cached_workflows: int = 100, slots: int | None = None
+    ) -> AsyncIterator[Self]:
         self.client = await Client.connect(
             self._address, data_converter=self._converter, plugins=[self.plugin]
         )
@@ -314,6 +316,7 @@ class Orchestrator:
             workflows=[ScanJob],
             activities=[self.scanner.scan],
             max_cached_workflows=max_cached_workflows,
+            max_concurrent_activities=slots,
         )
         async with soon_left(worker):
             yield self

@@ -6,19 +6,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from headgate.model.ledger import Decision, Outcome
+from headgate.model.ledger import Decision, Exchange, Outcome
 from headgate.model.limits import (
     BackpressurePolicy,
     CapacityNews,
     PressureLevel,
     PressureView,
     SheddingPolicy,
+    SlotUse,
     Steps,
 )
 from headgate.model.pool import Strategy
 from headgate.model.quota import Quota
 from headgate.model.reason import ReasonCode
-from tests.unit.pools import PoolOfLedgers
+from headgate.quota.workers import KNOWN_MS
+from tests.unit.pools import ROUND_MS, PoolOfLedgers
 
 NORMAL, ELEVATED, SATURATED, EMERGENCY = PressureLevel
 BACKPRESSURE = BackpressurePolicy(
@@ -354,3 +356,56 @@ class UnderPressure(RuleBasedStateMachine):
 
 UnderPressure.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 TestUnderPressure = UnderPressure.TestCase
+
+
+def say(site: PoolOfLedgers, tenant: str, number: int, used: int, gate: str = "w") -> None:
+    slots = SlotUse(used=used, of=10)
+    message = Exchange(gate=gate, number=number, slots=slots)
+    site.ledgers[tenant].exchange(message, site.now_ms)
+
+
+def test_workers_that_are_busy_to_the_last_slot_are_pressure_and_for_no_longer_than_that() -> None:
+    site = pool(capacity=100)
+    site.ask("acme", 1)
+    site.wait(500)
+    say(site, "acme", 1, used=8)
+    site.wait(2_000)
+    assert level(site) is NORMAL
+    say(site, "acme", 2, used=10)
+    site.wait(2_000)
+    view = site.governor.pressure()
+    assert (view.level, view.cause) == (SATURATED, "10 of 10 worker slots are in use")
+    say(site, "acme", 3, used=8, gate="another")
+    site.wait(2_000)
+    assert level(site) is SATURATED  # 18 of 20; it falls below 0.8 of what began it
+    say(site, "acme", 3, used=1)
+    site.wait(1_000 + BACKPRESSURE.hold_ms + 2 * ROUND_MS)
+    assert level(site) is NORMAL
+
+
+def test_workers_that_are_heard_no_more_are_forgotten() -> None:
+    site = pool(capacity=100)
+    site.ask("acme", 1)
+    site.wait(500)
+    say(site, "acme", 1, used=10)
+    said_ms = site.now_ms
+    site.wait(2_000)
+    assert level(site) is SATURATED
+    assert site.ledgers["acme"].next_deadline() == said_ms + KNOWN_MS
+    site.wait(KNOWN_MS)
+    site.wait(BACKPRESSURE.hold_ms)
+    assert level(site) is NORMAL
+    site.again()
+    assert level(site) is NORMAL
+
+
+def test_who_makes_no_use_of_a_pool_says_nothing_of_workers() -> None:
+    site = pool(capacity=100)
+    site.ask("acme", 1)
+    site.ask("globex", 1)
+    site.wait(500)
+    say(site, "acme", 1, used=10)
+    site.wait(2_000)
+    site.give_back("acme")
+    site.wait(1_000 + BACKPRESSURE.hold_ms + 2 * ROUND_MS)
+    assert level(site) is NORMAL

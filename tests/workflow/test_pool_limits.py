@@ -9,6 +9,7 @@ import pytest
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
+from headgate.devstack.stack import Stack
 from headgate.model.breaker import BreakerView, Report
 from headgate.model.configuration import Configuration
 from headgate.model.entity import EntityOptions
@@ -273,12 +274,43 @@ class TestManyRuns:
         for turn in range(6):
             ids += await take(governance, tenants[turn % 2], 3)
         await eventually(lambda: governance.runs("governor", name), lambda runs: len(runs) >= 3)
-        view = await governance.pool(name)
+        view = await eventually(
+            lambda: governance.pool(name),
+            lambda found: sum(one.waiting["scan"] for one in found.members.values()) == 12,
+        )
         assert view.capacity == {"scan": 6}
         assert view.pressure.level is ELEVATED
-        assert sum(member.waiting["scan"] for member in view.members.values()) == 12
         for tenant in tenants:
             await governance.exchange(tenant, [], releases=ids)
         await eventually(
             lambda: governance.pool(name), lambda found: found.pressure.level is NORMAL
+        )
+
+
+async def test_workers_without_a_free_slot_are_pressure(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    tenant, _ = await make_pool(
+        governance, name, follows=None, backpressure=BackpressurePolicy(hold_ms=500)
+    )
+    work = Orchestrator(stack.temporal_address, governance.task_queue, governance.options)
+    work.scanner.open.clear()
+    async with work.running(slots=2):
+        jobs = [await work.start(ScanJobInput(tenant=tenant)) for _ in range(2)]
+
+        async def active() -> int:
+            return work.scanner.active
+
+        await eventually(active, lambda calls: calls == 2)
+        assert (await backpressure(governance.client, name)).level is NORMAL
+        jobs.append(await work.start(ScanJobInput(tenant=tenant)))  # what asks brings word of it
+        view = await eventually(
+            lambda: backpressure(governance.client, name), lambda found: found.level is SATURATED
+        )
+        assert view.cause == "2 of 2 worker slots are in use"
+        work.scanner.open.set()
+        for job in jobs:
+            await job.result()
+        await eventually(
+            lambda: backpressure(governance.client, name), lambda found: found.level is NORMAL
         )

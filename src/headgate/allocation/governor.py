@@ -158,6 +158,7 @@ class Governor:
             if resource in member.claims and claim.held > member.claims[resource].held:
                 member.left_out_ms.pop(resource, None)  # it had its turn
         member.claims = dict(sorted(message.claims.items()))
+        member.slots = message.slots
         member.told_at_ms, member.stopped = now_ms, False
         for resource, claim in member.claims.items():
             member.smoothed[resource] = max(member.smoothed.get(resource, 0), claim.wanted * MICRO)
@@ -944,9 +945,7 @@ class Governor:
             places.put(tenant, place)
         return places, young
 
-    def _comforts(
-        self, resource: str, units: int, places: Places, now_ms: int
-    ) -> dict[str, int]:
+    def _comforts(self, resource: str, units: int, places: Places, now_ms: int) -> dict[str, int]:
         """Return what each may have beyond its target, when everybody has what it is to have."""
         found: dict[str, int] = {}
         if places.ceilings + sum(places.lacking.values()) >= units:

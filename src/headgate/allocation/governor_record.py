@@ -7,7 +7,7 @@ from headgate.limits import Pressure, RecentUsage
 from headgate.model.alert import Alert
 from headgate.model.audit import AuditEntry
 from headgate.model.entity import EntityOptions
-from headgate.model.limits import PressureLevel
+from headgate.model.limits import PressureLevel, SlotUse
 from headgate.model.pool import CapacityOverride, Claim, Condition, Followed, MayWait, PoolSettings
 
 Amounts = dict[str, int]
@@ -38,6 +38,7 @@ class Member:
         told_level: The pressure that it was last told of.
         may_wait: What of its work may wait, by resource; not named: anything.
         recent: What it held lately, by resource; only of a pool that refuses work under pressure.
+        slots: Of the workers that run its jobs, as its ledger last said.
     """
 
     incarnation: int = 0
@@ -59,6 +60,7 @@ class Member:
     told_level: PressureLevel = PressureLevel.NORMAL
     may_wait: dict[str, MayWait] = field(default_factory=dict)
     recent: dict[str, RecentUsage] = field(default_factory=dict)
+    slots: SlotUse | None = None
 
 
 @dataclass(slots=True)

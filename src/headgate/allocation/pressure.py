@@ -6,7 +6,7 @@ from heapq import heapify, heappop, heappush
 from math import ceil, inf
 from typing import Final
 
-from headgate.allocation.governor_record import GovernorRecord
+from headgate.allocation.governor_record import GovernorRecord, Member
 from headgate.limits import (
     Kept,
     Line,
@@ -19,7 +19,7 @@ from headgate.limits import (
     room_for,
 )
 from headgate.model.limits import PressureLevel, SheddingPolicy, Steps
-from headgate.model.pool import Claim, MayWait, TierRoom
+from headgate.model.pool import MayWait, TierRoom
 
 PLAN_EVERY_MS: Final = 1_000
 """While too much waits, what may wait is reckoned anew no more often."""
@@ -38,6 +38,8 @@ class _Part:
     units: dict[str, int] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
     since_ms: int | None = None
+    slots_used: int = 0
+    slots: int = 0
 
 
 class PoolPressure:
@@ -49,6 +51,7 @@ class PoolPressure:
         self._jobs = 0
         self._units: dict[str, int] = {}
         self._held: dict[str, int] = {}
+        self._slots_used = self._slots = 0
         self._oldest: list[tuple[int, str]] = []
         # Something has been said since it was last reckoned what may wait.
         self._is_news = True
@@ -57,12 +60,13 @@ class PoolPressure:
             _lowest(policy.queue_age_ms),
             _lowest(policy.waiting),
             _lowest(policy.in_flight),
+            _lowest(policy.slots),
         )
         # Nothing that is measured stands for any level: as in a simulation, where nobody heeds it.
-        self._is_off = self._lowest == (inf, inf, inf)
+        self._is_off = self._lowest == (inf,) * 4
         self._refused = {tenant for tenant, member in record.members.items() if member.may_wait}
         for tenant, member in record.members.items():
-            self._add(tenant, _part_of(member.claims))
+            self._add(tenant, _part_of(member))
 
     @property
     def is_off(self) -> bool:
@@ -78,7 +82,7 @@ class PoolPressure:
         if self._is_off and self._record.pressure.level is PressureLevel.NORMAL:
             return  # nobody will ask
         self._remove(tenant)
-        self._add(tenant, _part_of(self._record.members[tenant].claims))
+        self._add(tenant, _part_of(self._record.members[tenant]))
         self._is_news = True
 
     def heard(self, tenant: str, now_ms: int) -> None:
@@ -208,12 +212,16 @@ class PoolPressure:
             waiting=max(0, self._jobs - max(0, free)),
             in_flight=held,
             limit=limit,
+            slots_used=self._slots_used,
+            slots=self._slots,
         )
 
     def _is_calm(self, load: Load) -> bool:
         """Return whether a load stands for no level above normal."""
-        age_ms, waiting, in_flight = self._lowest
+        age_ms, waiting, in_flight, slots = self._lowest
         if load.queue_age_ms >= age_ms or load.waiting >= waiting:
+            return False
+        if load.slots and load.slots_used >= slots * load.slots:
             return False
         if load.limit:
             return load.in_flight < in_flight * load.limit
@@ -234,6 +242,8 @@ class PoolPressure:
             return
         self._parts[tenant] = part
         self._jobs += part.jobs
+        self._slots_used += part.slots_used
+        self._slots += part.slots
         for sums, amounts in ((self._units, part.units), (self._held, part.held)):
             for resource, units in amounts.items():
                 sums[resource] = sums.get(resource, 0) + units
@@ -253,6 +263,8 @@ class PoolPressure:
         if part is None:
             return
         self._jobs -= part.jobs
+        self._slots_used -= part.slots_used
+        self._slots -= part.slots
         for sums, amounts in ((self._units, part.units), (self._held, part.held)):
             for resource, units in amounts.items():
                 sums[resource] -= units
@@ -267,10 +279,12 @@ def _lowest(steps: Steps) -> float:
     return min((step for step in named if step is not None), default=inf)
 
 
-def _part_of(claims: Mapping[str, Claim]) -> _Part | None:
-    """Return what claims add to the load; None: nothing, or nothing that the ledger says."""
+def _part_of(member: Member) -> _Part | None:
+    """Return what a member adds to the load; None: nothing, or nothing that the ledger says."""
     part = _Part()
-    for resource, claim in claims.items():
+    if member.slots is not None:
+        part.slots_used, part.slots = member.slots.used, member.slots.of
+    for resource, claim in member.claims.items():
         if claim.tiers is None:
             continue
         part.held[resource] = claim.held
@@ -280,7 +294,7 @@ def _part_of(claims: Mapping[str, Claim]) -> _Part | None:
         for tier in claim.tiers:
             if part.since_ms is None or tier.since_ms < part.since_ms:
                 part.since_ms = tier.since_ms
-    return part if part.jobs or any(part.held.values()) else None
+    return part if part.jobs or part.slots or any(part.held.values()) else None
 
 
 def _by_tenant(

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from headgate.model.alert_rules import AlertRules, AlertsView
 from headgate.model.contract import Actor, Contract, Count, Message, Millis, Name, Why
 from headgate.model.entity import IfRevision
-from headgate.model.limits import BackpressurePolicy, PressureView, SheddingPolicy
+from headgate.model.limits import BackpressurePolicy, PressureView, SheddingPolicy, SlotUse
 
 Units = Annotated[int, Field(ge=0, le=1_000_000_000)]
 """How much of a resource."""
@@ -108,6 +108,7 @@ class Demand(Message):
         revision: Of the ledger: the later of two messages has the higher one.
         sequence: The last allocation that the ledger has taken; 0: none in this incarnation.
         claims: By resource.
+        slots: Of the workers whose gates exchange with the ledger; null: not known, or idle.
     """
 
     pool: Name
@@ -116,6 +117,7 @@ class Demand(Message):
     revision: int
     sequence: int = 0
     claims: dict[Name, Claim]
+    slots: SlotUse | None = None
 
 
 class TierRoom(Message):

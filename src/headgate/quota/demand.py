@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import is_
 from typing import Final, Literal, NamedTuple
 
+from headgate.model.limits import SlotUse
 from headgate.model.pool import Claim, Demand, Share, Tier
+from headgate.quota import workers
 from headgate.quota.limits import Limits, window_used
 from headgate.quota.queues import Queues
 from headgate.quota.record import LedgerRecord, Meter, PoolAccount, Refused
@@ -81,7 +83,10 @@ class Reckoning:
         due = False
         for pool in self._told_pools():
             account = record.accounts.get(pool)
-            kind = news(account, record.incarnation, self._standings(pool), now_ms)
+            standings = self._standings(pool)
+            kind = news(account, record.incarnation, standings, now_ms)
+            if kind == "none" and account is not None and self._workers_differ(account, standings):
+                kind = "lower"
             due = due or kind == "now"
             if account is None:
                 continue
@@ -126,7 +131,19 @@ class Reckoning:
                 )
                 for resource, one in self._standings(pool).items()
             },
+            slots=self._slots(self._standings(pool)),
         )
+
+    def _slots(self, standings: Mapping[str, "_Standing"]) -> SlotUse | None:
+        """Return how busy the workers are, unless the tenant makes no use of the pool."""
+        if not any(one.held or one.wanted for one in standings.values()):
+            return None
+        return workers.in_use(self._record.gates, self._now_ms)
+
+    def _workers_differ(self, account: PoolAccount, standings: Mapping[str, "_Standing"]) -> bool:
+        allocation, told = account.allocation, account.told
+        listens = allocation is not None and allocation.pressure is not None
+        return told is not None and listens and workers.differ(told.slots, self._slots(standings))
 
     def _told_pools(self) -> list[str]:
         """Return the pools that are configured, and those that have dealt with the ledger."""

@@ -27,7 +27,7 @@ from headgate.model.ledger import (
 from headgate.model.pool import Allocation, Demand
 from headgate.model.reason import Reason, ReasonCode
 from headgate.model.settings import LedgerSettings
-from headgate.quota import demand, operator
+from headgate.quota import demand, operator, workers
 from headgate.quota.book import Book
 from headgate.quota.deadlines import Deadlines
 from headgate.quota.decide import rescale
@@ -84,9 +84,7 @@ class Ledger:
         self._watch = Watch(record, self._standing, self._queues, self._inquiry)
         self._book = Book(record, self._standing, self._queues, self._watch, check_every_ms)
         self._leases = Leases(record, self._standing, self._queues, self._book, self._watch)
-        self._demand = demand.Reckoning(
-            record, self._queues, self._leases.unmet, self._standing.of
-        )
+        self._demand = demand.Reckoning(record, self._queues, self._leases.unmet, self._standing.of)
         self._demand.renew(self._now_ms)
         self._due = False
         self._look_at_demand()
@@ -150,6 +148,8 @@ class Ledger:
         gates, number = self.record.gates, message.number
         grants = [self._lease(message.gate, ask, now_ms) for ask in message.leases]
         repeat = number is not None and is_repeat(gates, message.gate, number, now_ms)
+        if number is not None:
+            workers.note(gates[message.gate], message.slots)
         answer = self._answer_again if repeat else self._acquire
         decisions = [answer(request, now_ms) for request in message.acquires]
         self._conclude(now_ms)
@@ -308,6 +308,7 @@ class Ledger:
             self._patience.next(),
             self._standing.change_at_ms,
             self._leases.next_deadline(self.is_unhurried),
+            self._workers_forgotten_at(),
             self._watch.next_deadline(),
         ]
         if self._refused:
@@ -645,6 +646,14 @@ class Ledger:
         self._watch.look(now_ms)
         self._demand.renew(self._now_ms)
         self._look_at_demand()
+
+    def _workers_forgotten_at(self) -> int | None:
+        """Return when a governor may have to be told that workers are not known any more."""
+        accounts = self.record.accounts.values()
+        told = (account.told.slots for account in accounts if account.told is not None)
+        if not any(map(workers.is_noteworthy, told)):
+            return None
+        return workers.forgotten_at(self.record.gates, self._now_ms)
 
     def _inquiry(self, now_ms: int) -> Inquiry:
         if self._inquired is not None and self._inquired.now_ms == now_ms:

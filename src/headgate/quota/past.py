@@ -71,10 +71,14 @@ class GateMark:
     Attributes:
         number: Of its last exchange.
         at_ms: When that came.
+        slots_used: Worker slots in use in its process, as it said then.
+        slots: All of them; 0: not known.
     """
 
     number: int
     at_ms: int
+    slots_used: int = 0
+    slots: int = 0
 
 
 def fingerprint(id: str) -> str:
