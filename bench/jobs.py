@@ -23,9 +23,12 @@ from temporalio.client import Client
 from temporalio.common import Priority
 from temporalio.worker import Worker
 
-from bench.governed_jobs import TENANT, NaiveJob, PermitJob, ask, guarded, kept
-from bench.plain_job import PlainJob, Work, plain
+from bench.governed_calls import ask, guarded, kept, plain
+from bench.naive_job import NaiveJob
+from bench.permit_job import PermitJob
+from bench.plain_job import PlainJob
 from bench.site import governed_site
+from bench.work import TENANT, Work
 from headgate import HeadgatePlugin
 from headgate.gate.kinds import governing
 from headgate.model.ledger import LedgerView

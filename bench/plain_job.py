@@ -1,37 +1,13 @@
 """The ungoverned job of ``bench.jobs``; knows nothing of Headgate.
 
-In a module of its own: the sandbox imports the module of a workflow anew for every run.
+In a module of its own, as are the others: the sandbox imports the module of a workflow anew for
+every run, and what else stands in it would count as governance.
 """
 
-import asyncio
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
+from temporalio import workflow
 
-from temporalio import activity, workflow
-
-TIMEOUT: Final = timedelta(seconds=30)
-
-
-@dataclass
-class Work:
-    """What a job does: so many calls, of so many seconds each."""
-
-    activity: str
-    calls: int = 1
-    call_s: float = 0.0
-
-
-async def call(seconds: float) -> None:
-    """Take so long."""
-    if seconds:
-        await asyncio.sleep(seconds)
-
-
-@activity.defn(name="plain")
-async def plain(seconds: float) -> None:
-    """Be a call."""
-    await call(seconds)
+with workflow.unsafe.imports_passed_through():
+    from bench.work import TIMEOUT, Work
 
 
 @workflow.defn

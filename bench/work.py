@@ -1,0 +1,24 @@
+"""What the jobs of ``bench.jobs`` do, governed or not; their modules let it through the sandbox."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+TENANT: Final = "acme"
+TIMEOUT: Final = timedelta(seconds=30)
+
+
+@dataclass
+class Work:
+    """What a job does: so many calls, of so many seconds each."""
+
+    activity: str
+    calls: int = 1
+    call_s: float = 0.0
+
+
+async def call(seconds: float) -> None:
+    """Take so long."""
+    if seconds:
+        await asyncio.sleep(seconds)
