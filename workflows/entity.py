@@ -104,6 +104,7 @@ class Entity(ABC):
         self._is_news = True
         self._known_house: House | None = None
         self._waiting_for_core: list[Callable[[], bool | None]] = []
+        workflow.register_random_seed_callback(self._was_reset)
 
     # What a governance workflow says of itself -------------------------------------------------
 
@@ -254,6 +255,15 @@ class Entity(ABC):
         for act in self._waiting_for_core:
             act()
         self._waiting_for_core.clear()
+
+    def _was_reset(self, seed: int) -> None:
+        """Give no id of an alert again that was given after the point of a reset in Temporal.
+
+        Called outside the event loop of the workflow, which has no time there, and only for a run
+        that was reset. One that has not been restored yet gets another incarnation instead.
+        """
+        if self.core is not None:
+            self.core.desk.number_anew(seed)
 
     async def reach(self, deadline: Callable[[], int | None], summary: str) -> None:
         """Return once ``deadline`` is reached, however it moves meanwhile.
