@@ -259,11 +259,18 @@ class Entity(ABC):
     def _was_reset(self, seed: int) -> None:
         """Give no id of an alert again that was given after the point of a reset in Temporal.
 
-        Called outside the event loop of the workflow, which has no time there, and only for a run
-        that was reset. One that has not been restored yet gets another incarnation instead.
+        Called outside the event loop of the workflow, where there is no time, and only in a run
+        that was reset; it orders nothing, so that histories of such runs replay.
         """
-        if self.core is not None:
-            self.core.desk.number_anew(seed)
+
+        def act() -> None:
+            if self.core is not None:
+                self.core.desk.number_anew(seed)
+
+        if self.core is None:
+            # What it is restored from stands in the history, and is the same as it was.
+            self._waiting_for_core.append(act)
+        act()
 
     async def reach(self, deadline: Callable[[], int | None], summary: str) -> None:
         """Return once ``deadline`` is reached, however it moves meanwhile.

@@ -20,7 +20,7 @@ from headgate.model.quota import Quota
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.migrate import migrate
-from tests.harness import Governance, eventually
+from tests.harness import Governance, completed_tasks, eventually, reset
 from tests.store.fresh_database import fresh_database
 
 VARIABLE = "HEADGATE_TEST_SECRET"
@@ -102,6 +102,28 @@ async def test_each_level_of_a_quota_is_told_once(site: Site, name: str) -> None
         assert {alert["subject"] for alert in alerts} == {f"tenant/{name}/scan"}
         for level, alert in zip((80, 90, 100), alerts, strict=True):
             assert re.search(rf"\b{level} ?%", f"{alert['title']} {alert['text']}"), alert
+
+
+async def test_what_a_ledger_tells_after_a_reset_is_not_taken_for_what_it_told_before(
+    site: Site, name: str
+) -> None:
+    async with serving(site.receiver.app(), site.port):
+        await site.governance.set_quotas(name, scan=Quota(max_active=10))
+        ledger = site.governance.handle("ledger", name)
+        point = (await completed_tasks(site.governance.client, ledger.id))[-1]
+        expected: list[int] = []
+        # Each time from the same point; what is told first has a number that was given before.
+        for count in (8, 9, 10):
+            requests = [held_by_a_running_workflow(name, n) for n in range(count)]
+            reply = await site.governance.exchange(name, requests)
+            assert {decision.outcome for decision in reply.decisions} == {"granted"}
+            expected += range(8, count + 1)
+            await site.arrived(len(expected))
+            await reset(site.governance.client, ledger.id, point)
+        alerts = await site.arrived(len(expected))
+        assert [alert["data"]["used"] for alert in alerts] == expected  # type: ignore[index]
+        # Numbered anew, and not given another id by Postgres: that is for whatever else happens.
+        assert not any("-" in str(alert["id"]).split(":")[-2] for alert in alerts)
 
 
 async def test_a_receiver_that_was_down_gets_it_when_it_is_back(site: Site, name: str) -> None:
