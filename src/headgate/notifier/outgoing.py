@@ -146,7 +146,7 @@ def _together(
     lines = [f"- {_line(alert)}" for alert in listed[:LISTED]]
     if len(listed) > LISTED:
         lines.append(f"- and {len(listed) - LISTED} more: headgate alerts list")
-    advice = next((alert.advice for alert in listed if alert.advice), "")
+    advice = _advice_for(listed, kinds)
     since = [alert.at_ms if alert.since_ms is None else alert.since_ms for alert in alerts]
     lead = Alert(
         id=f"{form}:{digest}:{len(alerts)}:{kind}",
@@ -170,6 +170,15 @@ def _together(
         links=_links(lead, settings),
         topic=topic_of(first) if form == "group" else "summary",
     )
+
+
+def _advice_for(alerts: Sequence[Alert], kinds: Sequence[str]) -> str:
+    """Return what can be done about all of them, or how to learn it of each."""
+    found = {alert.advice for alert in alerts if alert.advice}
+    if len(found) < 2:
+        return "".join(found)
+    of = f" --kind {kinds[0]}" if len(kinds) == 1 else ""
+    return f"headgate alerts list{of} names each; headgate alerts show ID says what can be done."
 
 
 def _line(alert: Alert) -> str:
