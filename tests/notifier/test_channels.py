@@ -9,9 +9,13 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headgate.model.alert import Alert
+from headgate.model.channels import PagerDutyChannel
 from headgate.model.errors import ConfigurationError
+from headgate.model.notifier import NotifierSettings
 from headgate.notifier.again import send_again
-from headgate.notifier.pagerduty import bounded
+from headgate.notifier.outgoing import single
+from headgate.notifier.pagerduty import bounded, events
 from tests.notifier.site import Endpoint, Site, alert, crossing, webhook
 
 KEY = "HEADGATE_TEST_KEY"
@@ -38,6 +42,15 @@ async def again(desk: Site, alert_id: str) -> None:
         at_ms=1_800_000_000_000,
     )
     await desk.notifier.work()
+
+
+async def a_group_is_open(desk: Site, endpoint: Endpoint, count: int) -> tuple[str, list[Alert]]:
+    """Tell of many tenants at once; return their incident, and what says that each is over."""
+    tenants = [f"t{n:02}" for n in range(count)]
+    await desk.tell(*(crossing(one) for one in tenants))
+    (trigger,) = endpoint.bodies
+    endpoint.requests.clear()
+    return trigger["dedup_key"], [crossing(one, status="resolved", sequence=2) for one in tenants]
 
 
 async def test_an_incident_begins_and_ends_by_one_key(
@@ -96,12 +109,9 @@ async def test_a_resend_of_what_is_over_ends_its_incident(
     desk: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint = await pagerduty(desk, monkeypatch)
-    tenants = [f"t{n}" for n in range(8)]
-    await desk.tell(*(crossing(one) for one in tenants))
-    over = [crossing(one, status="resolved", sequence=2) for one in tenants]
+    group, over = await a_group_is_open(desk, endpoint, 8)
     await desk.tell(*over)
-    group = endpoint.bodies[0]["dedup_key"]
-    assert group in [event["dedup_key"] for event in endpoint.bodies[1:]]
+    assert group in [event["dedup_key"] for event in endpoint.bodies]
     before = len(endpoint.requests)
     await again(desk, over[3].id)
     assert [(one["event_action"], one["dedup_key"]) for one in endpoint.bodies[before:]] == [
@@ -109,7 +119,7 @@ async def test_a_resend_of_what_is_over_ends_its_incident(
         ("resolve", group),
     ]
     # What began it may be sent again as well: it is the same incident.
-    await again(desk, crossing("t3").id)
+    await again(desk, crossing("t03").id)
     last = endpoint.bodies[-1]
     assert (last["event_action"], last["dedup_key"]) == ("trigger", over[3].key)
 
@@ -118,12 +128,10 @@ async def test_pagerduty_goes_on_with_the_event_where_it_was_cut_short(
     desk: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint = await pagerduty(desk, monkeypatch)
-    tenants = [f"t{n:02}" for n in range(30)]
-    await desk.tell(*(crossing(one) for one in tenants))
-    endpoint.requests.clear()
+    _, over = await a_group_is_open(desk, endpoint, 30)
     limited = Response(status_code=429, headers={"retry-after": "60"})
     endpoint.answers = [*[202] * 9, limited]
-    await desk.tell(*(crossing(one, status="resolved", sequence=2) for one in tenants))
+    await desk.tell(*over)
     assert len(endpoint.requests) == 10
     await desk.try_again()
     keys = [event["dedup_key"] for event in endpoint.bodies]
@@ -150,11 +158,9 @@ async def test_a_long_message_is_not_sent_by_two_workers_side_by_side(
         return Response(status_code=202)
 
     endpoint = await pagerduty(desk, monkeypatch)
-    tenants = [f"t{n:02}" for n in range(12)]
-    await desk.tell(*(crossing(one) for one in tenants))
-    endpoint.requests.clear()
+    _, over = await a_group_is_open(desk, endpoint, 12)
     endpoint.answers = [claimed] * 13
-    await desk.tell(*(crossing(one, status="resolved", sequence=2) for one in tenants))
+    await desk.tell(*over)
     assert len(left) == 13
     assert min(left) > 20
 
@@ -167,11 +173,9 @@ async def test_a_worker_that_has_lost_its_channel_sends_nothing_more(
         return Response(status_code=202)
 
     endpoint = await pagerduty(desk, monkeypatch)
-    tenants = [f"t{n:02}" for n in range(12)]
-    await desk.tell(*(crossing(one) for one in tenants))
-    endpoint.requests.clear()
+    _, over = await a_group_is_open(desk, endpoint, 12)
     endpoint.answers = [202, 202, lost]
-    await desk.tell(*(crossing(one, status="resolved", sequence=2) for one in tenants))
+    await desk.tell(*over)
     assert len(endpoint.requests) == 3
     await desk.database.execute("UPDATE channel SET claimed_until = now()")
     await (await desk.another()).work()
@@ -205,6 +209,17 @@ async def test_a_wrong_key_of_pagerduty_is_told_at_once_and_once(
     assert [one["status"] for one in told] == ["firing", "resolved"]
     assert told[0]["key"] == told[1]["key"]
     assert {*(await desk.states("pager")).values()} == {"delivered"}
+
+
+def test_no_message_is_nothing_for_pagerduty() -> None:
+    channel = PagerDutyChannel(kind="pagerduty", secret_env=KEY)
+    fires, over = crossing("acme"), crossing("acme", status="resolved")
+    made = [single(one, channel, NotifierSettings()) for one in (fires, over)]
+    assert [[event["event_action"] for event in events(one)] for one in made] == [
+        ["trigger"],
+        ["resolve"],
+    ]
+    assert len({event["dedup_key"] for one in made for event in events(one)}) == 1
 
 
 def test_a_key_that_is_too_long_stays_one_of_its_own() -> None:

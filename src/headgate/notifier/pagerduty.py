@@ -50,10 +50,12 @@ def events(message: Outgoing) -> list[dict[str, Any]]:
 
     A group or a summary is one incident; ``resolves`` says which incidents are over.
     """
-    found: list[dict[str, Any]] = [
-        {"event_action": "resolve", "dedup_key": bounded(key)} for key in message.resolves
-    ]
     lead = message.lead
+    # Kept by a version that did not say it: what is over ends its own incident at least.
+    own = [dedup_key(message)] if lead.status == "resolved" else []
+    found: list[dict[str, Any]] = [
+        {"event_action": "resolve", "dedup_key": bounded(key)} for key in message.resolves or own
+    ]
     if lead.status == "firing":
         found.append(
             {

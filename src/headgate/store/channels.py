@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -290,17 +291,13 @@ class ChannelStore:
         Returns:
             False: one of them has gone another way meanwhile, such as by ``again``; compose anew.
         """
-        async with self._database.connection() as connection, connection.transaction():
-            waiting = await connection.fetch(
-                "SELECT FROM delivery WHERE channel = $1 AND alert_id = ANY($2) "
-                "AND state = 'pending' ORDER BY alert_id FOR UPDATE",
-                channel,
-                list(alerts),
-            )
-            if len(waiting) < len(alerts):
-                return False
-            await _add(connection, channel, message, topic, alerts)
-            return True
+        with suppress(_MovedOnError):
+            async with self._database.connection() as connection, connection.transaction():
+                # First the message, then what it tells of, as everywhere: nobody waits in a ring.
+                if await _add(connection, channel, message, topic, alerts, "pending") < len(alerts):
+                    raise _MovedOnError
+                return True
+        return False
 
     async def again(
         self, alert: str, messages: Mapping[str, tuple[dict[str, Any], str]], entry: AuditEntry
@@ -500,13 +497,19 @@ class ChannelStore:
         )
 
 
+class _MovedOnError(Exception):
+    """What a message was to tell of is told of by another one; undoes the transaction."""
+
+
 async def _add(
     connection: asyncpg.Connection,
     channel: str,
     message: dict[str, Any],
     topic: str,
     alerts: Sequence[str],
-) -> None:
+    state: str | None = None,
+) -> int:
+    """Keep a message; return of how many alerts it tells: of those in a state, or of all."""
     await connection.execute(
         "INSERT INTO alert_message (channel, id, form, topic, content) "
         "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
@@ -516,13 +519,15 @@ async def _add(
         topic,
         message,
     )
-    await connection.execute(
+    told = await connection.fetch(
         "UPDATE delivery SET state = 'composed', message_id = $2, note = NULL "
-        "WHERE channel = $1 AND alert_id = ANY($3)",
+        "WHERE channel = $1 AND alert_id = ANY($3) AND state = coalesce($4, state) RETURNING true",
         channel,
         message["id"],
         list(alerts),
+        state,
     )
+    return len(told)
 
 
 async def _tell(
