@@ -13,7 +13,6 @@ from headgate.model.alert import Alert
 from headgate.model.channels import PagerDutyChannel
 from headgate.model.errors import ConfigurationError
 from headgate.model.notifier import NotifierSettings
-from headgate.notifier.again import send_again
 from headgate.notifier.outgoing import single
 from headgate.notifier.pagerduty import bounded, events
 from tests.notifier.site import Endpoint, Site, alert, crossing, webhook
@@ -28,20 +27,6 @@ async def pagerduty(desk: Site, monkeypatch: pytest.MonkeyPatch, **settings: Any
     channel = {"kind": "pagerduty", "url": url, "secret_env": KEY}
     await desk.apply(channels={"pager": channel}, **settings)
     return endpoint
-
-
-async def again(desk: Site, alert_id: str) -> None:
-    """Send an alert once more, as people do."""
-    await send_again(
-        desk.database,
-        alert_id,
-        None,
-        actor="ada",
-        reason="lost by the pager",
-        request_id=alert_id,
-        at_ms=1_800_000_000_000,
-    )
-    await desk.notifier.work()
 
 
 async def a_group_is_open(desk: Site, endpoint: Endpoint, count: int) -> tuple[str, list[Alert]]:
@@ -113,13 +98,13 @@ async def test_a_resend_of_what_is_over_ends_its_incident(
     await desk.tell(*over)
     assert group in [event["dedup_key"] for event in endpoint.bodies]
     before = len(endpoint.requests)
-    await again(desk, over[3].id)
+    await desk.again(over[3].id)
     assert [(one["event_action"], one["dedup_key"]) for one in endpoint.bodies[before:]] == [
         ("resolve", over[3].key),
         ("resolve", group),
     ]
     # What began it may be sent again as well: it is the same incident.
-    await again(desk, crossing("t03").id)
+    await desk.again(crossing("t03").id)
     last = endpoint.bodies[-1]
     assert (last["event_action"], last["dedup_key"]) == ("trigger", over[3].key)
 

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from headgate.model.alert import Alert
-from headgate.notifier.again import send_again
 from headgate.notifier.notifier import Notifier
 from headgate.store.channels import ChannelStore
 from tests.notifier.site import Endpoint, Site, alert, crossing, webhook
@@ -51,15 +50,7 @@ async def test_what_was_sent_again_meanwhile_is_not_put_into_a_group(desk: Site)
     await desk.notifier.take(many)
     store = ChannelStore(desk.database)
     waiting = await store.waiting("ops", 100)
-    await send_again(
-        desk.database,
-        many[3].id,
-        "ops",
-        actor="ada",
-        reason="at once",
-        request_id="r1",
-        at_ms=1_800_000_000_000,
-    )
+    await desk.again(many[3].id)
     group = {"id": "group:x", "form": "group", "alerts": []}
     assert not await store.add("ops", group, "topic", [one.id for one, _, _ in waiting])
     await desk.notifier.work()
@@ -69,6 +60,21 @@ async def test_what_was_sent_again_meanwhile_is_not_put_into_a_group(desk: Site)
     ]
     assert sorted(len(ids) for ids in told) == [1, 7]
     assert sorted(id for ids in told for id in ids) == sorted(one.id for one in many)
+
+
+async def test_sending_again_while_it_is_composed_and_sent_loses_nothing(desk: Site) -> None:
+    endpoint = Endpoint()
+    channel = webhook(await desk.serve(endpoint.app()), max_per_minute=1_000)
+    await desk.apply(channels={"ops": channel})
+    workers = [desk.notifier, await desk.another()]
+    for number in range(30):
+        one = alert(number)
+        await desk.notifier.take([one])
+        await asyncio.gather(desk.again(one.id), *(worker.work() for worker in workers))
+    await desk.notifier.work()
+    assert {*endpoint.ids} == {alert(number).id for number in range(30)}
+    assert {*(await desk.states("ops")).values()} == {"delivered"}
+    endpoint.require_one_content_for_each_id()
 
 
 @pytest.mark.parametrize("kind", ["snapshot.lag", "notifier.failing", "alerts.collapsed"])

@@ -28,7 +28,7 @@ from headgate.notifier.incidents import with_resolves
 from headgate.notifier.outgoing import Outgoing, single
 from headgate.notifier.posting import Poster
 from headgate.store.alerts import AlertStore
-from headgate.store.channels import ChannelState, ChannelStore, Row, Standing
+from headgate.store.channels import ChannelState, ChannelStore, Row, Standing, Tell
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.silences import SilenceStore
@@ -175,8 +175,7 @@ class Notifier:
             self._settings_until = 0.0
             settings = await self._current()
             for name in sorted(unknown - {*settings.channels}):
-                tell = partial(self._news, name, settings, at_once=False)
-                self._told(await self._channels.forget(name, tell))
+                self._told(await self._channels.forget(name, self._teller(name, settings)))
         if time.monotonic() >= self._remind_at:
             self._remind_at = time.monotonic() + _REMIND_EVERY_S
             waiting |= await self._channels.to_remind(_forgetful(settings), REMIND_MS)
@@ -212,8 +211,7 @@ class Notifier:
         )
         if state is None:
             return False
-        tell = partial(self._news, name, settings, at_once=False)
-        self._told(await self._channels.look(name, tell))
+        self._told(await self._channels.look(name, self._teller(name, settings)))
         if state.is_disabled or state.is_waiting:
             return False
         row = _next(await self._channels.open(name, _AT_ONCE))
@@ -293,12 +291,13 @@ class Notifier:
                 again_s=self._again_s(error, tries),
                 of_message=error.of_message,
                 disable=error.is_gone,
-                tell=partial(self._news, name, settings, at_once=error.is_final),
+                tell=self._teller(name, settings, at_once=error.is_final),
             )
             _log.warning("%s", error)
         else:
-            tell = partial(self._news, name, settings, at_once=False)
-            told = await self._channels.delivered(name, message.id, _ms_since(began), tell)
+            told = await self._channels.delivered(
+                name, message.id, _ms_since(began), self._teller(name, settings)
+            )
         self._told(told)
         return True
 
@@ -332,22 +331,20 @@ class Notifier:
         # Not all channels of a fleet at the same moment.
         return again_s * random.uniform(0.9, 1.1)  # noqa: S311 - nobody guards anything with it
 
-    def _news(
-        self, name: str, settings: NotifierSettings, standing: Standing, *, at_once: bool
-    ) -> list[tuple[Alert, list[str]]]:
-        """Return what there is to tell of a channel, and through which others."""
+    def _teller(self, name: str, settings: NotifierSettings, at_once: bool = False) -> Tell:
+        """Return what says, of how a channel stands, what others are to be told."""
         shared = [other for other, one in settings.channels.items() if one.tenant is None]
-        found = failing.news(
-            name, standing, _now_ms(), after_ms=settings.failing_after_ms, at_once=at_once
-        )
-        return [
-            (
-                alert,
-                [other for other in settings.channels_for(alert) if other != name]
-                or [other for other in shared if other != name],
-            )
-            for alert in found
-        ]
+
+        def ways(alert: Alert) -> list[str]:
+            routed = [other for other in settings.channels_for(alert) if other != name]
+            return routed or [other for other in shared if other != name]
+
+        def tell(standing: Standing) -> list[tuple[Alert, list[str]]]:
+            after_ms = settings.failing_after_ms
+            found = failing.news(name, standing, _now_ms(), after_ms=after_ms, at_once=at_once)
+            return [(alert, ways(alert)) for alert in found]
+
+        return tell
 
     def _told(self, count: int) -> None:
         """Have other channels told of what was written down for them."""
