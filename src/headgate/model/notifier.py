@@ -20,14 +20,15 @@ def _kind_pattern(text: str) -> str:
     return text
 
 
-OF_QUOTAS: Final = ("quota.*", "guarantee.*", "permits.*", "override.*", "throttle.*")
-"""The kinds of alerts that are a tenant's own affair; the others are the operators'."""
-
 KindPattern = Annotated[str, AfterValidator(_kind_pattern)]
 """The kind of an alert, such as ``breaker.opened``, or how it begins: ``breaker.*``."""
 
 Pattern = Annotated[str, Field(min_length=1, max_length=250)]
 """A name, or how it begins: ``acme-*``."""
+
+
+OF_QUOTAS: Final = ("quota.*", "guarantee.*", "permits.*", "override.*", "throttle.*")
+"""The kinds of alerts that are a tenant's own affair; the others are the operators'."""
 
 
 def matches(pattern: str | None, value: str) -> bool:
