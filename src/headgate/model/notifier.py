@@ -26,7 +26,6 @@ KindPattern = Annotated[str, AfterValidator(_kind_pattern)]
 Pattern = Annotated[str, Field(min_length=1, max_length=250)]
 """A name, or how it begins: ``acme-*``."""
 
-
 OF_QUOTAS: Final = ("quota.*", "guarantee.*", "permits.*", "override.*", "throttle.*")
 """The kinds of alerts that are a tenant's own affair; the others are the operators'."""
 

@@ -33,8 +33,8 @@ from headgate.model.ledger import LedgerView
 from headgate.model.notifier import KindPattern, tenant_of
 from headgate.model.pool import PoolView, Strategy
 from headgate.orchestrator.throttles import throttles_in_force
+from headgate.view import places
 from headgate.view.margin import margin
-from headgate.view.places import page_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -489,7 +489,7 @@ async def static(request: Request, file: str) -> Response:
 def _about(alert: Alert, principal: Principal) -> str | None:
     """Return the page of what an alert is about; None: there is none, or not for the caller."""
     is_theirs = principal.tenant is None or tenant_of(alert) == principal.tenant
-    return page_of(alert) if is_theirs else None
+    return places.page_of(alert) if is_theirs else None
 
 
 def _local(to: str) -> str:
