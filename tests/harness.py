@@ -8,6 +8,9 @@ from datetime import timedelta
 from typing import Any, Self, TypeVar
 from uuid import uuid4
 
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.converter import DataConverter
 from temporalio.service import RPCError
@@ -51,6 +54,39 @@ from headgate.store.snapshots import SnapshotStore
 from tests.jobs import ScanJob, ScanJobInput, Scanner
 
 Result = TypeVar("Result")
+
+
+async def completed_tasks(client: Client, id: str) -> list[int]:
+    """Return the events at which workflow tasks of a workflow were completed: points of a reset."""
+    history = await client.get_workflow_handle(id).fetch_history()
+    return [
+        event.event_id
+        for event in history.events
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+    ]
+
+
+async def reset(client: Client, id: str, event: int | None = None) -> None:
+    """Set a workflow back, and forget what came after.
+
+    Args:
+        client: Of its namespace.
+        id: Of the workflow.
+        event: One of ``completed_tasks``; None: where it had just been restored.
+    """
+    await client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=id),
+            reason="test",
+            request_id=uuid4().hex,
+            workflow_task_finish_event_id=event or (await completed_tasks(client, id))[1],
+            reset_reapply_exclude_types=[
+                ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL,
+                ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE,
+            ],
+        )
+    )
 
 
 async def eventually(

@@ -15,7 +15,12 @@ from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    RetryState,
+    is_cancelled_exception,
+)
 
 from headgate.alerts.desk import Desk
 from headgate.alerts.house import House
@@ -42,9 +47,8 @@ _ALERTS_KEPT = "headgate-alerts-kept"
 _LONGEST_PAUSE = timedelta(hours=1)
 _QUIET_SNAPSHOTS = "headgate-quiet-snapshots"
 _QUIET_TIMES = 15
-_FOREVER = RetryPolicy(
-    initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10)
-)
+_LONGEST_WAIT = timedelta(seconds=10)
+_FOREVER = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=_LONGEST_WAIT)
 _PATIENT = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=10)
 )
@@ -104,6 +108,7 @@ class Entity(ABC):
         self._is_news = True
         self._known_house: House | None = None
         self._waiting_for_core: list[Callable[[], bool | None]] = []
+        workflow.register_random_seed_callback(self._was_reset)
 
     # What a governance workflow says of itself -------------------------------------------------
 
@@ -255,6 +260,22 @@ class Entity(ABC):
             act()
         self._waiting_for_core.clear()
 
+    def _was_reset(self, seed: int) -> None:
+        """Give no id of an alert again that was given after the point of a reset in Temporal.
+
+        Called outside the event loop of the workflow, where there is no time, and only in a run
+        that was reset; it orders nothing, so that histories of such runs replay.
+        """
+
+        def act() -> None:
+            if self.core is not None:
+                self.core.desk.number_anew(seed)
+
+        if self.core is None:
+            # What it is restored from stands in the history, and is the same as it was.
+            self._waiting_for_core.append(act)
+        act()
+
     async def reach(self, deadline: Callable[[], int | None], summary: str) -> None:
         """Return once ``deadline`` is reached, however it moves meanwhile.
 
@@ -347,12 +368,18 @@ class Entity(ABC):
                 snapshot,
                 result_type=SaveResult,
                 start_to_close_timeout=timedelta(seconds=10),
+                schedule_to_close_timeout=self._until_it_lags(),
                 retry_policy=_FOREVER,
                 summary=f"save {self.kind} {self.subject} revision {revision}",
             )
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise  # cut short by continue-as-new: the next run saves
+            if error.retry_state is RetryState.TIMEOUT:
+                # Tried all the while, and tried on: people are told though nothing else happens.
+                self.changed()
+                self.leave_mark()
+                return
             # Only what retrying cannot mend comes here. Decisions go on; the next change tries.
             workflow.logger.error("snapshot of %s refused: %s", self.subject, error.cause)
             self.saved_revision = revision
@@ -366,6 +393,12 @@ class Entity(ABC):
             # from here on is the truth, so it goes above what was there.
             self.record.revision = result.revision + 1
         self.leave_mark()
+
+    def _until_it_lags(self) -> timedelta | None:
+        """Return for how long to try to save before it is worth telling; None: for ever."""
+        lag_ms = None if self.alert_rules is None else self.alert_rules.snapshot_lag_ms
+        # Temporal ends it as soon as the next attempt would come too late: no more than that early.
+        return None if lag_ms is None else timedelta(milliseconds=lag_ms) + _LONGEST_WAIT
 
     async def _tell(self) -> None:
         failures = 0

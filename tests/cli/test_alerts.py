@@ -148,7 +148,7 @@ async def test_what_was_told_in_a_group_is_sent_again_alone(office: Office) -> N
         "channel opps: no such channel (there is: ops, own)"
     )
     assert await office.refused("alerts", "resend", one, "--channel", "own", *reason) == (
-        "channel own: is tenant acme's own, and this alert is not about it"
+        "channel own: is tenant acme's own, and this alert is not about its quota"
     )
     await office.done("alerts", "resend", one, *reason)
     await office.notifier.work()

@@ -46,8 +46,12 @@ def install() -> str | None:
 
 
 @asynccontextmanager
-async def alertmanager(folder: Path) -> AsyncIterator[str]:
+async def alertmanager(folder: Path, port: int | None = None) -> AsyncIterator[str]:
     """Run one for the block; it ends with it, and with this process.
+
+    Args:
+        folder: Its own.
+        port: Where it listens; None: on any.
 
     Yields:
         Its address.
@@ -57,7 +61,7 @@ async def alertmanager(folder: Path) -> AsyncIterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "alertmanager.yml"
     configuration.write_text(_CONFIGURATION)
-    port = free_port()
+    port = port or free_port()
     url = f"http://{LOOPBACK}:{port}"
     process = await GuardedProcess.start(
         [

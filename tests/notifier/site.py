@@ -16,6 +16,7 @@ from headgate.devstack.http_server import serving
 from headgate.devstack.receiver import new_secret
 from headgate.model.alert import Alert
 from headgate.model.configuration import Configuration
+from headgate.notifier.again import send_again
 from headgate.notifier.notifier import Notifier
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
@@ -120,6 +121,19 @@ class Site:
 
     async def tell(self, *alerts: Alert) -> None:
         await self.notifier.take(alerts)
+        await self.notifier.work()
+
+    async def again(self, alert_id: str) -> None:
+        """Send an alert once more to where it went, as people do."""
+        await send_again(
+            self.database,
+            alert_id,
+            None,
+            actor="ada",
+            reason="it was lost there",
+            request_id=f"again-{alert_id}",
+            at_ms=1_800_000_000_000,
+        )
         await self.notifier.work()
 
     async def try_again(self) -> None:

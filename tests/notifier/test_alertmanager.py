@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from headgate.devstack.ports import LOOPBACK, free_port
 from tests.harness import eventually
 from tests.notifier.real_alertmanager import PACKAGE, alertmanager, alerts_of, program
 from tests.notifier.site import Endpoint, Site, alert, crossing
@@ -51,7 +52,7 @@ async def test_it_fires_is_repeated_and_is_resolved_as_one_alert(
         "description": "80 of 100 scan are held",
         "severity": "warning",
         "advice": "Raise its max_active, or wait.",
-        "dashboard": "https://headgate.example",
+        "dashboard": f"https://headgate.example/tenants/{name}",
         "temporal": "https://temporal.example/namespaces/default/workflows/"
         f"headgate%2Fledger%2F{name}",
     }
@@ -85,6 +86,61 @@ async def test_a_group_is_each_of_its_alerts(desk: Site, running: str, name: str
         return {one["labels"].get("tenant", "") for one in await alerts_of(running)} & {*tenants}
 
     assert await eventually(told, lambda found: len(found) == 30) == {*tenants}
+
+
+async def test_what_is_still_so_goes_on_firing_also_after_a_restart(
+    desk: Site, tmp_path: Path, name: str
+) -> None:
+    """Nobody repeats it (``repeat_ms: null``), and Alertmanager keeps alerts in memory only."""
+    port = free_port()
+    url = f"http://{LOOPBACK}:{port}"
+    await desk.apply(channels={"am": {"kind": "alertmanager", "url": url}})
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    still, past = (crossing(f"{name}-{n}").model_copy(update={"at_ms": now_ms}) for n in "ab")
+    over = crossing(f"{name}-b", status="resolved", sequence=2)
+    over = over.model_copy(update={"at_ms": now_ms + 1})
+
+    async def firing() -> list[tuple[str, str]]:
+        return [(one["labels"]["tenant"], one["endsAt"]) for one in await alerts_of(url)]
+
+    async with alertmanager(tmp_path / "before", port):
+        await desk.tell(still, past)
+        await desk.tell(over)
+        ((tenant, ends),) = await eventually(firing, lambda found: len(found) == 1)
+        assert tenant == still.tenant
+        # Long before it ends, it is told again, and what is over is not.
+        await desk.database.execute("UPDATE channel SET reminded_at = now() - interval '11 min'")
+        await (await desk.another()).work()
+        ((tenant, later),) = await eventually(firing, lambda found: found[0][1] != ends)
+        assert (tenant, later > ends) == (still.tenant, True)
+        assert len(await desk.attempts("am")) == 3  # a reminder is none
+    async with alertmanager(tmp_path / "after", port):
+        assert await firing() == []
+        await desk.database.execute("UPDATE channel SET reminded_at = now() - interval '11 min'")
+        await (await desk.another()).work()
+        ((tenant, _),) = await eventually(firing, lambda found: len(found) == 1)
+        assert tenant == still.tenant
+
+
+async def test_an_alertmanager_that_was_away_is_told_all_that_is_still_so(desk: Site) -> None:
+    endpoint = Endpoint(answers=[200, 503], path="/api/v2/alerts")
+    await desk.apply(
+        channels={"am": {"kind": "alertmanager", "url": await desk.serve(endpoint.app())}}
+    )
+    await desk.tell(crossing("acme"))
+    assert len(endpoint.requests) == 1  # and no reminder on its heels
+    await desk.tell(crossing("globex"))
+    await desk.try_again()
+    *_, reminder = endpoint.bodies
+    assert {one["labels"]["tenant"] for one in reminder} == {"acme", "globex"}
+    # What it does not take changes nothing: it is told again in a while.
+    before = len(endpoint.requests)
+    await desk.database.execute("UPDATE channel SET reminded_at = now() - interval '11 min'")
+    endpoint.answers = [500]
+    await (await desk.another()).work()
+    await (await desk.another()).work()
+    assert len(endpoint.requests) == before + 2
+    assert (await desk.channel("am"))["failures"] == 0
 
 
 async def test_an_alertmanager_that_is_away_or_wants_a_token(

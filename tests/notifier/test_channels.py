@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
+from headgate.model.alert import Alert
+from headgate.model.channels import PagerDutyChannel
 from headgate.model.errors import ConfigurationError
-from headgate.notifier.pagerduty import bounded
+from headgate.model.notifier import NotifierSettings
+from headgate.notifier.outgoing import single
+from headgate.notifier.pagerduty import bounded, events
 from tests.notifier.site import Endpoint, Site, alert, crossing, webhook
 
 KEY = "HEADGATE_TEST_KEY"
@@ -23,6 +29,15 @@ async def pagerduty(desk: Site, monkeypatch: pytest.MonkeyPatch, **settings: Any
     return endpoint
 
 
+async def a_group_is_open(desk: Site, endpoint: Endpoint, count: int) -> tuple[str, list[Alert]]:
+    """Tell of many tenants at once; return their incident, and what says that each is over."""
+    tenants = [f"t{n:02}" for n in range(count)]
+    await desk.tell(*(crossing(one) for one in tenants))
+    (trigger,) = endpoint.bodies
+    endpoint.requests.clear()
+    return trigger["dedup_key"], [crossing(one, status="resolved", sequence=2) for one in tenants]
+
+
 async def test_an_incident_begins_and_ends_by_one_key(
     desk: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -35,7 +50,7 @@ async def test_an_incident_begins_and_ends_by_one_key(
         "event_action": "trigger",
         "dedup_key": "quota.threshold/tenant/acme/scan",
         "client": "Headgate",
-        "links": [{"href": "https://headgate.example", "text": "Dashboard"}],
+        "links": [{"href": "https://headgate.example/tenants/acme", "text": "Dashboard"}],
         "payload": {
             "summary": "acme:  100 % of scan in use",
             "source": "tenant/acme/scan",
@@ -46,7 +61,7 @@ async def test_an_incident_begins_and_ends_by_one_key(
                 "text": "100 of 100 scan are held\n"
                 "What can be done: Raise its max_active, or wait.\n"
                 "Since 2027-01-15 08:00:00 UTC\n"
-                "Dashboard: https://headgate.example"
+                "Dashboard: https://headgate.example/tenants/acme"
             },
         },
     }
@@ -75,6 +90,123 @@ async def test_a_group_is_one_incident_that_ends_with_the_last_of_it(
     assert {event["event_action"] for event in endpoint.bodies[1:]} == {"resolve"}
 
 
+async def test_a_resend_of_what_is_over_ends_its_incident(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = await pagerduty(desk, monkeypatch)
+    group, over = await a_group_is_open(desk, endpoint, 8)
+    await desk.tell(*over)
+    assert group in [event["dedup_key"] for event in endpoint.bodies]
+    before = len(endpoint.requests)
+    await desk.again(over[3].id)
+    assert [(one["event_action"], one["dedup_key"]) for one in endpoint.bodies[before:]] == [
+        ("resolve", over[3].key),
+        ("resolve", group),
+    ]
+    # What began it may be sent again as well: it is the same incident.
+    await desk.again(crossing("t03").id)
+    last = endpoint.bodies[-1]
+    assert (last["event_action"], last["dedup_key"]) == ("trigger", over[3].key)
+
+
+async def test_pagerduty_goes_on_with_the_event_where_it_was_cut_short(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = await pagerduty(desk, monkeypatch)
+    _, over = await a_group_is_open(desk, endpoint, 30)
+    limited = Response(status_code=429, headers={"retry-after": "60"})
+    endpoint.answers = [*[202] * 9, limited]
+    await desk.tell(*over)
+    assert len(endpoint.requests) == 10
+    await desk.try_again()
+    keys = [event["dedup_key"] for event in endpoint.bodies]
+    assert keys[9] == keys[10]
+    assert len({*keys}) == len(keys) - 1 == 31  # each tenant, and the group
+    assert {*(await desk.states("pager")).values()} == {"delivered"}
+
+
+async def test_a_long_message_is_not_sent_by_two_workers_side_by_side(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[float] = []
+
+    async def claimed(request: Request) -> Response:
+        left.append(
+            await desk.database.fetch_value(
+                "SELECT extract(epoch FROM claimed_until - now())::float FROM channel"
+            )
+        )
+        # As if each request took as long as it may.
+        await desk.database.execute(
+            "UPDATE channel SET claimed_until = claimed_until - interval '20 s'"
+        )
+        return Response(status_code=202)
+
+    endpoint = await pagerduty(desk, monkeypatch)
+    _, over = await a_group_is_open(desk, endpoint, 12)
+    endpoint.answers = [claimed] * 13
+    await desk.tell(*over)
+    assert len(left) == 13
+    assert min(left) > 20
+
+
+async def test_a_worker_that_has_lost_its_channel_sends_nothing_more(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(request: Request) -> Response:
+        await desk.database.execute("UPDATE channel SET claimed_by = 'another'")
+        return Response(status_code=202)
+
+    endpoint = await pagerduty(desk, monkeypatch)
+    _, over = await a_group_is_open(desk, endpoint, 12)
+    endpoint.answers = [202, 202, lost]
+    await desk.tell(*over)
+    assert len(endpoint.requests) == 3
+    await desk.database.execute("UPDATE channel SET claimed_until = now()")
+    await (await desk.another()).work()
+    keys = [event["dedup_key"] for event in endpoint.bodies]
+    # The one that nobody could say was taken comes twice, and none is left out.
+    assert keys[2] == keys[3]
+    assert len({*keys}) == len(keys) - 1 == 13
+
+
+async def test_a_wrong_key_of_pagerduty_is_told_at_once_and_once(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint, other = Endpoint(path="/v2/enqueue", answers=[400] * 3), Endpoint()
+    monkeypatch.setenv(KEY, "revoked")
+    url = await desk.serve(endpoint.app())
+    await desk.apply(
+        channels={
+            "pager": {"kind": "pagerduty", "url": url, "secret_env": KEY},
+            "chat": webhook(await desk.serve(other.app())),
+        }
+    )
+    await desk.tell(alert(1), alert(2))
+    await desk.try_again()
+    told = [event["data"] for event in other.bodies if event["data"]["kind"] == "channel.refusing"]
+    assert [one["status"] for one in told] == ["firing"]
+    assert told[0]["title"] == "Channel pager refuses what it is sent"
+    assert f"1 message refused: {url} answered 400." in told[0]["text"]
+    # It works again once nothing waits that was refused.
+    await desk.try_again()
+    told = [event["data"] for event in other.bodies if event["data"]["kind"] == "channel.refusing"]
+    assert [one["status"] for one in told] == ["firing", "resolved"]
+    assert told[0]["key"] == told[1]["key"]
+    assert {*(await desk.states("pager")).values()} == {"delivered"}
+
+
+def test_no_message_is_nothing_for_pagerduty() -> None:
+    channel = PagerDutyChannel(kind="pagerduty", secret_env=KEY)
+    fires, over = crossing("acme"), crossing("acme", status="resolved")
+    made = [single(one, channel, NotifierSettings()) for one in (fires, over)]
+    assert [[event["event_action"] for event in events(one)] for one in made] == [
+        ["trigger"],
+        ["resolve"],
+    ]
+    assert len({event["dedup_key"] for one in made for event in events(one)}) == 1
+
+
 def test_a_key_that_is_too_long_stays_one_of_its_own() -> None:
     assert bounded("x" * 255) == "x" * 255
     long, longer = bounded("x" * 256), bounded("x" * 257)
@@ -100,7 +232,7 @@ async def test_a_message_as_slack_shows_it(desk: Site, monkeypatch: pytest.Monke
                 "color": "#c0392b",
                 "text": "&lt;!channel&gt; &amp; 5 calls failed\n"
                 "*What can be done:* Look at its log.\n"
-                "<https://headgate.example|Dashboard>",
+                "<https://headgate.example/downstreams/scanner-1|Dashboard>",
                 "footer": "downstream/scanner-1 · since 2027-01-15 08:00:00 UTC",
                 "mrkdwn_in": ["text"],
             }
@@ -122,6 +254,20 @@ async def test_a_secret_address_from_a_file(desk: Site, tmp_path: Path) -> None:
         None,
         f"channel chat: {file} cannot be read: No such file or directory",
     )
+
+
+async def test_names_of_tenants_call_nobody(desk: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = Endpoint()
+    url = f"{await desk.serve(endpoint.app())}/alerts"
+    await desk.apply(channels={"chat": {"kind": "slack", "url": url}})
+    names = "@channel @here @all @Everyone ops@example.com @ada <!channel>"
+    told = {"title": names, "text": names, "advice": names, "subject": "downstream/@all"}
+    await desk.tell(alert(1, **told))
+    said = json.dumps(endpoint.bodies, ensure_ascii=False)
+    for call in ("@channel", "@here", "@all", "@Everyone", "<!"):
+        assert call not in said
+    assert "ops@example.com @ada" in said
+    assert "@\u200bchannel" in said
 
 
 needs_apprise = pytest.mark.skipif(

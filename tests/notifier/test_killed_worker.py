@@ -20,6 +20,7 @@ from headgate.model.entity import EntityOptions
 from headgate.model.ids import GOVERNANCE_TASK_QUEUE
 from headgate.model.policy import BreakerPolicy
 from headgate.store.address import DATABASE_URL
+from headgate.store.database import Database
 from tests.harness import Governance, eventually
 from tests.notifier.site import VARIABLE, Endpoint, Site, webhook
 
@@ -29,10 +30,18 @@ class Worker:
     """The real worker, in a process that can be killed."""
 
     stack: Stack
+    database: Database
     environment: dict[str, str]
     process: GuardedProcess | None = None
 
     async def start(self) -> None:
+        """Start it, and wait until it says that it runs: on a busy machine that takes a while."""
+
+        async def running() -> int:
+            found: int = await self.database.fetch_value("SELECT count(*) FROM governance_worker")
+            return found
+
+        before = await running()
         self.process = await GuardedProcess.start(
             (sys.executable, *GOVERNANCE),
             name="governance",
@@ -40,6 +49,7 @@ class Worker:
             env=self.environment,
             stop_signal=signal.SIGINT,
         )
+        await eventually(running, lambda count: count > before, within_s=60)
 
     async def kill(self) -> None:
         assert self.process is not None
@@ -53,7 +63,7 @@ async def worker(
 ) -> AsyncIterator[Worker]:
     dsn = f"{stack.dsn.rpartition('/')[0]}/{desk.database.address.rpartition('/')[2]}"
     environment = worker_environment(stack)
-    running = Worker(stack, {**environment, DATABASE_URL: dsn})
+    running = Worker(stack, desk.database, {**environment, DATABASE_URL: dsn})
     assert VARIABLE in environment
     try:
         yield running

@@ -332,16 +332,45 @@ async def test_a_head_that_comes_byte_by_byte_is_not_waited_for(desk: Site) -> N
 
 
 async def test_no_answer_at_all_is_a_timeout(desk: Site) -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    heard: list[bytes] = []
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await request_of(reader))
+        if len(heard) > 1:
+            writer.write(BEGIN + b"\r\n")
         await reader.read()
 
-    port = await raw_server(desk.resources, silent)
+    port = await raw_server(desk.resources, speak)
     channel = webhook(f"http://{LOOPBACK}:{port}", read_timeout_ms=200)
     await desk.apply(channels={"ops": channel})
     await desk.tell(alert(1))
     ((outcome, _, error),) = await desk.attempts("ops")
     assert outcome == "unreachable"
     assert error == f"channel ops: http://{LOOPBACK}:{port} not reached: no answer in time"
+    assert await desk.states("ops") == {alert(1).id: "composed"}
+    await desk.try_again()
+    assert await desk.states("ops") == {alert(1).id: "delivered"}
+    first, second = (request.partition(b"\r\n\r\n")[2] for request in heard)
+    assert first == second
+
+
+async def test_a_connection_that_is_not_made_is_a_timeout(desk: Site) -> None:
+    """As TLS that does not begin: it is part of the connection."""
+    heard: list[bytes] = []
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read())
+
+    port = await raw_server(desk.resources, silent)
+    await desk.apply(
+        channels={"ops": webhook(f"https://{LOOPBACK}:{port}", connect_timeout_ms=200)}
+    )
+    async with asyncio.timeout(10):
+        await desk.tell(alert(1))
+    ((outcome, _, error),) = await desk.attempts("ops")
+    assert outcome == "unreachable"
+    assert error == f"channel ops: https://{LOOPBACK}:{port} not reached: no answer in time"
+    assert all(alert(1).title.encode() not in said for said in heard)
     assert await desk.states("ops") == {alert(1).id: "composed"}
 
 

@@ -216,3 +216,20 @@ def test_one_of_a_thing_is_not_many() -> None:
         "0 jobs",
         "2 boxes",
     )
+
+
+def test_a_workflow_that_was_set_back_gives_no_id_again() -> None:
+    record = Outbox()
+    desk = Desk(record, "tenant/acme", "acme")
+    news = News("quota.threshold", "warning", "", "")
+    ids: list[str] = []
+    # Three times from the same point, where one alert had been told.
+    for seed in (None, 7_234_567_891_234_567, 7_234_567_891_234_568):
+        record.alerts, record.alert_sequence = [], 1
+        if seed is not None:
+            desk.number_anew(seed)
+        for at_ms in range(3):
+            desk.tell(news, at_ms)
+        ids += [one.id for one in record.alerts]
+    assert len(ids) == len({*ids}) == 9
+    assert all(one.startswith("tenant/acme:3:") for one in ids)

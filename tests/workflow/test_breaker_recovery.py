@@ -4,9 +4,6 @@ import asyncio
 from uuid import uuid4
 
 from temporalio import workflow
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -22,7 +19,7 @@ from headgate.model.breaker import (
 from headgate.model.ids import workflow_id
 from headgate.model.policy import BreakerPolicy
 from headgate.model.settings import BreakerSettings
-from tests.harness import Governance, eventually, now_ms
+from tests.harness import Governance, eventually, now_ms, reset
 
 POLICY = BreakerPolicy(consecutive_failures=3, open_ms=1_000, probes=1, ramp_ms=0)
 
@@ -152,7 +149,7 @@ async def test_verdicts_after_a_reset_are_not_taken_for_older_ones(
     for seq in range(2, 5):
         epoch = await probe_fails(seq, epoch)
     highest = (await governance.verdict(name)).epoch
-    await _reset(client, workflow_id("breaker", name))
+    await reset(client, workflow_id("breaker", name))
     # So many that what it counts overtakes what Postgres has, before its next snapshot.
     for seq in range(50, 101):
         await governance.report(name, seq, successes=1)
@@ -165,26 +162,3 @@ async def test_verdicts_after_a_reset_are_not_taken_for_older_ones(
         lambda: governance.saved_transitions(name), lambda steps: steps[-1].epoch > lifted
     )
     assert opened[-1].target in ("OPEN", "HALF_OPEN")
-
-
-async def _reset(client: Client, id: str) -> None:
-    """Reset to where the workflow had just been restored, and forget what came after."""
-    history = await client.get_workflow_handle(id).fetch_history()
-    completed = [
-        event.event_id
-        for event in history.events
-        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
-    ]
-    await client.workflow_service.reset_workflow_execution(
-        ResetWorkflowExecutionRequest(
-            namespace=client.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=id),
-            reason="test",
-            request_id=uuid4().hex,
-            workflow_task_finish_event_id=completed[1],
-            reset_reapply_exclude_types=[
-                ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL,
-                ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE,
-            ],
-        )
-    )

@@ -6,9 +6,6 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
@@ -16,7 +13,7 @@ from headgate.devstack.stack import Stack
 from headgate.model.breaker import BreakerState
 from headgate.model.entity import EntityOptions
 from headgate.store.database import Database
-from tests.harness import Governance, acquire, apply, eventually, is_conserved
+from tests.harness import Governance, acquire, apply, eventually, is_conserved, reset
 
 BREAKER = {"failure_rate": None, "consecutive_failures": 3, "open_ms": 600_000}
 QUOTAS = {"scan": {"max_active": 2}}
@@ -170,7 +167,7 @@ async def test_a_run_that_is_reset_does_not_take_postgres_back(
     async with governance_on(fragile, database, options) as governance:
         await trip_and_fill(governance, name)
         saved = await _saved_revision(governance, kind, name)
-        await _reset(governance.client, f"headgate/{kind}/{name}")
+        await reset(governance.client, f"headgate/{kind}/{name}")
 
         seen = [saved]
         number = 10
@@ -196,26 +193,3 @@ async def _saved_revision(governance: Governance, kind: str, name: str) -> int:
     sql = "SELECT revision FROM snapshot WHERE kind = $1 AND subject = $2"
     revision: int = await governance.database.fetch_value(sql, kind, name)
     return revision
-
-
-async def _reset(client: Client, workflow_id: str) -> None:
-    """Reset to where the workflow had just been restored, and forget what came after."""
-    history = await client.get_workflow_handle(workflow_id).fetch_history()
-    completed = [
-        event.event_id
-        for event in history.events
-        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
-    ]
-    await client.workflow_service.reset_workflow_execution(
-        ResetWorkflowExecutionRequest(
-            namespace=client.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=workflow_id),
-            reason="test",
-            request_id=uuid4().hex,
-            workflow_task_finish_event_id=completed[1],
-            reset_reapply_exclude_types=[
-                ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL,
-                ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE,
-            ],
-        )
-    )

@@ -11,6 +11,8 @@ from headgate.model.alert import Alert, Severity, Status
 from headgate.model.alert_rules import AlertsView
 
 _MOST_SHOWN = 100
+_BLOCKS = 2**32
+_PER_BLOCK = 2**20
 
 NOTIFIER_FAILING = "notifier.failing"
 SNAPSHOT_LAG = "snapshot.lag"
@@ -280,6 +282,17 @@ class Desk:
             due = [one.due_ms for one in self.episodes.values() if one.due_ms is not None]
             self._next, self._is_stale = min(due, default=None), False
         return self._next
+
+    def number_anew(self, seed: int) -> None:
+        """Go on in another block of numbers: the workflow was set back to an earlier point.
+
+        What it told after that point is known by numbers that it would give again, to alerts that
+        say something else.
+
+        Args:
+            seed: Another one for each time that a workflow is set back.
+        """
+        self._record.alert_sequence = seed % _BLOCKS * _PER_BLOCK
 
     # Deliveries ------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Whether a workflow can save its state and deliver its alerts: the rules that all of them share.
 
-They need no timers: nothing can be told while the one or the other is away, so it is enough to look
-whenever something happens, and when it works again.
+They need no timers. That alerts are not delivered cannot be told before they are again. A save is
+tried until it lags, and looked at then, also when the workflow is at rest; as long as saves succeed
+there is no event for that.
 """
 
 from headgate.alerts.desk import NOTIFIER_FAILING, SNAPSHOT_LAG, Desk, News

@@ -101,7 +101,7 @@ class ChannelBase(Contract):
     """What all channels have.
 
     Attributes:
-        tenant: Whose own it is: only alerts about this tenant go there, and no route names it.
+        tenant: Whose own it is: only alerts about its quotas go there, and no route names it.
         title: A template of the title, such as ``[$severity] $title``; null: the alert's own.
         text: A template of the text; null: the alert's own.
         max_per_minute: Messages at most; what exceeds it is told of in one summary.

@@ -26,6 +26,9 @@ KindPattern = Annotated[str, AfterValidator(_kind_pattern)]
 Pattern = Annotated[str, Field(min_length=1, max_length=250)]
 """A name, or how it begins: ``acme-*``."""
 
+OF_QUOTAS: Final = ("quota.*", "guarantee.*", "permits.*", "override.*", "throttle.*")
+"""The kinds of alerts that are a tenant's own affair; the others are the operators'."""
+
 
 def matches(pattern: str | None, value: str) -> bool:
     """Return whether a pattern (a name, or how it begins with ``*`` at its end) fits; None: any."""
@@ -38,6 +41,10 @@ def tenant_of(alert: Alert) -> str | None:
     """Return whose an alert is; those of earlier versions say so in their numbers only."""
     told = alert.data.get("tenant")
     return alert.tenant or (told if isinstance(told, str) else None)
+
+
+def _is_of_quotas(alert: Alert) -> bool:
+    return any(matches(kind, alert.kind) for kind in OF_QUOTAS)
 
 
 class Route(Contract):
@@ -118,7 +125,7 @@ class NotifierSettings(Contract):
 
     def channels_for(self, alert: Alert) -> list[str]:
         """Return the channels that an alert goes to, sorted."""
-        tenant = tenant_of(alert)
+        tenant = tenant_of(alert) if _is_of_quotas(alert) else None
         shared = [name for name, channel in self.channels.items() if channel.tenant is None]
         taken = [route for route in self.routes if route.takes(alert)]
         if taken:

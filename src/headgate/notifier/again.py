@@ -1,7 +1,9 @@
 """Sending an alert once more."""
 
 from headgate.model.audit import AuditEntry
+from headgate.model.channels import PagerDutyChannel
 from headgate.model.errors import ConfigurationError, NotFoundError
+from headgate.notifier.incidents import with_resolves
 from headgate.notifier.outgoing import single
 from headgate.store.alerts import AlertStore
 from headgate.store.channels import ChannelStore
@@ -56,11 +58,17 @@ async def send_again(
         owner = settings.channels[name].tenant
         if owner is not None and name not in settings.channels_for(told.alert):
             raise ConfigurationError(
-                f"channel {name}: is tenant {owner}'s own, and this alert is not about it"
+                f"channel {name}: is tenant {owner}'s own, and this alert is not about its quota"
             )
     if dry_run:
         return channels
-    messages = {name: single(told.alert, settings.channels[name], settings) for name in channels}
+    store = ChannelStore(database)
+    messages = {}
+    for name in channels:
+        message = single(told.alert, settings.channels[name], settings)
+        if isinstance(settings.channels[name], PagerDutyChannel):
+            message = await with_resolves(store, name, message)
+        messages[name] = message
     entry = AuditEntry(
         at_ms=at_ms,
         actor=actor,
@@ -70,7 +78,7 @@ async def send_again(
         after={"channels": channels},
         request_id=request_id,
     )
-    await ChannelStore(database).again(
+    await store.again(
         alert_id,
         {name: (one.model_dump(mode="json"), one.topic) for name, one in messages.items()},
         entry,

@@ -1,6 +1,7 @@
 """Prometheus's Alertmanager, over version 2 of its API."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from headgate.notifier.outgoing import Link, Outgoing, since_of, utc
 from headgate.notifier.posting import Poster
 
 _LASTS_MS: Final = 86_400_000
-"""An alert that fires holds so long without a word: a repeat comes every four hours."""
+"""An alert that fires holds so long without a word; it is repeated much more often."""
 
 _ALONE_LASTS_MS: Final = 3_600_000
 """One that is never resolved ends by itself."""
@@ -41,6 +42,29 @@ async def send(poster: Poster, name: str, channel: AlertmanagerChannel, message:
     body = [as_alert(alert, channel, message.links, now_ms) for alert in last.values()]
     if message.form == "alert":  # with the words of the channel's templates
         body = [as_alert(message.lead, channel, message.links, now_ms)]
+    await _post(poster, name, channel, body)
+
+
+async def remind(
+    poster: Poster, name: str, channel: AlertmanagerChannel, still: Sequence[Outgoing]
+) -> None:
+    """Say that alerts still fire.
+
+    Alertmanager ends what it hears nothing of, and keeps alerts in memory only: who does not
+    repeat them, as Prometheus does, finds none that fires after a restart.
+
+    Raises:
+        DeliveryError: It was not taken.
+        ConfigurationError: The token or the address is missing.
+    """
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    body = [as_alert(message.lead, channel, message.links, now_ms) for message in still]
+    await _post(poster, name, channel, body)
+
+
+async def _post(
+    poster: Poster, name: str, channel: AlertmanagerChannel, body: list[dict[str, Any]]
+) -> None:
     url = f"{address(channel).rstrip('/')}/api/v2/alerts"
     await poster.post(name, channel, url, json.dumps(body).encode(), _headers(channel))
 

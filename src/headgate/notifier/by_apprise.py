@@ -14,7 +14,7 @@ from headgate.model.channels import AppriseChannel
 from headgate.model.errors import ConfigurationError
 from headgate.notifier.credentials import read
 from headgate.notifier.delivery import DeliveryError
-from headgate.notifier.outgoing import Outgoing, in_full
+from headgate.notifier.outgoing import Outgoing, in_full, without_mentions
 
 _TYPES: Final = {"critical": "failure", "warning": "warning", "info": "info"}
 
@@ -44,8 +44,8 @@ async def send(name: str, channel: AppriseChannel, message: Outgoing) -> None:
     try:
         async with asyncio.timeout(channel.timeout_ms / 1000):
             taken = await opened.async_notify(
-                body=in_full(message),
-                title=lead.title,
+                body=without_mentions(in_full(message)),
+                title=without_mentions(lead.title),
                 notify_type="success" if lead.status == "resolved" else _TYPES[lead.severity],
             )
     except TimeoutError as error:

@@ -1,10 +1,13 @@
 """How a delivery fails, and what that says of the channel."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from headgate.model.errors import HeadgateError
 
 Outcome = Literal["delivered", "refused", "unreachable", "misconfigured"]
+
+_PASSES: Final = frozenset({408, 425, 429})
+"""Answers of 4xx that another time may not be given."""
 
 
 class DeliveryError(HeadgateError):
@@ -33,6 +36,15 @@ class DeliveryError(HeadgateError):
         self.status = status
         self.retry_after_s = retry_after_s
         self.of_message = of_message
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it will be the same until somebody changes something."""
+        if self.outcome == "misconfigured":
+            return True
+        if self.status is None or self.retry_after_s is not None:
+            return False
+        return 300 <= self.status < 500 and self.status not in _PASSES
 
     @property
     def is_gone(self) -> bool:

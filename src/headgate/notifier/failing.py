@@ -1,17 +1,69 @@
 """What the Notifier itself tells of: channels that do not take alerts, and tests."""
 
 from typing import Final
+from uuid import uuid4
 
-from headgate.model.alert import Alert
-from headgate.store.channels import ChannelState
+from headgate.alerts.words import many, span
+from headgate.model.alert import Alert, Severity, Status
+from headgate.store.channels import FAILING, REFUSING, Standing, key_of
 
-FAILING: Final = "channel.failing"
 GIVEN_UP: Final = "channel.given_up"
 TEST: Final = "channel.test"
+KINDS: Final = (FAILING, REFUSING, GIVEN_UP, TEST)
 
 
-def is_failing(channel: str, state: ChannelState, since_ms: int, now_ms: int) -> Alert:
-    """Return the alert that a channel does not take alerts."""
+def news(
+    channel: str, standing: Standing, now_ms: int, *, after_ms: int, at_once: bool = False
+) -> list[Alert]:
+    """Return what people have to be told of a channel, which they do not know yet.
+
+    Args:
+        channel: Its name.
+        standing: What it is like, and what they know.
+        now_ms: Unix time.
+        after_ms: How long it may fail before people are told.
+        at_once: It has failed in a way that will not pass by itself.
+    """
+    told = [_given_up(channel, count, reason, now_ms) for count, reason in standing.given_up]
+    told += _of_failing(channel, standing, now_ms, after_ms, at_once)
+    told += _of_refusing(channel, standing, now_ms)
+    return told
+
+
+def trial(channel: str, number: str, actor: str, now_ms: int) -> Alert:
+    """Return what ``headgate notifier test`` sends."""
+    return _alert(
+        channel,
+        TEST,
+        now_ms,
+        "info",
+        f"Test of channel {channel}",
+        f"{actor} wanted to know whether alerts arrive here. They do.",
+    ).model_copy(
+        update={
+            "id": f"channel/{channel}:{number}:1:{TEST}",
+            "subject": f"channel/{channel}/test",
+        }
+    )
+
+
+def _of_failing(
+    channel: str, standing: Standing, now_ms: int, after_ms: int, at_once: bool
+) -> list[Alert]:
+    state, known = standing.state, standing.told.get(FAILING)
+    if state.failing_since_ms is None or not standing.is_configured:
+        return [] if known is None else [_works_again(channel, standing, known, now_ms)]
+    is_long = state.failing_ms is not None and state.failing_ms >= after_ms
+    if known is None and (at_once or state.is_disabled or is_long):
+        return [_is_failing(channel, standing, state.failing_since_ms, now_ms)]
+    if known is not None and state.is_disabled and not known.data.get("disabled"):
+        # It is worse than what people know: it is not even tried any more.
+        return [_is_failing(channel, standing, state.failing_since_ms, now_ms)]
+    return []
+
+
+def _is_failing(channel: str, standing: Standing, since_ms: int, now_ms: int) -> Alert:
+    state = standing.state
     title = f"Channel {channel} does not take alerts"
     kept = "What it should have told is kept, and tried for three days."
     advice = f"headgate notifier test {channel} shows whether it works again."
@@ -23,77 +75,110 @@ def is_failing(channel: str, state: ChannelState, since_ms: int, now_ms: int) ->
             "--reason ..."
         )
     attempts = "1 attempt" if state.failures == 1 else f"{state.failures} attempts in a row"
+    return _alert(
+        channel,
+        FAILING,
+        now_ms,
+        "critical",
+        title,
+        f"{attempts} failed; the last: {_reason(channel, state.last_error)}. {kept}",
+        advice,
+        since_ms=since_ms,
+        failures=state.failures,
+        disabled=int(state.is_disabled),
+    )
+
+
+def _works_again(channel: str, standing: Standing, known: Alert, now_ms: int) -> Alert:
+    since_ms = known.at_ms if known.since_ms is None else known.since_ms
+    title = f"Channel {channel} takes alerts again"
+    text = f"It did not for {span(now_ms - since_ms)}; what waited is being delivered."
+    if not standing.is_configured:
+        title = f"Channel {channel} is configured no more"
+        text = "It took no alerts; what waited for it is given up."
+    return _alert(channel, FAILING, now_ms, "info", title, text, status="resolved", known=known)
+
+
+def _of_refusing(channel: str, standing: Standing, now_ms: int) -> list[Alert]:
+    known, count = standing.told.get(REFUSING), standing.refused
+    if known is None and count:
+        # It may be this message, or all: a wrong key of PagerDuty looks like that.
+        refusal = _reason(channel, standing.refusal)
+        return [
+            _alert(
+                channel,
+                REFUSING,
+                now_ms,
+                "critical",
+                f"Channel {channel} refuses what it is sent",
+                f"{many(count, 'message')} refused: {refusal}. It is tried for three days, and "
+                "others meanwhile.",
+                f"See whether its url and its secret are right; headgate alerts list --channel "
+                f"{channel} --state composed shows what waits. That it is over is told as well.",
+                messages=count,
+            )
+        ]
+    if known is not None and not count:
+        return [
+            _alert(
+                channel,
+                REFUSING,
+                now_ms,
+                "info",
+                f"Channel {channel} refuses nothing any more",
+                "No message waits that it has refused.",
+                status="resolved",
+                known=known,
+            )
+        ]
+    return []
+
+
+def _given_up(channel: str, count: int, reason: str, now_ms: int) -> Alert:
+    alerts = many(count, "alert")
+    return _alert(
+        channel,
+        GIVEN_UP,
+        now_ms,
+        "critical",
+        f"Channel {channel}: {alerts} given up",
+        f"They were not taken for three days; the last reason: {_reason(channel, reason)}.",
+        "headgate alerts list --state abandoned shows them; headgate alerts resend ID sends "
+        "one again.",
+        alerts=count,
+    )
+
+
+def _alert(
+    channel: str,
+    kind: str,
+    now_ms: int,
+    severity: Severity,
+    title: str,
+    text: str,
+    advice: str = "",
+    *,
+    since_ms: int | None = None,
+    status: Status = "firing",
+    known: Alert | None = None,
+    **data: int,
+) -> Alert:
+    """Return an alert about a channel, under an id that no other one has."""
     return Alert(
-        id=_id(channel, since_ms, 1),
-        kind=FAILING,
-        severity="critical",
+        id=f"channel/{channel}:{uuid4().hex[:12]}:1:{kind}",
+        kind=kind,
+        severity=severity,
         subject=f"channel/{channel}",
         title=title,
-        text=f"{attempts} failed; the last: {_reason(channel, state.last_error)}. {kept}",
+        text=text,
         at_ms=now_ms,
-        data={"channel": channel, "failures": state.failures},
-        key=_key(channel),
-        since_ms=since_ms,
+        data={"channel": channel, **data},
+        status=status,
+        key=key_of(kind, channel) if kind in (FAILING, REFUSING) else "",
+        since_ms=since_ms if known is None else known.since_ms or known.at_ms,
         advice=advice,
     )
 
 
-def works_again(channel: str, since_ms: int, now_ms: int) -> Alert:
-    """Return the alert that a channel takes alerts again."""
-    minutes = max(1, round((now_ms - since_ms) / 60_000))
-    return Alert(
-        id=_id(channel, since_ms, 2),
-        kind=FAILING,
-        severity="info",
-        subject=f"channel/{channel}",
-        title=f"Channel {channel} takes alerts again",
-        text=f"It did not for about {minutes} min; what waited is being delivered.",
-        at_ms=now_ms,
-        data={"channel": channel},
-        status="resolved",
-        key=_key(channel),
-        since_ms=since_ms,
-    )
-
-
-def given_up(channel: str, count: int, reason: str, now_ms: int) -> Alert:
-    """Return the alert that alerts were not told of through a channel, for good."""
-    alerts = "1 alert" if count == 1 else f"{count} alerts"
-    return Alert(
-        id=f"channel/{channel}:{now_ms}:1:{GIVEN_UP}",
-        kind=GIVEN_UP,
-        severity="critical",
-        subject=f"channel/{channel}",
-        title=f"Channel {channel}: {alerts} given up",
-        text=f"They were not taken for three days; the last reason: {_reason(channel, reason)}.",
-        at_ms=now_ms,
-        data={"channel": channel, "alerts": count},
-        advice="headgate alerts list --state abandoned shows them; headgate alerts resend ID sends "
-        "one again.",
-    )
-
-
-def trial(channel: str, number: str, actor: str, now_ms: int) -> Alert:
-    """Return what ``headgate notifier test`` sends."""
-    return Alert(
-        id=f"channel/{channel}:{number}:1:{TEST}",
-        kind=TEST,
-        severity="info",
-        subject=f"channel/{channel}/test",
-        title=f"Test of channel {channel}",
-        text=f"{actor} wanted to know whether alerts arrive here. They do.",
-        at_ms=now_ms,
-        data={"channel": channel},
-    )
-
-
-def _id(channel: str, since_ms: int, sequence: int) -> str:
-    return f"channel/{channel}:{since_ms}:{sequence}:{FAILING}"
-
-
 def _reason(channel: str, error: str | None) -> str:
     return (error or "unknown").removeprefix(f"channel {channel}: ")
-
-
-def _key(channel: str) -> str:
-    return f"{FAILING}/channel/{channel}"

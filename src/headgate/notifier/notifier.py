@@ -18,16 +18,17 @@ from typing import Final, Self
 from uuid import uuid4
 
 from headgate.model.alert import Alert
-from headgate.model.channels import Channel, PagerDutyChannel
-from headgate.model.errors import HeadgateError
+from headgate.model.channels import AlertmanagerChannel, Channel, PagerDutyChannel
+from headgate.model.errors import ConfigurationError, HeadgateError
 from headgate.model.notifier import NotifierSettings
-from headgate.notifier import failing, senders
-from headgate.notifier.composing import Waiting, compose
+from headgate.notifier import alertmanager, failing, senders
+from headgate.notifier.composing import GROUP_MAX, Waiting, compose
 from headgate.notifier.delivery import DeliveryError
-from headgate.notifier.outgoing import Outgoing
+from headgate.notifier.incidents import with_resolves
+from headgate.notifier.outgoing import Outgoing, single
 from headgate.notifier.posting import Poster
 from headgate.store.alerts import AlertStore
-from headgate.store.channels import ChannelState, ChannelStore, Row
+from headgate.store.channels import ChannelState, ChannelStore, Row, Standing, Tell
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.silences import SilenceStore
@@ -35,6 +36,10 @@ from headgate.store.silences import SilenceStore
 RETRY_S: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 7_200.0)
 """How long after each failure in a row the next attempt follows, for three days."""
 
+REMIND_MS: Final = 600_000
+"""How often an Alertmanager is told what is still so: it has forgotten it when it was restarted."""
+
+_REMIND_EVERY_S: Final = 30.0
 _SETTINGS_AGE_S: Final = 2.0
 _POLL_S: Final = 1.0
 _FORGET_EVERY_S: Final = 60.0
@@ -74,6 +79,7 @@ class Notifier:
         self._settings_until = 0.0
         self._forget_at = 0.0
         self._clean_at = 0.0
+        self._remind_at = 0.0
         self._running: asyncio.Task[None] | None = None
         self._serving: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
@@ -168,7 +174,11 @@ class Notifier:
             self._forget_at = time.monotonic() + _FORGET_EVERY_S
             self._settings_until = 0.0
             settings = await self._current()
-            await self._channels.forget(sorted(settings.channels))
+            for name in sorted(unknown - {*settings.channels}):
+                self._told(await self._channels.forget(name, self._teller(name, settings)))
+        if time.monotonic() >= self._remind_at:
+            self._remind_at = time.monotonic() + _REMIND_EVERY_S
+            waiting |= await self._channels.to_remind(_forgetful(settings), REMIND_MS)
         for name in sorted(waiting & {*settings.channels} - {*self._serving}):
             task = asyncio.create_task(self._serve(name))
             self._serving[name] = task
@@ -197,20 +207,20 @@ class Notifier:
         if channel is None:
             return False
         state = await self._channels.claim(
-            name, self._name, fingerprint(channel), channel.timeout_ms / 1000 + _CLAIM_MARGIN_S
+            name, self._name, fingerprint(channel), _claim_s(channel)
         )
         if state is None:
             return False
-        for count, reason in await self._channels.give_up(name):
-            await self._tell_others(failing.given_up(name, count, reason, _now_ms()), name)
+        self._told(await self._channels.look(name, self._teller(name, settings)))
         if state.is_disabled or state.is_waiting:
-            await self._tell_of(name, state, settings)
             return False
         row = _next(await self._channels.open(name, _AT_ONCE))
         if row is None:
-            return await self._compose(name, channel, settings)
-        await self._send(name, channel, settings, state, row)
-        return True
+            if await self._compose(name, channel, settings):
+                return True
+            await self._remind(name, channel, settings, state)
+            return False
+        return await self._send(name, channel, settings, state, row)
 
     async def _compose(self, name: str, channel: Channel, settings: NotifierSettings) -> bool:
         """Make messages of what waits; return whether there are any."""
@@ -240,25 +250,15 @@ class Notifier:
         )
         for made in messages:
             is_pagerduty = isinstance(channel, PagerDutyChannel)
-            message = await self._with_resolves(name, made) if is_pagerduty else made
-            await self._channels.add(
+            message = await with_resolves(self._channels, name, made) if is_pagerduty else made
+            if not await self._channels.add(
                 name,
                 message.model_dump(mode="json"),
                 message.topic,
                 [alert.id for alert in message.alerts],
-            )
+            ):
+                return True
         return bool(messages)
-
-    async def _with_resolves(self, name: str, message: Outgoing) -> Outgoing:
-        """Return a message that says which incidents are over: its own, and those of groups."""
-        last = {alert.key or alert.id: alert for alert in message.alerts}
-        over = {key for key, alert in last.items() if alert.status == "resolved"}
-        groups = [
-            row["id"]
-            for row in await self._channels.told_of(name, sorted(over))
-            if not {*(row["firing"] or ())} - over
-        ]
-        return message.model_copy(update={"resolves": [*sorted(over), *groups]})
 
     async def _send(
         self,
@@ -267,14 +267,21 @@ class Notifier:
         settings: NotifierSettings,
         state: ChannelState,
         row: Row,
-    ) -> None:
+    ) -> bool:
+        """Try to send a message; return whether to go on serving its channel."""
         message = Outgoing.model_validate(row.content)
-        began = time.monotonic()
+        began, claim_s = time.monotonic(), _claim_s(channel)
         try:
-            await senders.send(self._poster, name, channel, message)
+            for part in range(row.parts_taken, senders.parts(channel, message)):
+                # The first one is covered by the claim of this turn.
+                if part > row.parts_taken and not await self._channels.hold(
+                    name, self._name, claim_s, message.id, part
+                ):
+                    return False
+                await senders.send(self._poster, name, channel, message, part)
         except DeliveryError as error:
             tries = row.attempts if error.of_message else state.failures
-            await self._channels.failed(
+            told = await self._channels.failed(
                 name,
                 message.id,
                 _ms_since(began),
@@ -284,17 +291,36 @@ class Notifier:
                 again_s=self._again_s(error, tries),
                 of_message=error.of_message,
                 disable=error.is_gone,
+                tell=self._teller(name, settings, at_once=error.is_final),
             )
             _log.warning("%s", error)
-            now = await self._channels.state(name)
-            if now is not None and not error.of_message:
-                await self._tell_of(name, now, settings, error.outcome == "misconfigured")
+        else:
+            told = await self._channels.delivered(
+                name, message.id, _ms_since(began), self._teller(name, settings)
+            )
+        self._told(told)
+        return True
+
+    async def _remind(
+        self, name: str, channel: Channel, settings: NotifierSettings, state: ChannelState
+    ) -> None:
+        """Tell a channel once more what is still so, if it forgets what it is not told again."""
+        if not isinstance(channel, AlertmanagerChannel) or state.reminded_ms < REMIND_MS:
             return
-        if state.told and state.failing_since_ms is not None:
-            # Before it is written down that the channel works: done twice it is told of once.
-            over = failing.works_again(name, state.failing_since_ms, _now_ms())
-            await self._tell_others(over, name)
-        await self._channels.delivered(name, message.id, _ms_since(began))
+        still = await self._channels.still(name)
+        try:
+            for begin in range(0, len(still), GROUP_MAX):
+                if begin and not await self._channels.claim(
+                    name, self._name, fingerprint(channel), _claim_s(channel)
+                ):
+                    return
+                some = [single(one, channel, settings) for one in still[begin : begin + GROUP_MAX]]
+                await alertmanager.remind(self._poster, name, channel, some)
+        except (DeliveryError, ConfigurationError) as error:
+            # Nothing is lost by it: what fires there lasts for a day, and this is tried again.
+            _log.warning("%s; what is still so is told again in a while", error)
+            return
+        await self._channels.reminded(name)
 
     def _again_s(self, error: DeliveryError, tries: int) -> float:
         if error.retry_after_s is not None:
@@ -305,24 +331,26 @@ class Notifier:
         # Not all channels of a fleet at the same moment.
         return again_s * random.uniform(0.9, 1.1)  # noqa: S311 - nobody guards anything with it
 
-    async def _tell_of(
-        self, name: str, state: ChannelState, settings: NotifierSettings, at_once: bool = False
-    ) -> None:
-        """Tell another channel that this one has been failing for long, once."""
-        failing_ms, since_ms = state.failing_ms, state.failing_since_ms
-        if state.told or failing_ms is None or since_ms is None:
-            return
-        if at_once or state.is_disabled or failing_ms >= settings.failing_after_ms:
-            await self._tell_others(failing.is_failing(name, state, since_ms, _now_ms()), name)
-            await self._channels.told(name)
+    def _teller(self, name: str, settings: NotifierSettings, at_once: bool = False) -> Tell:
+        """Return what says, of how a channel stands, what others are to be told."""
+        shared = [other for other, one in settings.channels.items() if one.tenant is None]
 
-    async def _tell_others(self, alert: Alert, but: str) -> None:
-        settings = await self._current()
-        shared = [name for name, channel in settings.channels.items() if channel.tenant is None]
-        ways = [name for name in settings.channels_for(alert) if name != but]
-        ways = ways or [name for name in shared if name != but]
-        self._steps += await self._alerts.take([alert], {alert.id: ways})
-        self._wake.set()
+        def ways(alert: Alert) -> list[str]:
+            routed = [other for other in settings.channels_for(alert) if other != name]
+            return routed or [other for other in shared if other != name]
+
+        def tell(standing: Standing) -> list[tuple[Alert, list[str]]]:
+            after_ms = settings.failing_after_ms
+            found = failing.news(name, standing, _now_ms(), after_ms=after_ms, at_once=at_once)
+            return [(alert, ways(alert)) for alert in found]
+
+        return tell
+
+    def _told(self, count: int) -> None:
+        """Have other channels told of what was written down for them."""
+        self._steps += count
+        if count:
+            self._wake.set()
 
     async def _current(self) -> NotifierSettings:
         if time.monotonic() >= self._settings_until:
@@ -331,9 +359,21 @@ class Notifier:
         return self._settings
 
 
+def _claim_s(channel: Channel) -> float:
+    """Return how long a channel is served without a word: longer than a request may take."""
+    return channel.timeout_ms / 1000 + _CLAIM_MARGIN_S
+
+
 def fingerprint(channel: Channel) -> str:
     """Return what changes when the settings of a channel do."""
     return hashlib.sha256(channel.model_dump_json().encode()).hexdigest()
+
+
+def _forgetful(settings: NotifierSettings) -> list[str]:
+    """Return the channels that forget what they are not told again."""
+    return sorted(
+        name for name, one in settings.channels.items() if isinstance(one, AlertmanagerChannel)
+    )
 
 
 def _next(rows: Sequence[Row]) -> Row | None:

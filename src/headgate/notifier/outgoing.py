@@ -1,27 +1,34 @@
 """What is sent to a channel: one alert, or several in one message."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from string import Template
 from typing import Final, Literal
+from urllib.parse import quote
 
 from headgate.model.alert import Alert, Severity
 from headgate.model.channels import Channel
 from headgate.model.contract import Message
-from headgate.model.ids import Kind, workflow_id
 from headgate.model.notifier import NotifierSettings, tenant_of
+from headgate.view.places import page_of, workflow_of
 
 LISTED: Final = 20
 """So many alerts of a group are listed for people; all of them are in the data."""
 
-_ABOUT: Final = {
+ABOUT: Final = {
     "quota.threshold": ("near or at their quota", "no longer near their quota"),
     "quota.forecast": ("will soon have used up their quota", "their quota lasts after all"),
     "quota.denied": ("denied for long", "no longer denied"),
     "quota.waiting": ("jobs wait for long", "jobs no longer wait for long"),
     "guarantee.unmet": ("do not get what is guaranteed", "get what is guaranteed again"),
     "permits.reclaimed": ("permits of jobs that had ended came back", "over"),
+    "override.expiring": ("their overrides end soon", "over"),
+    "throttle.expiring": ("their throttles end soon", "over"),
+    "snapshot.lag": ("their state is not saved", "their state is saved again"),
+    "notifier.failing": ("their alerts came late", "over"),
+    "alerts.collapsed": ("alerts not told one by one", "over"),
 }
 """What the title of a group says of its tenants: while it fires, and when it is over."""
 
@@ -86,7 +93,7 @@ def group(
     """Return the message that tells of alerts of one kind about many tenants."""
     tenants = {tenant_of(alert) or alert.subject for alert in alerts}
     first = alerts[0]
-    fires, over = _ABOUT.get(first.kind, (first.kind.replace("_", " "), "over"))
+    fires, over = ABOUT.get(first.kind, (first.kind, f"{first.kind} is over"))
     what = over if first.status == "resolved" else fires
     return _together(
         alerts,
@@ -139,7 +146,7 @@ def _together(
     lines = [f"- {_line(alert)}" for alert in listed[:LISTED]]
     if len(listed) > LISTED:
         lines.append(f"- and {len(listed) - LISTED} more: headgate alerts list")
-    advice = next((alert.advice for alert in listed if alert.advice), "")
+    advice = _advice_for(listed, kinds)
     since = [alert.at_ms if alert.since_ms is None else alert.since_ms for alert in alerts]
     lead = Alert(
         id=f"{form}:{digest}:{len(alerts)}:{kind}",
@@ -165,6 +172,15 @@ def _together(
     )
 
 
+def _advice_for(alerts: Sequence[Alert], kinds: Sequence[str]) -> str:
+    """Return what can be done about all of them, or how to learn it of each."""
+    found = {alert.advice for alert in alerts if alert.advice}
+    if len(found) < 2:
+        return "".join(found)
+    of = f" --kind {kinds[0]}" if len(kinds) == 1 else ""
+    return f"headgate alerts list{of} names each; headgate alerts show ID says what can be done."
+
+
 def _line(alert: Alert) -> str:
     over = " (resolved)" if alert.status == "resolved" else ""
     return f"{alert.title}{over}"
@@ -184,6 +200,14 @@ def people_time(at_ms: int) -> str:
 def since_of(alert: Alert) -> int:
     """Return since when it has been so."""
     return alert.at_ms if alert.since_ms is None else alert.since_ms
+
+
+_MENTION: Final = re.compile(r"@(?=(?:all|channel|everyone|here)\b)", re.IGNORECASE)
+
+
+def without_mentions(text: str) -> str:
+    """Return text that calls nobody in a chat: names of tenants and reasons are not ours."""
+    return _MENTION.sub("@\u200b", text)
 
 
 def in_full(message: Outgoing) -> str:
@@ -222,31 +246,20 @@ def _in_words_of(channel: Channel, alert: Alert, count: int) -> Alert:
 
 
 def _links(alert: Alert, settings: NotifierSettings) -> list[Link]:
-    """Return where to look: the dashboard, and the workflow that decided."""
+    """Return where to look: the page of the dashboard, and the workflow that decided."""
     links = []
     if settings.dashboard_url is not None:
-        links.append(Link(name="Dashboard", url=settings.dashboard_url))
-    decided_by = _workflow(alert)
+        links.append(Link(name="Dashboard", url=f"{settings.dashboard_url}{_page(alert)}"))
+    decided_by = workflow_of(alert)
     if settings.temporal_ui_url is not None and decided_by is not None:
-        escaped = decided_by.replace("/", "%2F")
-        place = f"namespaces/{settings.temporal_namespace}/workflows/{escaped}"
+        # Without a run: the workflow continues as new, and the link is to lead to what it is now.
+        place = f"namespaces/{settings.temporal_namespace}/workflows/{quote(decided_by, safe='')}"
         links.append(Link(name="Temporal", url=f"{settings.temporal_ui_url}/{place}"))
     return links
 
 
-def _workflow(alert: Alert) -> str | None:
-    """Return the id of the workflow that decided, as far as the subject tells."""
-    kinds: dict[str, Kind] = {
-        "breaker": "breaker",
-        "downstream": "breaker",
-        "tenant": "ledger",
-        "ledger": "ledger",
-        "pool": "governor",
-        "governor": "governor",
-    }
-    section, _, name = alert.subject.partition("/")
-    kind = kinds.get(section)
-    if kind is None:
-        return None
-    tenant = tenant_of(alert)
-    return workflow_id(kind, tenant if kind == "ledger" and tenant else name)
+def _page(alert: Alert) -> str:
+    page = page_of(alert)
+    if page is not None:
+        return page
+    return f"/alerts?kind={alert.kind}" if alert.kind in ABOUT else "/alerts"

@@ -30,8 +30,10 @@ def check(channel: PagerDutyChannel) -> None:
     read(channel.secret_env, channel.secret_file)
 
 
-async def send(poster: Poster, name: str, channel: PagerDutyChannel, message: Outgoing) -> None:
-    """Deliver one message: an incident begins, or those end whose reasons are over.
+async def send(
+    poster: Poster, name: str, channel: PagerDutyChannel, message: Outgoing, part: int
+) -> None:
+    """Deliver one of the events of a message: an incident begins, or one ends.
 
     Raises:
         DeliveryError: It was not taken.
@@ -39,9 +41,8 @@ async def send(poster: Poster, name: str, channel: PagerDutyChannel, message: Ou
     """
     key = read(channel.secret_env, channel.secret_file)
     url = f"{address(channel, USUAL).rstrip('/')}/v2/enqueue"
-    for event in events(message):
-        body = json.dumps({"routing_key": key, **event}).encode()
-        await poster.post(name, channel, url, body, {"content-type": "application/json"})
+    body = json.dumps({"routing_key": key, **events(message)[part]}).encode()
+    await poster.post(name, channel, url, body, {"content-type": "application/json"})
 
 
 def events(message: Outgoing) -> list[dict[str, Any]]:
@@ -49,10 +50,12 @@ def events(message: Outgoing) -> list[dict[str, Any]]:
 
     A group or a summary is one incident; ``resolves`` says which incidents are over.
     """
-    found: list[dict[str, Any]] = [
-        {"event_action": "resolve", "dedup_key": bounded(key)} for key in message.resolves
-    ]
     lead = message.lead
+    # Kept by a version that did not say it: what is over ends its own incident at least.
+    own = [dedup_key(message)] if lead.status == "resolved" else []
+    found: list[dict[str, Any]] = [
+        {"event_action": "resolve", "dedup_key": bounded(key)} for key in message.resolves or own
+    ]
     if lead.status == "firing":
         found.append(
             {

@@ -15,8 +15,15 @@ from headgate.notifier.outgoing import Outgoing
 from headgate.notifier.posting import Poster
 
 
-async def send(poster: Poster, name: str, channel: Channel, message: Outgoing) -> None:
-    """Deliver one message.
+def parts(channel: Channel, message: Outgoing) -> int:
+    """Return how many requests a message takes."""
+    return len(pagerduty.events(message)) if isinstance(channel, PagerDutyChannel) else 1
+
+
+async def send(
+    poster: Poster, name: str, channel: Channel, message: Outgoing, part: int = 0
+) -> None:
+    """Deliver one message, or that part of it.
 
     Raises:
         DeliveryError: It was not taken, or could not be sent as things are.
@@ -27,7 +34,7 @@ async def send(poster: Poster, name: str, channel: Channel, message: Outgoing) -
         elif isinstance(channel, AlertmanagerChannel):
             await alertmanager.send(poster, name, channel, message)
         elif isinstance(channel, PagerDutyChannel):
-            await pagerduty.send(poster, name, channel, message)
+            await pagerduty.send(poster, name, channel, message, part)
         elif isinstance(channel, SlackChannel):
             await slack.send(poster, name, channel, message)
         else:

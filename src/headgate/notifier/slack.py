@@ -6,7 +6,7 @@ from typing import Any, Final
 from headgate.model.alert import Alert
 from headgate.model.channels import SlackChannel
 from headgate.notifier.credentials import address
-from headgate.notifier.outgoing import Outgoing, people_time, since_of
+from headgate.notifier.outgoing import Outgoing, people_time, since_of, without_mentions
 from headgate.notifier.posting import Poster
 
 _TEXT_MAX: Final = 3_000
@@ -38,7 +38,7 @@ def content(message: Outgoing) -> dict[str, Any]:
     """Return the message in Slack's words; the text alone is what a notification shows."""
     lead = message.lead
     title = f"{_mark(lead)} {lead.title}"
-    lines = [_escaped(lead.text)[:_TEXT_MAX]]
+    lines = [_escaped(lead.text[:_TEXT_MAX])]
     if lead.advice:
         lines.append(f"*What can be done:* {_escaped(lead.advice)}")
     links = " · ".join(f"<{link.url}|{_escaped(link.name)}>" for link in message.links)
@@ -64,5 +64,8 @@ def _mark(lead: Alert) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return text in which nothing mentions anybody or becomes a link."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Return text in which nothing calls anybody or becomes a link.
+
+    Slack calls a channel by ``<!channel>``, Mattermost by ``@channel``.
+    """
+    return without_mentions(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,6 +1,6 @@
 """What the alerts of a ledger say: what happened, with numbers, and what can be done."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from headgate.alerts.desk import News
 from headgate.alerts.episode import Turn
@@ -15,12 +15,60 @@ _WINDOW: Final[dict[WindowKind, str]] = {
 }
 _REASON: Final = '--reason "..."'
 
+Data = dict[str, str | int | float | None]
+"""The numbers of an alert."""
+
+
+class WindowUse(NamedTuple):
+    """How much of a calendar window is used.
+
+    Attributes:
+        tenant: Whose.
+        resource: Of what.
+        kind: How long the window is.
+        used: In it; 0 when there is none.
+        limit: In it at most; None: no limit any more.
+        ends_at_ms: When it ends; 0 when there is none.
+        now_ms: Unix time.
+        time_zone: Whose clock people read.
+    """
+
+    tenant: str
+    resource: str
+    kind: WindowKind
+    used: int
+    limit: int | None
+    ends_at_ms: int
+    now_ms: int
+    time_zone: str
+
+    @property
+    def name(self) -> str:
+        """Return what people call it."""
+        return _WINDOW[self.kind]
+
+    def at(self, at_ms: int) -> str:
+        """Return a time by its clock."""
+        return clock(at_ms, self.now_ms, self.time_zone)
+
+    def data(self, **more: int | None) -> Data:
+        """Return its numbers, and others."""
+        return {
+            "tenant": self.tenant,
+            "resource": self.resource,
+            "window": self.kind,
+            "used": self.used,
+            "limit": self.limit,
+            "ends_at_ms": self.ends_at_ms,
+            **more,
+        }
+
 
 def usage_news(
     turn: Turn, tenant: str, resource: str, level: int, used: int, limit: int | None
 ) -> News:
     """Say how much of ``max_active`` is held."""
-    data: dict[str, str | int | float | None] = {
+    data: Data = {
         "tenant": tenant,
         "resource": resource,
         "level": level,
@@ -32,42 +80,22 @@ def usage_news(
         has = f"{used} {resource} are held; max_active is no longer limited."
         text = has if limit is None else f"{used} of {limit} {resource} are held."
         return News(kind, "info", f"{tenant}: enough {resource} again", text, data=data)
-    more = (limit or 0) * 3 // 2 + 1
     return News(
         kind,
         "critical" if level >= 100 else "warning",
         f"{tenant}: {level} % of {resource} in use",
         f"{used} of {limit} {resource} are held; "
         + ("further jobs wait or are refused." if level >= 100 else "at 100 % jobs wait."),
-        f"See who holds them: headgate holders {tenant} --resource {resource}. Give more for a "
-        f"time: headgate quota override {tenant} {resource} max_active={more} --for 2h {_REASON}.",
+        f"See who holds them: {_holders(tenant, resource)}. "
+        f"Give more for a time: {_more(tenant, resource, 'max_active', limit)}.",
         data,
     )
 
 
-def window_news(
-    turn: Turn,
-    tenant: str,
-    resource: str,
-    kind: WindowKind,
-    level: int,
-    used: int,
-    limit: int | None,
-    ends_at_ms: int,
-    now_ms: int,
-    time_zone: str,
-) -> News:
+def window_news(turn: Turn, level: int, window: WindowUse) -> News:
     """Say how much of a calendar window is used."""
-    name = _WINDOW[kind]
-    data: dict[str, str | int | float | None] = {
-        "tenant": tenant,
-        "resource": resource,
-        "window": kind,
-        "level": level,
-        "used": used,
-        "limit": limit,
-        "ends_at_ms": ends_at_ms,
-    }
+    tenant, resource, name = window.tenant, window.resource, window.name
+    used, limit, data = window.used, window.limit, window.data(level=level)
     if turn == "over":
         title = f"{tenant}: {resource} can be had again"
         if limit is None:
@@ -75,59 +103,37 @@ def window_news(
         else:
             text = f"{used} of {limit} {resource} of this {name} are used."
         return News("quota.threshold", "info", title, text, data=data)
-    ends = clock(ends_at_ms, now_ms, time_zone)
-    more = (limit or 0) * 3 // 2 + 1
+    ends = window.at(window.ends_at_ms)
     return News(
         "quota.threshold",
         "critical" if level >= 100 else "warning",
         f"{tenant}: {level} % of this {name}'s {resource} used",
         f"{used} of {limit} {resource} a {name} are used; "
         + (f"nothing is granted before {ends}." if level >= 100 else f"the {name} ends at {ends}."),
-        f"Give more for a time: headgate quota override {tenant} {resource} {kind}={more} "
-        f"--for 2h {_REASON}.",
+        f"Give more for a time: {_more(tenant, resource, window.kind, limit)}.",
         data,
     )
 
 
-def forecast_news(
-    turn: Turn,
-    tenant: str,
-    resource: str,
-    kind: WindowKind,
-    used: int,
-    limit: int | None,
-    used_up_ms: int | None,
-    ends_at_ms: int,
-    now_ms: int,
-    time_zone: str,
-) -> News:
+def forecast_news(turn: Turn, used_up_ms: int | None, window: WindowUse) -> News:
     """Say when a calendar window will be used up."""
-    name = _WINDOW[kind]
-    data: dict[str, str | int | float | None] = {
-        "tenant": tenant,
-        "resource": resource,
-        "window": kind,
-        "used": used,
-        "limit": limit,
-        "used_up_at_ms": used_up_ms,
-        "ends_at_ms": ends_at_ms,
-    }
+    tenant, resource, name = window.tenant, window.resource, window.name
+    used, limit, data = window.used, window.limit, window.data(used_up_at_ms=used_up_ms)
     if turn == "over" or used_up_ms is None:
         is_full = limit is not None and used >= limit
         what = "has been used up" if is_full else "lasts, as it looks now"
         title = f"{tenant}: {resource} of this {name} {what}"
         text = "There is no limit any more." if limit is None else f"{used} of {limit} are used."
         return News("quota.forecast", "info", title, text, data=data)
-    at, ends = (clock(ms, now_ms, time_zone) for ms in (used_up_ms, ends_at_ms))
-    more = (limit or 0) * 3 // 2 + 1
+    at, ends = window.at(used_up_ms), window.at(window.ends_at_ms)
     return News(
         "quota.forecast",
         "warning",
         f"{tenant}: {resource} of this {name} used up at about {at}",
         f"{used} of {limit} {resource} a {name} are used. At the present rate they are used up at "
-        f"about {at}, {span(ends_at_ms - used_up_ms)} before the {name} ends at {ends}.",
-        f"Give more in time: headgate quota override {tenant} {resource} {kind}={more} "
-        f"--for 2h {_REASON}; or have less asked for.",
+        f"about {at}, {span(window.ends_at_ms - used_up_ms)} before the {name} ends at {ends}.",
+        f"Give more in time: {_more(tenant, resource, window.kind, limit)}; or have less asked "
+        "for.",
         data,
     )
 
@@ -136,7 +142,7 @@ def denied_news(
     turn: Turn, tenant: str, resource: str, since_ms: int, now_ms: int, denied: int, why: str
 ) -> News:
     """Say that nothing but refusals is heard."""
-    data: dict[str, str | int | float | None] = {
+    data: Data = {
         "tenant": tenant,
         "resource": resource,
         "denied": denied,
@@ -152,8 +158,8 @@ def denied_news(
         f"Nothing has been granted since {clock(since_ms, now_ms)}"
         + (f": {_settled(why)}." if why else ".")
         + f" {many(denied, 'request')} refused since the ledger began.",
-        f"See what is used up: headgate quota show {tenant}; and who holds it: headgate holders "
-        f"{tenant} --resource {resource}.",
+        f"See what is used up: headgate quota show {tenant}; and who holds it: "
+        f"{_holders(tenant, resource)}.",
         data,
     )
 
@@ -168,7 +174,7 @@ def waiting_news(
     why: str,
 ) -> News:
     """Say that a job waits for long."""
-    data: dict[str, str | int | float | None] = {
+    data: Data = {
         "tenant": tenant,
         "resource": resource,
         "waiting": waiting,
@@ -184,8 +190,8 @@ def waiting_news(
         f"{tenant}: a job has waited {span(waited_ms)} for {resource}",
         f"{oldest.workflow_id} has waited since {clock(oldest.since_ms, now_ms)}; "
         f"{many(waiting, 'job is', 'jobs are')} in line" + (f". {_settled(why)}." if why else "."),
-        f"See what it waits for: headgate why {oldest.workflow_id}; and who holds it: headgate "
-        f"holders {tenant} --resource {resource}.",
+        f"See what it waits for: headgate why {oldest.workflow_id}; and who holds it: "
+        f"{_holders(tenant, resource)}.",
         {**data, "workflow_id": oldest.workflow_id, "waited_ms": waited_ms},
     )
 
@@ -213,6 +219,17 @@ def expiring_news(tenant: str, one: QuotaOverride | Throttle, ends_ms: int, now_
         f"Set it anew if it is still needed: {again}.",
         {"tenant": tenant, "resource": one.resource, "id": one.id, "ends_at_ms": ends_ms},
     )
+
+
+def _holders(tenant: str, resource: str) -> str:
+    """Return the command that shows who holds something."""
+    return f"headgate holders {tenant} --resource {resource}"
+
+
+def _more(tenant: str, resource: str, name: str, limit: int | None) -> str:
+    """Return the command that gives half as much again, for a time."""
+    more = (limit or 0) * 3 // 2 + 1
+    return f"headgate quota override {tenant} {resource} {name}={more} --for 2h {_REASON}"
 
 
 def _settled(reason: str) -> str:

@@ -13,6 +13,7 @@ from headgate.model.quota import QuotaOverride, Throttle
 from headgate.model.reason import ReasonCode
 from headgate.quota.limits import WINDOWS, Limits
 from headgate.quota.news import (
+    WindowUse,
     denied_news,
     expiring_news,
     forecast_news,
@@ -176,6 +177,7 @@ class Watch:
         is_open = window is not None and window.ends_at_ms > now_ms
         used = window.used if window is not None and is_open else 0
         ends_ms = window.ends_at_ms if window is not None and is_open else 0
+        use = WindowUse(self._record.tenant, resource, kind, used, limit, ends_ms, now_ms, zone)
 
         def follow(level: int, lasts: Lasts) -> None:
             self.desk.follow(
@@ -183,18 +185,7 @@ class Watch:
                 level,
                 lasts,
                 now_ms,
-                lambda turn, episode: window_news(
-                    turn,
-                    self._record.tenant,
-                    resource,
-                    kind,
-                    episode.level,
-                    used,
-                    limit,
-                    ends_ms,
-                    now_ms,
-                    zone,
-                ),
+                lambda turn, episode: window_news(turn, episode.level, use),
                 subject=subject,
                 about=resource,
                 holds=lambda at: (
@@ -213,25 +204,14 @@ class Watch:
         follow(level_of(used, limit, rules.usage_levels), lasts)
         self._note_end(key, ends_ms)
         if rules.forecast_from is not None and (window is not None or self._has_windows(resource)):
-            self._foresee(
-                resource, subject, kind, rules, limit, window if is_open else None, zone, now_ms
-            )
+            self._foresee(subject, rules, use, window if is_open else None)
 
     def _foresee(
-        self,
-        resource: str,
-        subject: str,
-        kind: WindowKind,
-        rules: AlertRules,
-        limit: int | None,
-        window: Window | None,
-        zone: str,
-        now_ms: int,
+        self, subject: str, rules: AlertRules, use: WindowUse, window: Window | None
     ) -> None:
-        used = 0 if window is None else window.used
-        ends_ms = 0 if window is None else window.ends_at_ms
+        used, limit, ends_ms, now_ms = use.used, use.limit, use.ends_at_ms, use.now_ms
         at_ms: int | None = None
-        span_ms = SPANS_MS[kind]
+        span_ms = SPANS_MS[use.kind]
         if window is not None and limit is not None:
             if window.pace is None:
                 window.pace = Pace(now_ms, used, now_ms, used)
@@ -247,20 +227,9 @@ class Watch:
                 level,
                 lasts,
                 now_ms,
-                lambda turn, _: forecast_news(
-                    turn,
-                    self._record.tenant,
-                    resource,
-                    kind,
-                    used,
-                    limit,
-                    at_ms,
-                    ends_ms,
-                    now_ms,
-                    zone,
-                ),
+                lambda turn, _: forecast_news(turn, at_ms, use),
                 subject=subject,
-                about=resource,
+                about=use.resource,
                 again_ms=again_ms,
             )
 

@@ -1,5 +1,7 @@
 """The alerts, and which channel is to be told of which: tables ``alert`` and ``delivery``."""
 
+import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
@@ -9,6 +11,8 @@ from headgate.model.alert import Alert
 from headgate.model.contract import Message
 from headgate.model.notifier import tenant_of
 from headgate.store.database import Database
+
+_log = logging.getLogger("headgate.notifier")
 
 DeliveryState = Literal["pending", "composed", "delivered", "silenced", "abandoned"]
 """How far an alert has come with a channel."""
@@ -109,7 +113,8 @@ class AlertStore:
         """Write down alerts and where they are to go; from here on none is lost.
 
         An alert that is there already is left as it is: a workflow tells again when it does not
-        know whether it has been heard.
+        know whether it has been heard. One that says something else under an id that is there gets
+        another id.
 
         Args:
             alerts: In order.
@@ -121,7 +126,7 @@ class AlertStore:
         new = 0
         async with self._database.connection() as connection, connection.transaction():
             for alert in alerts:
-                new += await _insert(connection, alert, channels[alert.id])
+                new += await write_alert(connection, alert, channels[alert.id])
         return new
 
     async def forget_old(self, after_s: float) -> None:
@@ -225,7 +230,31 @@ class AlertStore:
         return [Attempt.model_validate(dict(row)) for row in rows]
 
 
-async def _insert(connection: asyncpg.Connection, alert: Alert, channels: Sequence[str]) -> int:
+async def write_alert(
+    connection: asyncpg.Connection, alert: Alert, channels: Sequence[str]
+) -> bool:
+    """Write down an alert and where it is to go; False: it is there already."""
+    if await _insert(connection, alert, channels):
+        return True
+    known = await connection.fetchval("SELECT content FROM alert WHERE id = $1", alert.id)
+    if known is not None and Alert.model_validate(known) == alert:
+        return False
+    # Such as of a workflow that was set back in time, and numbers its alerts as it did before.
+    other = alert.model_copy(update={"id": _other_id(alert)})
+    if not await _insert(connection, other, channels):
+        return False
+    _log.warning("alert %s is there and says something else; kept as %s", alert.id, other.id)
+    return True
+
+
+def _other_id(alert: Alert) -> str:
+    """Return an id for an alert whose own is taken: the same each time that it comes."""
+    digest = hashlib.sha256(alert.model_dump_json().encode()).hexdigest()[:12]
+    before, colon, kind = alert.id.rpartition(":")
+    return f"{before}-{digest}:{kind}" if colon else f"{alert.id}-{digest}"
+
+
+async def _insert(connection: asyncpg.Connection, alert: Alert, channels: Sequence[str]) -> bool:
     new = await connection.fetchval(
         "INSERT INTO alert (id, kind, severity, subject, tenant, status, key, at_ms, content) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING 1",
@@ -256,4 +285,4 @@ async def _insert(connection: asyncpg.Connection, alert: Alert, channels: Sequen
             alert.id,
             alert.key,
         )
-    return 1 if new else 0
+    return bool(new)

@@ -1,6 +1,8 @@
 """What channels are like and what is sent to them: tables ``channel`` and ``alert_message``."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,11 +10,20 @@ import asyncpg
 
 from headgate.model.alert import Alert
 from headgate.model.audit import AuditEntry
+from headgate.store.alerts import write_alert
 from headgate.store.audit import write_audit, write_once
 from headgate.store.database import Database
 
 GIVE_UP_S: Final = 3 * 86_400.0
 """What a channel has not taken for so long is given up, and another channel told."""
+
+FAILING: Final = "channel.failing"
+REFUSING: Final = "channel.refusing"
+
+
+def key_of(kind: str, channel: str) -> str:
+    """Return the key of what is told of a channel, from its beginning to its end."""
+    return f"{kind}/channel/{channel}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,25 +35,52 @@ class ChannelState:
         is_waiting: It has failed lately, and is not tried yet.
         failing_ms: For how long it has been failing; None: it is not.
         failing_since_ms: Since when, Unix time.
-        told: Another channel was told of that.
         last_error: What its last failure was.
+        failures: How many there were in a row.
+        reminded_ms: How long ago it was last told all that is still so.
     """
 
     is_disabled: bool
     is_waiting: bool
     failing_ms: int | None
     failing_since_ms: int | None
-    told: bool
     last_error: str | None
     failures: int
+    reminded_ms: int
 
 
 _STATE: Final = (
     "disabled_at IS NOT NULL AS is_disabled, not_before > now() AS is_waiting, "
     "(extract(epoch FROM now() - failing_since) * 1000)::bigint AS failing_ms, "
     "(extract(epoch FROM failing_since) * 1000)::bigint AS failing_since_ms, "
-    "told, last_error, failures"
+    "last_error, failures, (extract(epoch FROM now() - reminded_at) * 1000)::bigint AS reminded_ms"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What there may be to tell of a channel.
+
+    Attributes:
+        state: What it is like.
+        refused: How many messages wait that it did not like.
+        refusal: How it said so of the first.
+        given_up: How many alerts were given up just now, by the reason.
+        told: What people know of it and is not over, by kind.
+        is_configured: It is one of the channels that there are.
+    """
+
+    state: ChannelState
+    refused: int
+    refusal: str | None
+    given_up: Sequence[tuple[int, str]]
+    told: Mapping[str, Alert]
+    is_configured: bool = True
+
+
+Tell = Callable[[Standing], Sequence[tuple[Alert, Sequence[str]]]]
+"""What there is to tell of a channel, and to which others. It is written down together with what
+it is about, so that neither is lost without the other and nothing is told twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +92,14 @@ class Row:
         content: What was composed.
         is_due: It may be tried now.
         attempts: How often it was tried.
+        parts_taken: How much of it has been taken, where it takes several requests.
     """
 
     seq: int
     content: dict[str, Any]
     is_due: bool
     attempts: int
+    parts_taken: int
 
 
 class ChannelStore:
@@ -100,6 +140,27 @@ class ChannelStore:
             for_s,
         )
         return ChannelState(**dict(rows[0])) if rows else None
+
+    async def hold(
+        self, name: str, worker: str, for_s: float, message: str, parts_taken: int
+    ) -> bool:
+        """Write down how much of a message was taken, and go on serving its channel.
+
+        Returns:
+            Whether this worker still serves it: another one may have taken over meanwhile.
+        """
+        held = await self._database.fetch_value(
+            "WITH held AS (UPDATE channel SET claimed_until = now() + $3 * interval '1 s' "
+            "WHERE name = $1 AND claimed_by = $2 RETURNING name) "
+            "UPDATE alert_message m SET parts_taken = $5 FROM held "
+            "WHERE m.channel = held.name AND m.id = $4 RETURNING true",
+            name,
+            worker,
+            for_s,
+            message,
+            parts_taken,
+        )
+        return bool(held)
 
     async def release(self, name: str, worker: str) -> None:
         """Let another worker serve a channel."""
@@ -191,14 +252,52 @@ class ChannelStore:
             list(keys),
         )
 
+    async def to_remind(self, channels: Sequence[str], after_ms: int) -> set[str]:
+        """Return those of the channels that have not been reminded for so long."""
+        rows = await self._database.fetch(
+            "SELECT name FROM channel WHERE name = ANY($1) AND disabled_at IS NULL "
+            "AND not_before <= now() AND claimed_until <= now() "
+            "AND reminded_at <= now() - $2 * interval '1 ms'",
+            list(channels),
+            after_ms,
+        )
+        return {row["name"] for row in rows}
+
+    async def still(self, channel: str) -> list[Alert]:
+        """Return what a channel was told that is still so, the latest word of each."""
+        rows = await self._database.fetch(
+            "SELECT DISTINCT ON (a.key) a.content FROM delivery d "
+            "JOIN alert a ON a.id = d.alert_id WHERE d.channel = $1 AND d.state = 'delivered' "
+            "AND a.status = 'firing' AND a.key <> '' AND NOT EXISTS "
+            "(SELECT FROM alert r WHERE r.key = a.key AND r.status = 'resolved' "
+            "AND r.seq > a.seq) ORDER BY a.key, a.seq DESC",
+            channel,
+        )
+        return [Alert.model_validate(row["content"]) for row in rows]
+
+    async def reminded(self, channel: str) -> None:
+        """Write down that a channel was told all that is still so."""
+        await self._database.execute(
+            "UPDATE channel SET reminded_at = now() WHERE name = $1", channel
+        )
+
     # Messages ----------------------------------------------------------------------------------
 
     async def add(
         self, channel: str, message: dict[str, Any], topic: str, alerts: Sequence[str]
-    ) -> None:
-        """Keep a message, and write down which alerts it tells of."""
-        async with self._database.connection() as connection, connection.transaction():
-            await _add(connection, channel, message, topic, alerts)
+    ) -> bool:
+        """Keep a message, and write down which alerts it tells of.
+
+        Returns:
+            False: one of them has gone another way meanwhile, such as by ``again``; compose anew.
+        """
+        with suppress(_MovedOnError):
+            async with self._database.connection() as connection, connection.transaction():
+                # First the message, then what it tells of, as everywhere: nobody waits in a ring.
+                if await _add(connection, channel, message, topic, alerts, "pending") < len(alerts):
+                    raise _MovedOnError
+                return True
+        return False
 
     async def again(
         self, alert: str, messages: Mapping[str, tuple[dict[str, Any], str]], entry: AuditEntry
@@ -225,7 +324,8 @@ class ChannelStore:
                 )
                 await connection.execute(
                     "UPDATE alert_message SET state = 'pending', due_at = now(), "
-                    "created_at = now() WHERE channel = $1 AND id = $2",
+                    "created_at = now(), parts_taken = 0, refused = false "
+                    "WHERE channel = $1 AND id = $2",
                     channel,
                     message["id"],
                 )
@@ -237,19 +337,24 @@ class ChannelStore:
     async def open(self, channel: str, limit: int) -> list[Row]:
         """Return the messages that were not taken yet, in order."""
         rows = await self._database.fetch(
-            "SELECT seq, content, due_at <= now() AS is_due, attempts FROM alert_message "
-            "WHERE channel = $1 AND state = 'pending' ORDER BY seq LIMIT $2",
+            "SELECT seq, content, due_at <= now() AS is_due, attempts, parts_taken "
+            "FROM alert_message WHERE channel = $1 AND state = 'pending' ORDER BY seq LIMIT $2",
             channel,
             limit,
         )
         return [Row(**dict(row)) for row in rows]
 
-    async def delivered(self, channel: str, message: str, took_ms: int) -> None:
-        """Write down that a message was taken, and with it all its alerts."""
+    async def delivered(self, channel: str, message: str, took_ms: int, tell: Tell) -> int:
+        """Write down that a message was taken, and with it all its alerts.
+
+        Returns:
+            How many alerts ``tell`` has led to.
+        """
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute(
                 "UPDATE alert_message SET state = 'delivered', attempts = attempts + 1, "
-                "done_at = now(), last_error = NULL WHERE channel = $1 AND id = $2",
+                "done_at = now(), last_error = NULL, refused = false "
+                "WHERE channel = $1 AND id = $2",
                 channel,
                 message,
             )
@@ -261,10 +366,13 @@ class ChannelStore:
             )
             await _attempt(connection, channel, message, took_ms, "delivered", None, None)
             await connection.execute(
-                "UPDATE channel SET failures = 0, failing_since = NULL, told = false, "
+                "UPDATE channel SET failures = 0, failing_since = NULL, "
+                # What was away may have forgotten what it knew.
+                "reminded_at = CASE WHEN failing_since IS NULL THEN reminded_at ELSE 'epoch' END, "
                 "last_error = NULL, not_before = '-infinity' WHERE name = $1",
                 channel,
             )
+            return await _tell(connection, channel, tell)
 
     async def failed(
         self,
@@ -278,16 +386,23 @@ class ChannelStore:
         again_s: float,
         of_message: bool,
         disable: bool,
-    ) -> None:
-        """Write down a failed attempt, and when to try again: the message, or all the channel."""
+        tell: Tell,
+    ) -> int:
+        """Write down a failed attempt, and when to try again: the message, or all the channel.
+
+        Returns:
+            How many alerts ``tell`` has led to.
+        """
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute(
                 "UPDATE alert_message SET attempts = attempts + 1, last_error = $3, "
-                "due_at = now() + $4 * interval '1 s' WHERE channel = $1 AND id = $2",
+                "due_at = now() + $4 * interval '1 s', refused = $5 "
+                "WHERE channel = $1 AND id = $2",
                 channel,
                 message,
                 error,
                 again_s if of_message else 0.0,
+                of_message,
             )
             await _attempt(connection, channel, message, took_ms, outcome, status, error)
             if not of_message:
@@ -302,16 +417,13 @@ class ChannelStore:
                     again_s,
                     disable,
                 )
+            return await _tell(connection, channel, tell)
 
-    async def told(self, channel: str) -> None:
-        """Write down that another channel was told that this one fails."""
-        await self._database.execute("UPDATE channel SET told = true WHERE name = $1", channel)
-
-    async def give_up(self, channel: str) -> list[tuple[int, str]]:
-        """Give up what was not taken for three days.
+    async def look(self, channel: str, tell: Tell) -> int:
+        """Give up what was not taken for three days, and tell what time makes worth telling.
 
         Returns:
-            How many alerts, by the reason.
+            How many alerts ``tell`` has led to.
         """
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute(
@@ -332,27 +444,31 @@ class ChannelStore:
                 channel,
                 GIVE_UP_S,
             )
-        counts: dict[str, int] = {}
-        for row in rows:
-            counts[row["note"]] = counts.get(row["note"], 0) + 1
-        return [(count, note) for note, count in sorted(counts.items())]
+            counts = Counter(row["note"] for row in rows)
+            given_up = [(count, note) for note, count in sorted(counts.items())]
+            return await _tell(connection, channel, tell, given_up)
 
-    async def forget(self, known: Sequence[str]) -> None:
-        """Give up what waits for channels that are configured no more."""
+    async def forget(self, channel: str, tell: Tell) -> int:
+        """Give up what waits for a channel that is configured no more.
+
+        Returns:
+            How many alerts ``tell`` has led to.
+        """
         note = "the channel is configured no more"
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute(
                 "UPDATE delivery SET state = 'abandoned', note = $2 "
-                "WHERE state IN ('pending', 'composed') AND NOT channel = ANY($1)",
-                list(known),
+                "WHERE state IN ('pending', 'composed') AND channel = $1",
+                channel,
                 note,
             )
             await connection.execute(
                 "UPDATE alert_message SET state = 'abandoned', done_at = now(), last_error = $2 "
-                "WHERE state = 'pending' AND NOT channel = ANY($1)",
-                list(known),
+                "WHERE state = 'pending' AND channel = $1",
+                channel,
                 note,
             )
+            return await _tell(connection, channel, tell, is_configured=False)
 
     async def enable(self, channel: str, entry: AuditEntry) -> bool:
         """Try a channel again at once; False: nothing was known of it. Written to the audit."""
@@ -381,13 +497,19 @@ class ChannelStore:
         )
 
 
+class _MovedOnError(Exception):
+    """What a message was to tell of is told of by another one; undoes the transaction."""
+
+
 async def _add(
     connection: asyncpg.Connection,
     channel: str,
     message: dict[str, Any],
     topic: str,
     alerts: Sequence[str],
-) -> None:
+    state: str | None = None,
+) -> int:
+    """Keep a message; return of how many alerts it tells: of those in a state, or of all."""
     await connection.execute(
         "INSERT INTO alert_message (channel, id, form, topic, content) "
         "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
@@ -397,13 +519,54 @@ async def _add(
         topic,
         message,
     )
-    await connection.execute(
+    told = await connection.fetch(
         "UPDATE delivery SET state = 'composed', message_id = $2, note = NULL "
-        "WHERE channel = $1 AND alert_id = ANY($3)",
+        "WHERE channel = $1 AND alert_id = ANY($3) AND state = coalesce($4, state) RETURNING true",
         channel,
         message["id"],
         list(alerts),
+        state,
     )
+    return len(told)
+
+
+async def _tell(
+    connection: asyncpg.Connection,
+    channel: str,
+    tell: Tell,
+    given_up: Sequence[tuple[int, str]] = (),
+    is_configured: bool = True,
+) -> int:
+    """Write down what there is to tell of a channel, in the transaction that changes it."""
+    found = await connection.fetchrow(
+        f"SELECT {_STATE} FROM channel WHERE name = $1 FOR UPDATE",  # noqa: S608 - constants only
+        channel,
+    )
+    if found is None:
+        return 0  # never tried
+    refused = await connection.fetchrow(
+        "SELECT count(*) AS count, (array_agg(last_error ORDER BY seq))[1] AS first "
+        "FROM alert_message WHERE channel = $1 AND state = 'pending' AND refused",
+        channel,
+    )
+    latest = await connection.fetch(
+        "SELECT DISTINCT ON (key) kind, status, content FROM alert WHERE key = ANY($1) "
+        "ORDER BY key, seq DESC",
+        [key_of(kind, channel) for kind in (FAILING, REFUSING)],
+    )
+    standing = Standing(
+        ChannelState(**dict(found)),
+        refused["count"],
+        refused["first"],
+        given_up,
+        {
+            row["kind"]: Alert.model_validate(row["content"])
+            for row in latest
+            if row["status"] == "firing"
+        },
+        is_configured,
+    )
+    return sum([await write_alert(connection, one, ways) for one, ways in tell(standing)])
 
 
 async def _attempt(

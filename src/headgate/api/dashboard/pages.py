@@ -33,6 +33,7 @@ from headgate.model.ledger import LedgerView
 from headgate.model.notifier import KindPattern, tenant_of
 from headgate.model.pool import PoolView, Strategy
 from headgate.orchestrator.throttles import throttles_in_force
+from headgate.view import places
 from headgate.view.margin import margin
 
 router = APIRouter(include_in_schema=False)
@@ -487,13 +488,8 @@ async def static(request: Request, file: str) -> Response:
 
 def _about(alert: Alert, principal: Principal) -> str | None:
     """Return the page of what an alert is about; None: there is none, or not for the caller."""
-    section, _, name = alert.subject.partition("/")
-    if (tenant := tenant_of(alert)) is not None:
-        return f"/tenants/{quote(tenant, safe='')}"
-    page = {"downstream": "downstreams", "breaker": "downstreams", "pool": "pools"}.get(section)
-    if page is None or not name or principal.tenant is not None:
-        return None
-    return f"/{page}/{quote(name, safe='')}"
+    is_theirs = principal.tenant is None or tenant_of(alert) == principal.tenant
+    return places.page_of(alert) if is_theirs else None
 
 
 def _local(to: str) -> str:

@@ -1,0 +1,176 @@
+"""What people are told of channels that do not take alerts: at once or after a while, and once."""
+
+from typing import Any
+
+import pytest
+
+from headgate.model.alert import Alert
+from headgate.notifier.failing import news
+from headgate.store.channels import FAILING, ChannelState, Standing
+from headgate.store.database import Database
+from tests.notifier.site import Endpoint, Site, alert, webhook
+
+NOW_MS = 1_800_000_000_000
+WORKS = ChannelState(False, False, None, None, None, 0, 0)
+
+
+def failing(for_ms: int, disabled: bool = False) -> ChannelState:
+    return ChannelState(
+        is_disabled=disabled,
+        is_waiting=True,
+        failing_ms=for_ms,
+        failing_since_ms=NOW_MS - for_ms,
+        last_error="channel ops: https://h answered 503",
+        failures=3,
+        reminded_ms=0,
+    )
+
+
+def standing(state: ChannelState, told: list[Alert], **fields: Any) -> Standing:
+    known = {one.kind: one for one in told if one.status == "firing"}
+    usual: dict[str, Any] = {"refused": 0, "refusal": None, "given_up": []}
+    return Standing(state=state, told=known, **{**usual, **fields})
+
+
+def told_of(at: Standing, at_once: bool = False) -> list[Alert]:
+    return news("ops", at, NOW_MS, after_ms=300_000, at_once=at_once)
+
+
+def test_a_failure_is_told_after_a_while_and_once() -> None:
+    assert told_of(standing(failing(299_999), [])) == []
+    (told,) = told_of(standing(failing(300_000), []))
+    assert told.title == "Channel ops does not take alerts"
+    assert told.text.startswith("3 attempts in a row failed; the last: https://h answered 503.")
+    assert told_of(standing(failing(400_000), [told])) == []
+    (over,) = told_of(standing(WORKS, [told]))
+    assert (over.key, over.status, over.since_ms) == (told.key, "resolved", told.since_ms)
+    assert over.text.startswith("It did not for 5 min;")
+    assert told_of(standing(WORKS, [])) == []
+
+
+def test_what_does_not_pass_by_itself_is_told_at_once() -> None:
+    (told,) = told_of(standing(failing(1), []), at_once=True)
+    assert told.severity == "critical"
+
+
+def test_that_it_is_disabled_is_told_though_it_was_known_to_fail() -> None:
+    (told,) = told_of(standing(failing(300_000), []))
+    (worse,) = told_of(standing(failing(400_000, disabled=True), [told]))
+    assert worse.title == "Channel ops is disabled: its endpoint is gone"
+    assert (worse.key, worse.status) == (told.key, "firing")
+    assert told_of(standing(failing(500_000, disabled=True), [worse])) == []
+
+
+def test_one_that_is_configured_no_more_does_not_go_on_failing() -> None:
+    (told,) = told_of(standing(failing(300_000), []))
+    (over,) = told_of(standing(failing(400_000), [told], is_configured=False))
+    assert (over.title, over.status) == ("Channel ops is configured no more", "resolved")
+    assert told_of(standing(failing(400_000), [], is_configured=False)) == []
+
+
+def test_refusals_are_one_alert_until_none_waits() -> None:
+    refused = {"refused": 1, "refusal": "channel ops: https://h answered 422"}
+    (told,) = told_of(standing(WORKS, [], **refused))
+    assert told.text.startswith("1 message refused: https://h answered 422.")
+    assert told_of(standing(WORKS, [told], **{**refused, "refused": 7})) == []
+    (over,) = told_of(standing(WORKS, [told]))
+    assert (over.key, over.status) == (told.key, "resolved")
+
+
+def test_alerts_of_the_same_moment_have_ids_of_their_own() -> None:
+    given_up = [(2, "answered 503"), (1, "not reached")]
+    told = told_of(standing(failing(300_000), [], given_up=given_up))
+    assert len(told) == len({one.id for one in told}) == 3
+    again = told_of(standing(failing(300_000), [], given_up=given_up))
+    assert not {one.id for one in told} & {one.id for one in again}
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 308])
+async def test_a_refusal_that_will_not_pass_is_told_through_another_channel_at_once(
+    desk: Site, status: int
+) -> None:
+    bad, good = Endpoint(answers=[status, status]), Endpoint()
+    await desk.channels(bad=await desk.serve(bad.app()), good=await desk.serve(good.app()))
+    await desk.tell(alert(1))
+    told = good.bodies[1]["data"]
+    assert (told["kind"], told["title"]) == (FAILING, "Channel bad does not take alerts")
+    assert f"answered {status}" in told["text"]
+    await desk.try_again()
+    assert len(good.requests) == 2
+    await desk.try_again()
+    assert [event["data"]["status"] for event in good.bodies[1:]] == ["firing", "resolved"]
+    bad.require_one_content_for_each_id()
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
+async def test_one_that_may_pass_is_not_told_at_once(desk: Site, status: int) -> None:
+    bad, good = Endpoint(answers=[status]), Endpoint()
+    await desk.channels(bad=await desk.serve(bad.app()), good=await desk.serve(good.app()))
+    await desk.tell(alert(1))
+    assert good.ids == [alert(1).id]
+
+
+async def test_an_endpoint_that_is_gone_after_it_has_failed_for_long(desk: Site) -> None:
+    bad, good = Endpoint(answers=[503, 503, 410]), Endpoint()
+    await desk.channels(bad=await desk.serve(bad.app()), good=await desk.serve(good.app()))
+    await desk.tell(alert(1))
+    await desk.after(301)
+    await desk.try_again()
+    titles = [event["data"]["title"] for event in good.bodies[1:]]
+    assert titles == [
+        "Channel bad does not take alerts",
+        "Channel bad is disabled: its endpoint is gone",
+    ]
+    assert len({event["data"]["key"] for event in good.bodies[1:]}) == 1
+
+
+async def test_what_is_given_up_and_the_alert_of_it_come_together(desk: Site) -> None:
+    """Cut short between the two, neither is there, and the next look brings both."""
+    bad, good = Endpoint(answers=[503] * 9), Endpoint()
+    await desk.channels(bad=await desk.serve(bad.app()), good=await desk.serve(good.app()))
+    await desk.tell(alert(1))
+    await _let_no_alert_in(desk.database)
+    await desk.after(86_400 * 3 + 1)
+    assert await desk.states("bad") == {alert(1).id: "composed"}
+    await desk.database.execute("DROP TRIGGER refused ON alert")
+    await desk.notifier.work()
+    assert await desk.states("bad") == {alert(1).id: "abandoned"}
+    titles = [event["data"]["title"] for event in good.bodies]
+    assert "Channel bad: 1 alert given up" in titles
+    assert len(titles) == len({*titles})
+
+
+async def test_that_a_channel_works_again_is_not_lost_either(desk: Site) -> None:
+    bad, good = Endpoint(answers=[404, 204, 204]), Endpoint()
+    await desk.channels(bad=await desk.serve(bad.app()), good=await desk.serve(good.app()))
+    await desk.tell(alert(1))
+    await _let_no_alert_in(desk.database)
+    await desk.try_again()
+    assert await desk.states("bad") == {alert(1).id: "composed"}  # it was sent, and cut short
+    await desk.database.execute("DROP TRIGGER refused ON alert")
+    await desk.try_again()
+    assert [event["data"]["status"] for event in good.bodies[1:]] == ["firing", "resolved"]
+    bad.require_one_content_for_each_id()
+
+
+async def test_a_failing_channel_that_is_removed_is_told_to_be_over(desk: Site) -> None:
+    bad, good = Endpoint(answers=[404]), Endpoint()
+    urls = {"bad": await desk.serve(bad.app()), "good": await desk.serve(good.app())}
+    await desk.channels(**urls)
+    await desk.tell(alert(1))
+    await desk.apply(channels={"good": webhook(urls["good"])})
+    await desk.notifier.work()
+    titles = [event["data"]["title"] for event in good.bodies[1:]]
+    assert titles == ["Channel bad does not take alerts", "Channel bad is configured no more"]
+    assert (await desk.states("bad"))[alert(1).id] == "abandoned"
+
+
+async def _let_no_alert_in(database: Database) -> None:
+    """As if the process died at the moment at which it writes an alert down."""
+    await database.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'cut short'; END $$"
+    )
+    await database.execute(
+        "CREATE TRIGGER refused BEFORE INSERT ON alert FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
