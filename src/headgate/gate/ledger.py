@@ -20,8 +20,7 @@ _LOG = logging.getLogger("headgate.gate")
 _AT_ONCE: Final = 200
 _GIVE_UP_S: Final = 5.0
 _HELLO_S: Final = 2.0
-_ASK_WITHIN_S: Final = 0.3
-_TURN_S: Final = 0.6
+_TURN_S: Final = 0.25
 _FIRST_WITHIN_MS: Final = 1_500
 _AFTER_FAILURE_S: Final = 0.5
 
@@ -121,6 +120,7 @@ class LedgerLink:
         """Return what is held, and return once nothing is under way."""
         if self._keeper is not None:
             self._keeper.cancel()
+        self._is_introduced = True  # whoever leaves will not come often enough to need a turn
         await self._commit.idle()
         for stock in self.stocks:
             if stock.return_all():
@@ -200,12 +200,11 @@ class LedgerLink:
         """Say hello, and ask when to come.
 
         Nobody knows how many gates begin in this very moment, after a deployment say, and signals
-        are not held to ten at a time. Of queries a busy workflow takes one at a time, so they are
-        spread, and who gets no answer leaves its first exchange to chance.
+        are not held to ten at a time. Of queries a busy workflow takes one at a time: who gets no
+        answer at once is one of many, and leaves its first exchange to chance.
         """
         try:
             await self._ledger.signal("hello", Hello(gate=self._gate), _HELLO_S)
-            await asyncio.sleep(_ASK_WITHIN_S * random.random())  # noqa: S311 - no secret
             turn = await self._ledger.query("turn", Turn, _TURN_S, self._gate)
         except Exception as error:
             _LOG.debug("the ledger of %s does not say when to come: %s", self._tenant, error)
