@@ -163,7 +163,8 @@ class _Asking:
         self._has_deadline = max_wait is not None
         patience = _WAIT_FOREVER if max_wait is None else min(max_wait, _LONGEST_WAIT)
         self._deadline_ms = _now_ms() + max(0, int(patience / timedelta(milliseconds=1)))
-        self._signals = _signals()
+        if workflow.get_dynamic_signal_handler() is not None:
+            _signals()  # else it would be given what is ours
         self._asks = _asks()
         self._known = JobAsk(
             tenant=wanted.tenant,
@@ -287,9 +288,10 @@ class _Asking:
         """Wait for the ledger's signal."""
         assert waiting.reason is not None
         left = timedelta(milliseconds=max(1, self._deadline_ms - _now_ms()))
+        signals = _signals()
         try:
             await workflow.wait_condition(
-                lambda: id in self._signals.granted or id in self._signals.refused,
+                lambda: id in signals.granted or id in signals.refused,
                 timeout=left if self._has_deadline else None,
                 timeout_summary=waiting.reason.message[:180],
             )
@@ -303,10 +305,10 @@ class _Asking:
                 position=waiting.reason.position,
             )
             raise self._denied(reason, waiting.retry_at_ms) from None
-        refused = self._signals.refused.pop(id, None)
+        refused = signals.refused.pop(id, None)
         if refused is not None and refused.reason is not None:
             raise self._denied(refused.reason, refused.retry_at_ms)
-        self._signals.granted.discard(id)
+        signals.granted.discard(id)
 
     def _count_wait(self, decision: str) -> None:
         """Count how long it took; Temporal's meter leaves it out in a replay."""
@@ -365,7 +367,11 @@ class _Signals:
 
 
 def _signals() -> _Signals:
-    """Return what this workflow was told."""
+    """Return what this workflow was told.
+
+    Only a job that waits has the handlers: they take a job that is granted its permit at once
+    longer than anything else. What comes earlier is kept for them by the SDK.
+    """
     known: _Signals | None = getattr(workflow.instance(), "_headgate_signals", None)
     if known is not None:
         return known
