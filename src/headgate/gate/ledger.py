@@ -10,6 +10,7 @@ from typing import Final
 
 from headgate.gate.clock import monotonic_s
 from headgate.gate.group_commit import GroupCommit
+from headgate.gate.spacing import Spacing
 from headgate.gate.stock import Stock
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.errors import UnavailableError
@@ -62,6 +63,7 @@ class LedgerLink:
         self._turn_s = 0.0
         self._frame_s = 0.0
         self._failed = False
+        self._spacing = Spacing()
         self._is_introduced = False
         self._commit: GroupCommit[Ask, Decision | None] = GroupCommit(
             self._exchange, _AT_ONCE, self._pause_s
@@ -184,13 +186,13 @@ class LedgerLink:
         """Return how long to wait before the next exchange: until the turn that the ledger gave.
 
         Who has no turns, or has had no answer, comes at a moment left to chance, so that gates
-        that begin together do not come together.
+        that begin together do not come together; and no more often than is of use.
         """
         chance = random.random()  # noqa: S311 - no secret
         if self._failed:
             return self._frame_s + _AFTER_FAILURE_S * chance
         if not self._turn_s:
-            return self._frame_s * chance
+            return max(self._frame_s * chance, self._spacing.wait_s(monotonic_s()))
         since_s = (monotonic_s() - self._turn_from_s) % self._frame_s
         # One that would not be answered within the turn would meet those of the next group.
         is_turn = since_s < max(self._turn_s - self._took_s, self._turn_s / 2)
