@@ -11,12 +11,12 @@ from headgate.store.database import Database
 Order = Literal["name", "waiting", "held"]
 
 _PAGE: Final = """
-SELECT subject, revision, at_ms, view, waiting, held FROM snapshot
+SELECT subject, revision, at_ms, view::text AS view, waiting, held FROM snapshot
 WHERE kind = $1 AND view IS NOT NULL
 AND ($2::text IS NULL OR strpos(lower(subject), lower($2)) > 0)
 AND ($3::text[] IS NULL OR view ->> 'state' = ANY ($3))
 """
-_PAGES: Final[dict[Order, str]] = {
+PAGES: Final[dict[Order, str]] = {
     "name": _PAGE + "AND ($4::text IS NULL OR subject > $4) ORDER BY subject LIMIT $5",
     "waiting": _PAGE
     + "AND ($4::text IS NULL OR (waiting < $5 OR waiting = $5 AND subject > $4)) "
@@ -35,7 +35,7 @@ class Saved:
         subject: Which downstream, tenant or pool.
         revision: Its revision.
         saved_at_ms: When it last changed and was saved.
-        view: As the workflow shows itself, plain JSON.
+        view: As the workflow shows itself, in JSON: whoever validates it reads it at once.
         waiting: What waits, of a ledger.
         held: What is held, of a ledger, in units.
     """
@@ -43,7 +43,7 @@ class Saved:
     subject: str
     revision: int
     saved_at_ms: int
-    view: Any
+    view: str
     waiting: int = 0
     held: int = 0
 
@@ -55,7 +55,6 @@ class Changed:
     kind: Kind
     subject: str
     revision: int
-    view: Any
 
 
 class PageStore:
@@ -89,7 +88,7 @@ class PageStore:
         values: list[Any] = [kind, search, states, after]
         if order != "name":
             values.append(after_value)
-        rows = await self._database.fetch(_PAGES[order], *values, limit)
+        rows = await self._database.fetch(PAGES[order], *values, limit)
         return [
             Saved(
                 row["subject"],
@@ -105,7 +104,7 @@ class PageStore:
     async def one(self, kind: Kind, subject: str) -> Saved | None:
         """Return one, or None."""
         rows = await self._database.fetch(
-            "SELECT revision, at_ms, view FROM snapshot "
+            "SELECT revision, at_ms, view::text AS view FROM snapshot "
             "WHERE kind = $1 AND subject = $2 AND view IS NOT NULL",
             kind,
             subject,
@@ -117,7 +116,7 @@ class PageStore:
     async def named(self, kind: Kind, subjects: Sequence[str]) -> list[Saved]:
         """Return those of these names that are saved."""
         rows = await self._database.fetch(
-            "SELECT subject, revision, at_ms, view FROM snapshot "
+            "SELECT subject, revision, at_ms, view::text AS view FROM snapshot "
             "WHERE kind = $1 AND subject = ANY ($2) AND view IS NOT NULL",
             kind,
             list(subjects),
@@ -175,14 +174,14 @@ class PageStore:
         rows = await self._database.fetch(
             "WITH mark AS MATERIALIZED "
             "(SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS now) "
-            "SELECT mark.now, s.kind, s.subject, s.revision, s.view, s.changed FROM mark "
+            "SELECT mark.now, s.kind, s.subject, s.revision, s.changed FROM mark "
             "LEFT JOIN LATERAL (SELECT * FROM snapshot WHERE changed >= $1 AND changed < mark.now "
             "AND view IS NOT NULL ORDER BY changed LIMIT $2) s ON true",
             since,
             limit,
         )
         found = [
-            Changed(row["kind"], row["subject"], row["revision"], row["view"])
+            Changed(row["kind"], row["subject"], row["revision"])
             for row in rows
             if row["kind"] is not None
         ]

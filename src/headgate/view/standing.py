@@ -4,6 +4,8 @@ All is reckoned from what their workflows last saved, so it is as old as ``saved
 saves when something changes, at once or within seconds, so an old one usually is one that rests.
 """
 
+from typing import Final
+
 from headgate.model.breaker import BreakerState, BreakerView
 from headgate.model.contract import Message
 from headgate.model.ledger import LedgerView, LimitView
@@ -14,6 +16,8 @@ from headgate.view.margin import Margin, margin
 
 QUIET_MS = 60_000
 """Counts alone are saved at least this often while calls go on."""
+
+_NO_LIMITS: Final = LimitView()
 
 
 class BreakerStanding(Message):
@@ -281,7 +285,7 @@ def pool_standing(view: PoolView, saved_at_ms: int) -> PoolStanding:
 
 
 def _resource(view: LedgerView, name: str, now_ms: int) -> ResourceStanding:
-    limits = view.limits.get(name, LimitView())
+    limits = view.limits.get(name, _NO_LIMITS)
     held = view.units_held.get(name, 0)
     leased = min(held, view.leased.get(name, 0))
     rooms = [room for room in (limits.max_active, limits.allocated) if room is not None]

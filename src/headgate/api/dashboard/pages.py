@@ -18,7 +18,7 @@ from headgate.api.dashboard.render import NotLoggedInError, asset, render
 from headgate.api.paging import Cursor, read, written
 from headgate.api.principal import Principal, Role
 from headgate.api.problems import ProblemError, not_found
-from headgate.api.reads import fresh, one
+from headgate.api.reads import fresh, one, view_of
 from headgate.api.routes.alerts import find_alert, own_channels
 from headgate.api.routes.jobs import explain_to
 from headgate.api.routes.pools import WhatIf, forecast_pool
@@ -34,6 +34,7 @@ from headgate.model.notifier import KindPattern, tenant_of
 from headgate.model.pool import PoolView, Strategy
 from headgate.orchestrator.throttles import throttles_in_force
 from headgate.view.margin import margin
+from headgate.view.standing import tenant_standing
 
 router = APIRouter(include_in_schema=False)
 
@@ -181,7 +182,7 @@ async def tenants(
     cursor: Cursor = None,
 ) -> Response:
     """Show a bar for each tenant."""
-    service, after = service_of(request), read(cursor, int, str)
+    service, now, after = service_of(request), now_ms(), read(cursor, int, str)
     mark = await service.pages.now()
     saved = await service.pages.page(
         "ledger",
@@ -201,7 +202,9 @@ async def tenants(
         principal,
         "tenants.html",
         mark=mark,
-        tenants=[fresh(row, LedgerView) for row in saved],
+        tenants=[
+            tenant_standing(view_of(row.view, LedgerView), row.saved_at_ms, now) for row in saved
+        ],
         search=search,
         sort=sort,
         next=following,
@@ -225,7 +228,7 @@ async def tenant(request: Request, principal: TenantViewer, tenant: Name) -> Res
         mark=mark,
         fresh=shown,
         view=shown.data,
-        resources=sorted({*shown.data.limits, *shown.data.units_held, *shown.data.waiting}),
+        standing=tenant_standing(shown.data, shown.saved_at_ms, now_ms()),
         page=page,
         audit=audit,
     )

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from headgate.api.access import Operator, Viewer
 from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, read, written
 from headgate.api.problems import ProblemError, not_found
-from headgate.api.reads import fresh, one, tag
+from headgate.api.reads import fresh, one, tag, view_of
 from headgate.api.service import Service, service_of
 from headgate.api.writes import Done, Duration, Reason, Writing
 from headgate.gate.clock import now_ms
@@ -146,9 +146,9 @@ async def forecast_pool(service: Service, pool: str, wish: WhatIf) -> PoolForeca
     applied = await service.configuration.load()
     wanted = _wanted(applied, pool, wish)
     found = await service.pages.one("governor", pool)
-    view = None if found is None else PoolView.model_validate(found.view)
+    view = None if found is None else view_of(found.view, PoolView)
     ledgers = {
-        saved.subject: LedgerView.model_validate(saved.view)
+        saved.subject: view_of(saved.view, LedgerView)
         for saved in await service.pages.named("ledger", wanted.members(wanted.pools[pool]))
     }
     return pool_forecast(wanted, pool, "new" if view is None else "saved", view, ledgers, now_ms())
