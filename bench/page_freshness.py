@@ -52,7 +52,7 @@ _REVISION: Final = (
 _WITHIN_S: Final = 30
 
 
-async def measure(rounds: int) -> dict[str, dict[str, float]]:
+async def measure(rounds: int) -> dict[str, dict[str, int]]:
     """Return the figures of each kind of change, of ``rounds`` changes."""
     found = {}
     async with AsyncExitStack() as resources:

@@ -6,7 +6,7 @@ saves when something changes, at once or within seconds, so an old one usually i
 
 from typing import Final
 
-from headgate.model.breaker import BreakerState, BreakerView
+from headgate.model.breaker import AFFECTED_FOR_MS, AffectedTenant, BreakerState, BreakerView
 from headgate.model.contract import Message
 from headgate.model.ledger import LedgerView, LimitView
 from headgate.model.limits import PressureLevel
@@ -42,6 +42,8 @@ class BreakerStanding(Message):
         total_ignored: Likewise.
         limit: Calls of the whole fleet that may be in flight; null: no limit.
         gates: That report to it.
+        affected: Tenants whose calls failed or were turned away in the last ten minutes, those with
+            the most first; at most ``MOST_AFFECTED``.
         revision: Of the breaker.
         saved_at_ms: When this was saved.
     """
@@ -64,6 +66,7 @@ class BreakerStanding(Message):
     total_ignored: int
     limit: int | None
     gates: int
+    affected: list[AffectedTenant] = []
     revision: int
     saved_at_ms: int
 
@@ -230,9 +233,15 @@ def breaker_standing(view: BreakerView, saved_at_ms: int, now_ms: int) -> Breake
         total_ignored=view.ignored,
         limit=view.limit,
         gates=view.gates,
+        affected=affected_now(view, now_ms),
         revision=view.revision,
         saved_at_ms=saved_at_ms,
     )
+
+
+def affected_now(view: BreakerView, now_ms: int) -> list[AffectedTenant]:
+    """Return the tenants that are affected still; a breaker at rest saves nothing."""
+    return [one for one in view.affected if one.at_ms > now_ms - AFFECTED_FOR_MS]
 
 
 def tenant_standing(view: LedgerView, saved_at_ms: int, now_ms: int) -> TenantStanding:

@@ -34,7 +34,7 @@ from headgate.model.notifier import KindPattern, tenant_of
 from headgate.model.pool import PoolView, Strategy
 from headgate.orchestrator.throttles import throttles_in_force
 from headgate.view.margin import margin
-from headgate.view.standing import tenant_standing
+from headgate.view.standing import affected_now, tenant_standing
 
 router = APIRouter(include_in_schema=False)
 
@@ -126,6 +126,7 @@ async def downstreams(
                 "fresh": shown,
                 "view": shown.data,
                 "margin": margin(shown.data),
+                "affected": affected_now(shown.data, now),
                 "spark": sparkline(of, now),
                 "per_s": _per_s(of, now),
             }
@@ -165,6 +166,7 @@ async def downstream(request: Request, principal: Viewer, downstream: Name) -> R
         fresh=shown,
         view=shown.data,
         margin=margin(shown.data),
+        affected=affected_now(shown.data, now),
         spark=sparkline([span for _, span in spans], now),
         per_s=_per_s([span for _, span in spans], now),
         strip=strip(met, shown.data.state, now - _DAY_MS, now),

@@ -18,12 +18,13 @@ from headgate.api.dashboard.drawings import bar
 from headgate.api.principal import Principal, Role
 from headgate.api.service import service_of
 from headgate.gate.clock import now_ms
+from headgate.model.breaker import MOST_AFFECTED
 from headgate.model.ids import Kind, workflow_id
 from headgate.model.pool import PoolView
 from headgate.orchestrator.times import lasting, utc
 from headgate.version import __version__
 from headgate.view.standing import ResourceStanding
-from headgate.view.words import GLYPHS
+from headgate.view.words import GLYPHS, whom
 
 
 class NotLoggedInError(Exception):
@@ -181,6 +182,7 @@ _ENVIRONMENT.globals.update(
     asset=_address,
     glyphs=GLYPHS,
     version=__version__,
+    most_affected=MOST_AFFECTED,
     bar=bar,
     together=_together,
 )
@@ -194,4 +196,5 @@ _ENVIRONMENT.filters.update(
     order=_order,
     lasting=lasting,
     utc=utc,
+    whom=whom,
 )
