@@ -15,10 +15,13 @@ from headgate.api.server import serving
 from headgate.api.service import Service, Temporal
 from headgate.api.settings import ApiSettings
 from headgate.devstack.stack import Stack
+from headgate.gate.clock import now_ms
 from headgate.model.errors import UnavailableError
+from headgate.model.silence import Silence
 from headgate.store.database import Database
 from headgate.store.migrate import migrate
 from tests.api.conftest import Desk
+from tests.notifier.site import alert, crossing
 from tests.store.fresh_database import fresh_database
 
 
@@ -132,6 +135,31 @@ async def test_200_watchers_cost_postgres_one_poller(stack: Stack) -> None:
 
 async def nowhere() -> Client:
     raise UnavailableError("there is no Temporal here")
+
+
+async def test_alerts_and_silences_are_told_of_and_to_their_tenant_only(desk: Desk) -> None:
+    await desk.serve(poll_s=0.05)
+    viewer, tenant = await desk.caller("viewer"), await desk.caller("viewer", tenant="globex")
+    alerts, silences = desk.service.alerts, desk.service.silences
+    async with listening(viewer) as all_of_it, listening(tenant) as own:
+        for told, subject in (
+            (alert(1), ""),
+            (crossing("acme"), "acme"),
+            (crossing("globex"), "globex"),
+        ):
+            await alerts.take([told], {told.id: ["ops"]})
+            found = await until(all_of_it, subject)
+            assert {one["kind"] for one in found["data"]} == {"alerts"}
+        quiet = Silence(
+            id="s-1", tenant="globex", until_ms=now_ms() + 60_000, actor="ada", reason="load test"
+        )
+        await silences.add(quiet, [])
+        await until(all_of_it, "globex")
+        heard = [await until(own, "globex"), await until(own, "globex")]
+        assert all(
+            event["data"] == [{"kind": "alerts", "subject": "globex", "revision": 0}]
+            for event in heard
+        )
 
 
 async def test_who_sees_one_tenant_hears_of_no_other(desk: Desk) -> None:

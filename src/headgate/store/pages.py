@@ -27,6 +27,30 @@ PAGES: Final[dict[Order, str]] = {
 }
 
 
+_BETWEEN: Final = "changed >= $1 AND changed < mark.now"
+_CHANGED: Final = f"""
+WITH mark AS MATERIALIZED (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS now),
+saved AS (
+    SELECT s.* FROM mark, LATERAL (
+        SELECT kind, subject, revision, changed FROM snapshot
+        WHERE {_BETWEEN} AND view IS NOT NULL ORDER BY changed LIMIT $2) s
+),
+touched AS (
+    SELECT id FROM mark, alert WHERE {_BETWEEN}
+    UNION SELECT alert_id FROM mark, delivery WHERE {_BETWEEN}
+    UNION SELECT d.alert_id FROM mark, delivery d JOIN alert_message m
+        ON m.channel = d.channel AND m.id = d.message_id
+        WHERE m.changed >= $1 AND m.changed < mark.now
+),
+told AS (
+    SELECT tenant FROM alert JOIN touched USING (id)
+    UNION SELECT tenant FROM mark, silence WHERE {_BETWEEN}
+)
+SELECT mark.now, saved.* FROM mark LEFT JOIN saved ON true
+UNION ALL SELECT mark.now, 'alerts', coalesce(tenant, ''), 0, 0 FROM mark, told
+"""  # noqa: S608 - of constants only
+
+
 @dataclass(frozen=True, slots=True)
 class Saved:
     """One saved workflow as readers see it.
@@ -50,9 +74,9 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A workflow that has changed since."""
+    """A workflow that has changed since; or alerts have, then the subject is the tenant's name."""
 
-    kind: Kind
+    kind: Kind | Literal["alerts"]
     subject: str
     revision: int
 
@@ -171,20 +195,13 @@ class PageStore:
         A mark is the oldest transaction that may still be writing, so nothing that commits late is
         missed, and a mark means the same to every process.
         """
-        rows = await self._database.fetch(
-            "WITH mark AS MATERIALIZED "
-            "(SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS now) "
-            "SELECT mark.now, s.kind, s.subject, s.revision, s.changed FROM mark "
-            "LEFT JOIN LATERAL (SELECT * FROM snapshot WHERE changed >= $1 AND changed < mark.now "
-            "AND view IS NOT NULL ORDER BY changed LIMIT $2) s ON true",
-            since,
-            limit,
-        )
+        rows = await self._database.fetch(_CHANGED, since, limit)
         found = [
             Changed(row["kind"], row["subject"], row["revision"])
             for row in rows
             if row["kind"] is not None
         ]
         # A full page may have ended within a transaction: go on with that one, once more.
-        last: int = rows[-1]["changed"] if len(found) == limit else rows[0]["now"]
+        marks = [row["changed"] for row in rows if row["kind"] not in (None, "alerts")]
+        last: int = max(marks) if len(marks) == limit else rows[0]["now"]
         return max(last, since), found

@@ -26,6 +26,13 @@ from headgate.version import __version__
 from headgate.view.standing import ResourceStanding
 from headgate.view.words import GLYPHS, whom
 
+_SECTIONS: Final = {
+    "downstream": ("breaker", "downstreams"),
+    "tenant": ("ledger", "tenants"),
+    "pool": ("governor", "pools"),
+}
+"""What the parameter of a page's path names, and where all of its kind are."""
+
 
 class NotLoggedInError(Exception):
     """Somebody opens a page without having said who it is."""
@@ -91,9 +98,23 @@ def render(
 
 
 def error_page(request: Request, status: int, title: str, detail: str) -> Response:
-    """Return an error as a page."""
+    """Return an error as a page; that of something that is not there waits for it to come."""
     principal = getattr(request.state, "principal", None)
-    return render(request, principal, "error.html", status, title=title, detail=detail)
+    name = next((name for name in _SECTIONS if name in request.path_params), None)
+    missing, section = None, ""
+    if status == 404 and name is not None and principal is not None and principal.tenant is None:
+        kind, section = _SECTIONS[name]
+        missing = f"{kind}/{request.path_params[name]}"
+    return render(
+        request,
+        principal,
+        "error.html",
+        status,
+        title=title,
+        detail=detail,
+        missing=missing,
+        all=f"/{section}",
+    )
 
 
 def _time(ms: int | None) -> Markup:
