@@ -1,4 +1,5 @@
 -- What people were told of has changed: found as changes of snapshots are, by who looks for them.
+-- And the audit has in itself what is known of a request, as requests are forgotten before it.
 
 ALTER TABLE alert         ADD COLUMN changed bigint NOT NULL DEFAULT 0;
 ALTER TABLE alert_message ADD COLUMN changed bigint NOT NULL DEFAULT 0;
@@ -19,3 +20,6 @@ CREATE INDEX alert_by_change         ON alert (changed);
 CREATE INDEX alert_message_by_change ON alert_message (changed);
 CREATE INDEX delivery_by_change      ON delivery (changed);
 CREATE INDEX silence_by_change       ON silence (changed);
+
+UPDATE audit a SET how = coalesce(a.how, r.how), workflow = coalesce(a.workflow, r.workflow)
+    FROM api_request r WHERE r.id = a.request_id;
