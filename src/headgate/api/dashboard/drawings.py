@@ -85,16 +85,20 @@ def strip(
         begin_ms: Unix time.
         now_ms: Unix time.
     """
+    # What is short is drawn wider than it is, over what is not, and at the end not beyond it.
     steps = [(begin_ms, transitions[0].source if transitions else state)]
     steps += [(step.at_ms, step.target) for step in transitions]
-    drawn = []
+    parts = []
+    span = max(1, now_ms - begin_ms)
     for number, (at_ms, shown) in enumerate(steps):
         end_ms = steps[number + 1][0] if number + 1 < len(steps) else now_ms
-        span = max(1, now_ms - begin_ms)
-        x, width = 100 * (at_ms - begin_ms) / span, max(0.15, 100 * (end_ms - at_ms) / span)
-        drawn.append(
-            f'<rect class="s-{shown.lower()}" x="{x:.3f}" y="0" width="{width:.3f}" height="10"/>'
-        )
+        width = max(0.15, 100 * (end_ms - at_ms) / span)
+        x = min(100 * (at_ms - begin_ms) / span, 100 - width)
+        parts.append((width, x, shown))
+    drawn = [
+        f'<rect class="s-{shown.lower()}" x="{x:.3f}" y="0" width="{width:.3f}" height="10"/>'
+        for width, x, shown in sorted(parts, key=lambda part: -part[0])
+    ]
     label = f"{len(transitions)} changes of state in the last 24 hours, now {state}"
     return _svg("strip", 100, 10, label, drawn)
 
