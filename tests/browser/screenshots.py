@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
+from playwright.async_api import Browser, Locator, Page, ViewportSize, async_playwright, expect
 
 from tests.browser.conftest import BROWSER, launched
 
@@ -126,7 +126,7 @@ async def found(page: Page, base: str) -> dict[str, str]:
     """The pages of an alert, and of a job that waits."""
     await page.goto(f"{base}/alerts")
     alert = await page.locator("[data-live=recent] a").first.get_attribute("href")
-    jobs = []
+    jobs: list[Locator] = []
     deadline = time.monotonic() + _OPEN_MS / 1_000
     while not jobs and time.monotonic() < deadline:
         for tenant in ("acme", "globex", "initech"):

@@ -370,7 +370,7 @@ async def alerts(
 async def alert(
     request: Request,
     principal: OwnViewer,
-    id: Annotated[str, Path(max_length=1_000, pattern=r"^[^\x00-\x1f\x7f]+$")],
+    id: Annotated[str, Path(max_length=1_000, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")],
 ) -> Response:
     """Show one alert: its text, what can be done, where it went, every attempt."""
     service = service_of(request)

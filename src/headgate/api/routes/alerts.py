@@ -21,7 +21,7 @@ from headgate.store.alerts import Attempt, DeliveryState, Told
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
 
-Id = Annotated[str, Path(min_length=1, max_length=1_000, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Id = Annotated[str, Path(min_length=1, max_length=1_000, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 _Kind = Annotated[
     KindPattern | None, Query(description="Such as `breaker.opened`, or `quota.*` for all of it.")
 ]
@@ -30,7 +30,7 @@ _Text = Annotated[
     Query(
         min_length=1,
         max_length=500,
-        pattern=r"^[^\x00-\x1f\x7f]+$",
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]+$",
         description="Only those with this in their subject or title.",
     ),
 ]
