@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel
 
 from headgate.api.access import Operator, OwnViewer
-from headgate.api.paging import Cursor, Limit, Page, read, written
+from headgate.api.paging import Cursor, Limit, Page, page_of, read
 from headgate.api.principal import Principal
 from headgate.api.problems import not_found
 from headgate.api.service import Service, service_of
@@ -102,8 +102,7 @@ async def list_alerts(
         before=None if before is None else int(before[0]),
         among=await own_channels(service, principal),
     )
-    items = found[:limit]
-    return Page(items=items, next_cursor=written(items[-1].seq) if len(found) > limit else None)
+    return page_of(found, limit, lambda told: (told.seq,), lambda told: told)
 
 
 @router.get("/{id:segment}")
