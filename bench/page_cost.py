@@ -2,10 +2,10 @@
 
 10,000 tenants of three resources each and 500 downstreams, as workflows save them, in an embedded
 Postgres; the API of this process answers over HTTP to one caller at a time. For each page, in
-turns: how long until the whole answer is read, and how long its own query takes on a connection of
-its own that leaves what it gets as text. ``first``: of rows that this process has never read;
-``again``: of rows as they were, as most are when an open page is brought up to date. Prints JSON:
-medians in milliseconds, and how many times the SQL each is.
+turns: how long until the whole answer is read, and how long its own queries take, one after the
+other, on a connection of its own that leaves what it gets as text. ``first``: of rows that this
+process has never read; ``again``: of rows as they were, as most are when an open page is brought up
+to date. Prints JSON: medians in milliseconds, and how many times the SQL each is.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from headgate.model.settings import BreakerSettings, LedgerSettings
 from headgate.quota import Ledger
 from headgate.store.database import SCHEMA, Database
 from headgate.store.migrate import migrate
-from headgate.store.pages import PAGES, Order
+from headgate.store.pages import NOW, PAGES, Order
 
 TENANTS: Final = 10_000
 DOWNSTREAMS: Final = 500
@@ -69,12 +69,15 @@ async def measure(rounds: int) -> dict[str, dict[str, float]]:
             values: list[Any] = [kind, None, None, None]
             if order != "name":
                 values.append(0)
-            query = await bare.prepare(PAGES[order])
+            queries = [(await bare.prepare(PAGES[order]), (*values, PAGE + 1))]
+            if not path.startswith("/v1/"):
+                # From when on what changes is told to the page.
+                queries.insert(0, (await bare.prepare(NOW), ()))
 
-            async def sql(
-                query: Any = query, values: tuple[Any, ...] = (*values, PAGE + 1)
-            ) -> None:
-                assert len(await query.fetch(*values)) == PAGE + 1
+            async def sql(queries: Any = queries) -> None:
+                for query, arguments in queries:
+                    found = await query.fetch(*arguments)
+                assert len(found) == PAGE + 1
 
             size = 0
 

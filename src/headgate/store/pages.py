@@ -27,9 +27,10 @@ PAGES: Final[dict[Order, str]] = {
 }
 
 
+NOW: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS now"
 _BETWEEN: Final = "changed >= $1 AND changed < mark.now"
 _CHANGED: Final = f"""
-WITH mark AS MATERIALIZED (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS now),
+WITH mark AS MATERIALIZED ({NOW}),
 saved AS (
     SELECT s.* FROM mark, LATERAL (
         SELECT kind, subject, revision, changed FROM snapshot
@@ -184,9 +185,7 @@ class PageStore:
 
     async def now(self) -> int:
         """Return a mark: what is written after it is found by ``changed`` since it."""
-        mark: int = await self._database.fetch_value(
-            "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-        )
+        mark: int = await self._database.fetch_value(NOW)
         return mark
 
     async def changed(self, since: int, limit: int = 2_000) -> tuple[int, list[Changed]]:

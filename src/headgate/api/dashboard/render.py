@@ -132,6 +132,17 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share * 100:.3g}%"
 
 
+def _rate(share: float | None, name: str, opens: float | None) -> Markup:
+    """Draw a rate beside that at which a breaker opens, and say both in numbers."""
+    if opens is None:
+        return Markup('<span class="dim">not judged</span>')
+    now, limit = _percent(share), _percent(opens)
+    drawn = bar([("failed", share or 0)], 1, [opens], f"{name} {now}, opens at {limit}")
+    return Markup(  # noqa: S704 - of numbers only
+        f'{drawn}<span class="num">{now}</span> <span class="dim">of {limit}</span>'
+    )
+
+
 def _number(value: float) -> str:
     return f"{value:,.1f}" if value < 100 and value != int(value) else f"{value:,.0f}"
 
@@ -210,6 +221,7 @@ _ENVIRONMENT.globals.update(
 _ENVIRONMENT.filters.update(
     time=_time,
     percent=_percent,
+    rate=_rate,
     number=_number,
     units=_units,
     usage=_usage,
