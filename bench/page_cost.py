@@ -52,7 +52,7 @@ _PAGES: Final[dict[str, tuple[str, Order]]] = {
     "/tenants?sort=name": ("ledger", "name"),
     "/v1/tenants?limit=50": ("ledger", "name"),
     "/v1/tenants?limit=50&sort=waiting": ("ledger", "waiting"),
-    "/downstreams": ("breaker", "name"),
+    "/downstreams": ("breaker", "trouble"),
     "/v1/downstreams?limit=50": ("breaker", "name"),
 }
 

@@ -8,7 +8,7 @@ from headgate.model.breaker import Transition
 from headgate.model.ids import Kind
 from headgate.store.database import Database
 
-Order = Literal["name", "waiting", "held"]
+Order = Literal["name", "waiting", "held", "trouble"]
 
 _PAGE: Final = """
 SELECT subject, revision, at_ms, view::text AS view, waiting, held FROM snapshot
@@ -16,6 +16,7 @@ WHERE kind = $1 AND view IS NOT NULL
 AND ($2::text IS NULL OR strpos(lower(subject), lower($2)) > 0)
 AND ($3::text[] IS NULL OR view ->> 'state' = ANY ($3))
 """
+_CALM: Final = "(view ->> 'state' = 'CLOSED')::int"
 PAGES: Final[dict[Order, str]] = {
     "name": _PAGE + "AND ($4::text IS NULL OR subject > $4) ORDER BY subject LIMIT $5",
     "waiting": _PAGE
@@ -24,6 +25,9 @@ PAGES: Final[dict[Order, str]] = {
     "held": _PAGE
     + "AND ($4::text IS NULL OR (held < $5 OR held = $5 AND subject > $4)) "
     + "ORDER BY held DESC, subject LIMIT $6",
+    "trouble": _PAGE
+    + f"AND ($4::text IS NULL OR ({_CALM} > $5 OR {_CALM} = $5 AND subject > $4)) "
+    + f"ORDER BY {_CALM}, subject LIMIT $6",
 }
 
 
@@ -106,9 +110,10 @@ class PageStore:
             limit: At most so many.
             search: Only those with this in their name.
             states: Only breakers in these states.
-            order: By name, or by what waits or is held, the most first.
+            order: By name; or by what waits or is held, the most first; or breakers that are not
+                CLOSED first.
             after: Only those that come after the one of this name...
-            after_value: ...and of so much waiting or held.
+            after_value: ...and of so much waiting or held; or 1: that is CLOSED, 0: is not.
         """
         values: list[Any] = [kind, search, states, after]
         if order != "name":

@@ -100,17 +100,20 @@ async def downstreams(
     principal: Viewer,
     search: Text = None,
     state: Text = None,
+    sort: Literal["trouble", "name"] = "trouble",
     cursor: Cursor = None,
 ) -> Response:
-    """Show a tile for each breaker."""
-    service, now, after = service_of(request), now_ms(), read(cursor, str)
+    """Show a tile for each breaker, unless told otherwise those in trouble first."""
+    service, now, after = service_of(request), now_ms(), read(cursor, int, str)
     mark = await service.pages.now()
     saved = await service.pages.page(
         "breaker",
         _PAGE + 1,
         search=search or None,
         states=[state] if state else None,
-        after=None if after is None else str(after[0]),
+        order=sort,
+        after=None if after is None else str(after[1]),
+        after_value=0 if after is None else int(after[0]),
     )
     more, saved = len(saved) > _PAGE, saved[:_PAGE]
     spans = await service.snapshots.outcome_spans(None, now - _SPARK_MS)
@@ -131,8 +134,10 @@ async def downstreams(
                 "per_s": _per_s(of, now),
             }
         )
-    # Those in trouble first, on each page.
-    tiles.sort(key=lambda tile: tile["view"].state is BreakerState.CLOSED)
+    following = None
+    if more:
+        is_calm = sort == "trouble" and tiles[-1]["view"].state is BreakerState.CLOSED
+        following = _next(request, int(is_calm), saved[-1].subject)
     return render(
         request,
         principal,
@@ -142,7 +147,8 @@ async def downstreams(
         search=search,
         state=state,
         states=list(BreakerState),
-        next=_next(request, saved[-1].subject) if more else None,
+        sort=sort,
+        next=following,
     )
 
 
