@@ -9,7 +9,7 @@ from headgate.gate import downstream as downstream_module
 from headgate.gate.clock import now_ms
 from headgate.gate.downstream import Downstream
 from headgate.gate.lane import Lane
-from headgate.gate.outcomes import Ended
+from headgate.gate.outcomes import NOBODY, Ended
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.breaker import MOST_AFFECTED, BreakerState, CallOutcome, Report, Verdict
@@ -207,6 +207,10 @@ async def test_reports_say_whose_calls_failed_or_were_turned_away() -> None:
     assert way.breaker.reports[-1].affected == {"acme": 1}
     await way.downstream.flush()
     assert way.breaker.reports[-1].affected == {}, "once"
+    await open_way.downstream.admit("for none", NOBODY)
+    await open_way.downstream.admit("odd", "a tenant, as nobody names one")
+    await open_way.downstream.flush()
+    assert open_way.breaker.reports[-1].affected == {"a tenant, as nobody names one": 1}
     for number in range(2 * MOST_AFFECTED):
         await open_way.downstream.admit(f"call-{number}", f"t{number}")
     await open_way.downstream.flush()

@@ -1,8 +1,12 @@
 """Outcomes of calls to one downstream, gathered until they are reported."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from headgate.model.breaker import MOST_AFFECTED, CallOutcome, OutcomeBucket, ProbeOutcome
+
+NOBODY: Final = "-"
+"""The tenant of calls that are made for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class Outcomes:
 
     def affect(self, tenant: str) -> None:
         """Note whose call failed or was not let pass; of many tenants, the first ones."""
+        if tenant == NOBODY:
+            return
         if tenant in self.affected or len(self.affected) < MOST_AFFECTED:
             self.affected[tenant] = self.affected.get(tenant, 0) + 1
 

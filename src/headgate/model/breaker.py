@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from headgate.model.alert_rules import AlertsView
-from headgate.model.contract import Actor, Count, Message, Millis, Name, Why
+from headgate.model.contract import Actor, Count, Message, Millis, Why
 from headgate.model.entity import IfRevision
 from headgate.model.lease import WhenAway
 from headgate.model.limits import CallSummary, LimitChange, LimitPolicy
@@ -128,7 +128,7 @@ class Report(Message):
     buckets: Annotated[list[OutcomeBucket], Field(max_length=100)] = []
     probes: Annotated[list[ProbeOutcome], Field(max_length=1000)] = []
     calls: CallSummary | None = None
-    affected: Annotated[dict[Name, Count], Field(max_length=MOST_AFFECTED)] = {}
+    affected: Annotated[dict[str, Count], Field(max_length=MOST_AFFECTED)] = {}
 
 
 class Verdict(Message):
