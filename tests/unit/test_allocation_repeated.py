@@ -155,3 +155,20 @@ def test_a_guarantee_comes_before_who_waited_longer() -> None:
         "full": Place(8, 8, 8, 8, 0, False),
     }
     assert step(12, Places(places), CALM).allocated == {"owed": 4}
+
+
+def test_what_lies_idle_is_not_left_so_because_something_else_was_to_come_back() -> None:
+    idle = Place(0, 0, 1, 1, 0, True)
+    lacking = Place(1, 1, 0, 0, 0, True, 1)
+    # The one was to give its unit back, but now it is to keep it.
+    keeping = Place(2, 1, 0, 1, 0, True, 2, held=1)
+    taken = step(2, Places({"idle": idle, "keeping": keeping, "lacking": lacking}), CALM)
+    assert taken.allocated == {"idle": 0, "keeping": 1}
+    # It gives it back when its job ends: nobody knows when that is.
+    running = Place(1, 0, 0, 1, 0, True, held=1)
+    taken = step(2, Places({"idle": idle, "running": running, "lacking": lacking}), CALM)
+    assert taken.allocated == {"idle": 0}
+    # What is used is left alone while enough is on its way.
+    used = Place(1, 0, 1, 1, 0, True, held=1)
+    taken = step(2, Places({"used": used, "running": running, "lacking": lacking}), CALM)
+    assert taken.allocated == {}
