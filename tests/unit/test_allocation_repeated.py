@@ -52,7 +52,6 @@ def test_however_demands_change_the_answer_is_that_of_divide(
         )
 
 
-
 @given(
     first=claims,
     capacity=st.integers(0, 25),

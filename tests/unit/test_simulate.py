@@ -364,7 +364,9 @@ def test_guarantees_beyond_the_capacity_count_as_their_share_of_it() -> None:
 
 
 @given(
-    guaranteed=st.lists(st.tuples(st.integers(0, 9), st.sampled_from([None, "g", "h"])), max_size=5),
+    guaranteed=st.lists(
+        st.tuples(st.integers(0, 9), st.sampled_from([None, "g", "h"])), max_size=5
+    ),
     group=st.integers(0, 9),
     limit=st.none() | st.integers(0, 9),
     maximum=st.none() | st.integers(0, 9),

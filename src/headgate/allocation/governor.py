@@ -944,9 +944,7 @@ class Governor:
             places.put(tenant, place)
         return places, young
 
-    def _comforts(
-        self, resource: str, units: int, places: Places, now_ms: int
-    ) -> dict[str, int]:
+    def _comforts(self, resource: str, units: int, places: Places, now_ms: int) -> dict[str, int]:
         """Return what each may have beyond its target, when everybody has what it is to have."""
         found: dict[str, int] = {}
         if places.ceilings + sum(places.lacking.values()) >= units:

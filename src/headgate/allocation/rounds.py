@@ -183,9 +183,7 @@ def _cuts(
     # What a tenant does not use is taken first, and at once: nobody feels it.
     of = places.of
     having = [(tenant, of[tenant]) for tenant in places.generous]
-    unused = {
-        tenant: place.allocated - max(place.target, place.wanted) for tenant, place in having
-    }
+    unused = {tenant: place.allocated - max(place.target, place.wanted) for tenant, place in having}
     idle = _by_need(at_once, unused)
     missing, over = max(0, missing - sum(idle.values())), over - sum(idle.values())
     busy = {

@@ -169,10 +169,7 @@ def _level(
         passed[event] = 1
     tops = passed[:count]
     parts = [top if is_at else low for top, low, is_at in zip(ceilings, floors, tops, strict=True)]
-    if at_floor:
-        is_between = map(lt, tops, passed[count:])
-    else:
-        is_between = map(not_, tops)
+    is_between = map(lt, tops, passed[count:]) if at_floor else map(not_, tops)
     return parts, list(compress(range(count), is_between)), amount - settled, rising
 
 

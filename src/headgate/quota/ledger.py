@@ -81,9 +81,7 @@ class Ledger:
         self._watch = Watch(record, self._standing, self._queues, self._inquiry)
         self._book = Book(record, self._standing, self._queues, self._watch, check_every_ms)
         self._leases = Leases(record, self._standing, self._queues, self._book, self._watch)
-        self._demand = demand.Reckoning(
-            record, self._queues, self._leases.unmet, self._standing.of
-        )
+        self._demand = demand.Reckoning(record, self._queues, self._leases.unmet, self._standing.of)
         self._demand.renew(self._now_ms)
         self._due = False
         self._look_at_demand()
