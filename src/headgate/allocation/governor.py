@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from headgate.alerts.desk import Desk
 from headgate.allocation.claims import Claim, Division, DominantClaim, Group
@@ -82,9 +82,7 @@ class Governor:
         self._pressure = PoolPressure(record)
         self._watch = Watch(record)
         self._pressed: tuple[tuple[object, ...], PressureView] | None = None
-        self._has: (
-            tuple[PoolSettings, CapacityOverride | None, Followed | None, dict[str, int]] | None
-        ) = None
+        self._has: _Has | None = None
 
     @classmethod
     def begin(cls, pool: str, settings: PoolSettings, incarnation: int) -> "Governor":
@@ -209,7 +207,7 @@ class Governor:
                     reason=override.reason,
                     action="capacity_ended",
                     target=f"governor/{self.record.pool}",
-                    before={"capacity": self.whole()},
+                    before={"capacity": dict(self.whole())},
                     after={"capacity": dict(self.record.settings.capacity)},
                     request_id=f"{override.since_ms}",
                 )
@@ -328,22 +326,29 @@ class Governor:
 
     def capacity(self) -> dict[str, int]:
         """Return the capacity by resource: what there is, or the limit that the pool follows."""
-        record = self.record
-        followed, known = record.followed, self._has
-        if (
-            known is None
-            or known[0] is not record.settings
-            or known[1] is not record.override
-            or known[2] is not followed
-        ):
-            has = self.whole()
-            if followed is not None and followed.limit is not None:
-                has = {name: min(units, followed.limit) for name, units in has.items()}
-            self._has = known = record.settings, record.override, followed, has
-        return known[3]
+        return self._capacities().followed
 
     def whole(self) -> dict[str, int]:
         """Return the capacity by resource with what people have set, followed limits aside."""
+        return self._capacities().whole
+
+    def _capacities(self) -> "_Has":
+        record, known = self.record, self._has
+        if (
+            known is None
+            or known.settings is not record.settings
+            or known.override is not record.override
+            or known.limit is not record.followed
+        ):
+            whole = has = self._whole()
+            if record.followed is not None and record.followed.limit is not None:
+                limit = record.followed.limit
+                has = {name: min(units, limit) for name, units in whole.items()}
+            known = _Has(record.settings, record.override, record.followed, whole, has)
+            self._has = known
+        return known
+
+    def _whole(self) -> dict[str, int]:
         configured = dict(sorted(self.record.settings.capacity.items()))
         override = self.record.override
         if override is None:
@@ -1016,6 +1021,16 @@ class Governor:
         if record.conditions:
             text += f"; {record.conditions[0].message}"
         return text
+
+
+class _Has(NamedTuple):
+    """The capacity by resource, and what it was reckoned from."""
+
+    settings: PoolSettings
+    override: CapacityOverride | None
+    limit: Followed | None
+    whole: dict[str, int]
+    followed: dict[str, int]
 
 
 class _Claimed:
