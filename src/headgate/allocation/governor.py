@@ -725,10 +725,10 @@ class Governor:
         if self.record.settings.strategy not in _GUARANTEEING:
             return {}
         scaled = division.scaled
-        claims = [(t, m.claims[resource]) for t, m in self._looked_at() if resource in m.claims]
         return {
-            tenant: min(one.wanted, scaled.get(tenant, one.share.guaranteed))
-            for tenant, one in claims
+            tenant: min(claim.demand, scaled.get(tenant, claim.guaranteed))
+            for tenant, claim in self._claims(resource).claims.items()
+            if claim.guaranteed
         }
 
     def _use_fragments(
@@ -1106,8 +1106,13 @@ class _Above:
         governor, resource = self._governor, self._resource
         place = governor.record.settings.tenants[tenant], _share(member, resource).priority
         found = self._known.get(place)
-        if found is None:
-            members = governor.record.members
+        if found is not None:
+            return found
+        members = governor.record.members
+        if not governor.record.settings.groups:
+            claims = governor._claims(resource).claims
+            found = sum(p for name, p in self._parts.items() if claims[name].priority > place[1])
+        else:
             if self._paths is None:
                 self._paths = [
                     (part, governor._priorities(name, members[name], resource))
@@ -1116,7 +1121,7 @@ class _Above:
                 ]
             path = governor._priorities(tenant, member, resource)
             found = sum(part for part, other in self._paths if _is_lower(path, other))
-            self._known[place] = found
+        self._known[place] = found
         return found
 
 
