@@ -1,5 +1,6 @@
 """A simulated pool: tiny workloads with known answers, and random ones with what must hold."""
 
+import random
 from collections import defaultdict
 from dataclasses import replace
 from fractions import Fraction
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headgate.allocation import Claim, Group, divide
+from headgate.allocation.governor import Governor
 from headgate.model.pool import Damping, Strategy
 from headgate.simulate.conservation import conservation, counted_guarantees, settling_ms
 from headgate.simulate.courses import course
@@ -534,3 +536,28 @@ def test_the_bound_follows_from_the_damping() -> None:
     calm = settling_ms(Damping(), 128, 20)
     quick = settling_ms(Damping(demand_half_life_ms=1, min_hold_ms=0, share_per_round=1), 128, 20)
     assert quick < 2_500 < calm < 60_000
+
+
+@pytest.mark.parametrize("strategy", [s for s in Strategy if s is not Strategy.UNLIMITED])
+def test_what_a_governor_keeps_from_round_to_round_changes_nothing(
+    strategy: Strategy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(3)
+    tenants = [f"t{number}" for number in range(12)]
+    shares = tuple(
+        Claim(t, 0, weight=1 + n % 3, priority=n % 2, guaranteed=n % 4 == 0, fixed=4)
+        for n, t in enumerate(tenants)
+    )
+    jobs = [
+        Job(chance.randrange(120_000), chance.choice(tenants), chance.choice([1, 1, 2, 4]), 6_000)
+        for _ in range(250)
+    ]
+    kept = run(pool(8, *shares, strategy=strategy), *jobs)
+    divide_now = Governor._divide
+
+    def divide_anew(self: Governor, now_ms: int) -> None:
+        Governor.__init__(self, self.record)  # as after continue-as-new
+        divide_now(self, now_ms)
+
+    monkeypatch.setattr(Governor, "_divide", divide_anew)
+    assert run(pool(8, *shares, strategy=strategy), *jobs).started_ms == kept.started_ms

@@ -617,6 +617,7 @@ class Governor:
             return record.conditions
         self._targeted = now
         ((resource, units),) = capacity.items()
+        left_out = self._left_out
         division, turns = self._shares(resource, units, now_ms)
         parts = dict(division.allocations)
         self._use_fragments(resource, parts, turns)
@@ -628,7 +629,7 @@ class Governor:
                     member.target = target
                     self._stale.add(tenant)
             self._parted[resource] = parts
-        self._stale |= self._left_out
+        self._stale |= left_out | self._left_out  # it matters also to be so no longer
         return [Condition(type=c.type, message=c.message) for c in division.conditions]
 
     def _retarget_dominant(self, capacity: Mapping[str, int]) -> list[Condition]:
