@@ -8,7 +8,8 @@ Any solver that sweeps breakpoints must sort the two bounds of each tenant (l/w 
 the yardstick, measured in the same round on the same numbers: as (value, number) tuples, which say
 whose bound each one is, and as plain floats, which do not and are the cheapest sort there is.
 Measured are the solver alone (``fill``, with floors and ceilings, weights of two kinds) and
-``divide`` with all that belongs to it. Figures are medians; a ratio is the median over the rounds.
+``divide`` with all that belongs to it. Figures are medians of processor time, for other work on the
+machine falls into one and not into another; a ratio is the median over the rounds.
 """
 
 import argparse
