@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from headgate.alerts.desk import Desk
 from headgate.allocation.claims import Claim, Division, DominantClaim, Group
@@ -82,9 +82,7 @@ class Governor:
         self._pressure = PoolPressure(record)
         self._watch = Watch(record)
         self._pressed: tuple[tuple[object, ...], PressureView] | None = None
-        self._has: (
-            tuple[PoolSettings, CapacityOverride | None, Followed | None, dict[str, int]] | None
-        ) = None
+        self._has: _Has | None = None
 
     @classmethod
     def begin(cls, pool: str, settings: PoolSettings, incarnation: int) -> "Governor":
@@ -210,7 +208,7 @@ class Governor:
                     reason=override.reason,
                     action="capacity_ended",
                     target=f"governor/{self.record.pool}",
-                    before={"capacity": self.whole()},
+                    before={"capacity": dict(self.whole())},
                     after={"capacity": dict(self.record.settings.capacity)},
                     request_id=f"{override.since_ms}",
                 )
@@ -329,22 +327,29 @@ class Governor:
 
     def capacity(self) -> dict[str, int]:
         """Return the capacity by resource: what there is, or the limit that the pool follows."""
-        record = self.record
-        followed, known = record.followed, self._has
-        if (
-            known is None
-            or known[0] is not record.settings
-            or known[1] is not record.override
-            or known[2] is not followed
-        ):
-            has = self.whole()
-            if followed is not None and followed.limit is not None:
-                has = {name: min(units, followed.limit) for name, units in has.items()}
-            self._has = known = record.settings, record.override, followed, has
-        return known[3]
+        return self._capacities().followed
 
     def whole(self) -> dict[str, int]:
         """Return the capacity by resource with what people have set, followed limits aside."""
+        return self._capacities().whole
+
+    def _capacities(self) -> "_Has":
+        record, known = self.record, self._has
+        if (
+            known is None
+            or known.settings is not record.settings
+            or known.override is not record.override
+            or known.limit is not record.followed
+        ):
+            whole = has = self._whole()
+            if record.followed is not None and record.followed.limit is not None:
+                limit = record.followed.limit
+                has = {name: min(units, limit) for name, units in whole.items()}
+            known = _Has(record.settings, record.override, record.followed, whole, has)
+            self._has = known
+        return known
+
+    def _whole(self) -> dict[str, int]:
         configured = dict(sorted(self.record.settings.capacity.items()))
         override = self.record.override
         if override is None:
@@ -613,6 +618,7 @@ class Governor:
             return record.conditions
         self._targeted = now
         ((resource, units),) = capacity.items()
+        left_out = self._left_out
         division, turns = self._shares(resource, units, now_ms)
         parts = dict(division.allocations)
         self._use_fragments(resource, parts, turns)
@@ -624,7 +630,7 @@ class Governor:
                     member.target = target
                     self._stale.add(tenant)
             self._parted[resource] = parts
-        self._stale |= self._left_out
+        self._stale |= left_out | self._left_out  # it matters also to be so no longer
         return [Condition(type=c.type, message=c.message) for c in division.conditions]
 
     def _retarget_dominant(self, capacity: Mapping[str, int]) -> list[Condition]:
@@ -721,10 +727,10 @@ class Governor:
         if self.record.settings.strategy not in _GUARANTEEING:
             return {}
         scaled = division.scaled
-        claims = [(t, m.claims[resource]) for t, m in self._looked_at() if resource in m.claims]
         return {
-            tenant: min(one.wanted, scaled.get(tenant, one.share.guaranteed))
-            for tenant, one in claims
+            tenant: min(claim.demand, scaled.get(tenant, claim.guaranteed))
+            for tenant, claim in self._claims(resource).claims.items()
+            if claim.guaranteed
         }
 
     def _use_fragments(
@@ -1019,6 +1025,16 @@ class Governor:
         return text
 
 
+class _Has(NamedTuple):
+    """The capacity by resource, and what it was reckoned from."""
+
+    settings: PoolSettings
+    override: CapacityOverride | None
+    limit: Followed | None
+    whole: dict[str, int]
+    followed: dict[str, int]
+
+
 class _Claimed:
     """What members claim of one resource, kept from round to round.
 
@@ -1092,8 +1108,13 @@ class _Above:
         governor, resource = self._governor, self._resource
         place = governor.record.settings.tenants[tenant], _share(member, resource).priority
         found = self._known.get(place)
-        if found is None:
-            members = governor.record.members
+        if found is not None:
+            return found
+        members = governor.record.members
+        if not governor.record.settings.groups:
+            claims = governor._claims(resource).claims
+            found = sum(p for name, p in self._parts.items() if claims[name].priority > place[1])
+        else:
             if self._paths is None:
                 self._paths = [
                     (part, governor._priorities(name, members[name], resource))
@@ -1102,7 +1123,7 @@ class _Above:
                 ]
             path = governor._priorities(tenant, member, resource)
             found = sum(part for part, other in self._paths if _is_lower(path, other))
-            self._known[place] = found
+        self._known[place] = found
         return found
 
 
