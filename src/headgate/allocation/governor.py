@@ -40,6 +40,10 @@ class Governor:
     allocation is raised only out of what no ledger can still use. A cut counts from the moment
     that the ledger has confirmed it, and then only as far as it has come below it.
 
+    What each is to have is for ``Shares`` to say, the steps from what each has are for
+    ``Standings``, and what ledgers are told goes through ``Telling``. None of these holds any truth
+    that is not in the record, so a governor may be made anew from it at any time.
+
     Attributes:
         record: All it remembers; may be stored at any time between two calls.
     """
