@@ -276,7 +276,7 @@ class TestManyRuns:
         await eventually(lambda: governance.runs("governor", name), lambda runs: len(runs) >= 3)
         view = await eventually(
             lambda: governance.pool(name),
-            lambda found: sum(one.waiting["scan"] for one in found.members.values()) == 12,
+            lambda found: sum(one.waiting.get("scan", 0) for one in found.members.values()) == 12,
         )
         assert view.capacity == {"scan": 6}
         assert view.pressure.level is ELEVATED

@@ -140,17 +140,20 @@ class GovernanceWorkflow:
         """Ask a query, once; with an argument unless that is None.
 
         Raises:
-            RPCError: It does not run.
-            TimeoutError: It was not answered in time. A busy workflow has room for one query, and
-                the client asks again after ever longer pauses; these count.
+            RPCError: It does not run, or was not answered in time. A busy workflow has room for one
+                query, and the client asks again after ever longer pauses; these count.
         """
-        async with asyncio.timeout(timeout_s):
-            answer: Result = await self._handle.query(
-                name,
-                args=[] if argument is None else [argument],
-                result_type=result,
-                rpc_timeout=timedelta(seconds=timeout_s),
-            )
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer: Result = await self._handle.query(
+                    name,
+                    args=[] if argument is None else [argument],
+                    result_type=result,
+                    rpc_timeout=timedelta(seconds=timeout_s),
+                )
+        except TimeoutError:
+            late = f"query {name} of {self._id}: no answer within {timeout_s} s"
+            raise RPCError(late, RPCStatusCode.DEADLINE_EXCEEDED, b"") from None
         return answer
 
     @property
