@@ -6,7 +6,7 @@ import pytest
 
 from headgate.model.alert import Alert
 from headgate.notifier.failing import news
-from headgate.store.channels import FAILING, ChannelState, Standing
+from headgate.store.channels import FAILING, ChannelState, ChannelStore, Standing
 from headgate.store.database import Database
 from tests.notifier.site import Endpoint, Site, alert, webhook
 
@@ -163,6 +163,33 @@ async def test_a_failing_channel_that_is_removed_is_told_to_be_over(desk: Site) 
     titles = [event["data"]["title"] for event in good.bodies[1:]]
     assert titles == ["Channel bad does not take alerts", "Channel bad is configured no more"]
     assert (await desk.states("bad"))[alert(1).id] == "abandoned"
+
+
+async def test_a_channel_that_cannot_be_composed_for_is_told_as_failing(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = Endpoint(), Endpoint()
+    await desk.channels(bad=await desk.serve(bad.app()), good=await desk.serve(good.app()))
+    usual = ChannelStore.waiting
+
+    async def waiting(self: ChannelStore, channel: str, limit: int) -> Any:
+        if channel == "bad":
+            raise RuntimeError("a query\nof months of history")
+        return await usual(self, channel, limit)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ChannelStore, "waiting", waiting)
+        await desk.tell(alert(1))
+        assert good.ids == [alert(1).id], "it may pass"
+        await desk.after(301)
+        await desk.after(60)
+    told = good.bodies[1]["data"]
+    assert (told["kind"], told["status"]) == (FAILING, "firing")
+    assert "what waits cannot be made into messages: a query of months of history" in told["text"]
+    assert bad.requests == []
+    await desk.after(60)
+    assert bad.ids == [alert(1).id]
+    assert [event["data"]["status"] for event in good.bodies[1:]] == ["firing", "resolved"]
 
 
 async def _let_no_alert_in(database: Database) -> None:

@@ -49,6 +49,9 @@ _CLAIM_MARGIN_S: Final = 15.0
 _CLOSE_S: Final = 5.0
 _AT_ONCE: Final = 2_000
 _MISCONFIGURED_S: Final = 30.0
+_RECOMPOSE_S: Final = 60.0
+_REASON_MAX: Final = 500
+_NOT_COMPOSED: Final = "what waits cannot be made into messages"
 
 _log = logging.getLogger("headgate.notifier")
 
@@ -216,11 +219,32 @@ class Notifier:
             return False
         row = _next(await self._channels.open(name, _AT_ONCE))
         if row is None:
-            if await self._compose(name, channel, settings):
-                return True
+            made = await self._composed(name, channel, settings, state)
+            if made is not False:
+                return bool(made)
             await self._remind(name, channel, settings, state)
             return False
         return await self._send(name, channel, settings, state, row)
+
+    async def _composed(
+        self, name: str, channel: Channel, settings: NotifierSettings, state: ChannelState
+    ) -> bool | None:
+        """Make messages as ``_compose`` does; None: that has failed, which is told if it lasts."""
+        teller = self._teller(name, settings)
+        try:
+            made = await self._compose(name, channel, settings)
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            said = f"channel {name}: {_NOT_COMPOSED}: {reason[:_REASON_MAX]}"
+            _log.warning("%s", said, exc_info=not isinstance(error, HeadgateError))
+            again_s = min(self._retry_s[min(state.failures, len(self._retry_s) - 1)], _RECOMPOSE_S)
+            self._told(
+                await self._channels.failed_otherwise(name, said, again_s=again_s, tell=teller)
+            )
+            return None
+        if not made and _NOT_COMPOSED in (state.last_error or ""):
+            self._told(await self._channels.works(name, teller))
+        return made
 
     async def _compose(self, name: str, channel: Channel, settings: NotifierSettings) -> bool:
         """Make messages of what waits; return whether there are any."""

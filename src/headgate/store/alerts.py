@@ -279,9 +279,9 @@ async def _insert(connection: asyncpg.Connection, alert: Alert, channels: Sequen
         await connection.execute(
             "INSERT INTO delivery (alert_id, channel) SELECT DISTINCT $1, d.channel "
             "FROM delivery d JOIN alert a ON a.id = d.alert_id "
-            "WHERE a.key = $2 AND a.status = 'firing' AND d.state <> 'silenced' AND a.seq > "
-            "coalesce((SELECT max(seq) FROM alert WHERE key = $2 AND status = 'resolved' "
-            "AND id <> $1), 0) ON CONFLICT DO NOTHING",
+            "WHERE a.key = $2 AND a.key <> '' AND a.status = 'firing' AND d.state <> 'silenced' "
+            "AND a.seq > coalesce((SELECT max(seq) FROM alert WHERE key = $2 AND key <> '' "
+            "AND status = 'resolved' AND id <> $1), 0) ON CONFLICT DO NOTHING",
             alert.id,
             alert.key,
         )

@@ -185,9 +185,10 @@ class ChannelStore:
             " EXISTS (SELECT FROM alert p "
             "JOIN delivery o ON o.alert_id = p.id AND o.channel = d.channel "
             "AND o.state IN ('composed', 'delivered') "
-            "WHERE a.status = 'resolved' AND a.key <> '' AND p.key = a.key "
+            "WHERE a.status = 'resolved' AND a.key <> '' AND p.key = a.key AND p.key <> '' "
             "AND p.status = 'firing' AND p.seq < a.seq AND p.seq > coalesce((SELECT max(r.seq) "
-            "FROM alert r WHERE r.key = a.key AND r.status = 'resolved' AND r.seq < a.seq), 0)"
+            "FROM alert r WHERE r.key = a.key AND r.key <> '' AND r.status = 'resolved' "
+            "AND r.seq < a.seq), 0)"
             ") AS is_known "
             "FROM delivery d JOIN alert a ON a.id = d.alert_id "
             "WHERE d.channel = $1 AND d.state = 'pending' ORDER BY a.seq LIMIT $2",
@@ -230,27 +231,52 @@ class ChannelStore:
         )
         return {row["topic"]: row["ago"] for row in rows}
 
-    async def told_of(self, channel: str, keys: Sequence[str]) -> list[asyncpg.Record]:
-        """Return the messages that told of firing alerts with these keys, and who else is in them.
+    async def incidents_over(self, channel: str, alerts: Sequence[str]) -> list[str]:
+        """Return the incidents of a channel that are over once it is told of these alerts.
+
+        Only of what the channel was told since the last time that it was told that it was over:
+        what ended before that has ended its incidents then. What a message is sent again for is
+        not such a time, so its own end is left out.
+
+        Args:
+            channel: Its name.
+            alerts: The ids of all alerts of the message; only those that are resolved end anything.
 
         Returns:
-            Rows of message_id, form and ``firing``: the keys of all its alerts that have not been
-            resolved since.
+            The keys of those that had an incident of their own, then the ids of the groups and
+            summaries of which nothing fires any more; each in the order in which it began.
         """
-        return await self._database.fetch(
-            "SELECT DISTINCT m.id, m.form, m.seq, (SELECT array_agg(DISTINCT f.key) "
-            "FROM delivery e JOIN alert f ON f.id = e.alert_id "
-            "WHERE e.channel = m.channel AND e.message_id = m.id AND f.status = 'firing' "
-            "AND f.key <> '' AND NOT EXISTS (SELECT FROM alert r "
-            "JOIN delivery s ON s.alert_id = r.id AND s.channel = m.channel "
-            "AND s.state IN ('composed', 'delivered') "
-            "WHERE r.key = f.key AND r.status = 'resolved' AND r.seq > f.seq)) AS firing "
-            "FROM alert a JOIN delivery d ON d.alert_id = a.id AND d.channel = $1 "
-            "JOIN alert_message m ON m.channel = d.channel AND m.id = d.message_id "
-            "WHERE a.key = ANY($2) AND a.status = 'firing' AND m.form <> 'alert' ORDER BY m.seq",
+        rows = await self._database.fetch(
+            # OFFSET 0 keeps the order in which tables are read: from the few alerts to theirs, by
+            # index, also where Postgres does not know yet how much history there is.
+            "WITH over AS MATERIALIZED (SELECT a.key, max(a.seq) AS seq, coalesce((SELECT r.seq "
+            "FROM alert r WHERE r.key = a.key AND r.key <> '' AND r.status = 'resolved' "
+            "AND r.seq < max(a.seq) AND r.id <> ALL ($2) AND EXISTS (SELECT FROM delivery s "
+            "WHERE s.alert_id = r.id AND s.channel = $1 "
+            "AND s.state IN ('composed', 'delivered') OFFSET 0) "
+            "ORDER BY r.seq DESC LIMIT 1), 0) AS since FROM alert a WHERE a.id = ANY ($2) "
+            "AND a.status = 'resolved' AND a.key <> '' GROUP BY a.key), "
+            "begun AS MATERIALIZED (SELECT m.id, m.form, min(m.seq) AS seq, "
+            "CASE m.form WHEN 'alert' THEN o.key END AS key FROM over o "
+            "CROSS JOIN LATERAL (SELECT f.id FROM alert f WHERE f.key = o.key AND f.key <> '' "
+            "AND f.status = 'firing' AND f.seq > o.since AND f.seq < o.seq OFFSET 0) f "
+            "CROSS JOIN LATERAL (SELECT d.message_id FROM delivery d "
+            "WHERE d.alert_id = f.id AND d.channel = $1 OFFSET 0) d "
+            "JOIN alert_message m ON m.channel = $1 AND m.id = d.message_id GROUP BY 1, 2, 4) "
+            "SELECT coalesce(b.key, b.id) AS incident FROM begun b "
+            "WHERE b.form = 'alert' OR NOT EXISTS (SELECT FROM delivery e "
+            "JOIN alert f ON f.id = e.alert_id AND f.status = 'firing' AND f.key <> '' "
+            "WHERE e.channel = $1 AND e.message_id = b.id "
+            "AND NOT EXISTS (SELECT FROM over o WHERE o.key = f.key AND o.seq > f.seq) "
+            # What was given up is over as well; what still waits ends it when it is told.
+            "AND NOT EXISTS (SELECT FROM alert r WHERE r.key = f.key AND r.key <> '' "
+            "AND r.status = 'resolved' AND r.seq > f.seq AND EXISTS (SELECT FROM delivery s "
+            "WHERE s.alert_id = r.id AND s.channel = $1 AND s.state <> 'pending' OFFSET 0))) "
+            "GROUP BY incident, b.form ORDER BY b.form <> 'alert', min(b.seq)",
             channel,
-            list(keys),
+            list(alerts),
         )
+        return [row["incident"] for row in rows]
 
     async def to_remind(self, channels: Sequence[str], after_ms: int) -> set[str]:
         """Return those of the channels that have not been reminded for so long."""
@@ -269,7 +295,7 @@ class ChannelStore:
             "SELECT DISTINCT ON (a.key) a.content FROM delivery d "
             "JOIN alert a ON a.id = d.alert_id WHERE d.channel = $1 AND d.state = 'delivered' "
             "AND a.status = 'firing' AND a.key <> '' AND NOT EXISTS "
-            "(SELECT FROM alert r WHERE r.key = a.key AND r.status = 'resolved' "
+            "(SELECT FROM alert r WHERE r.key = a.key AND r.key <> '' AND r.status = 'resolved' "
             "AND r.seq > a.seq) ORDER BY a.key, a.seq DESC",
             channel,
         )
@@ -365,13 +391,7 @@ class ChannelStore:
                 message,
             )
             await _attempt(connection, channel, message, took_ms, "delivered", None, None)
-            await connection.execute(
-                "UPDATE channel SET failures = 0, failing_since = NULL, "
-                # What was away may have forgotten what it knew.
-                "reminded_at = CASE WHEN failing_since IS NULL THEN reminded_at ELSE 'epoch' END, "
-                "last_error = NULL, not_before = '-infinity' WHERE name = $1",
-                channel,
-            )
+            await _works(connection, channel)
             return await _tell(connection, channel, tell)
 
     async def failed(
@@ -406,17 +426,29 @@ class ChannelStore:
             )
             await _attempt(connection, channel, message, took_ms, outcome, status, error)
             if not of_message:
-                await connection.execute(
-                    "UPDATE channel SET failures = failures + 1, last_error = $2, "
-                    "failing_since = coalesce(failing_since, now()), "
-                    "not_before = now() + $3 * interval '1 s', "
-                    "disabled_at = CASE WHEN $4 THEN coalesce(disabled_at, now()) END "
-                    "WHERE name = $1",
-                    channel,
-                    error,
-                    again_s,
-                    disable,
-                )
+                await _fail(connection, channel, error, again_s, disable)
+            return await _tell(connection, channel, tell)
+
+    async def failed_otherwise(
+        self, channel: str, error: str, *, again_s: float, disable: bool = False, tell: Tell
+    ) -> int:
+        """Write down that a channel cannot be served, though no message of it has failed.
+
+        Returns:
+            How many alerts ``tell`` has led to.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            await _fail(connection, channel, error, again_s, disable)
+            return await _tell(connection, channel, tell)
+
+    async def works(self, channel: str, tell: Tell) -> int:
+        """Write down that a channel can be served, though nothing was sent to it just now.
+
+        Returns:
+            How many alerts ``tell`` has led to.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            await _works(connection, channel)
             return await _tell(connection, channel, tell)
 
     async def look(self, channel: str, tell: Tell) -> int:
@@ -530,6 +562,33 @@ async def _add(
     return len(told)
 
 
+async def _fail(
+    connection: asyncpg.Connection, channel: str, error: str, again_s: float, disable: bool
+) -> None:
+    """Write down that a channel has failed, and when it is tried again."""
+    await connection.execute(
+        "UPDATE channel SET failures = failures + 1, last_error = $2, "
+        "failing_since = coalesce(failing_since, now()), "
+        "not_before = now() + $3 * interval '1 s', "
+        "disabled_at = CASE WHEN $4 THEN coalesce(disabled_at, now()) END WHERE name = $1",
+        channel,
+        error,
+        again_s,
+        disable,
+    )
+
+
+async def _works(connection: asyncpg.Connection, channel: str) -> None:
+    """Write down that a channel fails no more."""
+    await connection.execute(
+        "UPDATE channel SET failures = 0, failing_since = NULL, "
+        # What was away may have forgotten what it knew.
+        "reminded_at = CASE WHEN failing_since IS NULL THEN reminded_at ELSE 'epoch' END, "
+        "last_error = NULL, not_before = '-infinity' WHERE name = $1",
+        channel,
+    )
+
+
 async def _tell(
     connection: asyncpg.Connection,
     channel: str,
@@ -550,8 +609,8 @@ async def _tell(
         channel,
     )
     latest = await connection.fetch(
-        "SELECT DISTINCT ON (key) kind, status, content FROM alert WHERE key = ANY($1) "
-        "ORDER BY key, seq DESC",
+        "SELECT DISTINCT ON (key) kind, status, content FROM alert "
+        "WHERE key = ANY($1) AND key <> '' ORDER BY key, seq DESC",
         [key_of(kind, channel) for kind in (FAILING, REFUSING)],
     )
     standing = Standing(
