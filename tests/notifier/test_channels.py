@@ -215,6 +215,22 @@ async def test_pagerduty_goes_on_with_the_event_where_it_was_cut_short(
     assert {*(await desk.states("pager")).values()} == {"delivered"}
 
 
+async def test_what_was_cut_short_is_whole_for_a_channel_of_another_kind(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = await pagerduty(desk, monkeypatch, group_interval_ms=0)
+    _, over = await several_groups_are_open(desk, endpoint, 3)
+    endpoint.answers = [202, 503]
+    await desk.tell(*over)
+    chat = Endpoint()
+    await desk.apply(
+        channels={"pager": {"kind": "slack", "url": f"{await desk.serve(chat.app())}/alerts"}}
+    )
+    await desk.notifier.work()
+    assert len(chat.requests) == 1
+    assert {*(await desk.states("pager")).values()} == {"delivered"}
+
+
 async def test_a_long_message_is_not_sent_by_two_workers_side_by_side(
     desk: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,17 +123,22 @@ class ChannelStore:
     ) -> ChannelState | None:
         """Become the one that serves a channel, or go on being that; None: another one is.
 
-        Other settings than before make a channel be tried again at once, also a disabled one.
+        Other settings than before make a channel be tried again at once, also a disabled one, with
+        all that it refused, from the beginning of each message: another kind takes other parts.
         """
         rows = await self._database.fetch(
-            "INSERT INTO channel AS c "  # noqa: S608 - constants only
+            "WITH was AS (SELECT fingerprint FROM channel WHERE name = $1), "  # noqa: S608 - constants only
+            "claimed AS (INSERT INTO channel AS c "
             "(name, fingerprint, claimed_by, claimed_until) "
             "VALUES ($1, $3, $2, now() + $4 * interval '1 s') ON CONFLICT (name) DO UPDATE SET "
             "claimed_by = $2, claimed_until = now() + $4 * interval '1 s', fingerprint = $3, "
             "disabled_at = CASE WHEN c.fingerprint = $3 THEN c.disabled_at END, "
             "not_before = CASE WHEN c.fingerprint = $3 THEN c.not_before ELSE '-infinity' END "
             "WHERE c.claimed_until <= now() OR c.claimed_by = $2 "
-            f"RETURNING {_STATE}",
+            f"RETURNING {_STATE}), "
+            "due AS (UPDATE alert_message m SET due_at = now(), parts_taken = 0 FROM was, claimed "
+            "WHERE was.fingerprint <> $3 AND m.channel = $1 AND m.state = 'pending') "
+            "SELECT * FROM claimed",
             name,
             worker,
             fingerprint,
@@ -175,6 +180,9 @@ class ChannelStore:
     async def waiting(self, channel: str, limit: int) -> list[tuple[Alert, int, bool]]:
         """Return the alerts that are in no message yet, in order.
 
+        Of more than ``limit`` those about no tenant come first: they are few, wait for no group,
+        and thousands of tenants should not stand between them and the people on call.
+
         Returns:
             Alert, for how many milliseconds it has waited, and whether it resolves one of which
             this channel has been told.
@@ -190,8 +198,11 @@ class ChannelStore:
             "FROM alert r WHERE r.key = a.key AND r.key <> '' AND r.status = 'resolved' "
             "AND r.seq < a.seq), 0)"
             ") AS is_known "
-            "FROM delivery d JOIN alert a ON a.id = d.alert_id "
-            "WHERE d.channel = $1 AND d.state = 'pending' ORDER BY a.seq LIMIT $2",
+            "FROM (SELECT d.alert_id FROM delivery d JOIN alert a ON a.id = d.alert_id "
+            "WHERE d.channel = $1 AND d.state = 'pending' "
+            "ORDER BY a.tenant IS NOT NULL, a.seq LIMIT $2) first "
+            "JOIN delivery d ON d.alert_id = first.alert_id AND d.channel = $1 "
+            "JOIN alert a ON a.id = d.alert_id ORDER BY a.seq",
             channel,
             limit,
         )
@@ -213,10 +224,10 @@ class ChannelStore:
             )
 
     async def lately(self, channel: str) -> int:
-        """Return how many messages were made for a channel within the last minute."""
+        """Return how many messages a channel was sent, or should have taken, in the last minute."""
         found: int = await self._database.fetch_value(
-            "SELECT count(*) FROM alert_message WHERE channel = $1 "
-            "AND created_at > now() - interval '1 minute'",
+            "SELECT count(*) FROM alert_attempt WHERE channel = $1 "
+            "AND at > now() - interval '1 minute'",
             channel,
         )
         return found
@@ -416,7 +427,7 @@ class ChannelStore:
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute(
                 "UPDATE alert_message SET attempts = attempts + 1, last_error = $3, "
-                "due_at = now() + $4 * interval '1 s', refused = $5 "
+                "due_at = now() + $4 * interval '1 s', refused = refused OR $5 "
                 "WHERE channel = $1 AND id = $2",
                 channel,
                 message,
@@ -510,6 +521,7 @@ class ChannelStore:
                 "WHERE name = $1 RETURNING 1",
                 channel,
             )
+            await _make_due(connection, channel)
             if found:
                 await write_audit(connection, [entry])
             return bool(found)
@@ -523,10 +535,35 @@ class ChannelStore:
         return ChannelState(**dict(rows[0])) if rows else None
 
     async def try_now(self, channel: str) -> None:
-        """Do not wait any longer with the next attempt."""
-        await self._database.execute(
-            "UPDATE channel SET not_before = '-infinity' WHERE name = $1", channel
-        )
+        """Do not wait any longer with the next attempt, also at what was refused."""
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute(
+                "UPDATE channel SET not_before = '-infinity' WHERE name = $1", channel
+            )
+            await _make_due(connection, channel)
+
+    async def try_refused(self) -> None:
+        """Try at once what was refused, as when a secret may have been put right.
+
+        A channel that wants to be asked later (429, Retry-After), or that was not reached, is left
+        alone: no secret helps there.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute(
+                "UPDATE alert_message SET due_at = now() WHERE state = 'pending' AND refused"
+            )
+            await connection.execute(
+                "UPDATE channel c SET not_before = '-infinity' WHERE not_before > now() AND "
+                "(SELECT t.status BETWEEN 300 AND 499 AND t.status NOT IN (408, 425, 429) "
+                "FROM alert_attempt t WHERE t.channel = c.name ORDER BY t.at DESC LIMIT 1)"
+            )
+
+
+async def _make_due(connection: asyncpg.Connection, channel: str) -> None:
+    """Let all that waits in a channel be tried at once, also what was refused."""
+    await connection.execute(
+        "UPDATE alert_message SET due_at = now() WHERE channel = $1 AND state = 'pending'", channel
+    )
 
 
 class _MovedOnError(Exception):
