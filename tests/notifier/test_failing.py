@@ -10,7 +10,7 @@ from starlette.responses import Response
 from headgate.model.alert import Alert
 from headgate.model.audit import AuditEntry
 from headgate.model.channels import SlackChannel, WebhookChannel
-from headgate.notifier.failing import news
+from headgate.notifier.failing import GIVEN_UP, news
 from headgate.notifier.notifier import fingerprint
 from headgate.store.channels import FAILING, REFUSING, ChannelState, ChannelStore, Standing
 from headgate.store.database import Database
@@ -167,8 +167,47 @@ async def test_a_failing_channel_that_is_removed_is_told_to_be_over(desk: Site) 
     await desk.apply(channels={"good": webhook(urls["good"])})
     await desk.notifier.work()
     titles = [event["data"]["title"] for event in good.bodies[1:]]
-    assert titles == ["Channel bad does not take alerts", "Channel bad is configured no more"]
+    assert titles == [
+        "Channel bad does not take alerts",
+        "Channel bad: 1 alert given up, for it is configured no more",
+        "Channel bad is configured no more",
+    ]
     assert (await desk.states("bad"))[alert(1).id] == "abandoned"
+    await (await desk.another()).work()
+    assert len(good.requests) == 4
+
+
+async def test_a_failing_channel_is_told_to_be_over_though_nothing_waits_for_it(
+    desk: Site,
+) -> None:
+    bad, good = Endpoint(answers=[404] * 2), Endpoint()
+    urls = {"bad": await desk.serve(bad.app()), "good": await desk.serve(good.app())}
+    await desk.channels(**urls)
+    await desk.tell(alert(1))
+    await desk.after(86_400 * 3 + 1)
+    assert await desk.states("bad") == {alert(1).id: "abandoned"}
+    await desk.apply(channels={"good": webhook(urls["good"])})
+    await desk.notifier.work()
+    told = [event["data"] for event in good.bodies if event["data"]["kind"] == FAILING]
+    assert [one["status"] for one in told] == ["firing", "resolved"]
+    assert told[1]["title"] == "Channel bad is configured no more"
+    assert await desk.database.fetch_value("SELECT count(*) FROM channel WHERE name = 'bad'") == 0
+
+
+async def test_what_waits_for_a_channel_that_is_renamed_is_not_given_up_silently(
+    desk: Site,
+) -> None:
+    """Also where it was never tried under its old name."""
+    good = Endpoint()
+    url = await desk.serve(good.app())
+    await desk.channels(old=url)
+    await desk.notifier.take([alert(1), alert(2)])
+    await desk.channels(new=url)
+    await desk.notifier.work()
+    (told,) = [event["data"] for event in good.bodies]
+    assert (told["kind"], told["severity"]) == (GIVEN_UP, "critical")
+    assert told["title"] == "Channel old: 2 alerts given up, for it is configured no more"
+    assert "headgate alerts list --channel old --state abandoned -n 2" in told["advice"]
 
 
 async def test_a_channel_that_cannot_be_composed_for_is_told_as_failing(

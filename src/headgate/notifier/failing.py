@@ -24,7 +24,12 @@ def news(
         after_ms: How long it may fail before people are told.
         at_once: It has failed in a way that will not pass by itself.
     """
-    told = [_given_up(channel, count, reason, now_ms) for count, reason in standing.given_up]
+    told = [
+        _given_up(channel, count, reason, now_ms)
+        if standing.is_configured
+        else _left_behind(channel, count, now_ms)
+        for count, reason in standing.given_up
+    ]
     told += _of_failing(channel, standing, now_ms, after_ms, at_once)
     told += _of_refusing(channel, standing, now_ms)
     return told
@@ -145,6 +150,20 @@ def _given_up(channel: str, count: int, reason: str, now_ms: int) -> Alert:
         f"They were not taken for three days; the last reason: {_reason(channel, reason)}.",
         "headgate alerts list --state abandoned shows them; headgate alerts resend ID sends "
         "one again.",
+        alerts=count,
+    )
+
+
+def _left_behind(channel: str, count: int, now_ms: int) -> Alert:
+    return _alert(
+        channel,
+        GIVEN_UP,
+        now_ms,
+        "critical",
+        f"Channel {channel}: {many(count, 'alert')} given up, for it is configured no more",
+        "They waited for it when it was removed or renamed, and it has told nobody of them.",
+        f"headgate alerts list --channel {channel} --state abandoned -n {min(count, 1_000)} shows "
+        "them; headgate alerts resend ID --channel NAME sends one through another channel.",
         alerts=count,
     )
 

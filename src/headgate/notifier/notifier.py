@@ -176,12 +176,13 @@ class Notifier:
         if time.monotonic() >= self._clean_at:
             self._clean_at = time.monotonic() + _CLEAN_EVERY_S
             await self._alerts.forget_old(_KEPT_S)
-        unknown = waiting - {*settings.channels}
-        if unknown and time.monotonic() >= self._forget_at:
+        if time.monotonic() >= self._forget_at:
             self._forget_at = time.monotonic() + _FORGET_EVERY_S
-            self._settings_until = 0.0
-            settings = await self._current()
-            for name in sorted(unknown - {*settings.channels}):
+            known = waiting | await self._channels.unserved()
+            if known - {*settings.channels}:
+                self._settings_until = 0.0
+                settings = await self._current()
+            for name in sorted(known - {*settings.channels}):
                 self._told(await self._channels.forget(name, self._teller(name, settings)))
         if time.monotonic() >= self._remind_at:
             self._remind_at = time.monotonic() + _REMIND_EVERY_S

@@ -49,6 +49,8 @@ class ChannelState:
     reminded_ms: int
 
 
+NEVER_TRIED: Final = ChannelState(False, False, None, None, None, 0, 0)
+
 _STATE: Final = (
     "disabled_at IS NOT NULL AS is_disabled, not_before > now() AS is_waiting, "
     "(extract(epoch FROM now() - failing_since) * 1000)::bigint AS failing_ms, "
@@ -491,17 +493,22 @@ class ChannelStore:
             given_up = [(count, note) for note, count in sorted(counts.items())]
             return await _tell(connection, channel, tell, given_up)
 
+    async def unserved(self) -> set[str]:
+        """Return the channels that something is known of, and that nobody serves right now."""
+        rows = await self._database.fetch("SELECT name FROM channel WHERE claimed_until <= now()")
+        return {row["name"] for row in rows}
+
     async def forget(self, channel: str, tell: Tell) -> int:
-        """Give up what waits for a channel that is configured no more.
+        """Give up what waits for a channel that is configured no more, and what is known of it.
 
         Returns:
             How many alerts ``tell`` has led to.
         """
         note = "the channel is configured no more"
         async with self._database.connection() as connection, connection.transaction():
-            await connection.execute(
+            gone = await connection.fetch(
                 "UPDATE delivery SET state = 'abandoned', note = $2 "
-                "WHERE state IN ('pending', 'composed') AND channel = $1",
+                "WHERE state IN ('pending', 'composed') AND channel = $1 RETURNING alert_id",
                 channel,
                 note,
             )
@@ -511,7 +518,10 @@ class ChannelStore:
                 channel,
                 note,
             )
-            return await _tell(connection, channel, tell, is_configured=False)
+            given_up = [(len(gone), note)] if gone else []
+            told = await _tell(connection, channel, tell, given_up, is_configured=False)
+            await connection.execute("DELETE FROM channel WHERE name = $1", channel)
+            return told
 
     async def enable(self, channel: str, entry: AuditEntry) -> bool:
         """Try a channel again at once; False: nothing was known of it. Written to the audit."""
@@ -638,7 +648,7 @@ async def _tell(
         f"SELECT {_STATE} FROM channel WHERE name = $1 FOR UPDATE",  # noqa: S608 - constants only
         channel,
     )
-    if found is None:
+    if found is None and not given_up:
         return 0  # never tried
     refused = await connection.fetchrow(
         "SELECT count(*) AS count, (array_agg(last_error ORDER BY seq))[1] AS first "
@@ -651,7 +661,7 @@ async def _tell(
         [key_of(kind, channel) for kind in (FAILING, REFUSING)],
     )
     standing = Standing(
-        ChannelState(**dict(found)),
+        NEVER_TRIED if found is None else ChannelState(**dict(found)),
         refused["count"],
         refused["first"],
         given_up,
