@@ -165,7 +165,23 @@ async def test_what_is_over_is_told_wherever_it_was_told_that_it_began(desk: Sit
     await desk.tell(over)
     await desk.tell(over.model_copy(update={"id": "later", "title": "over, and nothing had begun"}))
     assert ends["pager"].ids == [alert(1).id, over.id]
-    assert ends["rest"].ids == [over.id, "later"]
+    # Who has not heard that it began is not told that it is over; nobody knows how "later" began.
+    assert ends["rest"].ids == ["later"]
+
+
+async def test_where_the_channel_was_renamed_the_routes_say_where_the_end_is_told(
+    desk: Site,
+) -> None:
+    endpoint = Endpoint()
+    url = await desk.serve(endpoint.app())
+    await desk.channels(old=url)
+    await desk.tell(crossing("acme"))
+    await desk.channels(new=url)
+    await desk.notifier.work()
+    over = crossing("acme", status="resolved", sequence=2)
+    await desk.tell(over)
+    assert endpoint.ids == [crossing("acme").id, over.id]
+    assert await desk.states("new") == {over.id: "delivered"}
 
 
 async def test_a_tenant_hears_of_itself_only(desk: Site) -> None:
