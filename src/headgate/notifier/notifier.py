@@ -339,6 +339,7 @@ class Notifier:
         if not isinstance(channel, AlertmanagerChannel) or state.reminded_ms < REMIND_MS:
             return
         still = await self._channels.still(name)
+        began = time.monotonic()
         try:
             for begin in range(0, len(still), GROUP_MAX):
                 if begin and not await self._channels.claim(
@@ -349,9 +350,28 @@ class Notifier:
                 await alertmanager.remind(self._poster, name, channel, some)
         except (DeliveryError, ConfigurationError) as error:
             # Nothing is lost by it: what fires there lasts for a day, and this is tried again.
-            _log.warning("%s; what is still so is told again in a while", error)
-            return
-        await self._channels.reminded(name)
+            failed = (
+                error
+                if isinstance(error, DeliveryError)
+                else DeliveryError(f"channel {name}: {error}", "misconfigured")
+            )
+            _log.warning("%s; what is still so is told again in a while", failed)
+            told = await self._channels.not_reminded(
+                name,
+                _ms_since(began),
+                failed.outcome,
+                failed.status,
+                str(failed),
+                again_s=self._again_s(failed, state.failures),
+                of_message=failed.of_message,
+                disable=failed.is_gone,
+                tell=self._teller(name, settings, at_once=failed.is_final),
+            )
+        else:
+            told = await self._channels.reminded(
+                name, _ms_since(began) if still else None, self._teller(name, settings)
+            )
+        self._told(told)
 
     def _again_s(self, error: DeliveryError, tries: int) -> float:
         if error.retry_after_s is not None:

@@ -17,6 +17,9 @@ from headgate.store.database import Database
 GIVE_UP_S: Final = 3 * 86_400.0
 """What a channel has not taken for so long is given up, and another channel told."""
 
+REMINDER: Final = "reminder"
+"""Stands in the place of a message in the attempts at telling what is still so."""
+
 FAILING: Final = "channel.failing"
 REFUSING: Final = "channel.refusing"
 
@@ -314,11 +317,54 @@ class ChannelStore:
         )
         return [Alert.model_validate(row["content"]) for row in rows]
 
-    async def reminded(self, channel: str) -> None:
-        """Write down that a channel was told all that is still so."""
-        await self._database.execute(
-            "UPDATE channel SET reminded_at = now() WHERE name = $1", channel
-        )
+    async def reminded(self, channel: str, took_ms: int | None, tell: Tell) -> int:
+        """Write down that a channel was told all that is still so.
+
+        Args:
+            channel: Its name.
+            took_ms: How long it took; None: nothing is so, and nothing was sent.
+            tell: What to tell of it.
+
+        Returns:
+            How many alerts ``tell`` has led to.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            if took_ms is not None:
+                await _attempt(connection, channel, REMINDER, took_ms, "delivered", None, None)
+                await _works(connection, channel)
+            await connection.execute(
+                "UPDATE channel SET reminded_at = now() WHERE name = $1", channel
+            )
+            return await _tell(connection, channel, tell)
+
+    async def not_reminded(
+        self,
+        channel: str,
+        took_ms: int,
+        outcome: str,
+        status: int | None,
+        error: str,
+        *,
+        again_s: float,
+        of_message: bool,
+        disable: bool,
+        tell: Tell,
+    ) -> int:
+        """Write down that a channel did not take a reminder, and when to try again.
+
+        Returns:
+            How many alerts ``tell`` has led to.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            await _attempt(connection, channel, REMINDER, took_ms, outcome, status, error)
+            if of_message:
+                # What is not liked is not pressed upon it: at the next time, with what is so then.
+                await connection.execute(
+                    "UPDATE channel SET reminded_at = now() WHERE name = $1", channel
+                )
+            else:
+                await _fail(connection, channel, error, again_s, disable)
+            return await _tell(connection, channel, tell)
 
     # Messages ----------------------------------------------------------------------------------
 
