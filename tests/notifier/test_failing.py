@@ -9,10 +9,11 @@ from starlette.responses import Response
 
 from headgate.model.alert import Alert
 from headgate.model.audit import AuditEntry
+from headgate.model.channel_alerts import FAILING, GIVEN_UP, REFUSING
 from headgate.model.channels import SlackChannel, WebhookChannel
-from headgate.notifier.failing import GIVEN_UP, news
+from headgate.notifier.failing import news
 from headgate.notifier.notifier import fingerprint
-from headgate.store.channels import FAILING, REFUSING, ChannelState, ChannelStore, Standing
+from headgate.store.channels import ChannelState, ChannelStore, Standing
 from headgate.store.database import Database
 from tests.notifier.site import Endpoint, Site, alert, webhook
 

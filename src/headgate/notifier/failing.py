@@ -1,15 +1,11 @@
 """What the Notifier itself tells of: channels that do not take alerts, and tests."""
 
-from typing import Final
 from uuid import uuid4
 
 from headgate.alerts.words import many, span
 from headgate.model.alert import Alert, Severity, Status
-from headgate.store.channels import FAILING, REFUSING, Standing, key_of
-
-GIVEN_UP: Final = "channel.given_up"
-TEST: Final = "channel.test"
-KINDS: Final = (FAILING, REFUSING, GIVEN_UP, TEST)
+from headgate.model.channel_alerts import FAILING, GIVEN_UP, LASTING, REFUSING, TEST, key_of
+from headgate.store.channels import Standing
 
 
 def news(
@@ -193,7 +189,7 @@ def _alert(
         at_ms=now_ms,
         data={"channel": channel, **data},
         status=status,
-        key=key_of(kind, channel) if kind in (FAILING, REFUSING) else "",
+        key=key_of(kind, channel) if kind in LASTING else "",
         since_ms=since_ms if known is None else known.since_ms or known.at_ms,
         advice=advice,
     )

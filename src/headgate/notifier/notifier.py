@@ -18,6 +18,7 @@ from typing import Final, Self
 from uuid import uuid4
 
 from headgate.model.alert import Alert
+from headgate.model.channel_alerts import TEST
 from headgate.model.channels import AlertmanagerChannel, Channel, PagerDutyChannel
 from headgate.model.errors import ConfigurationError, HeadgateError
 from headgate.model.notifier import NotifierSettings
@@ -262,7 +263,7 @@ class Notifier:
             for alert, _, is_known in found
             for silence in silences
             # Who was told that something is wrong is also told that it is over.
-            if silence.covers(alert) and not is_known and alert.kind != failing.TEST
+            if silence.covers(alert) and not is_known and alert.kind != TEST
         }
         if silenced:
             await self._channels.silence(name, silenced)

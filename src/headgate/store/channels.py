@@ -10,6 +10,7 @@ import asyncpg
 
 from headgate.model.alert import Alert
 from headgate.model.audit import AuditEntry
+from headgate.model.channel_alerts import LASTING, key_of
 from headgate.store.alerts import write_alert
 from headgate.store.audit import write_audit, write_once
 from headgate.store.database import Database
@@ -19,14 +20,6 @@ GIVE_UP_S: Final = 3 * 86_400.0
 
 REMINDER: Final = "reminder"
 """Stands in the place of a message in the attempts at telling what is still so."""
-
-FAILING: Final = "channel.failing"
-REFUSING: Final = "channel.refusing"
-
-
-def key_of(kind: str, channel: str) -> str:
-    """Return the key of what is told of a channel, from its beginning to its end."""
-    return f"{kind}/channel/{channel}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -704,7 +697,7 @@ async def _tell(
     latest = await connection.fetch(
         "SELECT DISTINCT ON (key) kind, status, content FROM alert "
         "WHERE key = ANY($1) AND key <> '' ORDER BY key, seq DESC",
-        [key_of(kind, channel) for kind in (FAILING, REFUSING)],
+        [key_of(kind, channel) for kind in LASTING],
     )
     standing = Standing(
         NEVER_TRIED if found is None else ChannelState(**dict(found)),
