@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.model.alert import Alert
+from headgate.model.alert import Alert, Status
 from headgate.model.channels import PagerDutyChannel
 from headgate.model.errors import ConfigurationError
 from headgate.model.notifier import NotifierSettings
@@ -124,6 +124,52 @@ async def test_what_ended_long_ago_is_not_ended_again(
         assert [one["dedup_key"] for one in endpoint.bodies] == [begun]
         ended.append(begun)
     assert len({*ended}) == 3
+
+
+async def test_what_was_over_and_begins_again_in_one_message_is_two_incidents(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = Endpoint(path="/v2/enqueue")
+    monkeypatch.setenv(KEY, "hunter2")
+    channel = {"kind": "pagerduty", "url": await desk.serve(endpoint.app()), "secret_env": KEY}
+    await desk.apply(channels={"pager": {**channel, "max_per_minute": 2}})
+
+    def breakers(turn: int, status: Status) -> list[Alert]:
+        return [
+            alert(n, id=f"{n}-{turn}", key=f"breaker.opened/scanner-{n}", status=status)
+            for n in range(6)
+        ]
+
+    await desk.tell(*breakers(1, "firing"))
+    alone, first = [event["dedup_key"] for event in endpoint.bodies]
+    assert alone == "breaker.opened/scanner-0"
+    await desk.after(61)
+    endpoint.requests.clear()
+    await desk.tell(*breakers(2, "resolved"), *breakers(3, "firing"))
+    told = [(event["event_action"], event["dedup_key"]) for event in endpoint.bodies]
+    *ended, (action, second) = told
+    assert ended == [("resolve", alone), ("resolve", first)]
+    assert (action, second == first) == ("trigger", False)
+    await desk.after(61)
+    endpoint.requests.clear()
+    await desk.tell(*breakers(4, "resolved"))
+    told = [(event["event_action"], event["dedup_key"]) for event in endpoint.bodies]
+    assert told[-1] == ("resolve", second)
+    assert first not in [key for _, key in told]
+
+
+async def test_the_end_that_a_channel_never_took_does_not_keep_an_incident_open(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = await pagerduty(desk, monkeypatch, group_interval_ms=0)
+    group, over = await a_group_is_open(desk, endpoint, 8)
+    endpoint.answers = [503]
+    await desk.tell(*over[:7])
+    await desk.after(86_400 * 3 + 1)
+    assert [*(await desk.states("pager")).values()].count("abandoned") == 7
+    await desk.tell(over[7])
+    await desk.try_again()
+    assert endpoint.bodies[-1]["dedup_key"] == group
 
 
 async def test_500_tenants_that_recover_end_two_incidents_with_two_requests(

@@ -482,7 +482,7 @@ class ChannelStore:
             return await _tell(connection, channel, tell)
 
     async def failed_otherwise(
-        self, channel: str, error: str, *, again_s: float, disable: bool = False, tell: Tell
+        self, channel: str, error: str, *, again_s: float, tell: Tell
     ) -> int:
         """Write down that a channel cannot be served, though no message of it has failed.
 
@@ -490,7 +490,7 @@ class ChannelStore:
             How many alerts ``tell`` has led to.
         """
         async with self._database.connection() as connection, connection.transaction():
-            await _fail(connection, channel, error, again_s, disable)
+            await _fail(connection, channel, error, again_s, disable=False)
             return await _tell(connection, channel, tell)
 
     async def works(self, channel: str, tell: Tell) -> int:
