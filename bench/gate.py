@@ -52,7 +52,7 @@ def lane(*, everything: bool) -> Lane:
         grant = LeaseGrant(resource="scan", term=1, number=asks.number, units=100, for_ms=10**9)
         stock.block.hear(grant)
         stock.block.waiting = 0
-    return Lane(downstream, stock)
+    return Lane(downstream, "bench", stock)
 
 
 def _many(way: Lane) -> Many:
@@ -64,7 +64,7 @@ def _many(way: Lane) -> Many:
     def warm() -> None:
         # The first outcome of a gate is looked at closely.
         ticket = way.downstream._let_pass(None, None)
-        way.downstream.settle(ticket, Ended(success, 1))
+        way.downstream.settle(ticket, Ended(success, 1), "bench")
 
     warm()
 

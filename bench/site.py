@@ -17,6 +17,13 @@ from headgate.store.migrate import migrate
 @asynccontextmanager
 async def governed_site() -> AsyncIterator[Client]:
     """Yield a client of a namespace that is governed for the block."""
+    async with governed_site_and_database() as (client, _):
+        yield client
+
+
+@asynccontextmanager
+async def governed_site_and_database() -> AsyncIterator[tuple[Client, Database]]:
+    """The same, with what is saved of it."""
     async with AsyncExitStack() as resources:
         folder = Path(
             resources.enter_context(tempfile.TemporaryDirectory(prefix="headgate-bench-"))
@@ -29,4 +36,4 @@ async def governed_site() -> AsyncIterator[Client]:
             stack.temporal_address, data_converter=pydantic_data_converter
         )
         await resources.enter_async_context(governance_worker(client, database))
-        yield client
+        yield client, database

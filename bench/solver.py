@@ -8,7 +8,8 @@ Any solver that sweeps breakpoints must sort the two bounds of each tenant (l/w 
 the yardstick, measured in the same round on the same numbers: as (value, number) tuples, which say
 whose bound each one is, and as plain floats, which do not and are the cheapest sort there is.
 Measured are the solver alone (``fill``, with floors and ceilings, weights of two kinds) and
-``divide`` with all that belongs to it. Figures are medians; a ratio is the median over the rounds.
+``divide`` with all that belongs to it. Figures are medians of processor time, for other work on the
+machine falls into one and not into another; a ratio is the median over the rounds.
 """
 
 import argparse
@@ -63,9 +64,9 @@ def measure(tenants: int, rounds: int, seed: int = 1) -> dict[str, list[float]]:
     for _ in range(rounds):
         for name, run in contenders.items():
             gc.collect()
-            begun_ns = time.perf_counter_ns()
+            begun_ns = time.process_time_ns()
             run()
-            taken[name].append((time.perf_counter_ns() - begun_ns) / 1e6)
+            taken[name].append((time.process_time_ns() - begun_ns) / 1e6)
     return taken
 
 

@@ -9,6 +9,7 @@ from headgate.model.breaker import BreakerState, BreakerView, Transition
 from headgate.model.ledger import LedgerView
 from headgate.model.limits import PressureLevel
 from headgate.model.pool import PoolView
+from headgate.view.words import whom
 
 _GLYPH = {
     BreakerState.CLOSED: "🟢",
@@ -73,6 +74,7 @@ def breaker_details(view: BreakerView) -> str:
             f"{view.successes} succeeded, {view.failures} failed, {view.rejected} rejected, "
             f"{view.slow} were slow",
         ),
+        ("Tenants affected", whom(view.affected)),
         ("Probes in flight", f"{view.probes_in_flight} of {policy.probes}"),
         ("Gates reporting", str(view.gates)),
         ("Policy", "listed" if view.settings.source == "listed" else "default for unlisted"),

@@ -47,7 +47,8 @@ _ALERTS_KEPT = "headgate-alerts-kept"
 _RESOLVED_KEPT = "headgate-resolved-kept"
 _LONGEST_PAUSE = timedelta(hours=1)
 _QUIET_SNAPSHOTS = "headgate-quiet-snapshots"
-_QUIET_TIMES = 15
+_PROMPT_SNAPSHOTS = "headgate-prompt-snapshots"
+_QUIET_TIMES = 30
 _LONGEST_WAIT = timedelta(seconds=10)
 _FOREVER = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=_LONGEST_WAIT)
 _PATIENT = RetryPolicy(
@@ -107,6 +108,7 @@ class Entity(ABC):
         self.saved_revision = saved_revision
         self.draining = False
         self._is_news = True
+        self._saved_at_ms = 0
         self._known_house: House | None = None
         self._waiting_for_core: list[Callable[[], bool | None]] = []
         workflow.register_random_seed_callback(self._was_reset)
@@ -324,9 +326,9 @@ class Entity(ABC):
             if not self._is_news and workflow.patched(_QUIET_SNAPSHOTS) and await self._is_quiet():
                 await self._save_once()
                 continue
-            # What follows within the interval travels along: the release of a short job, the other
-            # jobs of a burst. Only a transition does not wait.
-            if not self.unsaved_transitions():
+            if workflow.patched(_PROMPT_SNAPSHOTS):
+                await self._is_due()
+            elif not self.unsaved_transitions():
                 with suppress(TimeoutError):
                     await workflow.wait_condition(
                         lambda: bool(self.unsaved_transitions()),
@@ -334,6 +336,26 @@ class Entity(ABC):
                         timeout_summary="next snapshot",
                     )
             await self._save_once()
+
+    async def _is_due(self) -> None:
+        """Return at once after a rest; else when an interval has passed since the last snapshot.
+
+        What follows within the interval travels along: the other jobs of a burst. Transitions, and
+        what people did, do not wait. The clock is looked at whenever anything happens, as a timer
+        of the server may come a second late.
+        """
+        due_ms = self._saved_at_ms + self.options.snapshot_every_ms
+
+        def is_due() -> bool:
+            return bool(now_ms() >= due_ms or self.unsaved_transitions() or self.unsaved_audit())
+
+        if not is_due():
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    is_due,
+                    timeout=timedelta(milliseconds=due_ms - now_ms()),
+                    timeout_summary="next snapshot",
+                )
 
     async def _is_quiet(self) -> bool:
         """Wait for news; return whether none has come for long."""
@@ -348,6 +370,7 @@ class Entity(ABC):
 
     async def _save_once(self) -> None:
         self._is_news = False
+        self._saved_at_ms = now_ms()
         state, view = self.dump()
         revision = self.record.revision
         snapshot = Snapshot(

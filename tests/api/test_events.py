@@ -3,12 +3,26 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
 import httpx2
+from temporalio.client import Client
 
+from headgate.api.server import serving
+from headgate.api.service import Service, Temporal
+from headgate.api.settings import ApiSettings
+from headgate.devstack.stack import Stack
+from headgate.gate.clock import now_ms
+from headgate.model.errors import UnavailableError
+from headgate.model.silence import Silence
+from headgate.store.database import Database
+from headgate.store.migrate import migrate
 from tests.api.conftest import Desk
+from tests.notifier.site import alert, crossing
+from tests.store.fresh_database import fresh_database
 
 
 @asynccontextmanager
@@ -65,27 +79,87 @@ async def test_what_changes_is_told_and_a_watcher_goes_on_where_it_was(desk: Des
             assert (await anext(behind))["event"] == "reset"
 
 
-async def test_many_watchers_cost_one_look_at_a_time(desk: Desk) -> None:
-    await desk.serve(poll_s=0.1)
-    viewer = await desk.caller("viewer")
-    feed = desk.service.feed
-    async with asyncio.TaskGroup() as group:
-        done = asyncio.Event()
+@dataclass
+class Load:
+    """What an API asked of Postgres in a hundred looks, as Postgres itself says."""
 
-        async def watch() -> None:
-            async with listening(viewer):
-                await done.wait()
+    looks: int
+    transactions: int
+    connections: int
 
-        for _ in range(20):
-            group.create_task(watch())
-        while feed.watchers < 20:
+
+async def test_200_watchers_cost_postgres_one_poller(stack: Stack) -> None:
+    async with AsyncExitStack() as resources:
+        # Of its own, with nobody else at work in it: whatever is asked there is asked by the feed.
+        dsn = await resources.enter_async_context(fresh_database(stack.dsn))
+        database = await resources.enter_async_context(Database(dsn))
+        await migrate(database)
+        service = Service(database, Temporal(nowhere), ApiSettings(open_as="test", poll_s=0.05))
+        base = await resources.enter_async_context(serving(service))
+        admin = await asyncpg.connect(stack.dsn)
+        resources.push_async_callback(admin.close)
+
+        async def load() -> Load:
+            name = dsn.rpartition("/")[2]
+            asked = "SELECT xact_commit FROM pg_stat_database WHERE datname = $1"
+            there = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1"
+            looks, done = service.feed.looks, await admin.fetchval(asked, name)
+            while service.feed.looks < looks + 100:
+                await asyncio.sleep(0.01)
+            return Load(
+                service.feed.looks - looks,
+                await admin.fetchval(asked, name) - done,
+                await admin.fetchval(there, name),
+            )
+
+        async def watch(count: int) -> None:
+            for _ in range(count):
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", int(base.rpartition(":")[2])
+                )
+                resources.callback(writer.close)
+                writer.write(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert b" 200 " in await reader.readline()
+
+        await watch(1)
+        alone = await load()
+        await watch(199)
+        while service.feed.watchers < 200:
             await asyncio.sleep(0.01)
-        before = feed.looks
-        began = asyncio.get_running_loop().time()
-        while feed.looks < before + 10:
-            await asyncio.sleep(0.01)
-        assert asyncio.get_running_loop().time() - began > 0.8
-        done.set()
+        together = await load()
+        # One look is one transaction, and what others were late to tell is a second of looks.
+        assert together.transactions <= together.looks + 40, (alone, together)
+        assert together.transactions <= 1.5 * alone.transactions + 40, (alone, together)
+        assert together.connections == alone.connections == 1, (alone, together)
+
+
+async def nowhere() -> Client:
+    raise UnavailableError("there is no Temporal here")
+
+
+async def test_alerts_and_silences_are_told_of_and_to_their_tenant_only(desk: Desk) -> None:
+    await desk.serve(poll_s=0.05)
+    viewer, tenant = await desk.caller("viewer"), await desk.caller("viewer", tenant="globex")
+    alerts, silences = desk.service.alerts, desk.service.silences
+    async with listening(viewer) as all_of_it, listening(tenant) as own:
+        for told, subject in (
+            (alert(1), ""),
+            (crossing("acme"), "acme"),
+            (crossing("globex"), "globex"),
+        ):
+            await alerts.take([told], {told.id: ["ops"]})
+            found = await until(all_of_it, subject)
+            assert {one["kind"] for one in found["data"]} == {"alerts"}
+        quiet = Silence(
+            id="s-1", tenant="globex", until_ms=now_ms() + 60_000, actor="ada", reason="load test"
+        )
+        await silences.add(quiet, [])
+        await until(all_of_it, "globex")
+        heard = [await until(own, "globex"), await until(own, "globex")]
+        assert all(
+            event["data"] == [{"kind": "alerts", "subject": "globex", "revision": 0}]
+            for event in heard
+        )
 
 
 async def test_who_sees_one_tenant_hears_of_no_other(desk: Desk) -> None:

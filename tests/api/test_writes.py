@@ -147,11 +147,21 @@ async def test_a_pool_is_cut_and_a_resource_is_paused_for_all(desk: Desk) -> Non
     assert paused.json()["data"]["told"] == 1, paused.text
     assert (await desk.governance.account(tenant)).limits["scan"].paused
 
-    async def kinds() -> set[str]:
-        found = (await operator.get("/v1/throttles")).json()["items"]
-        return {one["kind"] for one in found}
+    override = {"kind": "override", "resource": "scan", "changes": {"max_active": 4}}
+    ends_at_ms = now_ms() + 3_600_000
+    twice = await operator.post(
+        f"/v1/tenants/{tenant}/commands",
+        json={"action": {**override, "ends_at_ms": ends_at_ms}, "reason": "a big day"},
+    )
+    assert twice.status_code == 200, twice.text
 
-    await eventually(kinds, lambda found: found == {"pool", "resource"})
+    async def in_force() -> dict[str, Any]:
+        found = (await operator.get("/v1/throttles")).json()["items"]
+        return {one["kind"]: one for one in found}
+
+    found = await eventually(in_force, lambda found: set(found) == {"pool", "resource", "tenant"})
+    assert found["tenant"]["subject"] == tenant and found["tenant"]["what"] == "max_active 4"
+    assert found["tenant"]["until_ms"] == ends_at_ms
 
 
 async def test_an_admin_changes_the_configured_quota_and_an_operator_may_not(desk: Desk) -> None:

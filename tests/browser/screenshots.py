@@ -10,12 +10,13 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
+from playwright.async_api import Browser, Locator, Page, ViewportSize, async_playwright, expect
 
 from tests.browser.conftest import BROWSER, launched
 
@@ -30,8 +31,10 @@ _PAGES: Final = {
     "pool": "/pools/scanner-slots",
     "what-if": "/pools/scanner-slots?capacity.scan=2&strategy=equal",
     "jobs": "/jobs",
-    "why": "/jobs?workflow_id=nobody",
+    "nobody": "/jobs?workflow_id=nobody",
+    "alerts": "/alerts",
     "audit": "/audit",
+    "missing": "/tenants/nobody",
     "login": "/login",
 }
 _README: Final[dict[str, Literal["light", "dark"]]] = {
@@ -112,11 +115,29 @@ async def every(browser: Browser, base: str, into: Path) -> None:
     for size in (_WIDE, _NARROW):
         for scheme in schemes:
             page = await opened(browser, size, scheme)
-            for name, path in _PAGES.items():
+            for name, path in {**_PAGES, **await found(page, base)}.items():
                 await page.goto(base + path)
                 file = into / f"{name}-{scheme}-{size['width']}.png"
                 await page.screenshot(path=file, full_page=True)
             await page.context.close()
+
+
+async def found(page: Page, base: str) -> dict[str, str]:
+    """The pages of an alert, and of a job that waits."""
+    await page.goto(f"{base}/alerts")
+    alert = await page.locator("[data-live=recent] a").first.get_attribute("href")
+    jobs: list[Locator] = []
+    deadline = time.monotonic() + _OPEN_MS / 1_000
+    while not jobs and time.monotonic() < deadline:
+        for tenant in ("acme", "globex", "initech"):
+            await page.goto(f"{base}/tenants/{tenant}")
+            jobs += await page.locator("[data-live=waiters] a").all()
+            if jobs:
+                break
+    assert alert is not None and jobs, "no alert, or no job that waits"
+    waiting = await jobs[0].get_attribute("href")
+    assert waiting is not None
+    return {"why": waiting, "alert": alert}
 
 
 async def main() -> None:

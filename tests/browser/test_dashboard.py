@@ -33,6 +33,28 @@ async def test_a_breaker_that_trips_appears_without_a_reload(desk: Desk, page: P
     assert await page.get_by_role("button", name="Force open").count() == 0
 
 
+async def test_the_page_of_something_that_is_not_there_yet_shows_it_when_it_comes(
+    desk: Desk, page: Page
+) -> None:
+    scanner = desk.of("scanner")
+    await desk.serve(poll_s=0.1)
+    await log_in(page, desk, "viewer", f"/downstreams/{scanner}")
+    await expect(page.locator("main")).to_contain_text("When it comes, this page shows it")
+    await expect(page.locator("#live")).to_have_text("waiting for it")
+    await desk.apply(downstreams={scanner: {}})
+    await expect(page.locator(".state")).to_contain_text("CLOSED")
+    await expect(page.locator("#live")).to_have_text("live")
+
+
+async def test_an_alert_appears_without_a_reload(desk: Desk, page: Page) -> None:
+    await desk.serve(poll_s=0.1)
+    await log_in(page, desk, "viewer", "/alerts")
+    await expect(page.locator("#live")).to_have_text("live")
+    told = crossing("globex")
+    await desk.service.alerts.take([told], {told.id: []})
+    await expect(page.locator("[data-live=open]")).to_contain_text(told.title)
+
+
 async def test_an_operator_forces_a_breaker_open_with_a_reason_and_undoes_it(
     desk: Desk, page: Page
 ) -> None:

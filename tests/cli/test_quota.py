@@ -97,7 +97,7 @@ async def test_a_resource_is_throttled_for_all_and_lifted(desk: Desk) -> None:
     trial = await desk.done(*args, "--dry-run")
     assert trial.startswith("scan would be throttled to 50%, until ")
     assert "2 running ledgers would be told" in " ".join(trial.split())
-    assert await desk.done("throttle", "list") == "nothing is throttled\n"
+    assert await desk.done("throttle", "list") == "nothing is set by people\n"
 
     said = json.loads(await desk.done(*args, "--json"))
     assert said["told"] == 2

@@ -52,6 +52,75 @@ def test_however_demands_change_the_answer_is_that_of_divide(
         )
 
 
+@given(
+    first=claims,
+    capacity=st.integers(0, 25),
+    strategy=st.sampled_from(list(Strategy)),
+    demands=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 40)), max_size=12),
+)
+def test_who_says_that_only_demands_are_new_gets_the_same(
+    first: list[Claim], capacity: int, strategy: Strategy, demands: list[tuple[int, int]]
+) -> None:
+    repeated = RepeatedDivision()
+    now = [replace(claim, group=None) for claim in first]
+    for number, demand in [(0, 0), *demands]:
+        if number < len(now):
+            now = list(now)
+            now[number] = replace(now[number], demand=demand)
+        assert repeated.divide(capacity, strategy, now, (), rights=1) == divide(
+            capacity, strategy, now
+        )
+
+
+@given(
+    asked=claims,
+    capacity=st.integers(0, 25),
+    strategy=st.sampled_from(list(Strategy)),
+    scale=st.booleans(),
+)
+def test_a_pool_without_groups_is_divided_like_one_whose_groups_are_empty(
+    asked: list[Claim], capacity: int, strategy: Strategy, scale: bool
+) -> None:
+    asked = [replace(claim, group=None) for claim in asked]
+    assert divide(capacity, strategy, asked, scale=scale) == divide(
+        capacity, strategy, asked, (Group("empty"),), scale=scale
+    )
+
+
+places = st.builds(
+    Place,
+    wanted=st.integers(0, 9),
+    target=st.integers(0, 9),
+    allocated=st.integers(0, 9),
+    ceiling=st.integers(0, 9),
+    owed=st.integers(0, 4),
+    may_cut=st.booleans(),
+    first=st.integers(0, 9),
+    raised_at_ms=st.integers(0, 3),
+    held=st.integers(0, 9),
+).map(
+    lambda one: one._replace(
+        ceiling=max(one.ceiling, one.allocated, one.held), held=min(one.held, 9)
+    )
+)
+
+
+@given(
+    puts=st.lists(st.tuples(st.sampled_from("abcdef"), places), max_size=30),
+    capacity=st.integers(0, 40),
+)
+def test_places_that_change_one_by_one_are_those_that_they_have_come_to_be(
+    puts: list[tuple[str, Place]], capacity: int
+) -> None:
+    changing = Places()
+    for tenant, place in puts:
+        changing.put(tenant, place)
+    at_once = Places(dict(puts))
+    for name in Places.__slots__:
+        assert getattr(changing, name) == getattr(at_once, name)
+    assert step(capacity, changing, CALM) == step(capacity, at_once, CALM)
+
+
 def lacking(target: int, first: int, raised_at_ms: int, allocated: int = 0) -> Place:
     return Place(target, target, allocated, allocated, 0, True, first, raised_at_ms)
 
@@ -85,3 +154,20 @@ def test_a_guarantee_comes_before_who_waited_longer() -> None:
         "full": Place(8, 8, 8, 8, 0, False),
     }
     assert step(12, Places(places), CALM).allocated == {"owed": 4}
+
+
+def test_what_lies_idle_is_not_left_so_because_something_else_was_to_come_back() -> None:
+    idle = Place(0, 0, 1, 1, 0, True)
+    lacking = Place(1, 1, 0, 0, 0, True, 1)
+    # The one was to give its unit back, but now it is to keep it.
+    keeping = Place(2, 1, 0, 1, 0, True, 2, held=1)
+    taken = step(2, Places({"idle": idle, "keeping": keeping, "lacking": lacking}), CALM)
+    assert taken.allocated == {"idle": 0, "keeping": 1}
+    # It gives it back when its job ends: nobody knows when that is.
+    running = Place(1, 0, 0, 1, 0, True, held=1)
+    taken = step(2, Places({"idle": idle, "running": running, "lacking": lacking}), CALM)
+    assert taken.allocated == {"idle": 0}
+    # What is used is left alone while enough is on its way.
+    used = Place(1, 0, 1, 1, 0, True, held=1)
+    taken = step(2, Places({"used": used, "running": running, "lacking": lacking}), CALM)
+    assert taken.allocated == {}

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import pytest
 
+from headgate.allocation import solver
 from headgate.allocation.solver import fill, whole_weights
 
 
@@ -53,7 +54,13 @@ def problem(chance: random.Random) -> tuple[int, list[int], list[int], list[int]
     return amount, weights, floors, ceilings
 
 
-def test_ten_thousand_random_problems_are_solved_as_defined() -> None:
+@pytest.mark.parametrize("few", [128, 4])
+def test_ten_thousand_random_problems_are_solved_as_defined(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So few that nearly all are put in order by halves, as otherwise only many are.
+    monkeypatch.setattr(solver, "_FEW", few)
+    monkeypatch.setattr(solver, "_SAMPLE", 3)
     chance = random.Random(7)
     for _ in range(10_000):
         amount, weights, floors, ceilings = problem(chance)
@@ -123,3 +130,21 @@ def test_weights_keep_their_exact_proportion() -> None:
     whole = whole_weights(weights)
     for (a, x), (b, y) in itertools.combinations(zip(weights, whole, strict=True), 2):
         assert Fraction(a) * y == Fraction(b) * x
+
+
+def test_many_are_divided_as_if_all_breakpoints_were_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chance = random.Random(11)
+    for _ in range(60):
+        n = chance.choice([100, 300, 2_000])
+        most = chance.choice([1, 5, 1_000, 10**9])
+        heaviest = chance.choice([1, 3, 10, 2**60])
+        weights = [chance.randint(chance.choice([0, 1]), heaviest) for _ in range(n)]
+        floors = [chance.choice([0, chance.randint(0, most)]) for _ in range(n)]
+        ceilings = [low + chance.randint(0, most) for low in floors]
+        amount = chance.randint(sum(floors), sum(ceilings))
+        found = fill(amount, weights, floors, ceilings)
+        with monkeypatch.context() as patched:
+            patched.setattr(solver, "_FEW", 10**9)
+            assert found == fill(amount, weights, floors, ceilings)

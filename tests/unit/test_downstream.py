@@ -9,10 +9,10 @@ from headgate.gate import downstream as downstream_module
 from headgate.gate.clock import now_ms
 from headgate.gate.downstream import Downstream
 from headgate.gate.lane import Lane
-from headgate.gate.outcomes import Ended
+from headgate.gate.outcomes import NOBODY, Ended
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.gate.workflows import GovernanceWorkflow
-from headgate.model.breaker import BreakerState, CallOutcome, Verdict
+from headgate.model.breaker import MOST_AFFECTED, BreakerState, CallOutcome, Report, Verdict
 from headgate.model.lease import WhenAway
 from headgate.model.reason import ReasonCode
 
@@ -24,9 +24,13 @@ class QuietBreaker:
         self._verdict = verdict
         self.is_away = False
         self.asked = 0
+        self.reports: list[Report] = []
 
-    async def signal(self, *_: Any, **__: Any) -> None:
+    async def signal(self, name: str, report: Report, *_: Any, **__: Any) -> None:
         """Take a report."""
+        assert name == "report"
+        # As it comes out of the wire: a name that no report may have would be refused there.
+        self.reports.append(Report.model_validate_json(report.model_dump_json()))
 
     async def query(self, *_: Any, **__: Any) -> Verdict:
         """Answer."""
@@ -108,7 +112,7 @@ class Way:
         self.downstream = Downstream(
             "scanner", "gate", "queue", cast(GovernanceWorkflow, self.breaker)
         )
-        self._lane = Lane(self.downstream, None)
+        self._lane = Lane(self.downstream, "acme", None)
         self._calls = 0
 
     async def call(self) -> ReasonCode | None:
@@ -183,4 +187,33 @@ async def test_a_refusal_for_want_of_an_answer_says_so_and_when_to_come_again(cl
     assert isinstance(refusal, Refusal)
     assert refusal.reason.message == "the breaker of scanner has not answered for a while"
     assert refusal.retry_at_ms == clock.now_ms() + 5_000
+    await way.downstream.close()
+
+
+# Whom it affects ----------------------------------------------------------------------------------
+
+
+async def test_reports_say_whose_calls_failed_or_were_turned_away() -> None:
+    open_way, way = Way(WhenAway.FAIL_STATIC, "none"), Way(WhenAway.FAIL_STATIC, "all")
+    assert await open_way.call() is ReasonCode.BREAKER_OPEN
+    assert isinstance(await open_way.downstream.admit("other", "bolt"), Refusal)
+    await open_way.downstream.flush()
+    assert open_way.breaker.reports[-1].affected == {"acme": 1, "bolt": 1}
+    for tenant, outcome in (("acme", CallOutcome.FAILURE), ("bolt", CallOutcome.SUCCESS)):
+        ticket = await way.downstream.admit(f"call-{tenant}", tenant)
+        assert isinstance(ticket, Ticket)
+        way.downstream.settle(ticket, Ended(outcome, 1), tenant)
+    await way.downstream.flush()
+    assert way.breaker.reports[-1].affected == {"acme": 1}
+    await way.downstream.flush()
+    assert way.breaker.reports[-1].affected == {}, "once"
+    await open_way.downstream.admit("for none", NOBODY)
+    await open_way.downstream.admit("odd", "a tenant, as nobody names one")
+    await open_way.downstream.flush()
+    assert open_way.breaker.reports[-1].affected == {"a tenant, as nobody names one": 1}
+    for number in range(2 * MOST_AFFECTED):
+        await open_way.downstream.admit(f"call-{number}", f"t{number}")
+    await open_way.downstream.flush()
+    assert len(open_way.breaker.reports[-1].affected) == MOST_AFFECTED
+    await open_way.downstream.close()
     await way.downstream.close()

@@ -123,7 +123,7 @@ def downstream() -> Downstream:
 async def test_a_call_waits_for_a_place_and_takes_it_when_another_ends(
     downstream: Downstream,
 ) -> None:
-    lane = Lane(downstream, None)
+    lane = Lane(downstream, "acme", None)
     first = await lane.wait(1, "acme", "a", patience_s=1, hold_ms=0)
     assert isinstance(first, Ticket)
     lane.settle(first, FINE)

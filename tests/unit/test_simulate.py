@@ -1,14 +1,18 @@
 """A simulated pool: tiny workloads with known answers, and random ones with what must hold."""
 
+import random
 from collections import defaultdict
+from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headgate.allocation import Claim, Group
+from headgate.allocation import Claim, Group, divide
+from headgate.allocation.governor import Governor
 from headgate.model.pool import Damping, Strategy
-from headgate.simulate.conservation import conservation, settling_ms
+from headgate.simulate.conservation import conservation, counted_guarantees, settling_ms
 from headgate.simulate.courses import course
 from headgate.simulate.figures import Waits, figures, jain, slowdown
 from headgate.simulate.pool_simulation import Simulation, simulate
@@ -348,6 +352,50 @@ def test_what_a_guarantee_holds_back_is_not_idle() -> None:
     assert judged(lends, jobs, [0, 1_000])[0] == 1
 
 
+def test_guarantees_beyond_the_capacity_count_as_their_share_of_it() -> None:
+    claims = [Claim("a", 0, guaranteed=10, borrow_limit=0), Claim("b", 0, guaranteed=10)]
+    # Each counts as 5, and one of them may not borrow.
+    jobs = [Job(0, "a", 5, 1_000), Job(0, "a", 2, 1_000)]
+    assert judged(pool(10, *claims, strategy=Strategy.RESERVED), jobs, [0, 1_000])[0] == 0
+    assert judged(pool(20, *claims, strategy=Strategy.RESERVED), jobs, [0, 1_000])[0] == 1
+    # Of the 5 of the other, all are kept from others, and no more.
+    keeping = [Claim("a", 0, guaranteed=10, lend_limit=0), Claim("b", 0, guaranteed=10)]
+    for units, violations in ((5, 1), (6, 0)):
+        one = [Job(0, "b", units, 1_000)]
+        assert judged(pool(10, *keeping, strategy=Strategy.RESERVED), one, [500])[0] == violations
+
+
+@given(
+    guaranteed=st.lists(
+        st.tuples(st.integers(0, 9), st.sampled_from([None, "g", "h"])), max_size=5
+    ),
+    group=st.integers(0, 9),
+    limit=st.none() | st.integers(0, 9),
+    maximum=st.none() | st.integers(0, 9),
+    capacity=st.integers(0, 20),
+)
+def test_the_judge_counts_guarantees_as_the_solver_does(
+    guaranteed: list[tuple[int, str | None]],
+    group: int,
+    limit: int | None,
+    maximum: int | None,
+    capacity: int,
+) -> None:
+    groups = (
+        Group("g", guaranteed=group, borrow_limit=limit),
+        Group("h", parent="g", maximum=maximum),
+    )
+    claims = {
+        f"t{number}": Claim(f"t{number}", 9, guaranteed=units, group=name)
+        for number, (units, name) in enumerate(guaranteed)
+    }
+    simulated = SimulatedPool(capacity, Strategy.RESERVED, tuple(claims.values()), groups)
+    tenants, counted = counted_guarantees(simulated, claims)
+    division = divide(capacity, Strategy.RESERVED, list(claims.values()), groups)
+    assert tenants == {t: division.scaled.get(t, one.guaranteed) for t, one in claims.items()}
+    assert division.scaled_groups.items() <= counted.items()
+
+
 def passed_over_at(
     simulated: SimulatedPool, jobs: list[Job], started_ms: list[int], now_ms: int
 ) -> set[int]:
@@ -364,6 +412,14 @@ def passed_over_at(
     ]
     claims = {job.tenant: simulated.claim(job.tenant) for job in jobs}
     claims |= {one.tenant: simulated.claim(one.tenant) for one in simulated.shares}
+    whole = sum(claim.guaranteed for claim in claims.values())
+    if whole > simulated.capacity:  # each counts as its proportional share
+        exact = {t: Fraction(c.guaranteed * simulated.capacity, whole) for t, c in claims.items()}
+        units = {tenant: int(share) for tenant, share in exact.items()}
+        rests = sorted(exact, key=lambda tenant: (units[tenant] - exact[tenant], tenant))
+        for tenant in rests[: simulated.capacity - sum(units.values())]:
+            units[tenant] += 1
+        claims = {t: replace(c, guaranteed=units[t]) for t, c in claims.items()}
     held = {
         tenant: sum(jobs[n].units for n in runs if jobs[n].tenant == tenant) for tenant in claims
     }
@@ -480,3 +536,28 @@ def test_the_bound_follows_from_the_damping() -> None:
     calm = settling_ms(Damping(), 128, 20)
     quick = settling_ms(Damping(demand_half_life_ms=1, min_hold_ms=0, share_per_round=1), 128, 20)
     assert quick < 2_500 < calm < 60_000
+
+
+@pytest.mark.parametrize("strategy", [s for s in Strategy if s is not Strategy.UNLIMITED])
+def test_what_a_governor_keeps_from_round_to_round_changes_nothing(
+    strategy: Strategy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(3)
+    tenants = [f"t{number}" for number in range(12)]
+    shares = tuple(
+        Claim(t, 0, weight=1 + n % 3, priority=n % 2, guaranteed=n % 4 == 0, fixed=4)
+        for n, t in enumerate(tenants)
+    )
+    jobs = [
+        Job(chance.randrange(120_000), chance.choice(tenants), chance.choice([1, 1, 2, 4]), 6_000)
+        for _ in range(250)
+    ]
+    kept = run(pool(8, *shares, strategy=strategy), *jobs)
+    divide_now = Governor._divide
+
+    def divide_anew(self: Governor, now_ms: int) -> None:
+        Governor.__init__(self, self.record)  # as after continue-as-new
+        divide_now(self, now_ms)
+
+    monkeypatch.setattr(Governor, "_divide", divide_anew)
+    assert run(pool(8, *shares, strategy=strategy), *jobs).started_ms == kept.started_ms

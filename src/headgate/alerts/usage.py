@@ -21,7 +21,7 @@ class UsageLevel:
     Attributes:
         level: The highest level told of that still holds; 0 when none.
         below_since_ms: Since when usage has been ``HYSTERESIS_POINTS`` below ``level``.
-        last: The level that usage was at when it was last observed.
+        last: The highest level that usage has not been clearly below since then.
     """
 
     level: int = 0
@@ -47,15 +47,20 @@ class UsageLevel:
             return None
         if self.below_since_ms is not None and now_ms - self.below_since_ms >= HOLD_MS:
             self.level, self.below_since_ms = self.last, None
-        reached = max((level for level in LEVELS if used * 100 >= level * limit), default=0)
-        self.last = reached
+        reached = level_of(used, limit, LEVELS)
         if reached > self.level:
             self.level, self.below_since_ms = reached, None
             return reached
-        if self.level == 0 or used * 100 > (self.level - HYSTERESIS_POINTS) * limit:
+        kept = max(
+            (level for level in LEVELS if still_at(level, used, limit, HYSTERESIS_POINTS)),
+            default=0,
+        )
+        if self.level == 0 or kept >= self.level:
             self.below_since_ms = None
         elif self.below_since_ms is None:
-            self.below_since_ms = now_ms
+            self.below_since_ms, self.last = now_ms, kept
+        else:
+            self.last = max(self.last, kept)
         return None
 
 

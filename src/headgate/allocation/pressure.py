@@ -18,7 +18,7 @@ from headgate.limits import (
     next_fall,
     room_for,
 )
-from headgate.model.limits import PressureLevel, SheddingPolicy, Steps
+from headgate.model.limits import PressureLevel, PressureView, SheddingPolicy, Steps
 from headgate.model.pool import MayWait, TierRoom
 
 PLAN_EVERY_MS: Final = 1_000
@@ -55,6 +55,7 @@ class PoolPressure:
         self._oldest: list[tuple[int, str]] = []
         # Something has been said since it was last reckoned what may wait.
         self._is_news = True
+        self._seen: tuple[tuple[object, ...], PressureView] | None = None
         policy = record.settings.backpressure
         self._lowest = (
             _lowest(policy.queue_age_ms),
@@ -130,6 +131,20 @@ class PoolPressure:
         if member.told_level is self._record.pressure.level or member.stopped:
             return False
         return member.told_level is not PressureLevel.NORMAL or tenant in self._parts
+
+    def view(self) -> PressureView:
+        """Return how full the pool is, as people and ledgers see it."""
+        state = self._record.pressure
+        now = (state.level, state.since_ms, state.cause, state.retry_after_ms)
+        if self._seen is None or self._seen[0] != now:
+            view = PressureView(
+                level=state.level,
+                since_ms=state.since_ms,
+                cause=state.cause,
+                retry_after_ms=state.retry_after_ms,
+            )
+            self._seen = now, view
+        return self._seen[1]
 
     def next_deadline(self, capacity: Mapping[str, int]) -> int | None:
         """Return when the level, or what may wait, changes or may change by itself, or None."""

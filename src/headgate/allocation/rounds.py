@@ -49,7 +49,7 @@ class Places:
     Attributes:
         of: By tenant.
         ceilings: The sum of them.
-        allocated: The sum of them.
+        allocated: The sum of them, what those ``within`` get back counted in.
         coming: What cuts will bring back that have yet to be confirmed; without what jobs hold
             beyond them, for nobody knows how long.
         lacking: What those lack whose target is above their ceiling.
@@ -90,21 +90,14 @@ class Places:
         self.of[tenant] = place
         _, target, allocated, ceiling, owed, _, first, _, held = place
         if before is not None:
-            self.ceilings -= before.ceiling
-            self.allocated -= before.allocated
-            if before.ceiling > before.allocated:
-                self.coming -= before.ceiling - max(before.allocated, before.held)
-            if before.target > before.ceiling:
-                del self.lacking[tenant]
+            self._count(before, -1)
+            self.lacking.pop(tenant, None)
             self.within.pop(tenant, None)
             self.generous.discard(tenant)
             self.fragments.pop(tenant, None)
             self.owed.discard(tenant)
-        self.ceilings += ceiling
-        self.allocated += allocated
-        if ceiling > allocated:
-            self.coming += ceiling - max(allocated, held)
-        elif first > ceiling and allocated != held:
+        self._count(place, 1)
+        if allocated == ceiling < first and allocated != held:
             self.fragments[tenant] = allocated - held
         if owed:
             self.owed.add(tenant)
@@ -114,6 +107,14 @@ class Places:
             self.generous.add(tenant)
         elif allocated < target and allocated < ceiling:
             self.within[tenant] = min(target, ceiling)
+
+    def _count(self, place: Place, sign: int) -> None:
+        ceiling = place.ceiling
+        told = max(place.allocated, min(place.target, ceiling))
+        self.ceilings += sign * ceiling
+        self.allocated += sign * told
+        if ceiling > told:
+            self.coming += sign * (ceiling - max(told, place.held))
 
 
 @dataclass(slots=True)
@@ -173,15 +174,18 @@ def _cuts(
 ) -> list[str]:
     """Take away what others are to have, and what is ``over`` the capacity; return from whom."""
     on_the_way = -free - over  # ceilings without allocations: the capacity stands in both
-    missing = max(over, sum(lacking.values()) - free - on_the_way)
-    if missing <= 0:
+    lacked = sum(lacking.values()) - free
+    # What jobs hold beyond their allocation comes back some time: reason enough to leave what
+    # others use, but not what lies idle meanwhile.
+    missing, at_once = max(over, lacked - on_the_way), max(over, lacked - places.coming)
+    if at_once <= 0:
         return []
     # What a tenant does not use is taken first, and at once: nobody feels it.
     of = places.of
     having = [(tenant, of[tenant]) for tenant in places.generous]
     unused = {tenant: place.allocated - max(place.target, place.wanted) for tenant, place in having}
-    idle = _by_need(missing, unused)
-    missing, over = missing - sum(idle.values()), over - sum(idle.values())
+    idle = _by_need(at_once, unused)
+    missing, over = max(0, missing - sum(idle.values())), over - sum(idle.values())
     busy = {
         tenant: place.allocated - place.target - idle.get(tenant, 0) for tenant, place in having
     }

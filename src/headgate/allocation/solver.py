@@ -19,10 +19,15 @@ sorted as floats (which is faster), these are precise enough to tell any two of 
 from collections.abc import Sequence
 from itertools import compress
 from math import gcd
-from operator import lt, truediv
+from operator import lt, neg, not_, truediv
 from typing import Final
 
 _MANTISSA_BITS: Final = 52
+
+_FEW: Final = 128
+"""Of so few breakpoints, all are put in order at once."""
+
+_SAMPLE: Final = 15
 
 _LARGE_BITS: Final = 20
 """Weights of more bits are made smaller where they have a common divisor."""
@@ -45,21 +50,19 @@ def fill(
     Raises:
         ValueError: The floors add up to more than ``amount``.
     """
-    tops = ceilings
-    if not all(weights):
-        tops = [u if w else low for w, low, u in zip(weights, floors, ceilings, strict=True)]
-    if sum(tops) <= amount:
-        return list(tops)
     at_floor = sum(floors)
-    if at_floor >= amount:
-        if at_floor > amount:
-            raise ValueError(f"the floors add up to {at_floor}, which is more than {amount}")
+    if at_floor > amount:
+        raise ValueError(f"the floors add up to {at_floor}, which is more than {amount}")
+    if not all(weights):
+        return _fill_weighted(amount, weights, floors, ceilings)
+    if sum(ceilings) <= amount:
+        return list(ceilings)
+    if at_floor == amount:
         return list(floors)
-    numbers = list(compress(range(len(tops)), map(lt, floors, tops)))
     if max(weights) >> _LARGE_BITS:
-        part = gcd(*(weights[number] for number in numbers))
+        part = gcd(*weights)
         weights = [weight // part for weight in weights]
-    parts, between, rest, weight = _level(amount, at_floor, weights, floors, tops, numbers)
+    parts, between, rest, weight = _level(amount, at_floor, weights, floors, ceilings)
     shares = [rest * weights[number] for number in between]
     for number, share in zip(between, shares, strict=True):
         parts[number] = share // weight
@@ -70,6 +73,24 @@ def fill(
         first = sorted(range(len(between)), key=fractions.__getitem__, reverse=True)
         for place in first[:left]:
             parts[between[place]] += 1
+    return parts
+
+
+def _fill_weighted(
+    amount: int, weights: Sequence[int], floors: Sequence[int], ceilings: Sequence[int]
+) -> list[int]:
+    """Divide among those who have a weight; the others stay at their floor."""
+    parts = list(floors)
+    numbers = list(compress(range(len(parts)), weights))
+    others = sum(parts) - sum(parts[number] for number in numbers)
+    filled = fill(
+        amount - others,
+        [weights[number] for number in numbers],
+        [floors[number] for number in numbers],
+        [ceilings[number] for number in numbers],
+    )
+    for number, units in zip(numbers, filled, strict=True):
+        parts[number] = units
     return parts
 
 
@@ -92,53 +113,64 @@ def _level(
     weights: Sequence[int],
     floors: Sequence[int],
     ceilings: Sequence[int],
-    numbers: list[int],
 ) -> tuple[list[int], list[int], int, int]:
     """Find the level f.
 
     Args:
         amount: More than all floors, less than all ceilings.
         at_floor: The sum of the floors.
-        weights: Of all.
+        weights: Of all; none is 0.
         floors: Of all.
         ceilings: Of all.
-        numbers: Of those whose floor is below their ceiling.
 
     Returns:
         What those have who are at a bound; the numbers of the others; and f, as two numbers: what
         is left for these others, by their weight.
     """
     # While f rises from 0, a claimant is at its floor, then rises with f, then is at its ceiling.
-    settled = at_floor
-    lifted = [number for number in numbers if floors[number]] if at_floor else []
-    movers = [*numbers, *lifted]
-    tops = len(numbers)
-    bounds = [ceilings[number] for number in numbers]
-    bounds += [floors[number] for number in lifted]
-    speeds = [weights[number] for number in movers]
-    rising = sum(speeds[:tops]) - sum(speeds[tops:])
+    # Event n is that claimant n reaches its ceiling, event n + count that it leaves its floor. To
+    # pass an event changes what is settled, and the speed at which all together rise.
+    count = len(weights)
+    bounds, speeds = list(ceilings), list(weights)
+    settles, rises = bounds, list(map(neg, speeds))
+    settled, rising = at_floor, 0
+    if at_floor:
+        settles, rises = [*bounds, *map(neg, floors)], [*rises, *speeds]
+        bounds, speeds = [*bounds, *floors], [*speeds, *speeds]
+    else:
+        rising = sum(speeds)
     keys = _order_keys(bounds, speeds)
-    order = sorted(range(len(movers)), key=keys.__getitem__)
-    parts = list(floors)
-    is_between = bytearray(len(parts))
-    for number in numbers:
-        is_between[number] = not floors[number]
-    for event in order:
+    passed = bytearray(len(bounds))
+    ahead: Sequence[int] = range(len(bounds))
+    while len(ahead) > _FEW:
+        # Only the event at which to stop is wanted, so most need not be put in order: of those
+        # before and those after one in the middle, one part is done with.
+        middle = sorted(ahead[:: len(ahead) // _SAMPLE], key=keys.__getitem__)[_SAMPLE // 2]
+        key, bound, speed = keys[middle], bounds[middle], speeds[middle]
+        before = [event for event in ahead if keys[event] < key]
+        now_settled = settled + sum(map(settles.__getitem__, before))
+        now_rising = rising + sum(map(rises.__getitem__, before))
+        if now_settled * speed + now_rising * bound >= amount * speed:
+            ahead = before
+        elif before:
+            ahead = [event for event in ahead if keys[event] >= key]
+            settled, rising = now_settled, now_rising
+            for event in before:
+                passed[event] = 1
+        else:
+            break  # many are equal
+    for event in sorted(ahead, key=keys.__getitem__):
         bound, speed = bounds[event], speeds[event]
         # At f = bound / speed, all together have settled + rising * f.
         if settled * speed + rising * bound >= amount * speed:
             break
-        number = movers[event]
-        if event < tops:
-            settled += bound
-            rising -= speed
-            parts[number] = bound
-            is_between[number] = 0
-        else:
-            settled -= bound
-            rising += speed
-            is_between[number] = 1
-    return parts, list(compress(range(len(parts)), is_between)), amount - settled, rising
+        settled += settles[event]
+        rising += rises[event]
+        passed[event] = 1
+    tops = passed[:count]
+    parts = [top if is_at else low for top, low, is_at in zip(ceilings, floors, tops, strict=True)]
+    is_between = map(lt, tops, passed[count:]) if at_floor else map(not_, tops)
+    return parts, list(compress(range(count), is_between)), amount - settled, rising
 
 
 def _order_keys(bounds: Sequence[int], speeds: Sequence[int]) -> Sequence[float]:

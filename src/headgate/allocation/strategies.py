@@ -23,7 +23,8 @@ CAPACITY_EXCEEDED: Final = "CAPACITY_EXCEEDED"
 HELD_BACK: Final = "HELD_BACK"
 """A group does not lend all of its unused guarantee."""
 
-_GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
+GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
+"""Strategies that look at guarantees."""
 
 
 def divide(
@@ -63,7 +64,7 @@ def divide(
     rights = sum(child.guaranteed for child in root.children)
     if scale and rights > capacity:
         conditions.insert(0, _overcommitted(strategy, "", rights, f"the capacity is {capacity}"))
-    scaled = tree.scale(capacity) if scale and strategy in _GUARANTEEING else []
+    scaled = tree.scale(capacity) if scale and strategy in GUARANTEEING else []
     _gather_tenants(tree, strategy)
     for node, group in reversed(tree.groups):
         _gather_group(node, group, strategy)
@@ -83,7 +84,7 @@ def divide(
         elif units:
             message = f"group {node.name} holds {units} units of its unused guarantee back"
             conditions.append(Condition(type=HELD_BACK, message=message))
-    if strategy not in (*_GUARANTEEING, Strategy.FIXED):
+    if strategy not in (*GUARANTEEING, Strategy.FIXED):
         conditions += _unused_guarantees(capacity, strategy, claims, groups)
     allocations = {node.name: node.part for node, _ in tree.tenants}
     given = sum(allocations.values())
@@ -122,7 +123,7 @@ class Flat:
             if claim.group is not None:
                 raise ValueError(f"tenant {claim.tenant!r}: there is no group {claim.group!r}")
         self._strategy = strategy
-        self._guaranteeing, self._fixed = strategy in _GUARANTEEING, strategy is Strategy.FIXED
+        self._guaranteeing, self._fixed = strategy in GUARANTEEING, strategy is Strategy.FIXED
         self._names = [claim.tenant for claim in claims]
         self._guaranteed = sum(claim.guaranteed for claim in claims)
         self._none = [0] * len(claims)
@@ -230,7 +231,7 @@ def _unless_none(limits: list[int | None]) -> list[int | None] | None:
 
 def _gather_rights(tree: Tree, strategy: Strategy) -> list[Condition]:
     """Say what everybody has a right to; return the groups in which that is too much."""
-    guaranteeing = strategy in _GUARANTEEING
+    guaranteeing = strategy in GUARANTEEING
     if not guaranteeing and strategy is not Strategy.FIXED:
         return []
     conditions: list[Condition] = []
@@ -254,7 +255,7 @@ def _gather_rights(tree: Tree, strategy: Strategy) -> list[Condition]:
 
 def _gather_tenants(tree: Tree, strategy: Strategy) -> None:
     """Say of each tenant what it can use, now that its guarantee is known."""
-    guaranteeing = strategy in _GUARANTEEING
+    guaranteeing = strategy in GUARANTEEING
     for node, claim in tree.tenants:
         usable = claim.demand if claim.maximum is None else min(claim.demand, claim.maximum)
         right = node.guaranteed
@@ -278,7 +279,7 @@ def _gather_group(node: Node, group: Group, strategy: Strategy) -> None:
     floors = sum(child.floor for child in children)
     kept_below = sum(child.kept + child.kept_below for child in children)
     own, lend_limit = 0, None
-    if strategy in _GUARANTEEING:
+    if strategy in GUARANTEEING:
         node.priority = group.priority
         own, lend_limit = min(group.guaranteed, node.guaranteed), group.lend_limit
     node.weight = node.guaranteed if strategy is Strategy.FIXED else _weight(group.weight, strategy)
@@ -293,7 +294,7 @@ def _gather_group(node: Node, group: Group, strategy: Strategy) -> None:
 def _limit(group: Group, strategy: Strategy) -> int | None:
     """Return what a group may have at most; None: no limit."""
     limits = [] if group.maximum is None else [group.maximum]
-    if strategy in _GUARANTEEING and group.borrow_limit is not None:
+    if strategy in GUARANTEEING and group.borrow_limit is not None:
         limits.append(group.guaranteed + group.borrow_limit)
     return min(limits, default=None)
 

@@ -1,10 +1,8 @@
 """The application: routes, errors, bounds."""
 
-from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -14,6 +12,7 @@ from headgate.api.access import ANYONE, require_declared
 from headgate.api.bounds import Bounds
 from headgate.api.dashboard import pages
 from headgate.api.dashboard.render import NotLoggedInError, error_page
+from headgate.api.description import described
 from headgate.api.routes import (
     alerts,
     audit,
@@ -49,18 +48,6 @@ _ROUTERS = (
     metrics.router,
     health.router,
 )
-_ERRORS = {
-    "400": "The request cannot be understood.",
-    "401": "Nobody is logged in.",
-    "403": "This needs another role.",
-    "404": "There is no such thing, or not for you.",
-    "409": "It was refused.",
-    "412": "Somebody has changed it since `If-Match`.",
-    "413": "The request is too large.",
-    "422": "The request says something that makes no sense.",
-    "429": "Too many requests; see `Retry-After`.",
-    "503": "Temporal or Postgres does not answer; see `Retry-After`.",
-}
 
 
 def create_app(service: Service) -> FastAPI:
@@ -101,37 +88,3 @@ def create_app(service: Service) -> FastAPI:
 def asgi(service: Service) -> ASGIApp:
     """Return the API as it is served: every answer, also to what fails, has the headers."""
     return Bounds(Segments(create_app(service)), service.settings.most_body)
-
-
-def described(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI description, with errors as problem documents."""
-    if app.openapi_schema is not None:
-        return app.openapi_schema
-    schema = get_openapi(
-        title=app.title,
-        version=app.version,
-        openapi_version="3.1.0",
-        summary="Circuit breakers, tenant quotas and fair pools for job orchestrators.",
-        description=(
-            "Reads come from Postgres and say how old they are. Writes go to workflows: they need "
-            "a reason, take an `Idempotency-Key`, an `If-Match` and `dry_run`, and stand in the "
-            "audit."
-        ),
-        routes=app.routes,
-    )
-    components = schema["components"]["schemas"]
-    components.pop("HTTPValidationError", None)
-    components.pop("ValidationError", None)
-    components["Problem"] = problems.Problem.model_json_schema(
-        ref_template="#/components/schemas/{model}"
-    )
-    content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    for path, operations in schema["paths"].items():
-        for operation in operations.values():
-            if path in ("/healthz", "/readyz"):
-                operation["responses"].pop("422", None)
-                continue
-            for status, description in _ERRORS.items():
-                operation["responses"][status] = {"description": description, "content": content}
-    app.openapi_schema = schema
-    return schema

@@ -36,7 +36,9 @@ class Batch:
         changes = self.changes
         if tenant is not None:
             changes = tuple(
-                one for one in changes if one["kind"] == "ledger" and one["subject"] == tenant
+                one
+                for one in changes
+                if one["kind"] in ("ledger", "alerts") and one["subject"] == tenant
             )
             if self.event == "changed" and not changes:
                 return None

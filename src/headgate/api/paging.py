@@ -2,6 +2,7 @@
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Query
@@ -10,6 +11,7 @@ from pydantic import BaseModel, Field
 from headgate.api.problems import ProblemError
 
 Item = TypeVar("Item")
+Row = TypeVar("Row")
 View = TypeVar("View")
 
 MOST_PAGE = 200
@@ -51,6 +53,25 @@ class Fresh(BaseModel, Generic[View]):
     saved_at_ms: int
     age_ms: Annotated[int, Field(ge=0)]
     data: View
+
+
+def page_of(
+    rows: Sequence[Row],
+    limit: int,
+    keys: Callable[[Row], tuple[str | int, ...]],
+    shown: Callable[[Row], Item],
+) -> Page[Item]:
+    """Return a page.
+
+    Args:
+        rows: One more than fits, if there is a next page.
+        limit: How many fit.
+        keys: By what the next page goes on after a row.
+        shown: What is shown of a row.
+    """
+    items = [shown(row) for row in rows[:limit]]
+    more = len(rows) > limit
+    return Page(items=items, next_cursor=written(*keys(rows[limit - 1])) if more else None)
 
 
 def written(*keys: str | int) -> str:

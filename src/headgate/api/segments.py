@@ -42,7 +42,7 @@ class Segments:
                 parts = [unquote(part, errors="strict") for part in raw.decode("ascii").split("/")]
             except ValueError:
                 parts = ["\x00"]
-            if any(not part.isprintable() for part in parts):
+            if any(sign < " " or "\x7f" <= sign < "\xa0" for part in parts for sign in part):
                 answer = document("", 400, "bad_request", "the path has signs that no name has")
                 await answer(scope, receive, send)
                 return

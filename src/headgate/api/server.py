@@ -1,15 +1,13 @@
 """Serving the API, as long as a block lasts."""
 
-import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Final
 
-import uvicorn
-
 from headgate.api.app import asgi
+from headgate.api.listening import listening
 from headgate.api.service import Service
 from headgate.api.settings import ApiSettings, OidcSettings
 from headgate.model.errors import ConfigurationError, UnavailableError
@@ -18,13 +16,6 @@ from headgate.store.keys import KeyStore
 
 DEFAULT_PORT: Final = 8088
 _END_S: Final = 3
-
-
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to the program that this server is a part of."""
-        yield
 
 
 def is_loopback(host: str) -> bool:
@@ -112,27 +103,11 @@ async def serving(
         raise UnavailableError(
             f"cannot listen on {host} port {port}: {error.strerror}; name another with --port"
         ) from error
-    config = uvicorn.Config(
-        asgi(service),
-        log_level="warning",
-        lifespan="off",
-        access_log=False,
-        server_header=False,
-        proxy_headers=trusted_proxy is not None,
-        forwarded_allow_ips=trusted_proxy,
-        timeout_graceful_shutdown=_END_S,
-    )
-    server = _Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        while not server.started:
-            if task.done():
-                task.result()
-                raise UnavailableError(f"the API on port {port} ended as soon as it was started")
-            await asyncio.sleep(0.01)
+    options = {
+        "server_header": False,
+        "proxy_headers": trusted_proxy is not None,
+        "forwarded_allow_ips": trusted_proxy,
+    }
+    async with listening(asgi(service), listener, _END_S, **options) as bound:
         shown = f"[{host}]" if ":" in host else host
-        yield f"http://{shown}:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await task
-        listener.close()
+        yield f"http://{shown}:{bound}"

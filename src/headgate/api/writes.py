@@ -17,6 +17,7 @@ from headgate.model.ledger import CommandReply
 from headgate.orchestrator.operate import new_command_id
 
 View = TypeVar("View")
+Command = TypeVar("Command", bound=BaseModel)
 
 _ETAG: Final = re.compile(r'"(\d{1,18})"')
 
@@ -94,6 +95,12 @@ class Write:
                 f"the Idempotency-Key {id!r} has been used for something else: use a new one",
             )
         return id
+
+    def order(
+        self, command: type[Command], id: str, principal: Principal, body: BaseModel
+    ) -> Command:
+        """Return what a body asks for as a workflow takes it: with who asks, and by what state."""
+        return command(id=id, actor=principal.name, if_revision=self.if_revision, **dict(body))
 
     def done(
         self,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from headgate.alerts.desk import Desk
+from headgate.breaker import affected
 from headgate.breaker.record import BreakerRecord, Probe, Reporter
 from headgate.breaker.rows import count_row
 from headgate.breaker.rules import report_every_ms, witnesses
@@ -149,6 +150,8 @@ class Breaker:
             self._count_probe(probe, now_ms)
         if report.calls is not None:
             self._limit(report.calls, now_ms)
+        if report.affected:
+            affected.count(record.affected, report.affected, now_ms)
         STATES[record.state].on_outcomes(self, now_ms)
         self.conclude(now_ms)
         return (
@@ -346,6 +349,7 @@ class Breaker:
             transitions=record.transitions,
             revision=record.revision,
             incarnation=record.incarnation,
+            affected=affected.shown(record.affected, now_ms),
             limit=self.fleet_limit,
             limit_change=None if record.fleet is None else record.fleet.of.last,
             wary=record.wary,

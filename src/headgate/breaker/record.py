@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from headgate.alerts.episode import Episode
+from headgate.breaker.affected import Affected
 from headgate.breaker.windows import Sliding
 from headgate.limits import FleetConcurrency
 from headgate.model.alert import Alert
@@ -123,6 +124,7 @@ class BreakerRecord:
         commands: The ids of the last operator commands, so that a repeat changes nothing.
         fleet: The limit of the calls of all gates, if there is one.
         spans: Outcomes by time that are not in Postgres yet, oldest first.
+        affected: The tenants whose calls lately failed or were turned away.
     """
 
     downstream: str
@@ -177,6 +179,7 @@ class BreakerRecord:
     fleet: FleetConcurrency | None = None
     told_pools: dict[str, int | None] = field(default_factory=dict)
     told_revision: int = 0
+    affected: dict[str, Affected] = field(default_factory=dict)
 
     @property
     def policy(self) -> BreakerPolicy:

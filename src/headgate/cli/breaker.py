@@ -14,11 +14,14 @@ from rich.table import Table
 from headgate.cli.connect import connect_temporal, database
 from headgate.cli.durations import parse_duration
 from headgate.cli.user import current_user
+from headgate.gate.clock import now_ms
 from headgate.model.breaker import BreakerAction, BreakerCommand, BreakerView
 from headgate.model.errors import ConfigurationError
 from headgate.orchestrator.operate import command_breaker, new_command_id
 from headgate.store.migrate import require_current
 from headgate.store.snapshots import SnapshotStore
+from headgate.view.standing import affected_now
+from headgate.view.words import whom
 
 app = typer.Typer(
     help="See breakers; force, throttle, shadow, resume or reset one.", no_args_is_help=True
@@ -191,6 +194,7 @@ async def _show(name: str, as_json: bool) -> None:
         ("gates", f"{view.gates}, {view.witnesses} of them have seen trouble"),
         ("all calls", f"{view.successes} succeeded, {view.failures} failed"),
         ("rejected", view.rejected),
+        ("tenants", whom(affected_now(view, now_ms()), 10)),
     ]
     for label, value in rows:
         print(f"{label:14} {value}")

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from headgate.devstack.demo import Demo
+from headgate.devstack.environment import write_environment
 from headgate.devstack.scenario import Recorded, Scenario, Scheduled
 from headgate.devstack.screen import Board, screen
 from headgate.devstack.stack import Stack
@@ -115,7 +116,9 @@ async def _run(
         tell("starting Temporal and Postgres")
         async with Stack(folder, search_attributes=True) as stack:
             board.ui = stack.temporal_ui
+            board.environment = write_environment(stack)
             tell(f"Temporal at {stack.temporal_address}, its UI at {stack.temporal_ui or '-'}")
+            tell(f"for headgate commands in other terminals:  {board.environment}")
             demo = Demo(stack, scenario, began_s, tell, board)
             if not drawn:
                 return await demo.run(stopping, seconds)

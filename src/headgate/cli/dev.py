@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import os
-import shlex
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,9 @@ from typing import Any
 import typer
 
 from headgate.devstack.dashboard import dashboard
-from headgate.devstack.stack import TEMPORAL_VARIABLE, Stack
+from headgate.devstack.environment import write_environment
+from headgate.devstack.stack import Stack
 from headgate.devstack.workers import GOVERNANCE, SupervisedWorker, worker_environment
-from headgate.store.address import DATABASE_URL
 from headgate.store.database import Database
 from headgate.store.migrate import migrate
 
@@ -75,23 +73,8 @@ async def _run(stack: Stack, dashboard_port: int | None) -> None:
                 f"Temporal UI  {stack.temporal_ui or '-'}\n"
                 f"Dashboard    {address}\n"
                 f"Postgres     {database.address}\n"
-                f"For other terminals:  . {shlex.quote(str(_write_environment(stack)))}\n"
+                f"For other terminals:  {write_environment(stack)}\n"
                 "Ctrl-C ends all of it; the data stays.",
                 flush=True,
             )
             await asyncio.Event().wait()
-
-
-def _write_environment(stack: Stack) -> Path:
-    """Write how to reach the stack, with the password, where only this user can read it."""
-    file = stack.state_dir / "environment"
-    lines = [
-        f"export {TEMPORAL_VARIABLE}={shlex.quote(stack.temporal_address)}",
-        f"export {DATABASE_URL}={shlex.quote(stack.dsn)}",
-    ]
-    if stack.temporal is not None:
-        lines.append("export TEMPORAL_NAMESPACE=default")
-    file.unlink(missing_ok=True)
-    with os.fdopen(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as out:
-        out.write("\n".join(lines) + "\n")
-    return file

@@ -1,6 +1,7 @@
 """``headgate serve``: the REST API and the dashboard."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -85,6 +86,8 @@ async def _run(
         )
         service = Service(db, Temporal(connect_temporal), settings)
         async with serving(service, host, port, trusted_proxy) as address:
+            # What is loaded by now stays: the collector need not go through it with every page.
+            gc.freeze()
             print(f"headgate is served at {address}", flush=True)
             if settings.open_as is not None:
                 print(

@@ -180,7 +180,7 @@ async def _list(as_json: bool) -> None:
         print_json(found)
         return
     if not found:
-        print("nothing is throttled")
+        print("nothing is set by people")
         return
     rows = table("What", "Is", "For", "By", "Lifted by")
     for one in found:

@@ -39,6 +39,7 @@ class Board:
         headline: One line at the top.
         ui: The address of the Temporal UI.
         dashboard: The address of the dashboard.
+        environment: What to type for ``headgate`` commands in other terminals.
         books: What Postgres has.
         jobs: How the jobs stand.
         events: The last events, newest last.
@@ -47,6 +48,7 @@ class Board:
     headline: str = ""
     ui: str | None = None
     dashboard: str | None = None
+    environment: str | None = None
     books: Books = field(default_factory=Books)
     jobs: Jobs = field(default_factory=Jobs)
     events: deque[str] = field(default_factory=lambda: deque(maxlen=_EVENTS))
@@ -99,6 +101,8 @@ def render(board: Board) -> RenderableType:
         head.append(f"\nDashboard    {board.dashboard}", "dim")
     if board.ui:
         head.append(f"\nTemporal UI  {board.ui}", "dim")
+    if board.environment:
+        head.append(f"\nElsewhere    {board.environment}", "dim")
     events = Text("\n".join(board.events) or "nothing yet", "dim")
     return Group(
         head,

@@ -134,10 +134,10 @@ class Downstream:
             if self.when_lost is WhenAway.FAIL_OPEN:
                 return self._let_pass(key if held else None, None)
             if self.verdict.allow == "probes":
-                return await self._admit_probe(key, held)
+                return await self._admit_probe(key, tenant, held)
             refusal = await self._limited() or self._not_yet(tenant)
         if refusal is not None:
-            self.count_rejected()
+            self.count_rejected(tenant)
             return refusal
         return self._let_pass(key if held else None, None)
 
@@ -189,9 +189,11 @@ class Downstream:
         ticket.era = Era(epoch)
         return ticket
 
-    def settle(self, ticket: Ticket, ended: Ended) -> None:
-        """Take the outcome of a call."""
+    def settle(self, ticket: Ticket, ended: Ended, tenant: str) -> None:
+        """Take the outcome of a call of a tenant."""
         now = now_ms()
+        if ended.outcome is CallOutcome.FAILURE:
+            self._outcomes.affect(tenant)
         self.add_up()
         self._land(ticket)
         limit = self.verdict.slow_call_ms
@@ -295,6 +297,7 @@ class Downstream:
                     buckets=buckets,
                     probes=probes,
                     calls=summary,
+                    affected=self._outcomes.take_affected(),
                 )
             )
 
@@ -429,12 +432,12 @@ class Downstream:
         """Note that a call has been counted: it is to be reported in time."""
         self._report_by(now_ms() + self.verdict.report_every_ms)
 
-    async def _admit_probe(self, key: str, held: bool) -> Ticket | Refusal:
+    async def _admit_probe(self, key: str, tenant: str, held: bool) -> Ticket | Refusal:
         epoch = self.verdict.epoch
         try:
             granted = await self._probes.ask(key)
         except UnavailableError as error:
-            self.count_rejected()
+            self.count_rejected(tenant)
             return self._refuse(ReasonCode.UNAVAILABLE, str(error), now_ms() + _RETRY_PROBE_MS)
         if granted and self.verdict.epoch == epoch:
             return self._let_pass(key if held else None, key)
@@ -442,7 +445,7 @@ class Downstream:
             return self._let_pass(key if held else None, None)
         if self.verdict.allow == "probes":
             self._probes_busy_until_ms = now_ms() + _RETRY_PROBE_MS
-        self.count_rejected()
+        self.count_rejected(tenant)
         refusal = self.refusal()
         assert refusal is not None
         return refusal
@@ -455,9 +458,10 @@ class Downstream:
         self.take(reply.verdict)
         return [key in reply.granted for key in keys]
 
-    def count_rejected(self) -> None:
-        """Count a call that was not let pass."""
+    def count_rejected(self, tenant: str) -> None:
+        """Count a call of a tenant that was not let pass."""
         now = now_ms()
+        self._outcomes.affect(tenant)
         self._outcomes.reject(self.verdict.epoch, now)
         self._report_by(now + self.verdict.report_every_ms)
 

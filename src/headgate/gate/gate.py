@@ -135,7 +135,7 @@ class Gate:
         downstream = self._downstream(request.downstream) if request.downstream else None
         if downstream is not None and (refusal := downstream.refusal()) is not None:
             # Known without asking anybody, and most of the time while a breaker is open.
-            downstream.count_rejected()
+            downstream.count_rejected(request.tenant)
             return await self._refused(request, refusal)
         if request.held:
             decision = Decision(id=request.id, outcome=Outcome.GRANTED)
@@ -199,7 +199,7 @@ class Gate:
         found = self._lanes.get(key)
         if found is None:
             stock = None if resource is None else self._ledger(tenant).stock(resource)
-            found = self._lanes[key] = Lane(self._downstream(downstream), stock)
+            found = self._lanes[key] = Lane(self._downstream(downstream), tenant, stock)
         return found
 
     async def hold_for_job(
@@ -227,7 +227,7 @@ class Gate:
 
     def end(self, call: Call, ticket: Ticket, ended: Ended) -> None:
         """Record how a call ended."""
-        self._downstream(call.downstream).settle(ticket, ended)
+        self._downstream(call.downstream).settle(ticket, ended, call.tenant)
 
     # Inside ------------------------------------------------------------------------------------
 

@@ -20,13 +20,15 @@ class Lane:
 
     Args:
         downstream: What is called.
+        tenant: For whom.
         stock: What counts for the tenant; None: nothing does.
     """
 
-    __slots__ = ("_stock", "downstream")
+    __slots__ = ("_stock", "_tenant", "downstream")
 
-    def __init__(self, downstream: Downstream, stock: Stock | None) -> None:
+    def __init__(self, downstream: Downstream, tenant: str, stock: Stock | None) -> None:
         self.downstream = downstream
+        self._tenant = tenant
         self._stock = stock
 
     def enter(self, units: int = 1, hold_ms: int = 0) -> Ticket | None:
@@ -117,7 +119,7 @@ class Lane:
         to, stock = self.downstream, self._stock
         await to.know()
         if (refusal := to.refusal()) is not None and not to.may_soon_pass():
-            to.count_rejected()
+            to.count_rejected(tenant)
             return refusal
         block = None
         if stock is not None and units:
@@ -141,4 +143,4 @@ class Lane:
         """Take the end of a call, however it was."""
         if ticket.block is not None and self._stock is not None:
             self._stock.give(ticket.block, ticket.units)
-        self.downstream.settle(ticket, ended)
+        self.downstream.settle(ticket, ended, self._tenant)

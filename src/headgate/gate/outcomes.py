@@ -1,8 +1,12 @@
 """Outcomes of calls to one downstream, gathered until they are reported."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
-from headgate.model.breaker import CallOutcome, OutcomeBucket, ProbeOutcome
+from headgate.model.breaker import MOST_AFFECTED, CallOutcome, OutcomeBucket, ProbeOutcome
+
+NOBODY: Final = "-"
+"""The tenant of calls that are made for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Outcomes:
 
     buckets: dict[int, Bucket] = field(default_factory=dict)
     probes: list[ProbeOutcome] = field(default_factory=list)
+    affected: dict[str, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.buckets or self.probes)
@@ -80,11 +85,23 @@ class Outcomes:
         bucket.trailing_failures = 0
         bucket.succeeded_at_ms = at_ms
 
+    def affect(self, tenant: str) -> None:
+        """Note whose call failed or was not let pass; of many tenants, the first ones."""
+        if tenant == NOBODY:
+            return
+        if tenant in self.affected or len(self.affected) < MOST_AFFECTED:
+            self.affected[tenant] = self.affected.get(tenant, 0) + 1
+
     def reject(self, epoch: int, now_ms: int) -> None:
         """Count a call that was not let pass."""
         bucket = self.buckets.setdefault(epoch, Bucket())
         bucket.at_ms = now_ms
         bucket.rejected += 1
+
+    def take_affected(self) -> dict[str, int]:
+        """Return whose calls failed or were not let pass, for a report, and begin anew."""
+        affected, self.affected = self.affected, {}
+        return affected
 
     def take(self) -> tuple[list[OutcomeBucket], list[ProbeOutcome]]:
         """Return what is gathered, for a report, and begin anew."""

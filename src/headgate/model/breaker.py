@@ -20,6 +20,12 @@ UNKNOWN_EPOCH: Final = -1
 OUTCOME_SPAN_MS: Final = 10_000
 """Outcomes are kept for history in stretches of this length."""
 
+AFFECTED_FOR_MS: Final = 600_000
+"""A tenant counts as affected for so long after its last call that failed or was turned away."""
+
+MOST_AFFECTED: Final = 50
+"""Tenants that a breaker remembers as affected."""
+
 ThrottleShare = Annotated[float, Field(gt=0.0, lt=1.0)]
 BreakerAction = Literal["force_open", "force_closed", "shadow", "throttle", "resume", "reset"]
 GateId = Annotated[str, Field(min_length=1, max_length=200)]
@@ -112,6 +118,8 @@ class Report(Message):
         buckets: Outcomes; none in the report by which a gate introduces itself.
         probes: Outcomes of probes.
         calls: What the limit of the whole fleet is reckoned from, if there is one.
+        affected: Calls that failed or were turned away since the last report, by tenant; of more
+            tenants than fit, only some.
     """
 
     gate: GateId
@@ -120,6 +128,7 @@ class Report(Message):
     buckets: Annotated[list[OutcomeBucket], Field(max_length=100)] = []
     probes: Annotated[list[ProbeOutcome], Field(max_length=1000)] = []
     calls: CallSummary | None = None
+    affected: Annotated[dict[str, Count], Field(max_length=MOST_AFFECTED)] = {}
 
 
 class Verdict(Message):
@@ -344,9 +353,25 @@ class OutcomeSpan(Message):
     duration_ms: int = 0
 
 
+class AffectedTenant(Message):
+    """A tenant whose calls lately failed or were turned away.
+
+    Attributes:
+        tenant: Who.
+        calls: How many, since it last was left alone for ``AFFECTED_FOR_MS``.
+        at_ms: When a gate last told of one.
+    """
+
+    tenant: str
+    calls: int
+    at_ms: int
+
+
 class BreakerView(Message):
     """A breaker as queries return it and snapshots summarise it.
 
+    ``affected``: the tenants whose calls failed or were turned away in the last
+    ``AFFECTED_FOR_MS``, those with the most calls first, at most ``MOST_AFFECTED``.
     ``wary``: it lets calls pass although nobody has seen the downstream work; one failure opens it.
     """
 
@@ -383,3 +408,4 @@ class BreakerView(Message):
     limit_change: LimitChange | None = None
     wary: bool = False
     alerts: AlertsView = AlertsView()
+    affected: list[AffectedTenant] = []

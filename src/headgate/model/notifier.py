@@ -20,7 +20,11 @@ def _kind_pattern(text: str) -> str:
     return text
 
 
-KindPattern = Annotated[str, AfterValidator(_kind_pattern)]
+KindPattern = Annotated[
+    str,
+    AfterValidator(_kind_pattern),
+    Field(json_schema_extra={"pattern": f"^({_KIND.pattern})$", "minLength": 1, "maxLength": 100}),
+]
 """The kind of an alert, such as ``breaker.opened``, or how it begins: ``breaker.*``."""
 
 Pattern = Annotated[str, Field(min_length=1, max_length=250)]

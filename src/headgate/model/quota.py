@@ -274,6 +274,13 @@ class QuotaChanges(Contract):
         """The new values, by field."""
         return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
 
+    @property
+    def words(self) -> str:
+        """The new values, for people."""
+        return ", ".join(
+            f"{name} {'none' if value is None else value}" for name, value in self.values.items()
+        )
+
 
 class QuotaOverride(Message):
     """Another quota for a time, after which the quota of the configuration holds again.

@@ -37,6 +37,30 @@ class Rule:
     value: str = ""
 
 
+def _late(
+    name: str, histogram: str, window: str, lasting: str, summary: str, description: str
+) -> Rule:
+    """Return a rule that something takes longer than 5 s, one time in twenty."""
+    return Rule(
+        name,
+        f"histogram_quantile(0.95, sum by (le) (rate({histogram}_bucket[{window}]))) > 5",
+        lasting,
+        "warning",
+        summary,
+        description,
+        fires={
+            f'{histogram}_bucket{{le="5"}}': "never",
+            f'{histogram}_bucket{{le="10"}}': "grows",
+            f'{histogram}_bucket{{le="+Inf"}}': "grows",
+        },
+        silent={
+            f'{histogram}_bucket{{le="1"}}': "grows",
+            f'{histogram}_bucket{{le="+Inf"}}': "grows",
+        },
+        value="9.75s",
+    )
+
+
 RULES: Final = (
     Rule(
         "HeadgateNotScraped",
@@ -178,41 +202,21 @@ RULES: Final = (
         labels={"pool": "p"},
         silent={f'{m.POOL_PRESSURE.name}{{pool="p"}}': "1"},
     ),
-    Rule(
+    _late(
         "HeadgateSnapshotsLag",
-        f"histogram_quantile(0.95, sum by (le) (rate({m.SNAPSHOT_LAG.name}_bucket[10m]))) > 5",
+        m.SNAPSHOT_LAG.name,
         "10m",
-        "warning",
+        "10m",
         "What is shown lags behind by {{ $value | humanizeDuration }}",
         "Postgres, or the way to it, is slow. Decisions do not wait for it.",
-        fires={
-            f'{m.SNAPSHOT_LAG.name}_bucket{{le="5"}}': "never",
-            f'{m.SNAPSHOT_LAG.name}_bucket{{le="10"}}': "grows",
-            f'{m.SNAPSHOT_LAG.name}_bucket{{le="+Inf"}}': "grows",
-        },
-        silent={
-            f'{m.SNAPSHOT_LAG.name}_bucket{{le="1"}}': "grows",
-            f'{m.SNAPSHOT_LAG.name}_bucket{{le="+Inf"}}': "grows",
-        },
-        value="9.75s",
     ),
-    Rule(
+    _late(
         "HeadgateTripsHeardLate",
-        f"histogram_quantile(0.95, sum by (le) (rate({m.TRIP_DELAY.name}_bucket[1h]))) > 5",
+        m.TRIP_DELAY.name,
+        "1h",
         "0m",
-        "warning",
         "Gates hear of an open breaker {{ $value | humanizeDuration }} late",
         "Calls go on to a downstream that is not well. Are the workers' polls delayed?",
-        fires={
-            f'{m.TRIP_DELAY.name}_bucket{{le="5"}}': "never",
-            f'{m.TRIP_DELAY.name}_bucket{{le="10"}}': "grows",
-            f'{m.TRIP_DELAY.name}_bucket{{le="+Inf"}}': "grows",
-        },
-        silent={
-            f'{m.TRIP_DELAY.name}_bucket{{le="1"}}': "grows",
-            f'{m.TRIP_DELAY.name}_bucket{{le="+Inf"}}': "grows",
-        },
-        value="9.75s",
     ),
 )
 

@@ -17,7 +17,7 @@ from headgate.gate import Call
 from headgate.gate.classify import classify_error, classify_result, is_overload, retry_after_ms
 from headgate.gate.clock import now_ms
 from headgate.gate.metrics import counter, histogram
-from headgate.gate.outcomes import Ended
+from headgate.gate.outcomes import NOBODY, Ended
 from headgate.gate.protocol import AnyGate, AnyLane
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.model.breaker import CallOutcome
@@ -28,7 +28,6 @@ from headgate.orchestrator.governed import GovernedActivity
 from headgate.orchestrator.headers import call_of, tenant_of
 from headgate.view import metrics
 
-_NO_TENANT: Final = "-"
 _DEFAULT_TIMEOUT_S: Final = 60.0
 _SHORT_PATIENCE_S: Final = 2.0
 """A call that Temporal may retry as often as it likes waits no longer in the process: meanwhile it
@@ -108,7 +107,7 @@ class GovernedCalls(ActivityInboundInterceptor):
                 raise _denied(Refusal(_no_tenant(info.activity_type), None), what.downstream)
             if how.units_of is not None:
                 units = _units(how, input)
-        tenant = tenant or _NO_TENANT
+        tenant = tenant or NOBODY
         if resource is not None and what.hold == "job":
             await self._hold_for_job(gate, how, tenant, resource, units, info)
             resource = None

@@ -42,7 +42,7 @@ class Spread(Message):
 
 
 class InForce(Message):
-    """A pause, cut or other override that operators have set, wherever it holds.
+    """A pause, cut, other quota or other override that operators have set, wherever it holds.
 
     Attributes:
         kind: Whose it is: a ``resource`` of all tenants, a ``tenant``, a ``pool``, a ``breaker``.
@@ -70,7 +70,7 @@ class InForce(Message):
 
 
 async def throttles_in_force(database: Database, now_ms: int) -> list[InForce]:
-    """Return all that operators have set, as Postgres has it.
+    """Return all that operators have set and that holds now, as Postgres has it.
 
     Raises:
         UnavailableError: Postgres does not answer.
@@ -79,7 +79,22 @@ async def throttles_in_force(database: Database, now_ms: int) -> list[InForce]:
     everyone = await ConfigurationStore(database).resource_throttles()
     found = [_of_ledger("resource", one.resource, one) for one in everyone]
     known = {one.id for one in everyone}
-    for ledger in await store.throttled_ledgers():
+    for ledger in await store.ledgers_set_by_people():
+        found += [
+            InForce(
+                kind="tenant",
+                subject=ledger.tenant,
+                what=one.changes.words,
+                resource=one.resource,
+                id=one.id,
+                actor=one.actor,
+                reason=one.reason,
+                since_ms=one.begins_at_ms,
+                until_ms=one.ends_at_ms,
+            )
+            for one in ledger.overrides
+            if one.begins_at_ms <= now_ms
+        ]
         own = [one for one in ledger.throttles if one.id not in known]
         found += [_of_ledger("tenant", ledger.tenant, one) for one in own]
     for pool in await store.pools():

@@ -88,16 +88,16 @@ class Watch:
         record, rules = self._record, self._record.alert_rules
         before = record.alert_sequence
         if rules is None:
-            for key in list(self.desk.episodes):
-                self.desk.end(key)
+            if self.desk.episodes:
+                for key in list(self.desk.episodes):
+                    self.desk.end(key)
         else:
             self._look(rules, now_ms)
         if record.alert_sequence != before:
             record.revision += 1
-        self.touched.clear()
-        self.granted.clear()
-        self._denied.clear()
-        self._reclaimed.clear()
+        for touched in (self.touched, self.granted, self._denied, self._reclaimed):
+            if touched:
+                touched.clear()
         self._is_settled = False
 
     def next_deadline(self) -> int | None:

@@ -172,7 +172,8 @@ class _Party:
     Attributes:
         weight: Among its siblings.
         priority: Likewise; 0 unless the strategy is ``priority``.
-        guaranteed: Units, with those of its members; 0 unless the strategy looks at guarantees.
+        guaranteed: Units, with those of its members, as they count where they are more than there
+            is; 0 unless the strategy looks at guarantees.
         lend_limit: Units of its unused guarantee that may be lent; None: all.
         limit: Units that it may hold at most; None: no limit.
         held: Units.
@@ -194,16 +195,16 @@ class _Party:
     )
 
     def __init__(
-        self, of: Claim | Group, strategy: Strategy, above: tuple["_Party", ...], below: int
+        self, of: Claim | Group, strategy: Strategy, above: tuple["_Party", ...], counted: int
     ) -> None:
         guarantees = strategy in _GUARANTEEING
         self.weight: float = counted_weight(of.weight, strategy)
         self.priority = of.priority if strategy is Strategy.PRIORITY else 0
-        self.guaranteed = max(of.guaranteed, below) if guarantees else 0
+        self.guaranteed = counted
         self.lend_limit = of.lend_limit if guarantees else None
         limits = [] if of.maximum is None else [of.maximum]
         if guarantees and of.borrow_limit is not None:
-            limits.append(of.guaranteed + of.borrow_limit)
+            limits.append(min(of.guaranteed, counted) + of.borrow_limit)
         if strategy is Strategy.FIXED:
             # Of a tenant, its fixed part stands as its maximum; of a group it says nothing.
             self.weight = 1 if of.maximum is None else of.maximum
@@ -227,10 +228,11 @@ class Standings:
             tenant: pool.claim(tenant)
             for tenant in sorted({*tenants, *(one.tenant for one in pool.shares)})
         }
-        groups = _groups(pool, claims.values())
+        counted, counted_groups = counted_guarantees(pool, claims)
+        groups = _groups(pool, counted_groups)
         for tenant, claim in claims.items():
             above = () if claim.group is None else groups[claim.group].path
-            self._tenants[tenant] = _Party(claim, pool.strategy, above, 0)
+            self._tenants[tenant] = _Party(claim, pool.strategy, above, counted[tenant])
             self._lines[tenant] = deque()
         # Who does not lend all of its guarantee; members before the groups that they are in.
         parties = [*self._tenants.values(), *groups.values()]
@@ -317,27 +319,76 @@ class Standings:
         return kept
 
 
-def _groups(pool: SimulatedPool, claims: Iterable[Claim]) -> Mapping[str, _Party]:
+def counted_guarantees(
+    pool: SimulatedPool, claims: Mapping[str, Claim]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Return what guarantees count as, of tenants and of groups.
+
+    Those of its members are part of a group's. Where they add up to more than there is, or than
+    their group may have, each counts as its proportional share: whole units, the largest remainders
+    rounded up, the first names first, tenants before groups. Reckoned here once more, so that the
+    solver has no say in it.
+    """
+    if pool.strategy not in _GUARANTEEING:
+        return dict.fromkeys(claims, 0), {group.name: 0 for group in pool.groups}
+    tenants = {tenant: claim.guaranteed for tenant, claim in claims.items()}
+    groups = {group.name: group for group in pool.groups}
+    # Whose parts each group, and the pool itself, is divided into.
+    inside: dict[str | None, list[tuple[dict[str, int], str]]] = {}
+    counted: dict[str, int] = {}
+    for tenant in sorted(claims):
+        inside.setdefault(claims[tenant].group, []).append((tenants, tenant))
+    for name in sorted(groups):
+        inside.setdefault(groups[name].parent, []).append((counted, name))
+
+    def right(name: str) -> int:
+        group = groups[name]
+        below = sum(right(one) if of is counted else of[one] for of, one in inside.get(name, ()))
+        counted[name] = max(group.guaranteed, below)
+        if group.maximum is not None:
+            counted[name] = min(counted[name], group.maximum)
+        if group.borrow_limit is not None:
+            counted[name] = min(counted[name], group.guaranteed + group.borrow_limit)
+        return counted[name]
+
+    def scale(name: str | None, units: int) -> None:
+        parts = [of[one] for of, one in inside.get(name, ())]
+        if sum(parts) > units:
+            parts = _in_proportion(units, parts)
+        for (of, one), part in zip(inside.get(name, ()), parts, strict=True):
+            of[one] = part
+            if of is counted:
+                scale(one, part)
+
+    for of, one in inside.get(None, ()):
+        if of is counted:
+            right(one)
+    scale(None, pool.capacity)
+    return tenants, counted
+
+
+def _in_proportion(units: int, parts: Sequence[int]) -> list[int]:
+    """Return ``parts`` made smaller so that they add up to ``units``."""
+    whole = sum(parts)
+    scaled = [part * units // whole for part in parts]
+    rests = sorted(range(len(parts)), key=lambda n: (-(parts[n] * units % whole), n))
+    for number in rests[: units - sum(scaled)]:
+        scaled[number] += 1
+    return scaled
+
+
+def _groups(pool: SimulatedPool, counted: Mapping[str, int]) -> Mapping[str, _Party]:
     """Return the groups of a pool by name."""
     named = {group.name: group for group in pool.groups}
-    rights: dict[str, int] = {}
     below: dict[str | None, list[str]] = {}
     for group in pool.groups:
         below.setdefault(group.parent, []).append(group.name)
-    for claim in claims:
-        if claim.group is not None:
-            rights[claim.group] = rights.get(claim.group, 0) + claim.guaranteed
-
-    def right(name: str) -> int:
-        inside = rights.get(name, 0) + sum(right(child) for child in below.get(name, ()))
-        return max(named[name].guaranteed, inside)
-
     found: dict[str, _Party] = {}
     ordered = list(below.get(None, ()))
     for name in ordered:
         parent = named[name].parent
         above = () if parent is None else found[parent].path
-        found[name] = _Party(named[name], pool.strategy, above, right(name))
+        found[name] = _Party(named[name], pool.strategy, above, counted[name])
         ordered += below.get(name, ())
     return found
 

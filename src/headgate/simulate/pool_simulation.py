@@ -352,7 +352,8 @@ class _Run:
             self._after_governor(now_ms)
 
     def _after_governor(self, now_ms: int) -> None:
-        self._tell_ledgers(now_ms)
+        if self._governor.record.sequence != self._told_sequence:
+            self._tell_ledgers(now_ms)
         due_ms = self._governor.next_deadline()
         if due_ms is not None:
             due_ms = max(due_ms, now_ms + 1)
@@ -361,10 +362,7 @@ class _Run:
                 self._at(due_ms, _ROUND, None)
 
     def _tell_ledgers(self, now_ms: int) -> None:
-        sequence = self._governor.record.sequence
-        if sequence == self._told_sequence:
-            return
-        self._told_sequence = sequence
+        self._told_sequence = self._governor.record.sequence
         for tenant in self._governor.to_tell():
             if tenant not in self._telling:
                 self._telling.add(tenant)

@@ -141,10 +141,16 @@ async def is_written(connection: asyncpg.Connection, entry: AuditEntry) -> bool:
 
 
 async def write_audit(connection: asyncpg.Connection, entries: Sequence[AuditEntry]) -> None:
-    """Write entries; one that is there is left alone, so that writing may be tried again."""
+    """Write entries; one that is there is left alone, so that writing may be tried again.
+
+    What is known of the request, how its actor was authenticated and which workflow was told, is
+    written down with it: requests are forgotten before the audit is.
+    """
     await connection.executemany(
-        "INSERT INTO audit (at, actor, reason, action, target, before, after, request_id) "
-        "VALUES (to_timestamp($1::bigint / 1000.0), $2, $3, $4, $5, $6, $7, $8) "
+        "INSERT INTO audit "
+        "(at, actor, reason, action, target, before, after, request_id, how, workflow) "
+        "SELECT to_timestamp($1::bigint / 1000.0), $2, $3, $4, $5, $6, $7, $8, r.how, r.workflow "
+        "FROM (SELECT) AS entry LEFT JOIN api_request r ON r.id = $8 "
         "ON CONFLICT DO NOTHING",
         [
             (

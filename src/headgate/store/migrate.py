@@ -55,8 +55,8 @@ async def migrate(database: Database) -> list[Migration]:
         ConfigurationError: The database is newer than this code, or an applied file has changed.
     """
     async with database.connection() as connection:
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK, timeout=_PATIENCE_S)
         try:
+            await connection.execute("SELECT pg_advisory_lock($1)", _LOCK, timeout=_PATIENCE_S)
             await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
             await connection.execute(
                 "CREATE TABLE IF NOT EXISTS migration (version integer PRIMARY KEY, "
@@ -75,7 +75,8 @@ async def migrate(database: Database) -> list[Migration]:
                     )
             return missing
         finally:
-            await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+            # Also of a wait that was given up just as it ended; nobody else cleans this connection.
+            await connection.execute("SELECT pg_advisory_unlock_all()")
 
 
 async def pending(database: Database) -> list[Migration]:

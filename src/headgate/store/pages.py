@@ -8,15 +8,16 @@ from headgate.model.breaker import Transition
 from headgate.model.ids import Kind
 from headgate.store.database import Database
 
-Order = Literal["name", "waiting", "held"]
+Order = Literal["name", "waiting", "held", "trouble"]
 
 _PAGE: Final = """
-SELECT subject, revision, at_ms, view, waiting, held FROM snapshot
+SELECT subject, revision, at_ms, view::text AS view, waiting, held FROM snapshot
 WHERE kind = $1 AND view IS NOT NULL
 AND ($2::text IS NULL OR strpos(lower(subject), lower($2)) > 0)
 AND ($3::text[] IS NULL OR view ->> 'state' = ANY ($3))
 """
-_PAGES: Final[dict[Order, str]] = {
+_CALM: Final = "(view ->> 'state' = 'CLOSED')::int"
+PAGES: Final[dict[Order, str]] = {
     "name": _PAGE + "AND ($4::text IS NULL OR subject > $4) ORDER BY subject LIMIT $5",
     "waiting": _PAGE
     + "AND ($4::text IS NULL OR (waiting < $5 OR waiting = $5 AND subject > $4)) "
@@ -24,7 +25,35 @@ _PAGES: Final[dict[Order, str]] = {
     "held": _PAGE
     + "AND ($4::text IS NULL OR (held < $5 OR held = $5 AND subject > $4)) "
     + "ORDER BY held DESC, subject LIMIT $6",
+    "trouble": _PAGE
+    + f"AND ($4::text IS NULL OR ({_CALM} > $5 OR {_CALM} = $5 AND subject > $4)) "
+    + f"ORDER BY {_CALM}, subject LIMIT $6",
 }
+
+
+NOW: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS now"
+_BETWEEN: Final = "changed >= $1 AND changed < mark.now"
+_CHANGED: Final = f"""
+WITH mark AS MATERIALIZED ({NOW}),
+saved AS (
+    SELECT s.* FROM mark, LATERAL (
+        SELECT kind, subject, revision, changed FROM snapshot
+        WHERE {_BETWEEN} AND view IS NOT NULL ORDER BY changed LIMIT $2) s
+),
+touched AS (
+    SELECT id FROM mark, alert WHERE {_BETWEEN}
+    UNION SELECT alert_id FROM mark, delivery WHERE {_BETWEEN}
+    UNION SELECT d.alert_id FROM mark, delivery d JOIN alert_message m
+        ON m.channel = d.channel AND m.id = d.message_id
+        WHERE m.changed >= $1 AND m.changed < mark.now
+),
+told AS (
+    SELECT tenant FROM alert JOIN touched USING (id)
+    UNION SELECT tenant FROM mark, silence WHERE {_BETWEEN}
+)
+SELECT mark.now, saved.* FROM mark LEFT JOIN saved ON true
+UNION ALL SELECT mark.now, 'alerts', coalesce(tenant, ''), 0, 0 FROM mark, told
+"""  # noqa: S608 - of constants only
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +64,7 @@ class Saved:
         subject: Which downstream, tenant or pool.
         revision: Its revision.
         saved_at_ms: When it last changed and was saved.
-        view: As the workflow shows itself, plain JSON.
+        view: As the workflow shows itself, in JSON: whoever validates it reads it at once.
         waiting: What waits, of a ledger.
         held: What is held, of a ledger, in units.
     """
@@ -43,19 +72,18 @@ class Saved:
     subject: str
     revision: int
     saved_at_ms: int
-    view: Any
+    view: str
     waiting: int = 0
     held: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A workflow that has changed since."""
+    """A workflow that has changed since; or alerts have, then the subject is the tenant's name."""
 
-    kind: Kind
+    kind: Kind | Literal["alerts"]
     subject: str
     revision: int
-    view: Any
 
 
 class PageStore:
@@ -82,14 +110,15 @@ class PageStore:
             limit: At most so many.
             search: Only those with this in their name.
             states: Only breakers in these states.
-            order: By name, or by what waits or is held, the most first.
+            order: By name; or by what waits or is held, the most first; or breakers that are not
+                CLOSED first.
             after: Only those that come after the one of this name...
-            after_value: ...and of so much waiting or held.
+            after_value: ...and of so much waiting or held; or 1: that is CLOSED, 0: is not.
         """
         values: list[Any] = [kind, search, states, after]
         if order != "name":
             values.append(after_value)
-        rows = await self._database.fetch(_PAGES[order], *values, limit)
+        rows = await self._database.fetch(PAGES[order], *values, limit)
         return [
             Saved(
                 row["subject"],
@@ -105,7 +134,7 @@ class PageStore:
     async def one(self, kind: Kind, subject: str) -> Saved | None:
         """Return one, or None."""
         rows = await self._database.fetch(
-            "SELECT revision, at_ms, view FROM snapshot "
+            "SELECT revision, at_ms, view::text AS view FROM snapshot "
             "WHERE kind = $1 AND subject = $2 AND view IS NOT NULL",
             kind,
             subject,
@@ -117,7 +146,7 @@ class PageStore:
     async def named(self, kind: Kind, subjects: Sequence[str]) -> list[Saved]:
         """Return those of these names that are saved."""
         rows = await self._database.fetch(
-            "SELECT subject, revision, at_ms, view FROM snapshot "
+            "SELECT subject, revision, at_ms, view::text AS view FROM snapshot "
             "WHERE kind = $1 AND subject = ANY ($2) AND view IS NOT NULL",
             kind,
             list(subjects),
@@ -161,9 +190,7 @@ class PageStore:
 
     async def now(self) -> int:
         """Return a mark: what is written after it is found by ``changed`` since it."""
-        mark: int = await self._database.fetch_value(
-            "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-        )
+        mark: int = await self._database.fetch_value(NOW)
         return mark
 
     async def changed(self, since: int, limit: int = 2_000) -> tuple[int, list[Changed]]:
@@ -172,20 +199,13 @@ class PageStore:
         A mark is the oldest transaction that may still be writing, so nothing that commits late is
         missed, and a mark means the same to every process.
         """
-        rows = await self._database.fetch(
-            "WITH mark AS MATERIALIZED "
-            "(SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS now) "
-            "SELECT mark.now, s.kind, s.subject, s.revision, s.view, s.changed FROM mark "
-            "LEFT JOIN LATERAL (SELECT * FROM snapshot WHERE changed >= $1 AND changed < mark.now "
-            "AND view IS NOT NULL ORDER BY changed LIMIT $2) s ON true",
-            since,
-            limit,
-        )
+        rows = await self._database.fetch(_CHANGED, since, limit)
         found = [
-            Changed(row["kind"], row["subject"], row["revision"], row["view"])
+            Changed(row["kind"], row["subject"], row["revision"])
             for row in rows
             if row["kind"] is not None
         ]
         # A full page may have ended within a transaction: go on with that one, once more.
-        last: int = rows[-1]["changed"] if len(found) == limit else rows[0]["now"]
+        marks = [row["changed"] for row in rows if row["kind"] not in (None, "alerts")]
+        last: int = max(marks) if len(marks) == limit else rows[0]["now"]
         return max(last, since), found

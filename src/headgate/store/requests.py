@@ -1,6 +1,13 @@
 """Writes of the API by their request id: one id stands for one thing asked by one actor."""
 
+from typing import Final
+
 from headgate.store.database import Database
+
+KEPT_S: Final = 24 * 3_600
+"""How long an id stands for what it was first used for."""
+
+_FORGOTTEN_AT_ONCE: Final = 100
 
 
 class RequestStore:
@@ -18,7 +25,7 @@ class RequestStore:
         target: str,
         workflow: str | None,
     ) -> bool:
-        """Write down that ``id`` is for this, before it is done.
+        """Write down that ``id`` is for this, before it is done; and forget some of long ago.
 
         Returns:
             Whether it is: False when it has stood for something else, or for somebody else.
@@ -41,4 +48,10 @@ class RequestStore:
             row = await self._database.fetch(
                 "SELECT actor, fingerprint FROM api_request WHERE id = $1", id
             )
+        await self._database.execute(
+            "DELETE FROM api_request WHERE id IN (SELECT id FROM api_request "
+            "WHERE at < now() - $1 * interval '1 s' ORDER BY at LIMIT $2)",
+            KEPT_S,
+            _FORGOTTEN_AT_ONCE,
+        )
         return bool(row) and row[0]["actor"] == actor and row[0]["fingerprint"] == fingerprint

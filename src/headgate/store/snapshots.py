@@ -175,12 +175,12 @@ class SnapshotStore:
         """Return every saved ledger, by tenant."""
         return [LedgerView.model_validate(view) for view in await self._views("ledger")]
 
-    async def throttled_ledgers(self) -> list[LedgerView]:
-        """Return the saved ledgers with throttles that not all tenants have, by tenant."""
+    async def ledgers_set_by_people(self) -> list[LedgerView]:
+        """Return the saved ledgers with overrides, or throttles that not all have, by tenant."""
         rows = await self._database.fetch(
             "SELECT view FROM snapshot WHERE kind = 'ledger' AND view IS NOT NULL "
-            "AND view -> 'throttles' <> '[]' "
-            "AND view -> 'throttles' IS DISTINCT FROM view -> 'resource_throttles' "
+            "AND (view -> 'overrides' <> '[]' OR view -> 'throttles' <> '[]' "
+            "AND view -> 'throttles' IS DISTINCT FROM view -> 'resource_throttles') "
             "ORDER BY subject"
         )
         return [LedgerView.model_validate(row["view"]) for row in rows]

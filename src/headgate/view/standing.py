@@ -4,7 +4,9 @@ All is reckoned from what their workflows last saved, so it is as old as ``saved
 saves when something changes, at once or within seconds, so an old one usually is one that rests.
 """
 
-from headgate.model.breaker import BreakerState, BreakerView
+from typing import Final
+
+from headgate.model.breaker import AFFECTED_FOR_MS, AffectedTenant, BreakerState, BreakerView
 from headgate.model.contract import Message
 from headgate.model.ledger import LedgerView, LimitView
 from headgate.model.limits import PressureLevel
@@ -14,6 +16,8 @@ from headgate.view.margin import Margin, margin
 
 QUIET_MS = 60_000
 """Counts alone are saved at least this often while calls go on."""
+
+_NO_LIMITS: Final = LimitView()
 
 
 class BreakerStanding(Message):
@@ -38,6 +42,8 @@ class BreakerStanding(Message):
         total_ignored: Likewise.
         limit: Calls of the whole fleet that may be in flight; null: no limit.
         gates: That report to it.
+        affected: Tenants whose calls failed or were turned away in the last ten minutes, those with
+            the most first; at most ``MOST_AFFECTED``.
         revision: Of the breaker.
         saved_at_ms: When this was saved.
     """
@@ -60,6 +66,7 @@ class BreakerStanding(Message):
     total_ignored: int
     limit: int | None
     gates: int
+    affected: list[AffectedTenant] = []
     revision: int
     saved_at_ms: int
 
@@ -226,9 +233,15 @@ def breaker_standing(view: BreakerView, saved_at_ms: int, now_ms: int) -> Breake
         total_ignored=view.ignored,
         limit=view.limit,
         gates=view.gates,
+        affected=affected_now(view, now_ms),
         revision=view.revision,
         saved_at_ms=saved_at_ms,
     )
+
+
+def affected_now(view: BreakerView, now_ms: int) -> list[AffectedTenant]:
+    """Return the tenants that are affected still; a breaker at rest saves nothing."""
+    return [one for one in view.affected if one.at_ms > now_ms - AFFECTED_FOR_MS]
 
 
 def tenant_standing(view: LedgerView, saved_at_ms: int, now_ms: int) -> TenantStanding:
@@ -281,7 +294,7 @@ def pool_standing(view: PoolView, saved_at_ms: int) -> PoolStanding:
 
 
 def _resource(view: LedgerView, name: str, now_ms: int) -> ResourceStanding:
-    limits = view.limits.get(name, LimitView())
+    limits = view.limits.get(name, _NO_LIMITS)
     held = view.units_held.get(name, 0)
     leased = min(held, view.leased.get(name, 0))
     rooms = [room for room in (limits.max_active, limits.allocated) if room is not None]

@@ -1,8 +1,9 @@
 """Durations in words, and states in signs."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from headgate.model.breaker import BreakerState
+from headgate.model.breaker import MOST_AFFECTED, AffectedTenant, BreakerState
 
 GLYPHS: Final = {
     BreakerState.CLOSED: "●",
@@ -14,6 +15,15 @@ GLYPHS: Final = {
     BreakerState.SHADOW: "○",
 }
 """A sign for each state, so that colour is never the only one."""
+
+
+def whom(affected: Sequence[AffectedTenant], at_most: int = 3) -> str:
+    """Return how many tenants a breaker affects, and the first of them by name."""
+    if not affected:
+        return "none in the last 10 min"
+    count = f"{len(affected)}{' or more' if len(affected) >= MOST_AFFECTED else ''}"
+    names = ", ".join(f"{one.tenant} ({one.calls})" for one in affected[:at_most])
+    return f"{count}: {names}{', ...' if len(affected) > at_most else ''}"
 
 
 def lasting(ms: int) -> str:

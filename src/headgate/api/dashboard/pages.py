@@ -18,7 +18,7 @@ from headgate.api.dashboard.render import NotLoggedInError, asset, render
 from headgate.api.paging import Cursor, read, written
 from headgate.api.principal import Principal, Role
 from headgate.api.problems import ProblemError, not_found
-from headgate.api.reads import fresh, one
+from headgate.api.reads import fresh, one, view_of
 from headgate.api.routes.alerts import find_alert, own_channels
 from headgate.api.routes.jobs import explain_to
 from headgate.api.routes.pools import WhatIf, forecast_pool
@@ -35,6 +35,7 @@ from headgate.model.pool import PoolView, Strategy
 from headgate.orchestrator.throttles import throttles_in_force
 from headgate.view import places
 from headgate.view.margin import margin
+from headgate.view.standing import affected_now, tenant_standing
 
 router = APIRouter(include_in_schema=False)
 
@@ -100,17 +101,20 @@ async def downstreams(
     principal: Viewer,
     search: Text = None,
     state: Text = None,
+    sort: Literal["trouble", "name"] = "trouble",
     cursor: Cursor = None,
 ) -> Response:
-    """Show a tile for each breaker."""
-    service, now, after = service_of(request), now_ms(), read(cursor, str)
+    """Show a tile for each breaker, unless told otherwise those in trouble first."""
+    service, now, after = service_of(request), now_ms(), read(cursor, int, str)
     mark = await service.pages.now()
     saved = await service.pages.page(
         "breaker",
         _PAGE + 1,
         search=search or None,
         states=[state] if state else None,
-        after=None if after is None else str(after[0]),
+        order=sort,
+        after=None if after is None else str(after[1]),
+        after_value=0 if after is None else int(after[0]),
     )
     more, saved = len(saved) > _PAGE, saved[:_PAGE]
     spans = await service.snapshots.outcome_spans(None, now - _SPARK_MS)
@@ -126,12 +130,15 @@ async def downstreams(
                 "fresh": shown,
                 "view": shown.data,
                 "margin": margin(shown.data),
+                "affected": affected_now(shown.data, now),
                 "spark": sparkline(of, now),
                 "per_s": _per_s(of, now),
             }
         )
-    # Those in trouble first, on each page.
-    tiles.sort(key=lambda tile: tile["view"].state is BreakerState.CLOSED)
+    following = None
+    if more:
+        is_calm = sort == "trouble" and tiles[-1]["view"].state is BreakerState.CLOSED
+        following = _next(request, int(is_calm), saved[-1].subject)
     return render(
         request,
         principal,
@@ -141,7 +148,8 @@ async def downstreams(
         search=search,
         state=state,
         states=list(BreakerState),
-        next=_next(request, saved[-1].subject) if more else None,
+        sort=sort,
+        next=following,
     )
 
 
@@ -165,6 +173,7 @@ async def downstream(request: Request, principal: Viewer, downstream: Name) -> R
         fresh=shown,
         view=shown.data,
         margin=margin(shown.data),
+        affected=affected_now(shown.data, now),
         spark=sparkline([span for _, span in spans], now),
         per_s=_per_s([span for _, span in spans], now),
         strip=strip(met, shown.data.state, now - _DAY_MS, now),
@@ -182,7 +191,7 @@ async def tenants(
     cursor: Cursor = None,
 ) -> Response:
     """Show a bar for each tenant."""
-    service, after = service_of(request), read(cursor, int, str)
+    service, now, after = service_of(request), now_ms(), read(cursor, int, str)
     mark = await service.pages.now()
     saved = await service.pages.page(
         "ledger",
@@ -202,7 +211,9 @@ async def tenants(
         principal,
         "tenants.html",
         mark=mark,
-        tenants=[fresh(row, LedgerView) for row in saved],
+        tenants=[
+            tenant_standing(view_of(row.view, LedgerView), row.saved_at_ms, now) for row in saved
+        ],
         search=search,
         sort=sort,
         next=following,
@@ -226,7 +237,7 @@ async def tenant(request: Request, principal: TenantViewer, tenant: Name) -> Res
         mark=mark,
         fresh=shown,
         view=shown.data,
-        resources=sorted({*shown.data.limits, *shown.data.units_held, *shown.data.waiting}),
+        standing=tenant_standing(shown.data, shown.saved_at_ms, now_ms()),
         page=page,
         audit=audit,
     )
@@ -366,7 +377,7 @@ async def alerts(
 async def alert(
     request: Request,
     principal: OwnViewer,
-    id: Annotated[str, Path(max_length=1_000, pattern=r"^[^\x00-\x1f\x7f]+$")],
+    id: Annotated[str, Path(max_length=1_000, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")],
 ) -> Response:
     """Show one alert: its text, what can be done, where it went, every attempt."""
     service = service_of(request)

@@ -18,12 +18,20 @@ from headgate.api.dashboard.drawings import bar
 from headgate.api.principal import Principal, Role
 from headgate.api.service import service_of
 from headgate.gate.clock import now_ms
+from headgate.model.breaker import MOST_AFFECTED
 from headgate.model.ids import Kind, workflow_id
-from headgate.model.ledger import LedgerView
 from headgate.model.pool import PoolView
 from headgate.orchestrator.times import lasting, utc
 from headgate.version import __version__
-from headgate.view.words import GLYPHS
+from headgate.view.standing import ResourceStanding
+from headgate.view.words import GLYPHS, whom
+
+_SECTIONS: Final = {
+    "downstream": ("breaker", "downstreams"),
+    "tenant": ("ledger", "tenants"),
+    "pool": ("governor", "pools"),
+}
+"""What the parameter of a page's path names, and where all of its kind are."""
 
 
 class NotLoggedInError(Exception):
@@ -90,9 +98,23 @@ def render(
 
 
 def error_page(request: Request, status: int, title: str, detail: str) -> Response:
-    """Return an error as a page."""
+    """Return an error as a page; that of something that is not there waits for it to come."""
     principal = getattr(request.state, "principal", None)
-    return render(request, principal, "error.html", status, title=title, detail=detail)
+    name = next((name for name in _SECTIONS if name in request.path_params), None)
+    missing, section = None, ""
+    if status == 404 and name is not None and principal is not None and principal.tenant is None:
+        kind, section = _SECTIONS[name]
+        missing = f"{kind}/{request.path_params[name]}"
+    return render(
+        request,
+        principal,
+        "error.html",
+        status,
+        title=title,
+        detail=detail,
+        missing=missing,
+        all=f"/{section}",
+    )
 
 
 def _time(ms: int | None) -> Markup:
@@ -101,15 +123,33 @@ def _time(ms: int | None) -> Markup:
         return Markup("-")
     ago = now_ms() - ms
     words = f"{lasting(ago)} ago" if ago >= 0 else f"in {lasting(-ago)}"
-    return Markup('<time data-ms="{}" title="{}">{}</time>').format(ms, utc(ms), words)
+    return Markup(  # noqa: S704 - of numbers only
+        f'<time data-ms="{ms}" title="{utc(ms)}">{words}</time>'
+    )
 
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share * 100:.3g}%"
 
 
+def _rate(share: float | None, name: str, opens: float | None) -> Markup:
+    """Draw a rate beside that at which a breaker opens, and say both in numbers."""
+    if opens is None:
+        return Markup('<span class="dim">not judged</span>')
+    now, limit = _percent(share), _percent(opens)
+    drawn = bar([("failed", share or 0)], 1, [opens], f"{name} {now}, opens at {limit}")
+    return Markup(  # noqa: S704 - of numbers only
+        f'{drawn}<span class="num">{now}</span> <span class="dim">of {limit}</span>'
+    )
+
+
 def _number(value: float) -> str:
     return f"{value:,.1f}" if value < 100 and value != int(value) else f"{value:,.0f}"
+
+
+def _units(units: int | None) -> str:
+    """Show how many, where there may be no limit."""
+    return "∞" if units is None else f"{units:,}"
 
 
 def _segment(name: str) -> str:
@@ -120,46 +160,47 @@ def _order(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def _usage(view: LedgerView, resource: str) -> Markup:
-    """Draw what a tenant uses: its own, what it borrows, what it may hold yet."""
-    limits = view.limits.get(resource)
-    held, room = view.units_held.get(resource, 0), _room(view, resource)
-    guaranteed = 0 if limits is None else limits.guaranteed
-    shared = limits is not None and limits.pool is not None
-    over = 0 if room is None else max(0, held - room)
-    borrowed = max(0, held - over - guaranteed) if shared else 0
-    name = "full" if room is not None and held >= room > 0 else "used"
-    parts = [
-        (name, float(held - over - borrowed)),
-        ("borrowed", float(borrowed)),
-        ("over", float(over)),
-    ]
-    label = f"{held} of {'no limit' if room is None else room} used"
-    if borrowed:
-        label += f", {borrowed} borrowed"
-    if guaranteed:
-        label += f", {guaranteed} guaranteed"
-    # Without a limit there is no whole that a part could be of.
-    whole = float(room) if room else max(held, 1) * 4.0
-    return bar(parts, whole, [float(guaranteed)] if guaranteed else [], label)
+def _usage(one: ResourceStanding) -> Markup:
+    """Draw what a tenant has of a resource, and say it in numbers: the cells of a row of a table.
+
+    The bar has what is used, what lies in blocks of gates and what is over the limit, underlined
+    where it is borrowed, with a tick where the guarantee ends. In one piece: a page has hundreds.
+    """
+    held = one.used + one.leased
+    inside = held if one.room is None else min(held, one.room)
+    used = min(one.used, inside)
+    label = f"{one.used} used"
+    if one.leased:
+        label += f" and {one.leased} leased"
+    label += f" of {'no limit' if one.room is None else one.room}"
+    if one.borrowed:
+        label += f", {one.borrowed} borrowed"
+    if one.guaranteed:
+        label += f", {one.guaranteed} guaranteed"
+    drawn = bar(
+        [
+            ("full" if one.room and held >= one.room else "used", used),
+            ("leased", inside - used),
+            ("over", held - inside),
+        ],
+        # Without a limit there is no whole that a part could be of.
+        one.room or max(held, 1) * 4,
+        [one.guaranteed] if one.guaranteed else [],
+        label,
+        (held - one.borrowed, one.borrowed),
+    )
+    return Markup(  # noqa: S704 - of numbers only
+        f'<td class="wide">{drawn}</td><td class="r num">{one.used:,}</td>'
+        f'<td class="r num">{one.leased:,}</td><td class="r num">{one.borrowed:,}</td>'
+        f'<td class="r num">{_units(one.free)}</td><td class="r num">{_units(one.room)}</td>'
+        f'<td class="r num">{f"{one.guaranteed:,}" if one.guaranteed else ""}</td>'
+        f'<td class="r num">{one.waiting:,}</td>'
+    )
 
 
 def _together(view: PoolView, field: str, resource: str) -> int:
     """Return what all members of a pool hold, or want, of a resource."""
     return sum(getattr(member, field).get(resource, 0) for member in view.members.values())
-
-
-def _room(view: LedgerView, resource: str) -> int | None:
-    limits = view.limits.get(resource)
-    if limits is None:
-        return None
-    rooms = [room for room in (limits.max_active, limits.allocated) if room is not None]
-    return min(rooms) if rooms else None
-
-
-def _limit(view: LedgerView, resource: str) -> str:
-    room = _room(view, resource)
-    return "∞" if room is None else f"{room:,}"
 
 
 _ENVIRONMENT: Final = Environment(
@@ -173,17 +214,20 @@ _ENVIRONMENT.globals.update(
     asset=_address,
     glyphs=GLYPHS,
     version=__version__,
+    most_affected=MOST_AFFECTED,
     bar=bar,
-    usage=_usage,
-    limit=_limit,
     together=_together,
 )
 _ENVIRONMENT.filters.update(
     time=_time,
     percent=_percent,
+    rate=_rate,
     number=_number,
+    units=_units,
+    usage=_usage,
     seg=_segment,
     order=_order,
     lasting=lasting,
     utc=utc,
+    whom=whom,
 )

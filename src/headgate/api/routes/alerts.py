@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel
 
 from headgate.api.access import Operator, OwnViewer
-from headgate.api.paging import Cursor, Limit, Page, read, written
+from headgate.api.paging import Cursor, Limit, Page, page_of, read
 from headgate.api.principal import Principal
 from headgate.api.problems import not_found
 from headgate.api.service import Service, service_of
@@ -21,7 +21,7 @@ from headgate.store.alerts import Attempt, DeliveryState, Told
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
 
-Id = Annotated[str, Path(min_length=1, max_length=1_000, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Id = Annotated[str, Path(min_length=1, max_length=1_000, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 _Kind = Annotated[
     KindPattern | None, Query(description="Such as `breaker.opened`, or `quota.*` for all of it.")
 ]
@@ -30,7 +30,7 @@ _Text = Annotated[
     Query(
         min_length=1,
         max_length=500,
-        pattern=r"^[^\x00-\x1f\x7f]+$",
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]+$",
         description="Only those with this in their subject or title.",
     ),
 ]
@@ -102,8 +102,7 @@ async def list_alerts(
         before=None if before is None else int(before[0]),
         among=await own_channels(service, principal),
     )
-    items = found[:limit]
-    return Page(items=items, next_cursor=written(items[-1].seq) if len(found) > limit else None)
+    return page_of(found, limit, lambda told: (told.seq,), lambda told: told)
 
 
 @router.get("/{id:segment}")

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from headgate.api.access import Viewer
-from headgate.api.paging import Cursor, Limit, Page, read, written
+from headgate.api.paging import Cursor, Limit, Page, page_of, read
 from headgate.api.service import service_of
 from headgate.model.contract import Millis
 from headgate.store.audit import AuditLine
@@ -46,5 +46,4 @@ async def list_audit(
         since_ms=since_ms,
         until_ms=until_ms,
     )
-    items = found[:limit]
-    return Page(items=items, next_cursor=written(items[-1].id) if len(found) > limit else None)
+    return page_of(found, limit, lambda line: (line.id,), lambda line: line)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, model_validator
 
 from headgate.api.access import Operator, Viewer
-from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, read, written
+from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, page_of, read
 from headgate.api.reads import fresh, one, tag
 from headgate.api.service import service_of
 from headgate.api.writes import Done, Duration, Reason, Writing
@@ -87,11 +87,7 @@ async def list_downstreams(
         states=None if state is None else [one.value for one in state],
         after=None if after is None else str(after[0]),
     )
-    items = [_shown(row) for row in saved[:limit]]
-    return Page(
-        items=items,
-        next_cursor=written(items[-1].data.downstream) if len(saved) > limit else None,
-    )
+    return page_of(saved, limit, lambda row: (row.subject,), _shown)
 
 
 @router.get("/{downstream:segment}")
@@ -119,8 +115,7 @@ async def list_transitions(
     found = await service.pages.transitions(
         downstream, limit + 1, None if before is None else int(before[0]), since_ms
     )
-    items = found[:limit]
-    return Page(items=items, next_cursor=written(items[-1].epoch) if len(found) > limit else None)
+    return page_of(found, limit, lambda step: (step.epoch,), lambda step: step)
 
 
 @router.get("/{downstream:segment}/outcomes")
@@ -147,16 +142,7 @@ async def command(
     """Force, shadow, throttle, resume or reset a breaker."""
     service = write.service
     id = await write.begin(principal, body, "breaker", downstream)
-    order = BreakerCommand(
-        id=id,
-        action=body.action,
-        actor=principal.name,
-        reason=body.reason,
-        if_revision=write.if_revision,
-        for_ms=body.for_ms,
-        share=body.share,
-        dry_run=body.dry_run,
-    )
+    order = write.order(BreakerCommand, id, principal, body)
     view = await command_breaker(await service.temporal.client(), downstream, order)
     return write.done(id, body.dry_run, "breaker", downstream, view, view.revision)
 

@@ -38,6 +38,8 @@ async def events(
 ) -> Events:
     """Tell what changes: `changed` names workflows, `reset`: all may have, `stale`: nobody knows.
 
+    Of the kind `alerts` are alerts, where they went, and silences: its subject is the tenant they
+    are about, or nothing.
     Goes on after `Last-Event-ID`. Whoever is limited to one tenant hears of that one only.
     """
     service = service_of(request)

@@ -19,7 +19,7 @@ WorkflowId = Annotated[
     Path(
         min_length=1,
         max_length=1_000,
-        pattern=r"^[^\x00-\x1f\x7f]+$",
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]+$",
         description="Of the job, in the same namespace.",
     ),
 ]

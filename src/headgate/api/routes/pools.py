@@ -6,9 +6,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from headgate.api.access import Operator, Viewer
-from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, read, written
+from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, page_of, read
 from headgate.api.problems import ProblemError, not_found
-from headgate.api.reads import fresh, one, tag
+from headgate.api.reads import fresh, one, tag, view_of
 from headgate.api.service import Service, service_of
 from headgate.api.writes import Done, Duration, Reason, Writing
 from headgate.gate.clock import now_ms
@@ -88,10 +88,7 @@ async def list_pools(
     saved = await service_of(request).pages.page(
         "governor", limit + 1, search=search, after=None if after is None else str(after[0])
     )
-    items = [fresh(row, PoolView) for row in saved[:limit]]
-    return Page(
-        items=items, next_cursor=written(items[-1].data.pool) if len(saved) > limit else None
-    )
+    return page_of(saved, limit, lambda row: (row.subject,), lambda row: fresh(row, PoolView))
 
 
 @router.get("/{pool:segment}")
@@ -109,17 +106,7 @@ async def command(
     """Set or cut the capacity of a pool for a time, or end that."""
     service = write.service
     id = await write.begin(principal, body, "governor", pool)
-    order = PoolCommand(
-        id=id,
-        action=body.action,
-        actor=principal.name,
-        reason=body.reason,
-        if_revision=write.if_revision,
-        capacity=body.capacity,
-        share=body.share,
-        for_ms=body.for_ms,
-        dry_run=body.dry_run,
-    )
+    order = write.order(PoolCommand, id, principal, body)
     view = await command_pool(
         await service.temporal.client(),
         service.database,
@@ -146,9 +133,9 @@ async def forecast_pool(service: Service, pool: str, wish: WhatIf) -> PoolForeca
     applied = await service.configuration.load()
     wanted = _wanted(applied, pool, wish)
     found = await service.pages.one("governor", pool)
-    view = None if found is None else PoolView.model_validate(found.view)
+    view = None if found is None else view_of(found.view, PoolView)
     ledgers = {
-        saved.subject: LedgerView.model_validate(saved.view)
+        saved.subject: view_of(saved.view, LedgerView)
         for saved in await service.pages.named("ledger", wanted.members(wanted.pools[pool]))
     }
     return pool_forecast(wanted, pool, "new" if view is None else "saved", view, ledgers, now_ms())

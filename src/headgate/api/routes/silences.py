@@ -19,7 +19,7 @@ from headgate.orchestrator.times import utc
 router = APIRouter(prefix="/v1/silences", tags=["alerts"])
 
 _LOOKED_AT = 1_000
-_Pattern = Annotated[Pattern, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
+_Pattern = Annotated[Pattern, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 
 
 class Silences(BaseModel):
@@ -122,7 +122,7 @@ async def silence(write: Writing, principal: Operator, body: SilenceOrder) -> Do
 async def end(
     write: Writing,
     principal: Operator,
-    id: Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")],
+    id: Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")],
     body: EndOrder,
 ) -> Done[Silenced]:
     """End a silence before its time."""

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from headgate.api.access import Admin, TenantOperator, TenantViewer, Viewer
-from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, read, written
+from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, page_of, read
 from headgate.api.problems import ProblemError, not_found
 from headgate.api.reads import fresh, one, tag
 from headgate.api.service import service_of
@@ -112,12 +112,11 @@ async def list_tenants(
         after=None if after is None else str(after[1]),
         after_value=0 if after is None else int(after[0]),
     )
-    more = len(saved) > limit
-    last = saved[:limit][-1] if saved else None
-    value = 0 if last is None or sort == "name" else getattr(last, sort)
-    return Page(
-        items=[fresh(row, LedgerView) for row in saved[:limit]],
-        next_cursor=written(value, last.subject) if more and last is not None else None,
+    return page_of(
+        saved,
+        limit,
+        lambda row: (0 if sort == "name" else getattr(row, sort), row.subject),
+        lambda row: fresh(row, LedgerView),
     )
 
 
@@ -167,15 +166,7 @@ async def command(
         )
     service = write.service
     id = await write.begin(principal, body, "ledger", tenant)
-    order = LedgerCommand(
-        id=id,
-        actor=principal.name,
-        reason=body.reason,
-        action=body.action,
-        if_revision=write.if_revision,
-        dry_run=body.dry_run,
-        allow_below_usage=body.allow_below_usage,
-    )
+    order = write.order(LedgerCommand, id, principal, body)
     try:
         reply = await command_ledger(
             await service.temporal.client(),

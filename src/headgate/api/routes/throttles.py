@@ -87,7 +87,7 @@ async def throttle(write: Writing, principal: Operator, body: ThrottleOrder) -> 
 async def lift(
     write: Writing,
     principal: Operator,
-    id: Annotated[str, Path(min_length=1, max_length=200)],
+    id: Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")],
     body: LiftOrder,
 ) -> Done[Spread | Answered]:
     """End a throttle or an override by its id, of all tenants or of one."""

@@ -29,7 +29,8 @@ setInterval(tick, 1000);
 
 // Live: the server says what has changed; the page is fetched again, and what differs is put in.
 
-const watched = (body.dataset.watch || "").trim();
+const missing = body.dataset.missing || ""; // what this page is to show is not there yet
+const watched = missing || (body.dataset.watch || "").trim();
 const live = $("live");
 let due = null;
 let fetched = 0;
@@ -52,6 +53,7 @@ async function refresh() {
   fetched = Date.now();
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (missing) return void (answer.ok && location.reload());
     if (!answer.ok) throw new Error(String(answer.status));
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of document.querySelectorAll("[data-live]")) {
@@ -77,12 +79,15 @@ async function refresh() {
 }
 
 function say(text) {
-  if (live !== null) live.textContent = text === "" ? "live" : text;
+  if (live !== null) live.textContent = text || (missing ? "waiting for it" : "live");
 }
 
 function watch() {
-  const source = new EventSource(`/v1/events?after=${body.dataset.mark}`);
-  source.addEventListener("open", () => say(""));
+  const source = new EventSource(missing ? "/v1/events" : `/v1/events?after=${body.dataset.mark}`);
+  source.addEventListener("open", () => {
+    say("");
+    if (missing) soon(); // it may have come before anybody watched
+  });
   source.addEventListener("changed", (event) => concerns(JSON.parse(event.data)) && soon());
   source.addEventListener("reset", soon);
   source.addEventListener("stale", () => say("stale: Postgres does not answer"));
@@ -92,11 +97,9 @@ function watch() {
     if (source.readyState === EventSource.CLOSED) setTimeout(watch, 5000);
   });
 }
-if (watched !== "" && body.dataset.mark) {
+if (watched !== "") {
   watch();
   document.addEventListener("visibilitychange", () => document.hidden || soon());
-  // What no workflow has, such as whether an alert was taken, is not told of: it is looked at again.
-  if (body.dataset.every) setInterval(() => document.hidden || soon(), 1000 * Number(body.dataset.every));
 }
 
 // Actions: what it will affect, why, for how long, and the same as a command.
