@@ -44,6 +44,7 @@ from headgate.model.snapshot import Restored, RestoreRequest, SaveResult, Snapsh
 Sent = TypeVar("Sent", bound=BaseModel)
 
 _ALERTS_KEPT = "headgate-alerts-kept"
+_RESOLVED_KEPT = "headgate-resolved-kept"
 _LONGEST_PAUSE = timedelta(hours=1)
 _QUIET_SNAPSHOTS = "headgate-quiet-snapshots"
 _PROMPT_SNAPSHOTS = "headgate-prompt-snapshots"
@@ -463,7 +464,12 @@ class Entity(ABC):
         """Put one that says so in the place of alerts that could not be delivered."""
         core = self.core
         assert core is not None
-        core.desk.undeliverable(alerts, "the Notifier gave up on them", now_ms())
+        core.desk.undeliverable(
+            alerts,
+            "the Notifier gave up on them",
+            now_ms(),
+            keep_resolved=workflow.patched(_RESOLVED_KEPT),
+        )
         self.changed()
         self.leave_mark()
 

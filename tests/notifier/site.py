@@ -146,6 +146,8 @@ class Site:
         """As if so much time had passed, for all that waits and was sent."""
         for column, table in (
             ("created_at", "alert_message"),
+            ("due_at", "alert_message"),
+            ("at", "alert_attempt"),
             ("created_at", "delivery"),
             ("failing_since", "channel"),
             ("not_before", "channel"),

@@ -10,7 +10,7 @@ import pytest_asyncio
 from headgate.devstack.ports import LOOPBACK, free_port
 from tests.harness import eventually
 from tests.notifier.real_alertmanager import PACKAGE, alertmanager, alerts_of, program
-from tests.notifier.site import Endpoint, Site, alert, crossing
+from tests.notifier.site import Endpoint, Site, alert, crossing, webhook
 
 pytestmark = pytest.mark.skipif(
     program() is None, reason=f"{PACKAGE} is not installed: make peers installs it as root"
@@ -113,7 +113,7 @@ async def test_what_is_still_so_goes_on_firing_also_after_a_restart(
         await (await desk.another()).work()
         ((tenant, later),) = await eventually(firing, lambda found: found[0][1] != ends)
         assert (tenant, later > ends) == (still.tenant, True)
-        assert len(await desk.attempts("am")) == 3  # a reminder is none
+        assert len(await desk.attempts("am")) == 4
     async with alertmanager(tmp_path / "after", port):
         assert await firing() == []
         await desk.database.execute("UPDATE channel SET reminded_at = now() - interval '11 min'")
@@ -133,14 +133,49 @@ async def test_an_alertmanager_that_was_away_is_told_all_that_is_still_so(desk: 
     await desk.try_again()
     *_, reminder = endpoint.bodies
     assert {one["labels"]["tenant"] for one in reminder} == {"acme", "globex"}
-    # What it does not take changes nothing: it is told again in a while.
-    before = len(endpoint.requests)
-    await desk.database.execute("UPDATE channel SET reminded_at = now() - interval '11 min'")
-    endpoint.answers = [500]
-    await (await desk.another()).work()
-    await (await desk.another()).work()
-    assert len(endpoint.requests) == before + 2
+
+
+async def test_an_alertmanager_that_takes_no_reminders_is_told_as_failing(desk: Site) -> None:
+    endpoint, other = Endpoint(answers=[200], path="/api/v2/alerts"), Endpoint()
+    await desk.apply(
+        channels={
+            "am": {"kind": "alertmanager", "url": await desk.serve(endpoint.app())},
+            "chat": webhook(await desk.serve(other.app())),
+        }
+    )
+    await desk.tell(crossing("acme"))
+
+    async def remind() -> None:
+        await desk.database.execute("UPDATE channel SET reminded_at = now() - interval '11 min'")
+        await (await desk.another()).work()
+
+    endpoint.answers = [500, 500, 200, 422, 200]
+    await remind()
+    await remind()
+    assert len(endpoint.requests) == 2, "not at once again"
+    assert len(other.requests) == 1
+    await desk.after(301)
+    await remind()
+    await desk.notifier.work()
+    told = [event["data"] for event in other.bodies[1:]]
+    assert [one["title"] for one in told] == ["Channel am does not take alerts"]
+    assert "answered 500" in told[0]["text"]
+    await desk.after(60)
+    await remind()
+    await desk.notifier.work()
+    told = [event["data"] for event in other.bodies[1:]]
+    assert [one["status"] for one in told] == ["firing", "resolved"]
+    # One that is not liked says nothing of the channel.
+    await remind()
     assert (await desk.channel("am"))["failures"] == 0
+    outcomes = [(outcome, status) for outcome, status, _ in await desk.attempts("am")]
+    assert outcomes == [
+        ("delivered", None),
+        ("refused", 500),
+        ("refused", 500),
+        ("delivered", None),
+        ("refused", 422),
+    ]
 
 
 async def test_an_alertmanager_that_is_away_or_wants_a_token(

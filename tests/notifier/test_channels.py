@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.model.alert import Alert
+from headgate.model.alert import Alert, Status
 from headgate.model.channels import PagerDutyChannel
 from headgate.model.errors import ConfigurationError
 from headgate.model.notifier import NotifierSettings
@@ -87,6 +87,7 @@ async def test_a_group_is_one_incident_that_ends_with_the_last_of_it(
     assert trigger["dedup_key"] not in ended
     await desk.tell(crossing(tenants[-1], status="resolved", sequence=2))
     assert endpoint.bodies[-1]["dedup_key"] == trigger["dedup_key"]
+    assert len(endpoint.requests) == 1 + 8
     assert {event["event_action"] for event in endpoint.bodies[1:]} == {"resolve"}
 
 
@@ -100,7 +101,6 @@ async def test_a_resend_of_what_is_over_ends_its_incident(
     before = len(endpoint.requests)
     await desk.again(over[3].id)
     assert [(one["event_action"], one["dedup_key"]) for one in endpoint.bodies[before:]] == [
-        ("resolve", over[3].key),
         ("resolve", group),
     ]
     # What began it may be sent again as well: it is the same incident.
@@ -109,11 +109,146 @@ async def test_a_resend_of_what_is_over_ends_its_incident(
     assert (last["event_action"], last["dedup_key"]) == ("trigger", over[3].key)
 
 
+async def test_what_ended_long_ago_is_not_ended_again(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = await pagerduty(desk, monkeypatch, group_interval_ms=0)
+    tenants = [f"t{n}" for n in range(8)]
+    ended = []
+    for sequence in (1, 3, 5):
+        await desk.tell(*(crossing(one, sequence=sequence) for one in tenants))
+        begun = endpoint.bodies[-1]["dedup_key"]
+        endpoint.requests.clear()
+        over = [crossing(one, status="resolved", sequence=sequence + 1) for one in tenants]
+        await desk.tell(*over)
+        assert [one["dedup_key"] for one in endpoint.bodies] == [begun]
+        ended.append(begun)
+    assert len({*ended}) == 3
+
+
+async def test_what_was_over_and_begins_again_in_one_message_is_two_incidents(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = Endpoint(path="/v2/enqueue")
+    monkeypatch.setenv(KEY, "hunter2")
+    channel = {"kind": "pagerduty", "url": await desk.serve(endpoint.app()), "secret_env": KEY}
+    await desk.apply(channels={"pager": {**channel, "max_per_minute": 2}})
+
+    def breakers(turn: int, status: Status) -> list[Alert]:
+        return [
+            alert(n, id=f"{n}-{turn}", key=f"breaker.opened/scanner-{n}", status=status)
+            for n in range(6)
+        ]
+
+    await desk.tell(*breakers(1, "firing"))
+    alone, first = [event["dedup_key"] for event in endpoint.bodies]
+    assert alone == "breaker.opened/scanner-0"
+    await desk.after(61)
+    endpoint.requests.clear()
+    await desk.tell(*breakers(2, "resolved"), *breakers(3, "firing"))
+    told = [(event["event_action"], event["dedup_key"]) for event in endpoint.bodies]
+    *ended, (action, second) = told
+    assert ended == [("resolve", alone), ("resolve", first)]
+    assert (action, second == first) == ("trigger", False)
+    await desk.after(61)
+    endpoint.requests.clear()
+    await desk.tell(*breakers(4, "resolved"))
+    told = [(event["event_action"], event["dedup_key"]) for event in endpoint.bodies]
+    assert told[-1] == ("resolve", second)
+    assert first not in [key for _, key in told]
+
+
+async def test_the_end_that_a_channel_never_took_does_not_keep_an_incident_open(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = await pagerduty(desk, monkeypatch, group_interval_ms=0)
+    group, over = await a_group_is_open(desk, endpoint, 8)
+    endpoint.answers = [503]
+    await desk.tell(*over[:7])
+    await desk.after(86_400 * 3 + 1)
+    assert [*(await desk.states("pager")).values()].count("abandoned") == 7
+    await desk.tell(over[7])
+    await desk.try_again()
+    assert endpoint.bodies[-1]["dedup_key"] == group
+
+
+async def test_500_tenants_that_recover_end_two_incidents_with_two_requests(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = await pagerduty(desk, monkeypatch, group_interval_ms=0)
+    tenants = [f"t{n:03}" for n in range(500)]
+    await desk.tell(*(crossing(one) for one in tenants))
+    begun = [event["dedup_key"] for event in endpoint.bodies]
+    endpoint.requests.clear()
+    await desk.tell(*(crossing(one, status="resolved", sequence=2) for one in tenants))
+    assert [event["dedup_key"] for event in endpoint.bodies] == begun
+    assert len(begun) == 2
+
+
+async def test_who_had_an_incident_of_its_own_has_it_ended_beside_the_group(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = await pagerduty(desk, monkeypatch, group_interval_ms=0)
+    alone = crossing("alone")
+    await desk.tell(alone)
+    endpoint.requests.clear()
+    group, over = await a_group_is_open(desk, endpoint, 8)
+    await desk.tell(*over, crossing("alone", status="resolved", sequence=2))
+    assert [event["dedup_key"] for event in endpoint.bodies] == [alone.key, group]
+
+
+async def test_a_channel_with_months_of_history_is_told_in_time(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """250 tenants that crossed and recovered once a day: what ended is not looked at again."""
+    endpoint = await pagerduty(desk, monkeypatch)
+    one = crossing("t").model_dump(mode="json")
+    await desk.database.execute(
+        "INSERT INTO alert (id, kind, severity, subject, tenant, status, key, at_ms, content) "
+        "SELECT day || '-' || n || '-' || status, 'quota.threshold', 'warning', 's' || n, "
+        "'t' || n, status, 'quota.threshold/tenant/t' || n || '/scan', 0, $1 "
+        "FROM generate_series(1, 60) day, unnest(ARRAY['firing', 'resolved']) status, "
+        "generate_series(1, 250) n ORDER BY day, status, n",
+        one,
+    )
+    await desk.database.execute(
+        "INSERT INTO alert_message (channel, id, form, topic, content, state) "
+        "SELECT DISTINCT 'pager', 'group:' || split_part(id, '-', 1) || status, 'group', '', "
+        "'{}'::jsonb, 'delivered' FROM alert"
+    )
+    await desk.database.execute(
+        "INSERT INTO delivery (alert_id, channel, state, message_id) SELECT id, 'pager', "
+        "'delivered', 'group:' || split_part(id, '-', 1) || status FROM alert"
+    )
+    await desk.database.execute("UPDATE alert_message SET created_at = now() - interval '1 day'")
+    tenants = [f"t{n}" for n in range(1, 251)]
+    await desk.tell(*(crossing(tenant) for tenant in tenants))
+    (begun,) = endpoint.bodies
+    await desk.tell(*(crossing(tenant, status="resolved", sequence=2) for tenant in tenants))
+    assert [(one["event_action"], one["dedup_key"]) for one in endpoint.bodies[1:]] == [
+        ("resolve", begun["dedup_key"])
+    ]
+
+
+async def several_groups_are_open(
+    desk: Site, endpoint: Endpoint, count: int
+) -> tuple[list[str], list[Alert]]:
+    """Open so many groups of six; return their incidents, and what ends one after the other."""
+    groups, over = [], []
+    for number in range(count):
+        tenants = [f"t{number:02}-{n}" for n in range(6)]
+        await desk.tell(*(crossing(one) for one in tenants))
+        groups.append(endpoint.bodies[-1]["dedup_key"])
+        over += [crossing(one, status="resolved", sequence=2) for one in tenants]
+    endpoint.requests.clear()
+    return groups, over
+
+
 async def test_pagerduty_goes_on_with_the_event_where_it_was_cut_short(
     desk: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    endpoint = await pagerduty(desk, monkeypatch)
-    _, over = await a_group_is_open(desk, endpoint, 30)
+    endpoint = await pagerduty(desk, monkeypatch, group_interval_ms=0)
+    groups, over = await several_groups_are_open(desk, endpoint, 12)
     limited = Response(status_code=429, headers={"retry-after": "60"})
     endpoint.answers = [*[202] * 9, limited]
     await desk.tell(*over)
@@ -121,7 +256,24 @@ async def test_pagerduty_goes_on_with_the_event_where_it_was_cut_short(
     await desk.try_again()
     keys = [event["dedup_key"] for event in endpoint.bodies]
     assert keys[9] == keys[10]
-    assert len({*keys}) == len(keys) - 1 == 31  # each tenant, and the group
+    assert list(dict.fromkeys(keys)) == groups
+    assert len(keys) - 1 == 12
+    assert {*(await desk.states("pager")).values()} == {"delivered"}
+
+
+async def test_what_was_cut_short_is_whole_for_a_channel_of_another_kind(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = await pagerduty(desk, monkeypatch, group_interval_ms=0)
+    _, over = await several_groups_are_open(desk, endpoint, 3)
+    endpoint.answers = [202, 503]
+    await desk.tell(*over)
+    chat = Endpoint()
+    await desk.apply(
+        channels={"pager": {"kind": "slack", "url": f"{await desk.serve(chat.app())}/alerts"}}
+    )
+    await desk.notifier.work()
+    assert len(chat.requests) == 1
     assert {*(await desk.states("pager")).values()} == {"delivered"}
 
 
@@ -142,8 +294,8 @@ async def test_a_long_message_is_not_sent_by_two_workers_side_by_side(
         )
         return Response(status_code=202)
 
-    endpoint = await pagerduty(desk, monkeypatch)
-    _, over = await a_group_is_open(desk, endpoint, 12)
+    endpoint = await pagerduty(desk, monkeypatch, group_interval_ms=0)
+    _, over = await several_groups_are_open(desk, endpoint, 13)
     endpoint.answers = [claimed] * 13
     await desk.tell(*over)
     assert len(left) == 13
@@ -157,8 +309,8 @@ async def test_a_worker_that_has_lost_its_channel_sends_nothing_more(
         await desk.database.execute("UPDATE channel SET claimed_by = 'another'")
         return Response(status_code=202)
 
-    endpoint = await pagerduty(desk, monkeypatch)
-    _, over = await a_group_is_open(desk, endpoint, 12)
+    endpoint = await pagerduty(desk, monkeypatch, group_interval_ms=0)
+    _, over = await several_groups_are_open(desk, endpoint, 13)
     endpoint.answers = [202, 202, lost]
     await desk.tell(*over)
     assert len(endpoint.requests) == 3

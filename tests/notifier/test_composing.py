@@ -10,6 +10,7 @@ from headgate.model.channels import SlackChannel
 from headgate.model.notifier import NotifierSettings
 from headgate.notifier.composing import Waiting, compose
 from headgate.notifier.outgoing import Outgoing
+from headgate.notifier.pagerduty import events
 from tests.notifier.site import alert, crossing
 
 CHANNEL = SlackChannel(kind="slack", url="https://hooks.example/x")
@@ -49,7 +50,7 @@ def test_many_tenants_are_one_message_that_names_them() -> None:
     assert message.lead.severity == "critical"
     lines = message.lead.text.splitlines()
     assert "t7:" in lines[0]  # the gravest first
-    assert lines[-1] == "- and 10 more: headgate alerts list"
+    assert lines[-1] == "- and 10 more: headgate alerts list -n 30"
     assert message.lead.advice == "Raise its max_active, or wait."
     assert message.id.startswith("group:")
 
@@ -85,6 +86,30 @@ def test_a_storm_is_bounded_and_what_exceeds_is_in_a_summary() -> None:
     assert "than ops takes in a minute (20)" in messages[-1].lead.text
     assert "scanner-40" in messages[-1].lead.text.splitlines()[1]
     assert composed(alerts, budget=0) == []
+
+
+def test_a_summary_says_how_things_are_now() -> None:
+    """Of several about the same the last one counts: nobody is called for what is over."""
+    opened = [
+        alert(n).model_copy(update={"key": f"breaker.opened/downstream/scanner-{n}"})
+        for n in range(3)
+    ]
+    over = [
+        one.model_copy(update={"id": f"{one.id}-over", "status": "resolved", "severity": "info"})
+        for one in opened
+    ]
+    (message,) = composed([*opened, *over], budget=1)
+    assert (message.lead.status, message.lead.severity) == ("resolved", "info")
+    assert (message.lead.title, message.lead.data["alerts"]) == ("3 more alerts", 3)
+    assert [event["event_action"] for event in events(message)] == ["resolve"]
+    assert len(message.alerts) == 6
+    (message,) = composed([*opened, *over[1:]], budget=1)
+    assert (message.lead.status, message.lead.severity) == ("firing", "critical")
+    assert message.lead.text.splitlines()[1:] == [
+        "- scanner-0 is cut off",
+        "- scanner-1 is cut off (resolved)",
+        "- scanner-2 is cut off (resolved)",
+    ]
 
 
 def test_templates_write_title_and_text() -> None:

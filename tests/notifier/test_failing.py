@@ -1,12 +1,19 @@
 """What people are told of channels that do not take alerts: at once or after a while, and once."""
 
+import asyncio
 from typing import Any
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from headgate.model.alert import Alert
+from headgate.model.audit import AuditEntry
+from headgate.model.channel_alerts import FAILING, GIVEN_UP, REFUSING
+from headgate.model.channels import SlackChannel, WebhookChannel
 from headgate.notifier.failing import news
-from headgate.store.channels import FAILING, ChannelState, Standing
+from headgate.notifier.notifier import fingerprint
+from headgate.store.channels import ChannelState, ChannelStore, Standing
 from headgate.store.database import Database
 from tests.notifier.site import Endpoint, Site, alert, webhook
 
@@ -161,8 +168,164 @@ async def test_a_failing_channel_that_is_removed_is_told_to_be_over(desk: Site) 
     await desk.apply(channels={"good": webhook(urls["good"])})
     await desk.notifier.work()
     titles = [event["data"]["title"] for event in good.bodies[1:]]
-    assert titles == ["Channel bad does not take alerts", "Channel bad is configured no more"]
+    assert titles == [
+        "Channel bad does not take alerts",
+        "Channel bad: 1 alert given up, for it is configured no more",
+        "Channel bad is configured no more",
+    ]
     assert (await desk.states("bad"))[alert(1).id] == "abandoned"
+    await (await desk.another()).work()
+    assert len(good.requests) == 4
+
+
+async def test_a_failing_channel_is_told_to_be_over_though_nothing_waits_for_it(
+    desk: Site,
+) -> None:
+    bad, good = Endpoint(answers=[404] * 2), Endpoint()
+    urls = {"bad": await desk.serve(bad.app()), "good": await desk.serve(good.app())}
+    await desk.channels(**urls)
+    await desk.tell(alert(1))
+    await desk.after(86_400 * 3 + 1)
+    assert await desk.states("bad") == {alert(1).id: "abandoned"}
+    await desk.apply(channels={"good": webhook(urls["good"])})
+    await desk.notifier.work()
+    told = [event["data"] for event in good.bodies if event["data"]["kind"] == FAILING]
+    assert [one["status"] for one in told] == ["firing", "resolved"]
+    assert told[1]["title"] == "Channel bad is configured no more"
+    assert await desk.database.fetch_value("SELECT count(*) FROM channel WHERE name = 'bad'") == 0
+
+
+async def test_what_waits_for_a_channel_that_is_renamed_is_not_given_up_silently(
+    desk: Site,
+) -> None:
+    """Also where it was never tried under its old name."""
+    good = Endpoint()
+    url = await desk.serve(good.app())
+    await desk.channels(old=url)
+    await desk.notifier.take([alert(1), alert(2)])
+    await desk.channels(new=url)
+    await desk.notifier.work()
+    (told,) = [event["data"] for event in good.bodies]
+    assert (told["kind"], told["severity"]) == (GIVEN_UP, "critical")
+    assert told["title"] == "Channel old: 2 alerts given up, for it is configured no more"
+    assert "headgate alerts list --channel old --state abandoned -n 2" in told["advice"]
+
+
+async def test_a_channel_that_cannot_be_composed_for_is_told_as_failing(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = Endpoint(), Endpoint()
+    await desk.channels(bad=await desk.serve(bad.app()), good=await desk.serve(good.app()))
+    usual = ChannelStore.waiting
+
+    async def waiting(self: ChannelStore, channel: str, limit: int) -> Any:
+        if channel == "bad":
+            raise RuntimeError("a query\nof months of history")
+        return await usual(self, channel, limit)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ChannelStore, "waiting", waiting)
+        await desk.tell(alert(1))
+        assert good.ids == [alert(1).id], "it may pass"
+        await desk.after(301)
+        await desk.after(60)
+    told = good.bodies[1]["data"]
+    assert (told["kind"], told["status"]) == (FAILING, "firing")
+    assert "what waits cannot be made into messages: a query of months of history" in told["text"]
+    assert bad.requests == []
+    await desk.after(60)
+    assert bad.ids == [alert(1).id]
+    assert [event["data"]["status"] for event in good.bodies[1:]] == ["firing", "resolved"]
+
+
+async def one_message_is_refused(desk: Site, **settings: Any) -> tuple[Endpoint, str]:
+    """Have a message refused that is tried again in an hour only."""
+    endpoint = Endpoint(answers=[400])
+    url = await desk.serve(endpoint.app())
+    await desk.apply(channels={"ops": webhook(url, **settings)})
+    await desk.tell(alert(1))
+    await desk.database.execute("UPDATE alert_message SET due_at = now() + interval '1 h'")
+    await desk.notifier.work()
+    assert len(endpoint.requests) == 1
+    return endpoint, url
+
+
+async def test_what_was_refused_is_tried_at_once_with_other_settings(desk: Site) -> None:
+    endpoint, url = await one_message_is_refused(desk)
+    await desk.apply(channels={"ops": webhook(url)}, group_over=7)
+    await desk.notifier.work()
+    assert len(endpoint.requests) == 1, "nothing of the channel has changed"
+    await desk.apply(channels={"ops": webhook(url, title="$title!")})
+    await desk.notifier.work()
+    assert endpoint.ids == [alert(1).id] * 2
+
+
+@pytest.mark.parametrize("how", ["enable", "test"])
+async def test_what_was_refused_is_tried_at_once_when_people_say_so(desk: Site, how: str) -> None:
+    endpoint, _ = await one_message_is_refused(desk)
+    store = ChannelStore(desk.database)
+    if how == "test":
+        await store.try_now("ops")
+    else:
+        told = {"actor": "ada", "reason": "the key is right now", "target": "channel/ops"}
+        await store.enable("ops", AuditEntry(at_ms=1, action="enable", request_id="r", **told))
+    await desk.notifier.work()
+    assert endpoint.ids == [alert(1).id] * 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_tried"), [(400, True), (401, True), (429, False), (503, False)]
+)
+async def test_a_process_with_another_environment_tries_what_was_refused(
+    desk: Site, answer: int, is_tried: bool
+) -> None:
+    endpoint = Endpoint(answers=[answer])
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    await desk.tell(alert(1))
+    await desk.database.execute("UPDATE alert_message SET due_at = now() + interval '1 h'")
+    await desk.database.execute("UPDATE channel SET not_before = now() + interval '1 h'")
+    await desk.database.execute("UPDATE alert_message SET due_at = now() WHERE NOT refused")
+    await ChannelStore(desk.database).try_refused()
+    await desk.notifier.work()
+    assert len(endpoint.requests) == 1 + is_tried
+
+
+async def test_a_notifier_that_begins_tries_what_was_refused(desk: Site) -> None:
+    endpoint, _ = await one_message_is_refused(desk)
+    tried = asyncio.Event()
+
+    async def take(request: Request) -> Response:
+        tried.set()
+        return Response(status_code=204)
+
+    endpoint.answers = [take]
+    (await desk.another()).start()
+    await asyncio.wait_for(tried.wait(), 20)
+
+
+async def test_a_refusal_is_not_over_because_the_channel_was_away_meanwhile(desk: Site) -> None:
+    bad, good = Endpoint(answers=[400, 503, 400]), Endpoint()
+    await desk.channels(bad=await desk.serve(bad.app()), good=await desk.serve(good.app()))
+    await desk.tell(alert(1))
+    await desk.try_again()
+    await desk.try_again()
+    told = [event["data"] for event in good.bodies if event["data"]["kind"] == REFUSING]
+    assert [one["status"] for one in told] == ["firing"]
+    await desk.try_again()
+    told = [event["data"] for event in good.bodies if event["data"]["kind"] == REFUSING]
+    assert [one["status"] for one in told] == ["firing", "resolved"]
+
+
+def test_a_release_with_more_settings_changes_no_channel() -> None:
+    class Later(WebhookChannel):
+        new: bool = False
+
+    said = {"kind": "webhook", "url": "https://h", "secret_env": "X"}
+    assert fingerprint(WebhookChannel(**said)) == fingerprint(Later(**said))
+    assert fingerprint(Later(**said)) != fingerprint(Later(**said, new=True))
+    assert fingerprint(Later(**said)) != fingerprint(Later(**said, timeout_ms=5_000))
+    slack = SlackChannel(kind="slack", url="https://h")
+    assert fingerprint(slack) != fingerprint(SlackChannel(kind="slack", url="https://i"))
 
 
 async def _let_no_alert_in(database: Database) -> None:

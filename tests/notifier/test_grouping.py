@@ -8,6 +8,7 @@ import pytest
 
 from headgate.model.silence import Silence
 from headgate.notifier.notifier import Notifier
+from headgate.store.channels import ChannelStore
 from headgate.store.silences import SilenceStore
 from tests.notifier.site import Endpoint, Site, alert, crossing, webhook
 
@@ -61,6 +62,32 @@ async def test_a_channel_that_was_down_is_not_flooded_when_it_is_back(desk: Site
     assert len(endpoint.requests) <= 1 + 1 + 5
     assert {*(await desk.states("ops")).values()} == {"delivered"}
     endpoint.require_one_content_for_each_id()
+
+
+async def test_what_was_refused_comes_no_faster_when_it_is_taken_at_last(desk: Site) -> None:
+    endpoint = Endpoint(answers=[422] * 15)
+    channel = webhook(await desk.serve(endpoint.app()), max_per_minute=5)
+    await desk.apply(channels={"ops": channel})
+    for n in range(3):
+        await desk.tell(*(alert(5 * n + m) for m in range(5)))
+        await desk.database.execute("UPDATE alert_message SET due_at = now() + interval '1 h'")
+        await desk.database.execute("UPDATE alert_attempt SET at = at - interval '61 s'")
+    assert len(endpoint.requests) == 15
+    endpoint.requests.clear()
+    await desk.try_again()
+    assert len(endpoint.requests) == 5
+    await desk.after(61)
+    await desk.after(61)
+    assert len({*endpoint.ids}) == len(endpoint.ids) == 15
+    assert {*(await desk.states("ops")).values()} == {"delivered"}
+
+
+async def test_thousands_of_tenants_do_not_stand_before_what_is_about_none(desk: Site) -> None:
+    await desk.channels(ops="http://127.0.0.1:9")
+    await desk.notifier.take([*(crossing(f"t{n}") for n in range(5)), alert(1), crossing("last")])
+    first = await ChannelStore(desk.database).waiting("ops", 3)
+    told = [crossing("t0").id, crossing("t1").id, alert(1).id]
+    assert [one.id for one, _, _ in first] == told, "in the order they came"
 
 
 async def test_workers_that_deliver_at_once_do_not_tell_twice(desk: Site) -> None:
@@ -138,7 +165,23 @@ async def test_what_is_over_is_told_wherever_it_was_told_that_it_began(desk: Sit
     await desk.tell(over)
     await desk.tell(over.model_copy(update={"id": "later", "title": "over, and nothing had begun"}))
     assert ends["pager"].ids == [alert(1).id, over.id]
-    assert ends["rest"].ids == [over.id, "later"]
+    # Who has not heard that it began is not told that it is over; nobody knows how "later" began.
+    assert ends["rest"].ids == ["later"]
+
+
+async def test_where_the_channel_was_renamed_the_routes_say_where_the_end_is_told(
+    desk: Site,
+) -> None:
+    endpoint = Endpoint()
+    url = await desk.serve(endpoint.app())
+    await desk.channels(old=url)
+    await desk.tell(crossing("acme"))
+    await desk.channels(new=url)
+    await desk.notifier.work()
+    over = crossing("acme", status="resolved", sequence=2)
+    await desk.tell(over)
+    assert endpoint.ids == [crossing("acme").id, over.id]
+    assert await desk.states("new") == {over.id: "delivered"}
 
 
 async def test_a_tenant_hears_of_itself_only(desk: Site) -> None:

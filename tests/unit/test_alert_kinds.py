@@ -10,9 +10,9 @@ import pytest
 
 import headgate
 from headgate.model.alert import Alert
+from headgate.model.channel_alerts import KINDS as OF_CHANNELS
 from headgate.model.channels import SlackChannel
 from headgate.model.notifier import NotifierSettings
-from headgate.notifier.failing import KINDS as OF_CHANNELS
 from headgate.notifier.outgoing import ABOUT, group, single
 
 SOURCE: Final = Path(headgate.__file__).parent

@@ -11,6 +11,7 @@ from headgate.model.alert import Alert
 
 LASTS = Lasts(after_ms=60_000, calm_ms=300_000, repeat_ms=14_400_000)
 AT_ONCE = Lasts()
+DAY_MS = 86_400_000
 
 
 class Rule:
@@ -216,6 +217,26 @@ def test_one_of_a_thing_is_not_many() -> None:
         "0 jobs",
         "2 boxes",
     )
+
+
+def test_what_is_over_is_kept_when_the_notifier_gives_up_for_a_week() -> None:
+    record = Outbox()
+    desk = Desk(record, "tenant/acme", "acme")
+    news = News("quota.threshold", "warning", "", "")
+    desk.tell(news, 0, key="k")
+    desk.tell(news, 1, key="k", status="resolved")
+    desk.tell(news, 2, key="k")
+    begun, over, still = record.alerts
+    desk.undeliverable(record.alerts[:2], "it failed", 3 * DAY_MS)
+    summary = record.alerts[0]
+    assert record.alerts == [summary, over, still]
+    assert (summary.kind, summary.data["count"], record.alerts_lost) == ("alerts.collapsed", 1, 1)
+    assert begun not in record.alerts
+    desk.undeliverable([over], "it failed", 6 * DAY_MS)
+    assert record.alerts == [summary, over, still], "nothing to sum up"
+    desk.undeliverable(record.alerts, "it failed", 7 * DAY_MS + 1)
+    assert [one.kind for one in record.alerts] == ["alerts.collapsed"]
+    assert (record.alerts[0].data["count"], record.alerts_lost) == (3, 3)
 
 
 def test_a_workflow_that_was_set_back_gives_no_id_again() -> None:

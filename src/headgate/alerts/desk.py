@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from headgate.alerts.episode import Episode, Lasts, Turn, follow
-from headgate.alerts.outbox import put, replace_undeliverable, summarise
+from headgate.alerts.outbox import is_kept, put, replace_undeliverable, summarise
 from headgate.alerts.words import clock, span
 from headgate.model.alert import Alert, Severity, Status
 from headgate.model.alert_rules import AlertsView
@@ -296,8 +296,20 @@ class Desk:
 
     # Deliveries ------------------------------------------------------------------------------
 
-    def undeliverable(self, alerts: Sequence[Alert], because: str, now_ms: int) -> None:
-        """Put a summary in the place of alerts whose delivery has failed for good."""
+    def undeliverable(
+        self, alerts: Sequence[Alert], because: str, now_ms: int, keep_resolved: bool = True
+    ) -> None:
+        """Put a summary in the place of alerts whose delivery has failed for good.
+
+        Args:
+            alerts: What could not be delivered.
+            because: Why.
+            now_ms: Unix time.
+            keep_resolved: What says that something is over stays and is tried again.
+        """
+        alerts = [one for one in alerts if not (keep_resolved and is_kept(one, now_ms))]
+        if not alerts:
+            return
         id = self._new_id(self.subject, "alerts.collapsed")
         summary = summarise(alerts, id, because, now_ms)
         self._record.alerts_lost += sum(1 for one in alerts if one.kind != "alerts.collapsed")

@@ -15,6 +15,9 @@ MAX_WAITING: Final = 200
 AT_ONCE: Final = 20
 """So many are delivered together: the first, which may be under way."""
 
+RESOLVED_KEPT_MS: Final = 7 * 86_400_000
+"""For so long what says that something is over is tried again: twice the three days of a try."""
+
 COLLAPSED: Final = "alerts.collapsed"
 _KIND: Final = "kind:"
 _ADVICE: Final = (
@@ -55,6 +58,15 @@ def put(outbox: list[Alert], alert: Alert, new_id: Callable[[], str]) -> int:
         outbox[:] = [one for n, one in enumerate(outbox) if n not in left]
         outbox.insert(AT_ONCE, summary)
     return count
+
+
+def is_kept(alert: Alert, now_ms: int) -> bool:
+    """Return whether an alert is tried again though its delivery has failed for good.
+
+    What says that something is over is: whoever was told of the beginning waits for it, and an
+    Alertmanager goes on firing. It is not kept for ever, so that nothing waits behind it for ever.
+    """
+    return alert.status == "resolved" and now_ms - alert.at_ms < RESOLVED_KEPT_MS
 
 
 def replace_undeliverable(outbox: list[Alert], failed: Sequence[Alert], summary: Alert) -> None:

@@ -12,6 +12,9 @@ from headgate.model.channels import is_loopback
 from headgate.model.errors import HeadgateError
 
 _NAT64: Final = ip_network("64:ff9b::/96")
+_PROTOCOLS: Final = ip_network("192.0.0.0/24")
+"""For protocols of the IETF, and where a cloud has its metadata (192.0.0.192)."""
+
 _METADATA: Final = {
     ip_address(one) for one in ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")
 }
@@ -112,7 +115,7 @@ def require_allowed(address: str, host: str, allow_private: bool) -> None:
 
 def _is_no_service(ip: IPv4Address | IPv6Address) -> bool:
     odd = ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved
-    return odd or ip in _METADATA
+    return odd or ip in _METADATA or ip in _PROTOCOLS
 
 
 def _inner(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:

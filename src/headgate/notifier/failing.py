@@ -1,15 +1,11 @@
 """What the Notifier itself tells of: channels that do not take alerts, and tests."""
 
-from typing import Final
 from uuid import uuid4
 
 from headgate.alerts.words import many, span
 from headgate.model.alert import Alert, Severity, Status
-from headgate.store.channels import FAILING, REFUSING, Standing, key_of
-
-GIVEN_UP: Final = "channel.given_up"
-TEST: Final = "channel.test"
-KINDS: Final = (FAILING, REFUSING, GIVEN_UP, TEST)
+from headgate.model.channel_alerts import FAILING, GIVEN_UP, LASTING, REFUSING, TEST, key_of
+from headgate.store.channels import Standing
 
 
 def news(
@@ -24,7 +20,12 @@ def news(
         after_ms: How long it may fail before people are told.
         at_once: It has failed in a way that will not pass by itself.
     """
-    told = [_given_up(channel, count, reason, now_ms) for count, reason in standing.given_up]
+    told = [
+        _given_up(channel, count, reason, now_ms)
+        if standing.is_configured
+        else _left_behind(channel, count, now_ms)
+        for count, reason in standing.given_up
+    ]
     told += _of_failing(channel, standing, now_ms, after_ms, at_once)
     told += _of_refusing(channel, standing, now_ms)
     return told
@@ -149,6 +150,20 @@ def _given_up(channel: str, count: int, reason: str, now_ms: int) -> Alert:
     )
 
 
+def _left_behind(channel: str, count: int, now_ms: int) -> Alert:
+    return _alert(
+        channel,
+        GIVEN_UP,
+        now_ms,
+        "critical",
+        f"Channel {channel}: {many(count, 'alert')} given up, for it is configured no more",
+        "They waited for it when it was removed or renamed, and it has told nobody of them.",
+        f"headgate alerts list --channel {channel} --state abandoned -n {min(count, 1_000)} shows "
+        "them; headgate alerts resend ID --channel NAME sends one through another channel.",
+        alerts=count,
+    )
+
+
 def _alert(
     channel: str,
     kind: str,
@@ -174,7 +189,7 @@ def _alert(
         at_ms=now_ms,
         data={"channel": channel, **data},
         status=status,
-        key=key_of(kind, channel) if kind in (FAILING, REFUSING) else "",
+        key=key_of(kind, channel) if kind in LASTING else "",
         since_ms=since_ms if known is None else known.since_ms or known.at_ms,
         advice=advice,
     )

@@ -7,16 +7,13 @@ from headgate.store.channels import ChannelStore
 async def with_resolves(channels: ChannelStore, name: str, message: Outgoing) -> Outgoing:
     """Return a message that says which incidents are over: its own, and those of groups.
 
+    What was told in a group has no incident of its own: the group's ends with the last of it.
+
     Args:
         channels: Know what the channel has been told.
         name: Of the channel.
         message: To be sent there.
     """
-    last = {alert.key or alert.id: alert for alert in message.alerts}
-    over = {key for key, alert in last.items() if alert.status == "resolved"}
-    groups = [
-        row["id"]
-        for row in await channels.told_of(name, sorted(over))
-        if not {*(row["firing"] or ())} - over
-    ]
-    return message.model_copy(update={"resolves": [*sorted(over), *groups]})
+    alerts = [alert.id for alert in message.alerts]
+    over = await channels.incidents_over(name, alerts)
+    return message.model_copy(update={"resolves": over})

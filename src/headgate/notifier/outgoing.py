@@ -8,6 +8,7 @@ from string import Template
 from typing import Final, Literal
 from urllib.parse import quote
 
+from headgate.alerts.words import many
 from headgate.model.alert import Alert, Severity
 from headgate.model.channels import Channel
 from headgate.model.contract import Message
@@ -64,11 +65,6 @@ class Outgoing(Message):
     topic: str = ""
     resolves: list[str] = []
 
-    @property
-    def subjects(self) -> set[str]:
-        """What it is about; messages about the same keep their order."""
-        return {alert.subject for alert in self.alerts}
-
 
 def topic_of(alert: Alert) -> str:
     """Return what an alert may share a message with."""
@@ -118,7 +114,7 @@ def summary(
         channel,
         settings,
         form="summary",
-        title=f"{len(alerts)} more alerts",
+        title=many(len(_last(alerts)), "more alert"),
         opening=f"More alerts came than {name} takes in a minute ({channel.max_per_minute}); "
         "these are told of together:\n",
     )
@@ -140,24 +136,23 @@ def _together(
     kinds = sorted({alert.kind for alert in alerts})
     kind = kinds[0] if len(kinds) == 1 else "notifier.summary"
     tenants = {tenant_of(alert) for alert in alerts}
-    # Of several about the same, the last one says how it is now.
-    last = {(alert.subject, alert.key or alert.id): alert for alert in alerts}
-    listed = sorted(last.values(), key=lambda alert: _GRAVITY[alert.severity])
+    last = _last(alerts)
+    listed = sorted(last, key=lambda alert: _GRAVITY[alert.severity])
     lines = [f"- {_line(alert)}" for alert in listed[:LISTED]]
     if len(listed) > LISTED:
-        lines.append(f"- and {len(listed) - LISTED} more: headgate alerts list")
+        lines.append(f"- and {len(listed) - LISTED} more: headgate alerts list -n {len(listed)}")
     advice = _advice_for(listed, kinds)
-    since = [alert.at_ms if alert.since_ms is None else alert.since_ms for alert in alerts]
+    since = [alert.at_ms if alert.since_ms is None else alert.since_ms for alert in last]
     lead = Alert(
         id=f"{form}:{digest}:{len(alerts)}:{kind}",
         kind=kind,
-        severity=min((alert.severity for alert in alerts), key=_GRAVITY.__getitem__),
+        severity=min((alert.severity for alert in last), key=_GRAVITY.__getitem__),
         subject=form if len(last) > 1 else first.subject,
         title=title,
         text=opening + "\n".join(lines),
         at_ms=max(alert.at_ms for alert in alerts),
-        data={"alerts": len(alerts), "tenants": len(tenants - {None})},
-        status="resolved" if all(a.status == "resolved" for a in alerts) else "firing",
+        data={"alerts": len(last), "tenants": len(tenants - {None})},
+        status="resolved" if all(a.status == "resolved" for a in last) else "firing",
         tenant=next(iter(tenants)) if len(tenants) == 1 else None,
         since_ms=min(since),
         advice=advice,
@@ -165,11 +160,16 @@ def _together(
     return Outgoing(
         id=lead.id,
         form=form,
-        lead=_in_words_of(channel, lead, len(alerts)),
+        lead=_in_words_of(channel, lead, len(last)),
         alerts=list(alerts),
         links=_links(lead, settings),
         topic=topic_of(first) if form == "group" else "summary",
     )
+
+
+def _last(alerts: Sequence[Alert]) -> list[Alert]:
+    """Return, of several about the same, the last one: it says how it is now."""
+    return list({(alert.subject, alert.key or alert.id): alert for alert in alerts}.values())
 
 
 def _advice_for(alerts: Sequence[Alert], kinds: Sequence[str]) -> str:
@@ -178,7 +178,10 @@ def _advice_for(alerts: Sequence[Alert], kinds: Sequence[str]) -> str:
     if len(found) < 2:
         return "".join(found)
     of = f" --kind {kinds[0]}" if len(kinds) == 1 else ""
-    return f"headgate alerts list{of} names each; headgate alerts show ID says what can be done."
+    return (
+        f"headgate alerts list{of} -n {len(alerts)} names each; headgate alerts show ID says what "
+        "can be done."
+    )
 
 
 def _line(alert: Alert) -> str:

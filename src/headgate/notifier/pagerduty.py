@@ -51,7 +51,7 @@ def events(message: Outgoing) -> list[dict[str, Any]]:
     A group or a summary is one incident; ``resolves`` says which incidents are over.
     """
     lead = message.lead
-    # Kept by a version that did not say it: what is over ends its own incident at least.
+    # What is over ends its own incident at least, also where nobody knows any more how it began.
     own = [dedup_key(message)] if lead.status == "resolved" else []
     found: list[dict[str, Any]] = [
         {"event_action": "resolve", "dedup_key": bounded(key)} for key in message.resolves or own

@@ -269,20 +269,31 @@ async def _insert(connection: asyncpg.Connection, alert: Alert, channels: Sequen
         alert.model_dump(mode="json"),
     )
     if new:
+        known = await _told_of_its_beginning(connection, alert)
         await connection.executemany(
             "INSERT INTO delivery (alert_id, channel) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-            [(alert.id, channel) for channel in channels],
-        )
-    if new and alert.status == "resolved" and alert.key:
-        # Wherever it was told that something began, it is told that it is over, whatever the
-        # routes say of the other kind and severity that the end has.
-        await connection.execute(
-            "INSERT INTO delivery (alert_id, channel) SELECT DISTINCT $1, d.channel "
-            "FROM delivery d JOIN alert a ON a.id = d.alert_id "
-            "WHERE a.key = $2 AND a.status = 'firing' AND d.state <> 'silenced' AND a.seq > "
-            "coalesce((SELECT max(seq) FROM alert WHERE key = $2 AND status = 'resolved' "
-            "AND id <> $1), 0) ON CONFLICT DO NOTHING",
-            alert.id,
-            alert.key,
+            [(alert.id, channel) for channel in (channels if known is None else known)],
         )
     return bool(new)
+
+
+async def _told_of_its_beginning(connection: asyncpg.Connection, alert: Alert) -> list[str] | None:
+    """Return where it was told that something began that is over now; None: nobody knows.
+
+    There it is told that it is over, and nowhere else, whatever the routes say of the other kind
+    and severity that the end has. Channels that are no more (nothing is known of them, and nothing
+    waits for them) do not count: where there is no other, the routes decide.
+    """
+    if alert.status != "resolved" or not alert.key:
+        return None
+    rows = await connection.fetch(
+        "SELECT d.channel, bool_or(d.state <> 'silenced') AS is_told "
+        "FROM delivery d JOIN alert a ON a.id = d.alert_id "
+        "WHERE a.key = $2 AND a.key <> '' AND a.status = 'firing' "
+        "AND a.seq > coalesce((SELECT max(seq) FROM alert WHERE key = $2 AND key <> '' "
+        "AND status = 'resolved' AND id <> $1), 0) AND (d.state = 'pending' "
+        "OR EXISTS (SELECT FROM channel c WHERE c.name = d.channel)) GROUP BY d.channel",
+        alert.id,
+        alert.key,
+    )
+    return [row["channel"] for row in rows if row["is_told"]] if rows else None

@@ -10,6 +10,7 @@ import asyncpg
 
 from headgate.model.alert import Alert
 from headgate.model.audit import AuditEntry
+from headgate.model.channel_alerts import LASTING, key_of
 from headgate.store.alerts import write_alert
 from headgate.store.audit import write_audit, write_once
 from headgate.store.database import Database
@@ -17,13 +18,8 @@ from headgate.store.database import Database
 GIVE_UP_S: Final = 3 * 86_400.0
 """What a channel has not taken for so long is given up, and another channel told."""
 
-FAILING: Final = "channel.failing"
-REFUSING: Final = "channel.refusing"
-
-
-def key_of(kind: str, channel: str) -> str:
-    """Return the key of what is told of a channel, from its beginning to its end."""
-    return f"{kind}/channel/{channel}"
+REMINDER: Final = "reminder"
+"""Stands in the place of a message in the attempts at telling what is still so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +44,8 @@ class ChannelState:
     failures: int
     reminded_ms: int
 
+
+NEVER_TRIED: Final = ChannelState(False, False, None, None, None, 0, 0)
 
 _STATE: Final = (
     "disabled_at IS NOT NULL AS is_disabled, not_before > now() AS is_waiting, "
@@ -123,17 +121,22 @@ class ChannelStore:
     ) -> ChannelState | None:
         """Become the one that serves a channel, or go on being that; None: another one is.
 
-        Other settings than before make a channel be tried again at once, also a disabled one.
+        Other settings than before make a channel be tried again at once, also a disabled one, with
+        all that it refused, from the beginning of each message: another kind takes other parts.
         """
         rows = await self._database.fetch(
-            "INSERT INTO channel AS c "  # noqa: S608 - constants only
+            "WITH was AS (SELECT fingerprint FROM channel WHERE name = $1), "  # noqa: S608 - constants only
+            "claimed AS (INSERT INTO channel AS c "
             "(name, fingerprint, claimed_by, claimed_until) "
             "VALUES ($1, $3, $2, now() + $4 * interval '1 s') ON CONFLICT (name) DO UPDATE SET "
             "claimed_by = $2, claimed_until = now() + $4 * interval '1 s', fingerprint = $3, "
             "disabled_at = CASE WHEN c.fingerprint = $3 THEN c.disabled_at END, "
             "not_before = CASE WHEN c.fingerprint = $3 THEN c.not_before ELSE '-infinity' END "
             "WHERE c.claimed_until <= now() OR c.claimed_by = $2 "
-            f"RETURNING {_STATE}",
+            f"RETURNING {_STATE}), "
+            "due AS (UPDATE alert_message m SET due_at = now(), parts_taken = 0 FROM was, claimed "
+            "WHERE was.fingerprint <> $3 AND m.channel = $1 AND m.state = 'pending') "
+            "SELECT * FROM claimed",
             name,
             worker,
             fingerprint,
@@ -175,6 +178,9 @@ class ChannelStore:
     async def waiting(self, channel: str, limit: int) -> list[tuple[Alert, int, bool]]:
         """Return the alerts that are in no message yet, in order.
 
+        Of more than ``limit`` those about no tenant come first: they are few, wait for no group,
+        and thousands of tenants should not stand between them and the people on call.
+
         Returns:
             Alert, for how many milliseconds it has waited, and whether it resolves one of which
             this channel has been told.
@@ -185,12 +191,16 @@ class ChannelStore:
             " EXISTS (SELECT FROM alert p "
             "JOIN delivery o ON o.alert_id = p.id AND o.channel = d.channel "
             "AND o.state IN ('composed', 'delivered') "
-            "WHERE a.status = 'resolved' AND a.key <> '' AND p.key = a.key "
+            "WHERE a.status = 'resolved' AND a.key <> '' AND p.key = a.key AND p.key <> '' "
             "AND p.status = 'firing' AND p.seq < a.seq AND p.seq > coalesce((SELECT max(r.seq) "
-            "FROM alert r WHERE r.key = a.key AND r.status = 'resolved' AND r.seq < a.seq), 0)"
+            "FROM alert r WHERE r.key = a.key AND r.key <> '' AND r.status = 'resolved' "
+            "AND r.seq < a.seq), 0)"
             ") AS is_known "
-            "FROM delivery d JOIN alert a ON a.id = d.alert_id "
-            "WHERE d.channel = $1 AND d.state = 'pending' ORDER BY a.seq LIMIT $2",
+            "FROM (SELECT d.alert_id FROM delivery d JOIN alert a ON a.id = d.alert_id "
+            "WHERE d.channel = $1 AND d.state = 'pending' "
+            "ORDER BY a.tenant IS NOT NULL, a.seq LIMIT $2) first "
+            "JOIN delivery d ON d.alert_id = first.alert_id AND d.channel = $1 "
+            "JOIN alert a ON a.id = d.alert_id ORDER BY a.seq",
             channel,
             limit,
         )
@@ -212,10 +222,10 @@ class ChannelStore:
             )
 
     async def lately(self, channel: str) -> int:
-        """Return how many messages were made for a channel within the last minute."""
+        """Return how many messages a channel was sent, or should have taken, in the last minute."""
         found: int = await self._database.fetch_value(
-            "SELECT count(*) FROM alert_message WHERE channel = $1 "
-            "AND created_at > now() - interval '1 minute'",
+            "SELECT count(*) FROM alert_attempt WHERE channel = $1 "
+            "AND at > now() - interval '1 minute'",
             channel,
         )
         return found
@@ -230,27 +240,52 @@ class ChannelStore:
         )
         return {row["topic"]: row["ago"] for row in rows}
 
-    async def told_of(self, channel: str, keys: Sequence[str]) -> list[asyncpg.Record]:
-        """Return the messages that told of firing alerts with these keys, and who else is in them.
+    async def incidents_over(self, channel: str, alerts: Sequence[str]) -> list[str]:
+        """Return the incidents of a channel that are over once it is told of these alerts.
+
+        Only of what the channel was told since the last time that it was told that it was over:
+        what ended before that has ended its incidents then. What a message is sent again for is
+        not such a time, so its own end is left out.
+
+        Args:
+            channel: Its name.
+            alerts: The ids of all alerts of the message; only those that are resolved end anything.
 
         Returns:
-            Rows of message_id, form and ``firing``: the keys of all its alerts that have not been
-            resolved since.
+            The keys of those that had an incident of their own, then the ids of the groups and
+            summaries of which nothing fires any more; each in the order in which it began.
         """
-        return await self._database.fetch(
-            "SELECT DISTINCT m.id, m.form, m.seq, (SELECT array_agg(DISTINCT f.key) "
-            "FROM delivery e JOIN alert f ON f.id = e.alert_id "
-            "WHERE e.channel = m.channel AND e.message_id = m.id AND f.status = 'firing' "
-            "AND f.key <> '' AND NOT EXISTS (SELECT FROM alert r "
-            "JOIN delivery s ON s.alert_id = r.id AND s.channel = m.channel "
-            "AND s.state IN ('composed', 'delivered') "
-            "WHERE r.key = f.key AND r.status = 'resolved' AND r.seq > f.seq)) AS firing "
-            "FROM alert a JOIN delivery d ON d.alert_id = a.id AND d.channel = $1 "
-            "JOIN alert_message m ON m.channel = d.channel AND m.id = d.message_id "
-            "WHERE a.key = ANY($2) AND a.status = 'firing' AND m.form <> 'alert' ORDER BY m.seq",
+        rows = await self._database.fetch(
+            # OFFSET 0 keeps the order in which tables are read: from the few alerts to theirs, by
+            # index, also where Postgres does not know yet how much history there is.
+            "WITH over AS MATERIALIZED (SELECT a.key, max(a.seq) AS seq, coalesce((SELECT r.seq "
+            "FROM alert r WHERE r.key = a.key AND r.key <> '' AND r.status = 'resolved' "
+            "AND r.seq < max(a.seq) AND r.id <> ALL ($2) AND EXISTS (SELECT FROM delivery s "
+            "WHERE s.alert_id = r.id AND s.channel = $1 "
+            "AND s.state IN ('composed', 'delivered') OFFSET 0) "
+            "ORDER BY r.seq DESC LIMIT 1), 0) AS since FROM alert a WHERE a.id = ANY ($2) "
+            "AND a.status = 'resolved' AND a.key <> '' GROUP BY a.key), "
+            "begun AS MATERIALIZED (SELECT m.id, m.form, min(m.seq) AS seq, "
+            "CASE m.form WHEN 'alert' THEN o.key END AS key FROM over o "
+            "CROSS JOIN LATERAL (SELECT f.id FROM alert f WHERE f.key = o.key AND f.key <> '' "
+            "AND f.status = 'firing' AND f.seq > o.since AND f.seq < o.seq OFFSET 0) f "
+            "CROSS JOIN LATERAL (SELECT d.message_id FROM delivery d "
+            "WHERE d.alert_id = f.id AND d.channel = $1 OFFSET 0) d "
+            "JOIN alert_message m ON m.channel = $1 AND m.id = d.message_id GROUP BY 1, 2, 4) "
+            "SELECT coalesce(b.key, b.id) AS incident FROM begun b "
+            "WHERE b.form = 'alert' OR NOT EXISTS (SELECT FROM delivery e "
+            "JOIN alert f ON f.id = e.alert_id AND f.status = 'firing' AND f.key <> '' "
+            "WHERE e.channel = $1 AND e.message_id = b.id "
+            "AND NOT EXISTS (SELECT FROM over o WHERE o.key = f.key AND o.seq > f.seq) "
+            # What was given up is over as well; what still waits ends it when it is told.
+            "AND NOT EXISTS (SELECT FROM alert r WHERE r.key = f.key AND r.key <> '' "
+            "AND r.status = 'resolved' AND r.seq > f.seq AND EXISTS (SELECT FROM delivery s "
+            "WHERE s.alert_id = r.id AND s.channel = $1 AND s.state <> 'pending' OFFSET 0))) "
+            "GROUP BY incident, b.form ORDER BY b.form <> 'alert', min(b.seq)",
             channel,
-            list(keys),
+            list(alerts),
         )
+        return [row["incident"] for row in rows]
 
     async def to_remind(self, channels: Sequence[str], after_ms: int) -> set[str]:
         """Return those of the channels that have not been reminded for so long."""
@@ -269,17 +304,60 @@ class ChannelStore:
             "SELECT DISTINCT ON (a.key) a.content FROM delivery d "
             "JOIN alert a ON a.id = d.alert_id WHERE d.channel = $1 AND d.state = 'delivered' "
             "AND a.status = 'firing' AND a.key <> '' AND NOT EXISTS "
-            "(SELECT FROM alert r WHERE r.key = a.key AND r.status = 'resolved' "
+            "(SELECT FROM alert r WHERE r.key = a.key AND r.key <> '' AND r.status = 'resolved' "
             "AND r.seq > a.seq) ORDER BY a.key, a.seq DESC",
             channel,
         )
         return [Alert.model_validate(row["content"]) for row in rows]
 
-    async def reminded(self, channel: str) -> None:
-        """Write down that a channel was told all that is still so."""
-        await self._database.execute(
-            "UPDATE channel SET reminded_at = now() WHERE name = $1", channel
-        )
+    async def reminded(self, channel: str, took_ms: int | None, tell: Tell) -> int:
+        """Write down that a channel was told all that is still so.
+
+        Args:
+            channel: Its name.
+            took_ms: How long it took; None: nothing is so, and nothing was sent.
+            tell: What to tell of it.
+
+        Returns:
+            How many alerts ``tell`` has led to.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            if took_ms is not None:
+                await _attempt(connection, channel, REMINDER, took_ms, "delivered", None, None)
+                await _works(connection, channel)
+            await connection.execute(
+                "UPDATE channel SET reminded_at = now() WHERE name = $1", channel
+            )
+            return await _tell(connection, channel, tell)
+
+    async def not_reminded(
+        self,
+        channel: str,
+        took_ms: int,
+        outcome: str,
+        status: int | None,
+        error: str,
+        *,
+        again_s: float,
+        of_message: bool,
+        disable: bool,
+        tell: Tell,
+    ) -> int:
+        """Write down that a channel did not take a reminder, and when to try again.
+
+        Returns:
+            How many alerts ``tell`` has led to.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            await _attempt(connection, channel, REMINDER, took_ms, outcome, status, error)
+            if of_message:
+                # What is not liked is not pressed upon it: at the next time, with what is so then.
+                await connection.execute(
+                    "UPDATE channel SET reminded_at = now() WHERE name = $1", channel
+                )
+            else:
+                await _fail(connection, channel, error, again_s, disable)
+            return await _tell(connection, channel, tell)
 
     # Messages ----------------------------------------------------------------------------------
 
@@ -365,13 +443,7 @@ class ChannelStore:
                 message,
             )
             await _attempt(connection, channel, message, took_ms, "delivered", None, None)
-            await connection.execute(
-                "UPDATE channel SET failures = 0, failing_since = NULL, "
-                # What was away may have forgotten what it knew.
-                "reminded_at = CASE WHEN failing_since IS NULL THEN reminded_at ELSE 'epoch' END, "
-                "last_error = NULL, not_before = '-infinity' WHERE name = $1",
-                channel,
-            )
+            await _works(connection, channel)
             return await _tell(connection, channel, tell)
 
     async def failed(
@@ -396,7 +468,7 @@ class ChannelStore:
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute(
                 "UPDATE alert_message SET attempts = attempts + 1, last_error = $3, "
-                "due_at = now() + $4 * interval '1 s', refused = $5 "
+                "due_at = now() + $4 * interval '1 s', refused = refused OR $5 "
                 "WHERE channel = $1 AND id = $2",
                 channel,
                 message,
@@ -406,17 +478,29 @@ class ChannelStore:
             )
             await _attempt(connection, channel, message, took_ms, outcome, status, error)
             if not of_message:
-                await connection.execute(
-                    "UPDATE channel SET failures = failures + 1, last_error = $2, "
-                    "failing_since = coalesce(failing_since, now()), "
-                    "not_before = now() + $3 * interval '1 s', "
-                    "disabled_at = CASE WHEN $4 THEN coalesce(disabled_at, now()) END "
-                    "WHERE name = $1",
-                    channel,
-                    error,
-                    again_s,
-                    disable,
-                )
+                await _fail(connection, channel, error, again_s, disable)
+            return await _tell(connection, channel, tell)
+
+    async def failed_otherwise(
+        self, channel: str, error: str, *, again_s: float, tell: Tell
+    ) -> int:
+        """Write down that a channel cannot be served, though no message of it has failed.
+
+        Returns:
+            How many alerts ``tell`` has led to.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            await _fail(connection, channel, error, again_s, disable=False)
+            return await _tell(connection, channel, tell)
+
+    async def works(self, channel: str, tell: Tell) -> int:
+        """Write down that a channel can be served, though nothing was sent to it just now.
+
+        Returns:
+            How many alerts ``tell`` has led to.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            await _works(connection, channel)
             return await _tell(connection, channel, tell)
 
     async def look(self, channel: str, tell: Tell) -> int:
@@ -448,17 +532,22 @@ class ChannelStore:
             given_up = [(count, note) for note, count in sorted(counts.items())]
             return await _tell(connection, channel, tell, given_up)
 
+    async def unserved(self) -> set[str]:
+        """Return the channels that something is known of, and that nobody serves right now."""
+        rows = await self._database.fetch("SELECT name FROM channel WHERE claimed_until <= now()")
+        return {row["name"] for row in rows}
+
     async def forget(self, channel: str, tell: Tell) -> int:
-        """Give up what waits for a channel that is configured no more.
+        """Give up what waits for a channel that is configured no more, and what is known of it.
 
         Returns:
             How many alerts ``tell`` has led to.
         """
         note = "the channel is configured no more"
         async with self._database.connection() as connection, connection.transaction():
-            await connection.execute(
+            gone = await connection.fetch(
                 "UPDATE delivery SET state = 'abandoned', note = $2 "
-                "WHERE state IN ('pending', 'composed') AND channel = $1",
+                "WHERE state IN ('pending', 'composed') AND channel = $1 RETURNING alert_id",
                 channel,
                 note,
             )
@@ -468,7 +557,10 @@ class ChannelStore:
                 channel,
                 note,
             )
-            return await _tell(connection, channel, tell, is_configured=False)
+            given_up = [(len(gone), note)] if gone else []
+            told = await _tell(connection, channel, tell, given_up, is_configured=False)
+            await connection.execute("DELETE FROM channel WHERE name = $1", channel)
+            return told
 
     async def enable(self, channel: str, entry: AuditEntry) -> bool:
         """Try a channel again at once; False: nothing was known of it. Written to the audit."""
@@ -478,6 +570,7 @@ class ChannelStore:
                 "WHERE name = $1 RETURNING 1",
                 channel,
             )
+            await _make_due(connection, channel)
             if found:
                 await write_audit(connection, [entry])
             return bool(found)
@@ -491,10 +584,35 @@ class ChannelStore:
         return ChannelState(**dict(rows[0])) if rows else None
 
     async def try_now(self, channel: str) -> None:
-        """Do not wait any longer with the next attempt."""
-        await self._database.execute(
-            "UPDATE channel SET not_before = '-infinity' WHERE name = $1", channel
-        )
+        """Do not wait any longer with the next attempt, also at what was refused."""
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute(
+                "UPDATE channel SET not_before = '-infinity' WHERE name = $1", channel
+            )
+            await _make_due(connection, channel)
+
+    async def try_refused(self) -> None:
+        """Try at once what was refused, as when a secret may have been put right.
+
+        A channel that wants to be asked later (429, Retry-After), or that was not reached, is left
+        alone: no secret helps there.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute(
+                "UPDATE alert_message SET due_at = now() WHERE state = 'pending' AND refused"
+            )
+            await connection.execute(
+                "UPDATE channel c SET not_before = '-infinity' WHERE not_before > now() AND "
+                "(SELECT t.status BETWEEN 300 AND 499 AND t.status NOT IN (408, 425, 429) "
+                "FROM alert_attempt t WHERE t.channel = c.name ORDER BY t.at DESC LIMIT 1)"
+            )
+
+
+async def _make_due(connection: asyncpg.Connection, channel: str) -> None:
+    """Let all that waits in a channel be tried at once, also what was refused."""
+    await connection.execute(
+        "UPDATE alert_message SET due_at = now() WHERE channel = $1 AND state = 'pending'", channel
+    )
 
 
 class _MovedOnError(Exception):
@@ -530,6 +648,33 @@ async def _add(
     return len(told)
 
 
+async def _fail(
+    connection: asyncpg.Connection, channel: str, error: str, again_s: float, disable: bool
+) -> None:
+    """Write down that a channel has failed, and when it is tried again."""
+    await connection.execute(
+        "UPDATE channel SET failures = failures + 1, last_error = $2, "
+        "failing_since = coalesce(failing_since, now()), "
+        "not_before = now() + $3 * interval '1 s', "
+        "disabled_at = CASE WHEN $4 THEN coalesce(disabled_at, now()) END WHERE name = $1",
+        channel,
+        error,
+        again_s,
+        disable,
+    )
+
+
+async def _works(connection: asyncpg.Connection, channel: str) -> None:
+    """Write down that a channel fails no more."""
+    await connection.execute(
+        "UPDATE channel SET failures = 0, failing_since = NULL, "
+        # What was away may have forgotten what it knew.
+        "reminded_at = CASE WHEN failing_since IS NULL THEN reminded_at ELSE 'epoch' END, "
+        "last_error = NULL, not_before = '-infinity' WHERE name = $1",
+        channel,
+    )
+
+
 async def _tell(
     connection: asyncpg.Connection,
     channel: str,
@@ -542,7 +687,7 @@ async def _tell(
         f"SELECT {_STATE} FROM channel WHERE name = $1 FOR UPDATE",  # noqa: S608 - constants only
         channel,
     )
-    if found is None:
+    if found is None and not given_up:
         return 0  # never tried
     refused = await connection.fetchrow(
         "SELECT count(*) AS count, (array_agg(last_error ORDER BY seq))[1] AS first "
@@ -550,12 +695,12 @@ async def _tell(
         channel,
     )
     latest = await connection.fetch(
-        "SELECT DISTINCT ON (key) kind, status, content FROM alert WHERE key = ANY($1) "
-        "ORDER BY key, seq DESC",
-        [key_of(kind, channel) for kind in (FAILING, REFUSING)],
+        "SELECT DISTINCT ON (key) kind, status, content FROM alert "
+        "WHERE key = ANY($1) AND key <> '' ORDER BY key, seq DESC",
+        [key_of(kind, channel) for kind in LASTING],
     )
     standing = Standing(
-        ChannelState(**dict(found)),
+        NEVER_TRIED if found is None else ChannelState(**dict(found)),
         refused["count"],
         refused["first"],
         given_up,
