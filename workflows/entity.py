@@ -359,10 +359,12 @@ class Entity(ABC):
 
     async def _is_quiet(self) -> bool:
         """Wait for news; return whether none has come for long."""
-        every = timedelta(milliseconds=self.options.snapshot_every_ms * _QUIET_TIMES)
+        every_ms = self.options.counts_every_ms or self.options.snapshot_every_ms * _QUIET_TIMES
         try:
             await workflow.wait_condition(
-                lambda: self._is_news, timeout=every, timeout_summary="next snapshot, no hurry"
+                lambda: self._is_news,
+                timeout=timedelta(milliseconds=every_ms),
+                timeout_summary="next snapshot, no hurry",
             )
         except TimeoutError:
             return True

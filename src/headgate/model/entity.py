@@ -56,9 +56,10 @@ class EntityOptions(Message):
         continue_after_events: Continue as new once the history has so many events. Far below the
             server's suggestion (4,096), because a short history fails over faster.
         snapshot_every_ms: A change is saved at once, but not sooner after the last one than this,
-            together with what has followed it, and after thirty times as long when nothing has
-            changed but counts of a fleet at work; a transition of a breaker, and what people did,
+            together with what has followed it; a transition of a breaker, and what people did,
             never waits.
+        counts_every_ms: So seldom it is saved while nothing changes but counts of a fleet at work;
+            None: thirty times as seldom.
         check_holders_every_ms: How soon, and how often at first, a holder is looked after.
         notify_task_queue: Where alerts are handed over, by workers of their own; None: where the
             workflow runs.
@@ -68,6 +69,7 @@ class EntityOptions(Message):
 
     continue_after_events: Annotated[int, Field(ge=50, le=20_000)] = 2_000
     snapshot_every_ms: Annotated[int, Field(ge=10)] = 1_000
+    counts_every_ms: Annotated[int, Field(ge=10)] | None = None
     check_holders_every_ms: Annotated[int, Field(ge=10)] = 60_000
     notify_task_queue: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     notify_pause_ms: Annotated[int, Field(ge=10, le=3_600_000)] = 60_000
