@@ -138,7 +138,7 @@ class Gate:
             downstream.count_rejected(request.tenant)
             return await self._refused(request, refusal)
         if request.held:
-            decision = Decision(id=request.id, outcome=Outcome.GRANTED)
+            decision = await self._still_held(request)
         else:
             decision = await self._acquire(request)
         if decision.outcome is Outcome.GRANTED and not self._for_others:
@@ -231,7 +231,19 @@ class Gate:
 
     # Inside ------------------------------------------------------------------------------------
 
-    async def _acquire(self, request: Admit) -> Decision:
+    async def _still_held(self, request: Admit) -> Decision:
+        """Ask whether a permit that was waited for is there, before the job goes on with it.
+
+        A refusal gives it back. When that answer is lost, with a workflow task that took too long
+        or with its worker, the same question comes again, and by then the breaker may let pass.
+        """
+        asked = request.model_copy(update={"wait_until_ms": None})
+        decision = await self._acquire(asked, from_block=False)
+        if decision.reason is not None and decision.reason.code is ReasonCode.UNAVAILABLE:
+            return Decision(id=request.id, outcome=Outcome.GRANTED)  # as far as anybody knows
+        return decision
+
+    async def _acquire(self, request: Admit, *, from_block: bool = True) -> Decision:
         acquire = Acquire(
             id=request.id,
             holder=request.holder,
@@ -243,9 +255,8 @@ class Gate:
         )
         link = self._ledger(request.tenant)
         try:
-            if not request.also and (leased := await self._leased(link, request)) is not None:
-                return leased
-            return await link.acquire(acquire)
+            leased = await self._leased(link, request) if from_block else None
+            return leased or await link.acquire(acquire)
         except UnavailableError as error:
             return Decision(
                 id=request.id,
@@ -256,6 +267,8 @@ class Gate:
 
     async def _leased(self, link: LedgerLink, request: Admit) -> Decision | None:
         """Grant a permit out of this gate's block, or return None: the ledger has to be asked."""
+        if request.also:
+            return None
         stock = None if self._for_others else link.stock_of_jobs(request.resource)
         if stock is None:
             return None
