@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -100,7 +101,7 @@ async def _trips(
         report = Report(gate="bench", seq=number, task_queue="bench", buckets=[failures])
         times.append(
             await _timed(
-                lambda report=report: breaker.signal("report", report, 10),  # type: ignore[misc]
+                partial(breaker.signal, "report", report, 10),
                 lambda: _shows(page, _SHOWN, "OPEN"),
             )
         )
@@ -132,7 +133,7 @@ async def _orders(
         async def give(order: BreakerCommand = order) -> None:
             await breaker.update("command", order, order.id, BreakerView, 10)
 
-        times.append(await _timed(give, lambda state=state: _shows(page, _SHOWN, state)))  # type: ignore[misc]
+        times.append(await _timed(give, partial(_shows, page, _SHOWN, state)))
         await _rest()
     return times
 

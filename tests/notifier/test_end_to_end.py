@@ -127,7 +127,7 @@ async def test_what_a_ledger_tells_after_a_reset_is_not_taken_for_what_it_told_b
             await site.arrived(len(expected))
             await reset(site.governance.client, ledger.id, point)
         alerts = await site.arrived(len(expected))
-        assert [alert["data"]["used"] for alert in alerts] == expected  # type: ignore[index]
+        assert [_data(alert)["used"] for alert in alerts] == expected
         # Numbered anew, and not given another id by Postgres: that is for whatever else happens.
         assert not any("-" in str(alert["id"]).split(":")[-2] for alert in alerts)
 
@@ -179,3 +179,9 @@ async def test_a_receiver_that_was_down_gets_it_when_it_is_back(site: Site, name
 
         await eventually(is_delivered, bool)
         assert len(site.receiver.alerts) == 1
+
+
+def _data(alert: dict[str, object]) -> dict[str, object]:
+    data = alert["data"]
+    assert isinstance(data, dict)
+    return data

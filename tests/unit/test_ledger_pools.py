@@ -150,7 +150,9 @@ def test_an_idle_ledger_has_nothing_to_say() -> None:
     assert ledger.demands_due_at_ms() is None
     assert ledger.next_deadline() is None
     [demand] = ledger.demands()
-    assert demand.claims == {"scan": Claim(tiers=[], share=pooled().quotas["scan"].share)}  # type: ignore[index]
+    applied = pooled().quotas
+    assert applied is not None
+    assert demand.claims == {"scan": Claim(tiers=[], share=applied["scan"].share)}
 
 
 def test_demand_is_what_it_would_hold_if_the_pool_had_no_end() -> None:
