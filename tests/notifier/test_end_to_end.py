@@ -88,8 +88,13 @@ async def test_a_breaker_that_opens_is_told_once(site: Site, name: str) -> None:
         assert alert["kind"] == "breaker.opened"
         assert name in str(alert["subject"])
         assert "3" in str(alert["text"])
-        rows = await site.governance.database.fetch("SELECT outcome FROM alert_attempt")
-        assert [row["outcome"] for row in rows] == ["delivered"]
+
+        async def attempts() -> list[str]:
+            rows = await site.governance.database.fetch("SELECT outcome FROM alert_attempt")
+            return [row["outcome"] for row in rows]
+
+        # Written down once the answer is there, which is after the receiver has given it.
+        assert await eventually(attempts, bool) == ["delivered"]
         assert (view.state, len(site.receiver.alerts)) == ("OPEN", 1)
 
 

@@ -29,7 +29,7 @@ from headgate.notifier.incidents import with_resolves
 from headgate.notifier.outgoing import Outgoing, single
 from headgate.notifier.posting import Poster
 from headgate.store.alerts import AlertStore
-from headgate.store.channels import ChannelState, ChannelStore, Row, Standing, Tell
+from headgate.store.channels import ChannelState, ChannelStore, Failure, Row, Standing, Tell
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.silences import SilenceStore
@@ -316,14 +316,8 @@ class Notifier:
             told = await self._channels.failed(
                 name,
                 message.id,
-                _ms_since(began),
-                error.outcome,
-                error.status,
-                str(error),
-                again_s=self._again_s(error, tries),
-                of_message=error.of_message,
-                disable=error.is_gone,
-                tell=self._teller(name, settings, at_once=error.is_final),
+                self._failure(error, _ms_since(began), tries),
+                self._teller(name, settings, at_once=error.is_final),
             )
             _log.warning("%s", error)
         else:
@@ -359,20 +353,25 @@ class Notifier:
             _log.warning("%s; what is still so is told again in a while", failed)
             told = await self._channels.not_reminded(
                 name,
-                _ms_since(began),
-                failed.outcome,
-                failed.status,
-                str(failed),
-                again_s=self._again_s(failed, state.failures),
-                of_message=failed.of_message,
-                disable=failed.is_gone,
-                tell=self._teller(name, settings, at_once=failed.is_final),
+                self._failure(failed, _ms_since(began), state.failures),
+                self._teller(name, settings, at_once=failed.is_final),
             )
         else:
             told = await self._channels.reminded(
                 name, _ms_since(began) if still else None, self._teller(name, settings)
             )
         self._told(told)
+
+    def _failure(self, error: DeliveryError, took_ms: int, tries: int) -> Failure:
+        return Failure(
+            took_ms=took_ms,
+            outcome=error.outcome,
+            status=error.status,
+            error=str(error),
+            again_s=self._again_s(error, tries),
+            of_message=error.of_message,
+            disable=error.is_gone,
+        )
 
     def _again_s(self, error: DeliveryError, tries: int) -> float:
         if error.retry_after_s is not None:

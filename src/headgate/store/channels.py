@@ -100,6 +100,39 @@ class Row:
     parts_taken: int
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An attempt that failed.
+
+    Attributes:
+        took_ms: How long it took.
+        outcome: The kind of failure, as in the record of attempts.
+        status: The HTTP status, if there was an answer.
+        error: In words.
+        again_s: After what time to try again.
+        of_message: The message is not liked, rather than the channel out of reach.
+        disable: The channel is gone for good.
+    """
+
+    took_ms: int
+    outcome: str
+    status: int | None
+    error: str
+    again_s: float
+    of_message: bool
+    disable: bool
+
+    async def attempt(self, connection: asyncpg.Connection, channel: str, what: str) -> None:
+        """Record the attempt."""
+        await _attempt(
+            connection, channel, what, self.took_ms, self.outcome, self.status, self.error
+        )
+
+    async def fail(self, connection: asyncpg.Connection, channel: str) -> None:
+        """Note that the channel is out of reach, or gone."""
+        await _fail(connection, channel, self.error, self.again_s, self.disable)
+
+
 class ChannelStore:
     """The queue of each channel, served by one worker at a time."""
 
@@ -333,14 +366,7 @@ class ChannelStore:
     async def not_reminded(
         self,
         channel: str,
-        took_ms: int,
-        outcome: str,
-        status: int | None,
-        error: str,
-        *,
-        again_s: float,
-        of_message: bool,
-        disable: bool,
+        failure: Failure,
         tell: Tell,
     ) -> int:
         """Write down that a channel did not take a reminder, and when to try again.
@@ -349,14 +375,14 @@ class ChannelStore:
             How many alerts ``tell`` has led to.
         """
         async with self._database.connection() as connection, connection.transaction():
-            await _attempt(connection, channel, REMINDER, took_ms, outcome, status, error)
-            if of_message:
+            await failure.attempt(connection, channel, REMINDER)
+            if failure.of_message:
                 # What is not liked is not pressed upon it: at the next time, with what is so then.
                 await connection.execute(
                     "UPDATE channel SET reminded_at = now() WHERE name = $1", channel
                 )
             else:
-                await _fail(connection, channel, error, again_s, disable)
+                await failure.fail(connection, channel)
             return await _tell(connection, channel, tell)
 
     # Messages ----------------------------------------------------------------------------------
@@ -450,14 +476,7 @@ class ChannelStore:
         self,
         channel: str,
         message: str,
-        took_ms: int,
-        outcome: str,
-        status: int | None,
-        error: str,
-        *,
-        again_s: float,
-        of_message: bool,
-        disable: bool,
+        failure: Failure,
         tell: Tell,
     ) -> int:
         """Write down a failed attempt, and when to try again: the message, or all the channel.
@@ -472,13 +491,13 @@ class ChannelStore:
                 "WHERE channel = $1 AND id = $2",
                 channel,
                 message,
-                error,
-                again_s if of_message else 0.0,
-                of_message,
+                failure.error,
+                failure.again_s if failure.of_message else 0.0,
+                failure.of_message,
             )
-            await _attempt(connection, channel, message, took_ms, outcome, status, error)
-            if not of_message:
-                await _fail(connection, channel, error, again_s, disable)
+            await failure.attempt(connection, channel, message)
+            if not failure.of_message:
+                await failure.fail(connection, channel)
             return await _tell(connection, channel, tell)
 
     async def failed_otherwise(
