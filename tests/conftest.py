@@ -94,8 +94,12 @@ def name() -> str:
 
 @pytest.fixture
 def options() -> EntityOptions:
-    """Everything soon, so that tests wait for conditions and not for intervals."""
-    return EntityOptions(snapshot_every_ms=100, check_holders_every_ms=300)
+    """Snapshots soon, so that tests wait for conditions and not for intervals.
+
+    Holders are looked after seldom: a permit that a job gives back as it ends would else be
+    released in one run and reclaimed in the next. Tests of reclaiming are `watchful`.
+    """
+    return EntityOptions(snapshot_every_ms=100, check_holders_every_ms=60_000)
 
 
 @pytest_asyncio.fixture

@@ -153,6 +153,10 @@ class Governance:
         changed = self.options.model_copy(update=options)
         return Governance(self.client, self.database, self.task_queue, changed)
 
+    def watchful(self) -> "Governance":
+        """The same worker, for ledgers that soon look whether their holders still run."""
+        return self.with_options(check_holders_every_ms=300)
+
     @asynccontextmanager
     async def running(self, max_cached_workflows: int = 100) -> AsyncIterator[Self]:
         worker = governance_worker(

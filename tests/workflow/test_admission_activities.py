@@ -192,7 +192,7 @@ async def test_one_that_is_taken_out_of_the_line_is_told_why(
 async def test_the_permit_of_a_job_that_has_closed_is_reclaimed(
     jobs: Jobs, governance: Governance, name: str
 ) -> None:
-    await governance.set_quotas(name, scan=Quota(max_active=1))
+    await governance.watchful().set_quotas(name, scan=Quota(max_active=1))
     job, _ = await jobs.started({"tenant": name, "resource": "scan"})
     await job.terminate()
     await governance.until_scans(name, reclaimed=1, held=0)

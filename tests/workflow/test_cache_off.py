@@ -40,8 +40,7 @@ async def orchestrator(
 async def test_a_job_that_waits_is_woken_and_gives_back_what_it_held(
     governance: Governance, orchestrator: Orchestrator, name: str
 ) -> None:
-    patient = governance.with_options(check_holders_every_ms=60_000)
-    await patient.set_quotas(name, scan=Quota(max_active=1))
+    await governance.set_quotas(name, scan=Quota(max_active=1))
     await governance.exchange(name, [acquire("blocks")])
     job = await orchestrator.start(ScanJobInput(tenant=name, downstream=name, linger_ms=20))
     await eventually(lambda: governance.account(name), lambda a: a.waiting.get("scan") == 1)

@@ -20,7 +20,6 @@ from temporalio.worker import Worker
 from headgate import HeadgatePlugin, governed
 from headgate.devstack.stack import Stack
 from headgate.model.breaker import BreakerState, CallOutcome
-from headgate.model.entity import EntityOptions
 from headgate.model.errors import ConfigurationError
 from headgate.model.policy import BreakerPolicy
 from headgate.model.quota import Quota
@@ -165,11 +164,6 @@ class Workplace:
 
     async def run(self, task: Task, tenant: str | None = None) -> list[str]:
         return await (await self.start(task, tenant)).result()
-
-
-@pytest.fixture
-def options() -> EntityOptions:
-    return EntityOptions(snapshot_every_ms=100, check_holders_every_ms=60_000)
 
 
 def denial(error: WorkflowFailureError) -> ApplicationError:

@@ -84,7 +84,7 @@ async def test_a_cancelled_job_gives_back_what_it_holds_and_what_it_waits_for(
 async def test_a_terminated_job_is_found_and_its_permit_reclaimed(
     governance: Governance, orchestrator: Orchestrator, name: str
 ) -> None:
-    await governance.set_quotas(name, scan=Quota(max_active=1))
+    await governance.watchful().set_quotas(name, scan=Quota(max_active=1))
     orchestrator.scanner.open.clear()
     holder = await orchestrator.start(ScanJobInput(tenant=name))
     await eventually(lambda: governance.account(name), lambda a: a.units_held.get("scan") == 1)
@@ -93,7 +93,9 @@ async def test_a_terminated_job_is_found_and_its_permit_reclaimed(
     await holder.terminate("test")
     orchestrator.scanner.open.set()
     await waiter.result()
-    await governance.until_scans(name, granted=2, released=1, reclaimed=1)
+    account = await governance.until_scans(name, granted=2, held=0)
+    # The other's may be released, or found as the first one's was if its release is not there yet.
+    assert account.reclaimed >= 1
 
 
 async def test_a_downstream_that_fails_is_cut_off_and_comes_back_by_probes(

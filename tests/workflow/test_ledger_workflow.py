@@ -9,17 +9,10 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowUpdateFailedError
 
 from headgate.devstack.stack import Stack
-from headgate.model.entity import EntityOptions
 from headgate.model.ledger import LedgerView, Outcome
 from headgate.model.quota import Quota, Rate
 from tests.harness import Governance, Orchestrator, acquire, eventually, is_conserved
 from tests.jobs import ScanJobInput
-
-
-@pytest.fixture
-def options() -> EntityOptions:
-    """Holders are not looked after, so that what is reclaimed is reclaimed for another reason."""
-    return EntityOptions(snapshot_every_ms=100, check_holders_every_ms=60_000)
 
 
 def ids(number: int, first: int = 0) -> list[str]:
@@ -256,10 +249,10 @@ async def test_a_live_holder_is_looked_after_and_left_alone(
         return names.count("headgate.find_closed_holders")
 
     await eventually(checks, lambda number: number >= 3)
-    assert (await governance.account(name)).accounts["scan"].held == 1
+    await governance.until_scans(name, held=1, reclaimed=0)
     orchestrator.scanner.open.set()
     await job.result()
-    await governance.until_scans(name, released=1, reclaimed=0)
+    await governance.until_scans(name, held=0)
 
 
 async def test_the_temporal_ui_can_show_what_is_held(governance: Governance, name: str) -> None:

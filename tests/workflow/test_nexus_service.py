@@ -160,7 +160,7 @@ async def test_one_that_waits_asks_again_until_its_turn_has_come(
 async def test_a_live_holder_of_another_namespace_keeps_its_permit_and_a_closed_one_does_not(
     neighbour: Neighbour, governance: Governance, name: str
 ) -> None:
-    await governance.set_quotas(name, scan=Quota(max_active=2))
+    await governance.watchful().set_quotas(name, scan=Quota(max_active=2))
     alive, granted = await neighbour.started(ask(name))
     closed, _ = await neighbour.started(ask(name))
     await closed.terminate()
@@ -192,7 +192,7 @@ async def test_a_holder_about_which_nothing_can_be_learned_keeps_its_permit(
 async def test_a_job_of_the_same_namespace_may_use_nexus_too(
     inmate: Neighbour, governance: Governance, name: str
 ) -> None:
-    await governance.set_quotas(name, scan=Quota(max_active=1))
+    await governance.watchful().set_quotas(name, scan=Quota(max_active=1))
     job, decision = await inmate.started(ask(name))
     assert decision["outcome"] == "granted"
     await job.terminate()
