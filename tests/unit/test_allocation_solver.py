@@ -54,13 +54,13 @@ def problem(chance: random.Random) -> tuple[int, list[int], list[int], list[int]
     return amount, weights, floors, ceilings
 
 
-@pytest.mark.parametrize("few", [128, 4])
+@pytest.mark.parametrize("sample", [1_000, 3])
 def test_ten_thousand_random_problems_are_solved_as_defined(
-    few: int, monkeypatch: pytest.MonkeyPatch
+    sample: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # So few that nearly all are put in order by halves, as otherwise only many are.
-    monkeypatch.setattr(solver, "_FEW", few)
-    monkeypatch.setattr(solver, "_SAMPLE", 3)
+    # With a sample of few, even of few claimants, and guesses that are often wrong.
+    monkeypatch.setattr(solver, "_SAMPLE", sample)
+    monkeypatch.setattr(solver, "_MARGIN", 0)
     chance = random.Random(7)
     for _ in range(10_000):
         amount, weights, floors, ceilings = problem(chance)
@@ -144,7 +144,10 @@ def test_many_are_divided_as_if_all_breakpoints_were_in_order(
         floors = [chance.choice([0, chance.randint(0, most)]) for _ in range(n)]
         ceilings = [low + chance.randint(0, most) for low in floors]
         amount = chance.randint(sum(floors), sum(ceilings))
-        found = fill(amount, weights, floors, ceilings)
         with monkeypatch.context() as patched:
-            patched.setattr(solver, "_FEW", 10**9)
-            assert found == fill(amount, weights, floors, ceilings)
+            patched.setattr(solver, "_SAMPLE", 10**9)
+            wanted = fill(amount, weights, floors, ceilings)
+        for size, margin in ((1_000, 2), (30, 1), (30, 0)):
+            monkeypatch.setattr(solver, "_SAMPLE", size)
+            monkeypatch.setattr(solver, "_MARGIN", margin)
+            assert fill(amount, weights, floors, ceilings) == wanted

@@ -12,22 +12,28 @@ they are equal; that stays within the bounds, and within one unit of the exact a
 
 The level f is found by sweeping the breakpoints l_i/w_i and u_i/w_i in their order, as Kubernetes
 API Priority and Fairness does (``conc_alloc.go``): O(n log n). There, it is done in floats with a
-tolerance. Here nothing depends on rounding: all is done in integers, and where the breakpoints are
-sorted as floats (which is faster), these are precise enough to tell any two of them apart.
+tolerance. Here nothing depends on rounding: floats only tell where to look, which saves putting
+most breakpoints in order; what decides is done in integers.
 """
 
 from collections.abc import Sequence
 from itertools import compress
-from math import gcd
+from math import frexp, gcd, inf, isqrt, ldexp
 from operator import lt, neg, not_, truediv
 from typing import Final
 
-_MANTISSA_BITS: Final = 52
+_MANTISSA_BITS: Final = 53
 
-_FEW: Final = 128
-"""Of so few breakpoints, all are put in order at once."""
+_WIDE_BITS: Final = 900
+"""Numbers of more bits may not fit into a float."""
 
-_SAMPLE: Final = 15
+_SAMPLE: Final = 1_000
+
+_MARGIN: Final = 2
+"""In square roots of a sample's size: four times as far as chance usually leads astray."""
+
+_FLOAT_ERROR: Final = 2.0**-49
+"""More than the relative error of a quotient of two rounded numbers, several times over."""
 
 _LARGE_BITS: Final = 20
 """Weights of more bits are made smaller where they have a common divisor."""
@@ -61,8 +67,8 @@ def fill(
         return list(floors)
     if max(weights) >> _LARGE_BITS:
         part = gcd(*weights)
-        weights = [weight // part for weight in weights]
-    parts, between, rest, weight = _level(amount, at_floor, weights, floors, ceilings)
+        weights = [weight // part for weight in weights] if part > 1 else weights
+    parts, between, rest, weight = _Sweep(amount, weights, floors, ceilings).level()
     shares = [rest * weights[number] for number in between]
     for number, share in zip(between, shares, strict=True):
         parts[number] = share // weight
@@ -100,89 +106,127 @@ def whole_weights(weights: Sequence[float]) -> list[int]:
     Every finite float is a whole number divided by a power of two; the largest of the powers makes
     all of them whole.
     """
+    whole = list(map(int, weights))
+    if whole == list(weights):
+        return whole
+    # Times this power of two, the smallest weight is whole, and so are all larger ones.
+    bits = _MANTISSA_BITS - frexp(min(filter(None, weights)))[1]
+    if bits <= _WIDE_BITS and max(whole).bit_length() <= _MANTISSA_BITS:
+        return list(map(int, map(ldexp(1.0, bits).__mul__, weights)))
     ratios = [weight.as_integer_ratio() for weight in weights]
-    common = max((below for _, below in ratios), default=1)
-    if common == 1:
-        return [above for above, _ in ratios]
+    common = max(below for _, below in ratios)
     return [above * (common // below) for above, below in ratios]
 
 
-def _level(
-    amount: int,
-    at_floor: int,
-    weights: Sequence[int],
-    floors: Sequence[int],
-    ceilings: Sequence[int],
-) -> tuple[list[int], list[int], int, int]:
-    """Find the level f.
+class _Sweep:
+    """All breakpoints, to be passed from the lowest to the level f.
 
-    Args:
-        amount: More than all floors, less than all ceilings.
-        at_floor: The sum of the floors.
-        weights: Of all; none is 0.
-        floors: Of all.
-        ceilings: Of all.
-
-    Returns:
-        What those have who are at a bound; the numbers of the others; and f, as two numbers: what
-        is left for these others, by their weight.
+    While f rises from 0, a claimant is at its floor, then rises with f, then is at its ceiling.
+    Event n is that claimant n reaches its ceiling, event n + count that it leaves its floor. To
+    pass an event changes what is settled, and the speed at which all together rise: at f, they
+    have settled + rising * f.
     """
-    # While f rises from 0, a claimant is at its floor, then rises with f, then is at its ceiling.
-    # Event n is that claimant n reaches its ceiling, event n + count that it leaves its floor. To
-    # pass an event changes what is settled, and the speed at which all together rise.
-    count = len(weights)
-    bounds, speeds = list(ceilings), list(weights)
-    settles, rises = bounds, list(map(neg, speeds))
-    settled, rising = at_floor, 0
-    if at_floor:
-        settles, rises = [*bounds, *map(neg, floors)], [*rises, *speeds]
-        bounds, speeds = [*bounds, *floors], [*speeds, *speeds]
-    else:
-        rising = sum(speeds)
-    keys = _order_keys(bounds, speeds)
-    passed = bytearray(len(bounds))
-    ahead: Sequence[int] = range(len(bounds))
-    while len(ahead) > _FEW:
-        # Only the event at which to stop is wanted, so most need not be put in order: of those
-        # before and those after one in the middle, one part is done with.
-        middle = sorted(ahead[:: len(ahead) // _SAMPLE], key=keys.__getitem__)[_SAMPLE // 2]
-        key, bound, speed = keys[middle], bounds[middle], speeds[middle]
-        before = [event for event in ahead if keys[event] < key]
-        now_settled = settled + sum(map(settles.__getitem__, before))
-        now_rising = rising + sum(map(rises.__getitem__, before))
-        if now_settled * speed + now_rising * bound >= amount * speed:
-            ahead = before
-        elif before:
-            ahead = [event for event in ahead if keys[event] >= key]
-            settled, rising = now_settled, now_rising
-            for event in before:
-                passed[event] = 1
-        else:
-            break  # many are equal
-    for event in sorted(ahead, key=keys.__getitem__):
-        bound, speed = bounds[event], speeds[event]
-        # At f = bound / speed, all together have settled + rising * f.
-        if settled * speed + rising * bound >= amount * speed:
-            break
-        settled += settles[event]
-        rising += rises[event]
-        passed[event] = 1
-    tops = passed[:count]
-    parts = [top if is_at else low for top, low, is_at in zip(ceilings, floors, tops, strict=True)]
-    is_between = map(lt, tops, passed[count:]) if at_floor else map(not_, tops)
-    return parts, list(compress(range(count), is_between)), amount - settled, rising
 
+    def __init__(
+        self, amount: int, weights: Sequence[int], floors: Sequence[int], ceilings: Sequence[int]
+    ) -> None:
+        """Lay the breakpoints out.
 
-def _order_keys(bounds: Sequence[int], speeds: Sequence[int]) -> Sequence[float]:
-    """Return keys that sort exactly as the fractions ``bounds / speeds`` do.
+        Args:
+            amount: More than all floors, less than all ceilings.
+            weights: Of all; none is 0.
+            floors: Of all.
+            ceilings: Of all.
+        """
+        self._amount = amount
+        self._floors, self._ceilings = floors, ceilings
+        self._bits = max(weights).bit_length()
+        self._bounds, self._speeds = list(ceilings), list(weights)
+        self._settles, self._rises = self._bounds, list(map(neg, weights))
+        self._settled, self._rising = sum(floors), 0
+        if self._settled:
+            self._settles = [*ceilings, *map(neg, floors)]
+            self._bounds = [*ceilings, *floors]
+            self._rises += weights
+            self._speeds += weights
+        else:  # nobody is to leave its floor: all rise from the beginning
+            self._rising = sum(weights)
+        self._keys = self._quotients(weights)
 
-    Two different fractions a/v and b/w differ by at least 1/(v * w): relative to the larger one, by
-    1/(bound * speed) or more. Python rounds a division of integers correctly, so floats keep the
-    order and tell such fractions apart while bound * speed fits into the mantissa. Beyond that,
-    fractions scaled by the square of the largest speed differ by more than 1, and so do their
-    whole parts.
-    """
-    bits = max(speeds).bit_length()
-    if max(bounds).bit_length() + bits <= _MANTISSA_BITS:
-        return list(map(truediv, bounds, speeds))
-    return [(bound << 2 * bits) // speed for bound, speed in zip(bounds, speeds, strict=True)]
+    def level(self) -> tuple[list[int], list[int], int, int]:
+        """Find f.
+
+        Returns:
+            What those have who are at a bound; the numbers of the others; and f, as two numbers:
+            what is left for these others, by their weight.
+        """
+        found = self._stop(*self._guess()) or self._stop(-inf, inf)
+        assert found is not None, "amount lies between the floors and the ceilings"
+        passed, settled, rising = found
+        count = len(self._ceilings)
+        tops = passed[:count]
+        each = zip(self._ceilings, self._floors, tops, strict=True)
+        parts = [top if is_at else low for top, low, is_at in each]
+        is_between = map(lt, tops, passed[count:]) if len(passed) > count else map(not_, tops)
+        return parts, list(compress(range(count), is_between)), self._amount - settled, rising
+
+    def _quotients(self, weights: Sequence[int]) -> list[float]:
+        """Return about where each event is; the order may be wrong within ``_FLOAT_ERROR``."""
+        if not _MANTISSA_BITS < self._bits <= _WIDE_BITS:
+            return list(map(truediv, self._bounds, self._speeds))
+        # Floats divide faster than large integers do.
+        speeds = list(map(float, weights))
+        if len(self._bounds) > len(speeds):
+            speeds += speeds
+        return list(map(truediv, self._bounds, speeds))
+
+    def _guess(self) -> tuple[float, float]:
+        """Return two keys between which f probably is, as a sample of the events tells."""
+        step = len(self._keys) // _SAMPLE
+        if step < 2:
+            return -inf, inf
+        sample = sorted(range(0, len(self._keys), step), key=self._keys.__getitem__)
+        settled, rising, place = self._settled, self._rising, 0
+        for place, event in enumerate(sample):  # noqa: B007
+            if settled + rising * self._keys[event] >= self._amount:
+                break
+            settled += step * self._settles[event]
+            rising += step * self._rises[event]
+        margin = _MARGIN * isqrt(len(sample))
+        low, high = place - margin, place + margin
+        return (
+            self._keys[sample[low]] if low >= 0 else -inf,
+            self._keys[sample[high]] if high < len(sample) else inf,
+        )
+
+    def _stop(self, low: float, high: float) -> tuple[bytearray, int, int] | None:
+        """Pass all events whose key is below ``low``, and then one by one.
+
+        Returns:
+            Which events were passed, what is settled then, and the speed; None where f is not
+            between these two keys.
+        """
+        amount, bits = self._amount, 2 * self._bits
+        bounds, speeds, settles, rises = self._bounds, self._speeds, self._settles, self._rises
+        passed = bytearray(map(low.__gt__, self._keys))
+        settled = self._settled + sum(compress(settles, passed))
+        rising = self._rising + sum(compress(rises, passed))
+        if any(passed):
+            last = max(compress(self._keys, passed))
+            if last * (1 + _FLOAT_ERROR) >= low:
+                return None  # perhaps not in their order there
+            f, by = ((last + low) / 2).as_integer_ratio()
+            if settled * by + rising * f >= amount * by:
+                return None
+        near = [event for event, key in enumerate(self._keys) if low <= key <= high]
+        # Two fractions differ by 1 / (speed * speed) or more; made so much larger, so do their
+        # whole parts.
+        near.sort(key=lambda event: (bounds[event] << bits) // speeds[event])
+        for event in near:
+            bound, speed = bounds[event], speeds[event]
+            if settled * speed + rising * bound >= amount * speed:
+                return passed, settled, rising
+            settled += settles[event]
+            rising += rises[event]
+            passed[event] = 1
+        return (passed, settled, rising) if high == inf else None
