@@ -19,10 +19,9 @@ from headgate.model.ids import Kind
 from headgate.orchestrator.configure import Configurator
 from headgate.store.database import Database
 from headgate.store.keys import KeyStore, RoleName
-from headgate.store.migrate import migrate
 from headgate.store.snapshots import SnapshotStore
 from tests.harness import Governance, eventually
-from tests.store.fresh_database import fresh_database
+from tests.store.fresh_database import migrated_database
 
 
 class Desk:
@@ -112,8 +111,7 @@ class Desk:
 async def desk(
     stack: Stack, client: Client, name: str, task_queue: str, options: EntityOptions
 ) -> AsyncIterator[Desk]:
-    async with fresh_database(stack.dsn) as dsn, Database(dsn) as database:
-        await migrate(database)
+    async with migrated_database(stack.dsn) as dsn, Database(dsn) as database:
         # The holders of these tests are only names: nobody is to find out that they have ended.
         kept = options.model_copy(update={"check_holders_every_ms": 600_000})
         governance = Governance(client, database, task_queue, kept)

@@ -19,10 +19,9 @@ from headgate.gate.clock import now_ms
 from headgate.model.errors import UnavailableError
 from headgate.model.silence import Silence
 from headgate.store.database import Database
-from headgate.store.migrate import migrate
 from tests.api.conftest import Desk
 from tests.notifier.site import alert, crossing
-from tests.store.fresh_database import fresh_database
+from tests.store.fresh_database import migrated_database
 
 
 @asynccontextmanager
@@ -91,9 +90,8 @@ class Load:
 async def test_200_watchers_cost_postgres_one_poller(stack: Stack) -> None:
     async with AsyncExitStack() as resources:
         # Of its own, with nobody else at work in it: whatever is asked there is asked by the feed.
-        dsn = await resources.enter_async_context(fresh_database(stack.dsn))
+        dsn = await resources.enter_async_context(migrated_database(stack.dsn))
         database = await resources.enter_async_context(Database(dsn))
-        await migrate(database)
         service = Service(database, Temporal(nowhere), ApiSettings(open_as="test", poll_s=0.05))
         base = await resources.enter_async_context(serving(service))
         admin = await asyncpg.connect(stack.dsn)

@@ -16,11 +16,10 @@ from headgate.model.entity import EntityOptions
 from headgate.model.ids import GOVERNANCE_TASK_QUEUE, Kind
 from headgate.orchestrator.configure import Configurator
 from headgate.store.database import Database
-from headgate.store.migrate import migrate
 from headgate.store.snapshots import SnapshotStore
 from tests.cli.command import Answer, run
 from tests.harness import Governance, Orchestrator
-from tests.store.fresh_database import fresh_database
+from tests.store.fresh_database import migrated_database
 
 
 @pytest.fixture(autouse=True)
@@ -88,8 +87,7 @@ class Desk:
 async def desk(
     stack: Stack, client: Client, name: str, options: EntityOptions
 ) -> AsyncIterator[Desk]:
-    async with fresh_database(stack.dsn) as dsn, Database(dsn) as database:
-        await migrate(database)
+    async with migrated_database(stack.dsn) as dsn, Database(dsn) as database:
         governance = Governance(client, database, GOVERNANCE_TASK_QUEUE, options)
         async with governance.running():
             opened = Desk(stack, dsn, governance, name)

@@ -21,11 +21,10 @@ from headgate.devstack.stack import Stack
 from headgate.model.entity import NOTIFY, Notification
 from headgate.model.errors import ConfigurationError
 from headgate.store.database import Database
-from headgate.store.migrate import migrate
 from tests.cli.command import ENVIRON, HEADGATE, Answer, run
 from tests.harness import eventually
 from tests.notifier.site import SECRET, VARIABLE, Endpoint, Site, alert, crossing, webhook
-from tests.store.fresh_database import fresh_database
+from tests.store.fresh_database import migrated_database
 
 
 class Office(Site):
@@ -84,11 +83,10 @@ class Office(Site):
 async def office(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
     monkeypatch.setenv(VARIABLE, SECRET)
     async with (
-        fresh_database(stack.dsn) as dsn,
+        migrated_database(stack.dsn) as dsn,
         Database(dsn) as database,
         AsyncExitStack() as resources,
     ):
-        await migrate(database)
         opened = Office(database, resources, dsn, stack.temporal_address)
         await opened.open()
         yield opened

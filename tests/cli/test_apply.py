@@ -23,10 +23,9 @@ from headgate.model.ids import Kind
 from headgate.orchestrator.configure import Change, Configurator, Plan
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
-from headgate.store.migrate import migrate
 from headgate.store.snapshots import SnapshotStore
 from tests.harness import Governance, acquire, eventually
-from tests.store.fresh_database import fresh_database
+from tests.store.fresh_database import migrated_database
 
 
 @dataclass
@@ -96,11 +95,13 @@ class Site:
 async def site(
     stack: Stack, client: Client, task_queue: str, name: str, options: EntityOptions
 ) -> AsyncIterator[Site]:
-    async with fresh_database(stack.dsn) as dsn, Database(dsn) as database:
-        await migrate(database)
-        async with Governance(client, database, task_queue, options).running() as governance:
-            configurator = Configurator(client, database, task_queue, options)
-            yield Site(governance, configurator, dsn, name)
+    async with (
+        migrated_database(stack.dsn) as dsn,
+        Database(dsn) as database,
+        Governance(client, database, task_queue, options).running() as governance,
+    ):
+        configurator = Configurator(client, database, task_queue, options)
+        yield Site(governance, configurator, dsn, name)
 
 
 FIRST: dict[str, Any] = {

@@ -27,10 +27,9 @@ from headgate.model.breaker import BreakerState
 from headgate.model.entity import EntityOptions
 from headgate.model.ids import GOVERNANCE_TASK_QUEUE
 from headgate.store.database import Database
-from headgate.store.migrate import migrate
 from tests.cli.command import run as headgate
 from tests.harness import Governance, eventually
-from tests.store.fresh_database import fresh_database
+from tests.store.fresh_database import migrated_database
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "orchestrator"
 ANSWER = {"report": "clean", "attestation": "signed", "allowed": True}
@@ -125,8 +124,7 @@ async def governance(
     stack: Stack, client: Client, options: EntityOptions, example: Example
 ) -> AsyncIterator[Governance]:
     """Governance as the example expects it: on the default task queue, with its configuration."""
-    async with fresh_database(stack.dsn) as dsn, Database(dsn) as database:
-        await migrate(database)
+    async with migrated_database(stack.dsn) as dsn, Database(dsn) as database:
         site = Governance(client, database, GOVERNANCE_TASK_QUEUE, options)
         async with site.running():
             environ = {**example.environ, "HEADGATE_DATABASE_URL": dsn}

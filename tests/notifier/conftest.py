@@ -8,18 +8,16 @@ import pytest_asyncio
 
 from headgate.devstack.stack import Stack
 from headgate.store.database import Database
-from headgate.store.migrate import migrate
 from tests.notifier.site import SECRET, VARIABLE, Site
-from tests.store.fresh_database import fresh_database
+from tests.store.fresh_database import migrated_database
 
 
 @pytest_asyncio.fixture
 async def desk(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     monkeypatch.setenv(VARIABLE, SECRET)
     async with (
-        fresh_database(stack.dsn) as dsn,
+        migrated_database(stack.dsn) as dsn,
         Database(dsn) as database,
         AsyncExitStack() as resources,
     ):
-        await migrate(database)
         yield Site(database, resources)

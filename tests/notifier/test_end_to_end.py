@@ -21,9 +21,8 @@ from headgate.model.policy import BreakerPolicy
 from headgate.model.quota import Quota
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
-from headgate.store.migrate import migrate
 from tests.harness import Governance, completed_tasks, eventually, reset
-from tests.store.fresh_database import fresh_database
+from tests.store.fresh_database import migrated_database
 
 VARIABLE = "HEADGATE_TEST_SECRET"
 
@@ -58,8 +57,7 @@ async def site(
 ) -> AsyncIterator[Site]:
     receiver = Receiver(new_secret())
     monkeypatch.setenv(VARIABLE, receiver.secret)
-    async with fresh_database(stack.dsn) as dsn, Database(dsn) as database:
-        await migrate(database)
+    async with migrated_database(stack.dsn) as dsn, Database(dsn) as database:
         found = Site(Governance(client, database, task_queue, options), receiver, free_port())
         await found.apply()
         async with found.governance.running():

@@ -6,8 +6,7 @@ import pytest_asyncio
 
 from headgate.devstack.stack import Stack
 from headgate.store.database import Database
-from headgate.store.migrate import migrate
-from tests.store.fresh_database import fresh_database
+from tests.store.fresh_database import fresh_database, migrated_database
 
 
 @pytest_asyncio.fixture
@@ -17,7 +16,6 @@ async def empty_dsn(stack: Stack) -> AsyncIterator[str]:
 
 
 @pytest_asyncio.fixture
-async def own_database(empty_dsn: str) -> AsyncIterator[Database]:
-    async with Database(empty_dsn) as database:
-        await migrate(database)
+async def own_database(stack: Stack) -> AsyncIterator[Database]:
+    async with migrated_database(stack.dsn) as dsn, Database(dsn) as database:
         yield database

@@ -1,8 +1,10 @@
 """Migrations on a real Postgres: once, in order, checksummed, and never downwards."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from headgate.model.errors import ConfigurationError, UnavailableError
 from headgate.store import migrate as migrations
@@ -11,6 +13,14 @@ from headgate.store.migrate import Migration, known, migrate, pending, require_c
 
 BROKEN = Migration(9998, "broken", "CREATE TABLE half (id int); SELECT no_such_column")
 LATER = Migration(9999, "later", "CREATE TABLE later (id int)")
+
+
+@pytest_asyncio.fixture
+async def own_database(empty_dsn: str) -> AsyncIterator[Database]:
+    """Of nobody else: these tests spoil it."""
+    async with Database(empty_dsn) as database:
+        await migrate(database)
+        yield database
 
 
 async def test_every_migration_is_applied_once_whoever_calls_at_the_same_time(
