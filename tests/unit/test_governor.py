@@ -145,6 +145,91 @@ def test_what_is_idle_is_borrowed_and_the_guarantee_comes_back_without_damping()
     assert site.told == {"lender": 6, "borrower": 2}
 
 
+KEEPER = {"keeper": Share(guaranteed=5, lend_limit=0), "other": Share(guaranteed=1)}
+
+
+@pytest.mark.parametrize("wanted", [8, 3])
+def test_what_is_not_lent_nobody_else_gets_even_as_comfort(wanted: int) -> None:
+    damping = CALM.model_copy(update={"headroom": 1})
+    site = Site(KEEPER, damping=damping)
+    site.want(keeper=0, other=wanted)
+    site.rounds(5)
+    assert site.told == {"keeper": 5, "other": 3}
+    site.want(keeper=5)
+    site.rounds(1)
+    assert site.held["keeper"] == 5
+
+
+def test_what_was_given_before_it_was_not_to_be_lent_comes_back() -> None:
+    site = Site({"keeper": Share(guaranteed=5), "other": Share(guaranteed=1)})
+    site.want(keeper=0, other=8)
+    site.rounds(5)
+    assert site.held["other"] == 8
+    site.shares = KEEPER
+    site.want(keeper=0)
+    site.rounds(30)
+    assert site.told == {"keeper": 5, "other": 3}
+
+
+def test_what_one_keeps_whose_ledger_does_not_run_is_given_to_nobody() -> None:
+    site = Site(KEEPER)
+    site.want(keeper=0, other=8)
+    site.rounds(3)
+    assert site.told == {"keeper": 5, "other": 3}
+    site.governor.told("keeper", site.governor.record.members["keeper"].sequence, False)
+    site.shares = {"other": KEEPER["other"]}  # the keeper says nothing any more
+    for _ in range(5):
+        site.now_ms += ROUND_MS
+        site.governor.advance(site.now_ms)
+        assert "keeper" not in site.governor.to_tell()
+        site.deliver()
+    assert site.held["other"] == 3
+
+
+def test_what_a_group_keeps_is_for_those_in_it() -> None:
+    shares = {"inside": Share(), "outside": Share(guaranteed=1)}
+    site = Site(
+        shares,
+        tenants={"inside": "g", "outside": None},
+        groups={"g": GroupShare(guaranteed=5, lend_limit=0)},
+        damping=CALM.model_copy(update={"headroom": 1}),
+    )
+    site.want(inside=0, outside=8)
+    site.rounds(5)
+    assert site.told["outside"] == 3
+    site.want(inside=5)
+    site.rounds(3)
+    assert site.held == {"inside": 5, "outside": 3}
+
+
+@pytest.mark.parametrize("strategy", [Strategy.RESERVED, Strategy.PRIORITY])
+def test_nobody_gets_more_comfort_than_it_may_borrow(strategy: Strategy) -> None:
+    shares = {"a": Share(guaranteed=2, borrow_limit=1), "b": Share()}
+    site = Site(shares, strategy=strategy, damping=CALM.model_copy(update={"headroom": 4}))
+    site.want(a=2, b=0)
+    site.rounds(5)
+    assert site.told["a"] == 3
+
+
+def test_a_guarantee_beyond_the_maximum_is_kept_from_nobody() -> None:
+    site = Site({"cut": Share(guaranteed=5, lend_limit=0, maximum=1), "other": Share()})
+    site.want(cut=0, other=8)
+    site.rounds(3)
+    assert site.told == {"cut": 1, "other": 7}
+
+
+def test_a_cut_pool_refuses_no_job_that_fits_when_the_cut_is_over() -> None:
+    site = Site(RESERVED)
+    site.want(borrower=8)
+    command = PoolCommand(id="c", actor="kim", reason="test", action="throttle", share=0)
+    obey(site.governor, command, site.now_ms)
+    message = site.governor.allocation_of("borrower")
+    assert (message.capacity, message.whole) == ({"r": 0}, {"r": 8})
+    more = PoolCommand(id="d", actor="kim", reason="test", action="set_capacity", capacity={"r": 9})
+    obey(site.governor, more, site.now_ms)
+    assert site.governor.allocation_of("borrower").whole == {"r": 9}
+
+
 def test_what_is_left_is_shared_on_top_of_guarantees() -> None:
     site = Site(RESERVED, capacity={"r": 12})
     site.want(lender=20, borrower=20)

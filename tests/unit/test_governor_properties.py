@@ -331,6 +331,14 @@ class Pooled(RuleBasedStateMachine):
         assert sum(held.values()) <= capacity
         for name, ledger in self.ledgers.items():
             share = SHARES[name]
+            if self.strategy in (Strategy.RESERVED, Strategy.PRIORITY):
+                if share.borrow_limit is not None:
+                    assert ledger.allocated <= share.guaranteed + share.borrow_limit
+                if share.lend_limit is not None and capacity >= 6:
+                    used = min(share.guaranteed, ledger.held + ledger.waiting)
+                    kept = max(0, share.guaranteed - used - share.lend_limit)
+                    others = sum(ledger.allocated for ledger in self.ledgers.values())
+                    assert others - ledger.allocated <= capacity - kept - used
             if not ledger.waiting:
                 continue
             if self.strategy in (Strategy.EQUAL, Strategy.PROPORTIONAL):

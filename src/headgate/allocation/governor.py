@@ -65,7 +65,7 @@ class Governor:
         self._active = Active(record)
         groups = Groups(record.settings, self._active)
         self._shares = Shares(record, self._active, groups)
-        self._standings = Standings(record, self._active, groups)
+        self._standings = Standings(record, self._active, groups, self._shares)
         self._pressure = PoolPressure(record)
 
     @classmethod

@@ -67,7 +67,7 @@ class Telling:
             why=self._why(others),
             capacity=capacity,
             allocated=allocated,
-            whole=self._capacities.whole(),
+            whole=self._capacities.most(),
             pressure=pressure,
             may_wait=member.may_wait,
         )

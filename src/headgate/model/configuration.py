@@ -1,5 +1,6 @@
 """The contents of ``headgate.yaml``."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -251,15 +252,18 @@ class Configuration(Contract):
         if spec is None:
             return PoolSettings(alerts=self.alerts)
         first = min(spec.capacities)
+        tenants = {name: self.tenants[name].group for name in self.members(spec)}
+        groups = self._groups_of(tenants.values())
         return PoolSettings(
             capacity=dict(sorted(spec.capacities.items())),
             strategy=spec.strategy,
-            tenants={name: self.tenants[name].group for name in self.members(spec)},
+            tenants=tenants,
             groups={
                 name: GroupShare(
                     parent=group.parent, **group.shares.get(first, Share()).model_dump()
                 )
                 for name, group in sorted(self.groups.items())
+                if name in groups
             },
             enforced=not spec.observe_only,
             damping=spec.damping,
@@ -270,6 +274,15 @@ class Configuration(Contract):
             shedding=spec.shedding,
             alerts=self.alerts,
         )
+
+    def _groups_of(self, groups: Iterable[str | None]) -> set[str]:
+        """Return these groups, and those above them."""
+        found: set[str] = set()
+        for name in groups:
+            while name is not None and name not in found:
+                found.add(name)
+                name = self.groups[name].parent
+        return found
 
     def members(self, pool: Pool) -> list[str]:
         """Return the tenants of a pool, sorted."""
