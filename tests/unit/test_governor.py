@@ -413,51 +413,72 @@ def test_older_news_and_strangers_are_left_aside() -> None:
     assert "stranger" not in site.governor.record.members
 
 
-def test_several_resources_are_divided_by_dominant_share() -> None:
-    settings = PoolSettings(
-        capacity={"cpu": 9, "memory": 18},
-        strategy=Strategy.PROPORTIONAL,
-        tenants={"a": None, "b": None},
-        damping=CALM,
-        source="listed",
+@pytest.mark.parametrize(
+    ("strategy", "parts"), [(Strategy.PROPORTIONAL, (9, 3)), (Strategy.EQUAL, (6, 6))]
+)
+def test_equal_takes_no_account_of_weights_with_several_resources(
+    strategy: Strategy, parts: tuple[int, int]
+) -> None:
+    claims = {"heavy": Claim(wanted=99, share=Share(weight=3)), "light": Claim(wanted=99)}
+    governor = divided(
+        {"cpu": 12, "memory": 12},
+        {tenant: {"cpu": claim, "memory": claim} for tenant, claim in claims.items()},
+        strategy,
     )
-    governor = Governor.begin("p", settings, 1)
-    for tenant, demand in {"a": {"cpu": 9, "memory": 36}, "b": {"cpu": 27, "memory": 9}}.items():
-        governor.told(tenant, governor.record.members[tenant].sequence, True)
-        governor.demand(
-            Demand(
-                pool="p",
-                tenant=tenant,
-                incarnation=1,
-                revision=1,
-                sequence=governor.record.members[tenant].sequence,
-                claims={name: Claim(wanted=units) for name, units in demand.items()},
-            ),
-            NOW_MS,
-        )
-    # Once it knows the incarnations, it tells each again; each says so; then it divides.
-    for _ in range(3):
-        for tenant in governor.to_tell():
-            sequence = governor.allocation_of(tenant).sequence
-            governor.told(tenant, sequence, True)
-            member = governor.record.members[tenant]
-            governor.demand(
-                Demand(
-                    pool="p",
-                    tenant=tenant,
-                    incarnation=1,
-                    revision=2,
-                    sequence=sequence,
-                    claims=member.claims,
-                ),
-                NOW_MS,
-            )
-        governor.advance(NOW_MS + 100_000)
+    targets = {name: member.target for name, member in governor.record.members.items()}
+    assert targets == {
+        "heavy": {"cpu": parts[0], "memory": parts[0]},
+        "light": {"cpu": parts[1], "memory": parts[1]},
+    }
+
+
+def test_several_resources_are_divided_by_dominant_share() -> None:
+    governor = divided(
+        {"cpu": 9, "memory": 18},
+        {
+            "a": {"cpu": Claim(wanted=9), "memory": Claim(wanted=36)},
+            "b": {"cpu": Claim(wanted=27), "memory": Claim(wanted=9)},
+        },
+    )
     targets = {name: member.target for name, member in governor.record.members.items()}
     assert targets["a"]["cpu"] + targets["b"]["cpu"] <= 9
     assert targets["a"]["memory"] + targets["b"]["memory"] <= 18
     assert targets["a"]["memory"] == pytest.approx(12, abs=1)  # two thirds of all memory
     assert targets["b"]["cpu"] == pytest.approx(6, abs=1)  # two thirds of all cpu
+
+
+def divided(
+    capacity: dict[str, int],
+    claims: dict[str, dict[str, Claim]],
+    strategy: Strategy = Strategy.PROPORTIONAL,
+) -> Governor:
+    """A governor that has heard of everybody and has divided."""
+    settings = PoolSettings(
+        capacity=capacity,
+        strategy=strategy,
+        tenants=dict.fromkeys(claims),
+        damping=CALM,
+        source="listed",
+    )
+    governor = Governor.begin("p", settings, 1)
+    # Once it knows the incarnations, it tells each again; each says so; then it divides.
+    for revision in range(1, 5):
+        for tenant in claims if revision == 1 else governor.to_tell():
+            sequence = governor.allocation_of(tenant).sequence
+            governor.told(tenant, sequence, True)
+            governor.demand(
+                Demand(
+                    pool="p",
+                    tenant=tenant,
+                    incarnation=1,
+                    revision=revision,
+                    sequence=sequence,
+                    claims=claims[tenant],
+                ),
+                NOW_MS,
+            )
+        governor.advance(NOW_MS + 100_000)
+    return governor
 
 
 # Jobs that need several units at once, and groups -----------------------------------------------

@@ -137,6 +137,11 @@ class Pool(Contract):
             if len(self.capacity) > 1 and self.strategy not in _DOMINANT:
                 names = " or ".join(_DOMINANT)
                 raise ValueError(f"several resources are divided with strategy {names}: write one")
+            if len(self.capacity) > 1 and self.history_half_life_ms is not None:
+                raise ValueError(
+                    "the past does not count where several resources are divided: remove "
+                    "history_half_life_ms"
+                )
         elif self.resource is None:
             raise ValueError("says how much, but not of what: add resource, such as resource: scan")
         return self

@@ -252,7 +252,7 @@ def cut_to(units: int, share: float, least: int = 0) -> int:
     """
     if share >= 1.0:
         return units
-    return max(least, min(units, 1), int(units * share))
+    return max(least, min(units, 1), units * round(share * 1_000_000) // 1_000_000)
 
 
 def throttles_of(record: LedgerRecord) -> list[Throttle]:
