@@ -413,6 +413,45 @@ def test_older_news_and_strangers_are_left_aside() -> None:
     assert "stranger" not in site.governor.record.members
 
 
+def test_what_one_who_has_left_still_holds_counts_until_it_is_back() -> None:
+    site = Site({"goes": Share(), "stays": Share()})
+    site.want(goes=8, stays=0)
+    site.rounds(3)
+    assert site.held == {"goes": 8, "stays": 0}
+    left = site.settings.model_copy(update={"tenants": {"stays": None}})
+    site.governor.configure(left, site.now_ms)
+    site.want(stays=8)
+    site.rounds(20, lasting=("goes",))
+    assert site.told["stays"] == 0
+    (condition,) = site.governor.view().conditions
+    assert condition.message == "goes shares the pool no more, and may still hold 8 r"
+    # Its ledger has not heard yet that it shares the pool no more, and may grant it again.
+    site.held["goes"] = 2
+    site.say("goes")
+    site.rounds(3, lasting=("goes",))
+    assert site.told["stays"] == 0
+    site.shares["goes"] = Share(weight=0.0, maximum=0)
+    for held, rest in ((2, 6), (0, 8)):
+        site.held["goes"] = held
+        site.say("goes")
+        site.rounds(3, lasting=("goes",))
+        assert site.told["stays"] == rest
+    assert not site.governor.view().conditions
+
+
+def test_one_who_comes_back_is_asked_what_it_holds() -> None:
+    site = Site({"goes": Share(), "stays": Share()})
+    site.want(goes=5, stays=0)
+    site.rounds(3)
+    left = site.settings.model_copy(update={"tenants": {"stays": None}})
+    site.governor.configure(left, site.now_ms)
+    site.governor.configure(site.settings, site.now_ms)
+    site.want(stays=8)
+    site.rounds(3, lasting=("goes",))
+    assert not site.governor.record.left
+    assert (site.held["goes"], site.told["stays"]) == (5, 3)
+
+
 @pytest.mark.parametrize(
     ("strategy", "parts"), [(Strategy.PROPORTIONAL, (9, 3)), (Strategy.EQUAL, (6, 6))]
 )

@@ -64,6 +64,19 @@ class Member:
 
 
 @dataclass(slots=True)
+class Left:
+    """Who shares the pool no more.
+
+    Attributes:
+        units: What it may still hold, by resource.
+        heard_ms: When it last said so, or left.
+    """
+
+    units: Amounts
+    heard_ms: int
+
+
+@dataclass(slots=True)
 class GovernorRecord:
     """The state of one governor.
 
@@ -93,6 +106,7 @@ class GovernorRecord:
         planned_ms: When it was last reckoned what may wait.
         malformed: Signals that could not be used.
         told_revision: When people last set something.
+        left: What tenants who share the pool no more may still hold.
     """
 
     pool: str
@@ -120,6 +134,7 @@ class GovernorRecord:
     planned_ms: int = 0
     malformed: int = 0
     told_revision: int = 0
+    left: dict[str, Left] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
