@@ -70,10 +70,14 @@ class Left:
     Attributes:
         units: What it may still hold, by resource.
         heard_ms: When it last said so, or left.
+        incarnation: Of its ledger, when it last said something.
+        revision: Likewise.
     """
 
     units: Amounts
     heard_ms: int
+    incarnation: int = 0
+    revision: int = -1
 
 
 @dataclass(slots=True)

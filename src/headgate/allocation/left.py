@@ -19,7 +19,7 @@ def leave(record: GovernorRecord, tenants: Mapping[str, object], now_ms: int) ->
         member = record.members.pop(tenant)
         units = {name: ceiling_of(member, name) for name in member.claims | member.allocated}
         if any(units.values()):
-            record.left[tenant] = Left(units, now_ms)
+            record.left[tenant] = Left(units, now_ms, member.incarnation, member.revision)
     for tenant in record.left.keys() & tenants.keys():
         del record.left[tenant]
 
@@ -27,7 +27,8 @@ def leave(record: GovernorRecord, tenants: Mapping[str, object], now_ms: int) ->
 def heard(record: GovernorRecord, message: Demand, now_ms: int) -> bool:
     """Take in what one who has left still holds; return whether that is less than it was."""
     known = record.left.get(message.tenant)
-    if known is None:
+    said = message.incarnation, message.revision
+    if known is None or said < (known.incarnation, known.revision):
         return False
     left: dict[str, int] = {}
     for resource, units in known.units.items():
@@ -37,7 +38,7 @@ def heard(record: GovernorRecord, message: Demand, now_ms: int) -> bool:
         elif claim is not None and claim.held:
             left[resource] = min(units, claim.held)
     if left:
-        record.left[message.tenant] = Left(left, now_ms)
+        record.left[message.tenant] = Left(left, now_ms, *said)
     else:
         del record.left[message.tenant]
     return left != known.units
