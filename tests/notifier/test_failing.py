@@ -331,7 +331,7 @@ def test_a_release_with_more_settings_changes_no_channel() -> None:
 async def _let_no_alert_in(database: Database) -> None:
     """As if the process died at the moment at which it writes an alert down."""
     await database.execute(
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'cut short'; END $$"
     )
     await database.execute(

@@ -26,10 +26,10 @@ from headgate.notifier import alertmanager, failing, senders
 from headgate.notifier.composing import GROUP_MAX, Waiting, compose
 from headgate.notifier.delivery import DeliveryError
 from headgate.notifier.incidents import with_resolves
-from headgate.notifier.outgoing import Outgoing, single
+from headgate.notifier.outgoing import Outgoing, part_of, single
 from headgate.notifier.posting import Poster
 from headgate.store.alerts import AlertStore
-from headgate.store.channels import ChannelState, ChannelStore, Failure, Row, Standing, Tell
+from headgate.store.channels import ChannelState, ChannelStore, Failure, Part, Row, Standing, Tell
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.silences import SilenceStore
@@ -52,6 +52,9 @@ _AT_ONCE: Final = 2_000
 _MISCONFIGURED_S: Final = 30.0
 _RECOMPOSE_S: Final = 60.0
 _REASON_MAX: Final = 500
+_TOO_LONG: Final = 413
+_DISLIKED: Final = frozenset({400, 422})
+_DIVIDED_AT_ANY_RATE: Final = 16
 _NOT_COMPOSED: Final = "what waits cannot be made into messages"
 
 _log = logging.getLogger("headgate.notifier")
@@ -223,13 +226,19 @@ class Notifier:
         self._told(await self._channels.look(name, self._teller(name, settings)))
         if state.is_disabled or state.is_waiting:
             return False
-        row = _next(await self._channels.open(name, _AT_ONCE))
+        row = await self._channels.next(name)
         if row is None:
             made = await self._composed(name, channel, settings, state)
             if made is not False:
                 return bool(made)
             await self._remind(name, channel, settings, state)
             return False
+        if row.held:
+            message = Outgoing.model_validate(row.content)
+            free = [id for id in row.members if id not in row.held]
+            parts = await self._parts(name, channel, settings, message, [row.held, free])
+            await self._channels.divide(name, message.id, parts)
+            return True
         if await self._channels.lately(name) >= channel.max_per_minute:
             return False  # what was kept while it was away comes no faster either
         return await self._send(name, channel, settings, state, row)
@@ -313,11 +322,17 @@ class Notifier:
                 await senders.send(self._poster, name, channel, message, part)
         except DeliveryError as error:
             tries = row.attempts if error.of_message else state.failures
+            parts: list[Part] = []
+            if await self._is_to_divide(name, channel, message, error):
+                half = (len(row.members) + 1) // 2
+                halves = [row.members[:half], row.members[half:]]
+                parts = await self._parts(name, channel, settings, message, halves)
             told = await self._channels.failed(
                 name,
                 message.id,
                 self._failure(error, _ms_since(began), tries),
                 self._teller(name, settings, at_once=error.is_final),
+                parts,
             )
             _log.warning("%s", error)
         else:
@@ -326,6 +341,43 @@ class Notifier:
             )
         self._told(told)
         return True
+
+    async def _is_to_divide(
+        self, name: str, channel: Channel, message: Outgoing, error: DeliveryError
+    ) -> bool:
+        """Return whether a message that tells of many alerts is tried again in two halves.
+
+        What is too long may be taken in parts, and one alert that is not liked should not take
+        hundreds with it. Of a receiver that likes nothing at all, down to single alerts only once
+        it has taken something: else they would flood it when it is put right.
+        """
+        if len(message.alerts) < 2 or isinstance(channel, PagerDutyChannel):
+            return False  # to PagerDuty a group is one incident, however many it is about
+        if error.status in _DISLIKED:
+            is_large = len(message.alerts) > _DIVIDED_AT_ANY_RATE
+            return is_large or await self._channels.has_taken_since(name, message.id)
+        return error.status == _TOO_LONG
+
+    async def _parts(
+        self,
+        name: str,
+        channel: Channel,
+        settings: NotifierSettings,
+        message: Outgoing,
+        shares: Sequence[Sequence[str]],
+    ) -> list[Part]:
+        """Return the messages that a message becomes when it is divided, by alerts."""
+        parts = []
+        for share in shares:
+            some = [alert for alert in message.alerts if alert.id in share]
+            if not some:
+                continue
+            part = part_of(message, some, name, channel, settings)
+            if isinstance(channel, PagerDutyChannel):
+                part = await with_resolves(self._channels, name, part)
+            ids = [alert.id for alert in some]
+            parts.append(Part(part.model_dump(mode="json"), part.topic, ids))
+        return parts
 
     async def _remind(
         self, name: str, channel: Channel, settings: NotifierSettings, state: ChannelState
@@ -429,17 +481,6 @@ def _forgetful(settings: NotifierSettings) -> list[str]:
     return sorted(
         name for name, one in settings.channels.items() if isinstance(one, AlertmanagerChannel)
     )
-
-
-def _next(rows: Sequence[Row]) -> Row | None:
-    """Return the first message that may be sent: what is about the same keeps its order."""
-    held: set[str] = set()
-    for row in rows:
-        subjects = {alert["subject"] for alert in row.content["alerts"]}
-        if row.is_due and not subjects & held:
-            return row
-        held |= subjects
-    return None
 
 
 def _now_ms() -> int:

@@ -120,6 +120,20 @@ def summary(
     )
 
 
+def part_of(
+    message: Outgoing,
+    alerts: Sequence[Alert],
+    name: str,
+    channel: Channel,
+    settings: NotifierSettings,
+) -> Outgoing:
+    """Return the message that tells of some of the alerts of a group or a summary."""
+    if len(alerts) == 1:
+        return single(alerts[0], channel, settings)
+    make = group if message.form == "group" else summary
+    return make(alerts, name, channel, settings)
+
+
 def _together(
     alerts: Sequence[Alert],
     name: str,

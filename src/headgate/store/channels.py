@@ -86,18 +86,33 @@ class Row:
     """A message that was not taken yet.
 
     Attributes:
-        seq: Its place.
         content: What was composed.
-        is_due: It may be tried now.
         attempts: How often it was tried.
         parts_taken: How much of it has been taken, where it takes several requests.
+        members: The alerts that only it tells of: none that was sent again alone meanwhile.
+        held: Those of them that have to wait for an earlier message about the same.
     """
 
-    seq: int
     content: dict[str, Any]
-    is_due: bool
     attempts: int
     parts_taken: int
+    members: list[str]
+    held: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the messages that a message is divided into.
+
+    Attributes:
+        message: What is sent.
+        topic: What makes alerts fit into one group.
+        alerts: The ids of those that it tells of.
+    """
+
+    message: dict[str, Any]
+    topic: str
+    alerts: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +226,9 @@ class ChannelStore:
     async def waiting(self, channel: str, limit: int) -> list[tuple[Alert, int, bool]]:
         """Return the alerts that are in no message yet, in order.
 
+        Not those about what a message tells of that is still to be taken: they come after it, and
+        nothing that is told together with them should have to wait for it.
+
         Of more than ``limit`` those about no tenant come first: they are few, wait for no group,
         and thousands of tenants should not stand between them and the people on call.
 
@@ -219,6 +237,9 @@ class ChannelStore:
             this channel has been told.
         """
         rows = await self._database.fetch(
+            "WITH held AS MATERIALIZED (SELECT DISTINCT i.subject FROM alert_message m "
+            "JOIN alert_in_message i ON i.channel = m.channel AND i.message_id = m.id "
+            "WHERE m.channel = $1 AND m.state = 'pending') "
             "SELECT a.content, (extract(epoch FROM now() - d.created_at) * 1000)::bigint AS waited,"
             # Told once is told, though what was said again later may have been silenced.
             " EXISTS (SELECT FROM alert p "
@@ -231,6 +252,7 @@ class ChannelStore:
             ") AS is_known "
             "FROM (SELECT d.alert_id FROM delivery d JOIN alert a ON a.id = d.alert_id "
             "WHERE d.channel = $1 AND d.state = 'pending' "
+            "AND a.subject NOT IN (SELECT subject FROM held) "
             "ORDER BY a.tenant IS NOT NULL, a.seq LIMIT $2) first "
             "JOIN delivery d ON d.alert_id = first.alert_id AND d.channel = $1 "
             "JOIN alert a ON a.id = d.alert_id ORDER BY a.seq",
@@ -438,15 +460,51 @@ class ChannelStore:
                     "UPDATE channel SET not_before = '-infinity' WHERE name = $1", channel
                 )
 
-    async def open(self, channel: str, limit: int) -> list[Row]:
-        """Return the messages that were not taken yet, in order."""
+    async def next(self, channel: str) -> Row | None:
+        """Return the first message that may be tried now; None: there is none.
+
+        What is about the same keeps its order. When there is no other, also one that was never
+        tried and of which only a part has to wait for an earlier message.
+        """
         rows = await self._database.fetch(
-            "SELECT seq, content, due_at <= now() AS is_due, attempts, parts_taken "
-            "FROM alert_message WHERE channel = $1 AND state = 'pending' ORDER BY seq LIMIT $2",
+            "WITH open AS MATERIALIZED (SELECT m.id, m.due_at <= now() AS is_due, m.attempts, "
+            "m.parts_taken, coalesce(m.place, ARRAY[m.seq]) AS place, i.alert_id, i.subject "
+            "FROM alert_message m JOIN alert_in_message i ON i.channel = m.channel "
+            "AND i.message_id = m.id WHERE m.channel = $1 AND m.state = 'pending'), "
+            "ordered AS (SELECT *, first_value(id) OVER "
+            "(PARTITION BY subject ORDER BY place) = id AS is_first FROM open), "
+            "next AS (SELECT o.id, bool_and(is_first) AS is_whole, "
+            "coalesce(array_agg(o.alert_id) FILTER (WHERE d.state = 'composed'), '{}') AS members, "
+            "coalesce(array_agg(o.alert_id) FILTER (WHERE d.state = 'composed' AND NOT is_first), "
+            "'{}') AS held FROM ordered o LEFT JOIN delivery d ON d.channel = $1 "
+            "AND d.alert_id = o.alert_id AND d.message_id = o.id "
+            "WHERE is_due GROUP BY o.id, place, attempts, parts_taken "
+            "HAVING bool_and(is_first) "
+            "OR bool_or(is_first) AND attempts = 0 AND parts_taken = 0 "
+            "ORDER BY 2 DESC, place LIMIT 1) "
+            "SELECT m.content, m.attempts, m.parts_taken, n.members, "
+            "CASE WHEN n.is_whole THEN '{}' ELSE n.held END AS held "
+            "FROM next n JOIN alert_message m ON m.channel = $1 AND m.id = n.id",
             channel,
-            limit,
         )
-        return [Row(**dict(row)) for row in rows]
+        return Row(**dict(rows[0])) if rows else None
+
+    async def divide(self, channel: str, message: str, parts: Sequence[Part]) -> None:
+        """Put several messages in the place of one that was not taken; see ``Row.members``."""
+        async with self._database.connection() as connection, connection.transaction():
+            await _divide(connection, channel, message, parts)
+
+    async def has_taken_since(self, channel: str, message: str) -> bool:
+        """Return whether a channel has taken any message since that one was made."""
+        found = await self._database.fetch_value(
+            "SELECT true FROM alert_message m WHERE m.channel = $1 AND m.id = $2 AND EXISTS "
+            "(SELECT FROM alert_attempt t WHERE t.channel = $1 AND t.at > m.created_at "
+            "AND t.outcome = 'delivered' AND t.message_id <> $3)",
+            channel,
+            message,
+            REMINDER,
+        )
+        return bool(found)
 
     async def delivered(self, channel: str, message: str, took_ms: int, tell: Tell) -> int:
         """Write down that a message was taken, and with it all its alerts.
@@ -478,8 +536,16 @@ class ChannelStore:
         message: str,
         failure: Failure,
         tell: Tell,
+        parts: Sequence[Part] = (),
     ) -> int:
         """Write down a failed attempt, and when to try again: the message, or all the channel.
+
+        Args:
+            channel: Its name.
+            message: The id of what was tried.
+            failure: What happened.
+            tell: What to tell of it.
+            parts: What to try at once in place of the message.
 
         Returns:
             How many alerts ``tell`` has led to.
@@ -493,9 +559,11 @@ class ChannelStore:
                 message,
                 failure.error,
                 failure.again_s if failure.of_message else 0.0,
-                failure.of_message,
+                failure.of_message and not parts,
             )
             await failure.attempt(connection, channel, message)
+            if parts:
+                await _divide(connection, channel, message, parts)
             if not failure.of_message:
                 await failure.fail(connection, channel)
             return await _tell(connection, channel, tell)
@@ -656,6 +724,7 @@ async def _add(
         topic,
         message,
     )
+    await _note_alerts(connection, channel, message)
     told = await connection.fetch(
         "UPDATE delivery SET state = 'composed', message_id = $2, note = NULL "
         "WHERE channel = $1 AND alert_id = ANY($3) AND state = coalesce($4, state) RETURNING true",
@@ -665,6 +734,63 @@ async def _add(
         state,
     )
     return len(told)
+
+
+async def _note_alerts(
+    connection: asyncpg.Connection, channel: str, message: dict[str, Any]
+) -> None:
+    """Write down which alerts a message tells of."""
+    await connection.execute(
+        "INSERT INTO alert_in_message (channel, message_id, alert_id, subject) "
+        "SELECT $1, $2, one->>'id', one->>'subject' FROM jsonb_array_elements($3::jsonb) one "
+        "ON CONFLICT DO NOTHING",
+        channel,
+        message["id"],
+        message["alerts"],
+    )
+
+
+async def _divide(
+    connection: asyncpg.Connection, channel: str, message: str, parts: Sequence[Part]
+) -> None:
+    """Put several messages in the place of one; what was tried of it stays on record."""
+    for number, part in enumerate(parts):
+        await connection.execute(
+            "INSERT INTO alert_message AS o "
+            "(channel, id, form, topic, content, created_at, refused, place) "
+            "SELECT channel, $3, $4, $5, $6, created_at, refused, "
+            "coalesce(place, ARRAY[seq]) || $7::bigint "
+            "FROM alert_message WHERE channel = $1 AND id = $2 ON CONFLICT (channel, id) DO UPDATE "
+            "SET state = 'pending', due_at = now(), created_at = excluded.created_at, "
+            "refused = excluded.refused, place = excluded.place, parts_taken = 0",
+            channel,
+            message,
+            part.message["id"],
+            part.message["form"],
+            part.topic,
+            part.message,
+            number,
+        )
+        await _note_alerts(connection, channel, part.message)
+        await connection.execute(
+            "UPDATE delivery SET message_id = $3 WHERE channel = $1 AND message_id = $2 "
+            "AND alert_id = ANY($4) AND state = 'composed'",
+            channel,
+            message,
+            part.message["id"],
+            list(part.alerts),
+        )
+    await connection.execute(
+        "UPDATE alert_message SET state = 'abandoned', done_at = now(), refused = false "
+        "WHERE channel = $1 AND id = $2 AND attempts > 0",
+        channel,
+        message,
+    )
+    await connection.execute(
+        "DELETE FROM alert_message WHERE channel = $1 AND id = $2 AND attempts = 0",
+        channel,
+        message,
+    )
 
 
 async def _fail(
