@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import httpcore2
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,8 +12,11 @@ from headgate.model.alert import Alert
 from headgate.model.audit import AuditEntry
 from headgate.model.channel_alerts import FAILING, GIVEN_UP, REFUSING
 from headgate.model.channels import SlackChannel, WebhookChannel
+from headgate.model.errors import ConfigurationError
+from headgate.notifier import by_apprise
 from headgate.notifier.failing import news
-from headgate.notifier.notifier import fingerprint
+from headgate.notifier.notifier import Notifier, fingerprint
+from headgate.notifier.posting import Poster
 from headgate.store.channels import ChannelState, ChannelStore, Standing
 from headgate.store.database import Database
 from tests.notifier.site import Endpoint, Site, alert, webhook
@@ -236,6 +240,47 @@ async def test_a_channel_that_cannot_be_composed_for_is_told_as_failing(
     await desk.after(60)
     assert bad.ids == [alert(1).id]
     assert [event["data"]["status"] for event in good.bodies[1:]] == ["firing", "resolved"]
+
+
+async def test_whatever_a_channel_raises_is_an_attempt_that_is_told_of(
+    desk: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(channel: object) -> None:
+        raise ImportError("a plug-in of json://hunter2 lacks a library")
+
+    good = Endpoint()
+    monkeypatch.setenv("HEADGATE_TEST_URL", "json://hunter2")
+    await desk.apply(
+        channels={
+            "any": {"kind": "apprise", "url_env": "HEADGATE_TEST_URL"},
+            "good": webhook(await desk.serve(good.app())),
+        }
+    )
+    monkeypatch.setattr(by_apprise, "check", broken)
+    with pytest.raises(ConfigurationError) as refusal:
+        await desk.notifier.check()
+    assert str(refusal.value) == "notifier.channels.any: could not be opened (ImportError)"
+    await desk.tell(alert(1))
+    said = "channel any: could not be sent (ImportError)"
+    assert await desk.attempts("any") == [("unreachable", None, said)]
+    assert (await desk.channel("any"))["waits_s"] > 0
+    await desk.after(301)
+    told = good.bodies[-1]["data"]
+    assert (told["kind"], told["title"]) == (FAILING, "Channel any does not take alerts")
+    assert "could not be sent (ImportError)" in told["text"]
+    assert "hunter2" not in caplog.text + str(good.bodies)
+
+
+async def test_a_protocol_that_nobody_speaks_is_a_failure_like_others(desk: Site) -> None:
+    class Broken(Poster):
+        async def post(self, *_: object) -> None:
+            raise httpcore2.UnsupportedProtocol("hunter2")
+
+    await desk.apply(channels={"chat": {"kind": "slack", "url": "https://127.0.0.1:9/x"}})
+    desk.notifier = await desk.resources.enter_async_context(Notifier(desk.database, Broken()))
+    await desk.tell(alert(1))
+    said = "channel chat: could not be sent (UnsupportedProtocol)"
+    assert await desk.attempts("chat") == [("unreachable", None, said)]
 
 
 async def one_message_is_refused(desk: Site, **settings: Any) -> tuple[Endpoint, str]:

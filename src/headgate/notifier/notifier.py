@@ -20,9 +20,9 @@ from uuid import uuid4
 from headgate.model.alert import Alert
 from headgate.model.channel_alerts import TEST
 from headgate.model.channels import AlertmanagerChannel, Channel, PagerDutyChannel
-from headgate.model.errors import ConfigurationError, HeadgateError
+from headgate.model.errors import HeadgateError
 from headgate.model.notifier import NotifierSettings
-from headgate.notifier import alertmanager, failing, senders
+from headgate.notifier import failing, senders
 from headgate.notifier.composing import GROUP_MAX, Waiting, compose
 from headgate.notifier.delivery import DeliveryError
 from headgate.notifier.incidents import with_resolves
@@ -394,19 +394,14 @@ class Notifier:
                 ):
                     return
                 some = [single(one, channel, settings) for one in still[begin : begin + GROUP_MAX]]
-                await alertmanager.remind(self._poster, name, channel, some)
-        except (DeliveryError, ConfigurationError) as error:
+                await senders.remind(self._poster, name, channel, some)
+        except DeliveryError as error:
             # Nothing is lost by it: what fires there lasts for a day, and this is tried again.
-            failed = (
-                error
-                if isinstance(error, DeliveryError)
-                else DeliveryError(f"channel {name}: {error}", "misconfigured")
-            )
-            _log.warning("%s; what is still so is told again in a while", failed)
+            _log.warning("%s; what is still so is told again in a while", error)
             told = await self._channels.not_reminded(
                 name,
-                self._failure(failed, _ms_since(began), state.failures),
-                self._teller(name, settings, at_once=failed.is_final),
+                self._failure(error, _ms_since(began), state.failures),
+                self._teller(name, settings, at_once=error.is_final),
             )
         else:
             told = await self._channels.reminded(
