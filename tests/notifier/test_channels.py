@@ -103,10 +103,40 @@ async def test_a_resend_of_what_is_over_ends_its_incident(
     assert [(one["event_action"], one["dedup_key"]) for one in endpoint.bodies[before:]] == [
         ("resolve", group),
     ]
-    # What began it may be sent again as well: it is the same incident.
-    await desk.again(crossing("t03").id)
-    last = endpoint.bodies[-1]
-    assert (last["event_action"], last["dedup_key"]) == ("trigger", over[3].key)
+
+
+@pytest.mark.parametrize("kind", ["pagerduty", "alertmanager"])
+async def test_what_is_over_begins_no_incident_when_it_is_sent_again(
+    desk: Site, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    endpoint = Endpoint(path="/v2/enqueue" if kind == "pagerduty" else "/api/v2/alerts")
+    chat = Endpoint()
+    monkeypatch.setenv(KEY, "hunter2")
+    url = await desk.serve(endpoint.app())
+    await desk.apply(
+        channels={
+            "pager": {"kind": kind, "url": url, "secret_env": KEY},
+            "chat": webhook(await desk.serve(chat.app())),
+        }
+    )
+    fires, over = crossing("acme"), crossing("acme", status="resolved", sequence=2)
+    await desk.tell(fires)
+    await desk.again(fires.id)
+    assert len(endpoint.requests) == 2, "as long as it lasts it is the same incident"
+    await desk.tell(over)
+    told = len(endpoint.requests)
+    with pytest.raises(ConfigurationError) as refusal:
+        await desk.again(fires.id)
+    assert str(refusal.value) == (
+        f"{fires.id} is over since 2027-01-15 08:00:00 UTC, and pager would begin an incident that "
+        f"nobody ends: send its end again ({over.id}), or name another channel"
+    )
+    await desk.again(over.id)
+    assert len(endpoint.requests) == told + 1
+    # It has begun anew, so that it has not ended.
+    await desk.tell(crossing("acme", sequence=3))
+    await desk.again(crossing("acme", sequence=3).id)
+    assert len(endpoint.requests) == told + 3
 
 
 async def test_what_ended_long_ago_is_not_ended_again(

@@ -216,6 +216,16 @@ class AlertStore:
         )
         return Told.model_validate(dict(rows[0])) if rows else None
 
+    async def end_of(self, alert_id: str) -> Alert | None:
+        """Return what says that what an alert tells of is over; None: it is not, or has no end."""
+        rows = await self._database.fetch(
+            "SELECT e.content FROM alert a JOIN LATERAL (SELECT content, status, seq FROM alert l "
+            "WHERE l.key = a.key AND l.key <> '' ORDER BY seq DESC LIMIT 1) e ON true "
+            "WHERE a.id = $1 AND a.status = 'firing' AND e.status = 'resolved' AND e.seq > a.seq",
+            alert_id,
+        )
+        return Alert.model_validate(rows[0]["content"]) if rows else None
+
     async def attempts(self, alert_id: str, among: Sequence[str] | None = None) -> list[Attempt]:
         """Return every attempt at the messages that tell of an alert, oldest first."""
         rows = await self._database.fetch(
