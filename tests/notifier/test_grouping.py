@@ -249,6 +249,64 @@ async def test_who_was_told_that_it_is_wrong_is_told_that_it_is_over(desk: Site)
     ]
 
 
+async def test_what_lasts_longer_than_its_silence_is_told_when_that_ends(desk: Site) -> None:
+    endpoint = Endpoint()
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    store = SilenceStore(desk.database)
+    until = {"until_ms": NOW_MS + 7_200_000, "actor": "ada", "reason": "moving house"}
+    made = {id: Silence.model_validate({"id": id, **until}) for id in ("s1", "s2")}
+    await store.add(made["s1"], [])
+    again = crossing("acme", 100, sequence=2)
+    await desk.tell(alert(1), crossing("acme"), again, crossing("over"))
+    await desk.tell(crossing("over", status="resolved", sequence=2))
+    await store.add(made["s2"].model_copy(update={"tenant": "globex"}), [])
+    await desk.tell(crossing("globex"))
+    assert endpoint.requests == []
+    await store.end("s1", made["s1"].entry("unsilence", "ada", "moved", NOW_MS, "r"))
+    await desk.notifier.work()
+    # What stands alone has passed, and so has what is over; globex is silenced by another one.
+    assert endpoint.ids == [again.id]
+    await (await desk.another()).work()
+    assert len(endpoint.requests) == 1
+    await desk.database.execute("UPDATE silence SET until = now() WHERE id = 's2'")
+    await desk.notifier.work()
+    assert endpoint.ids[1:] == [crossing("globex").id]
+    over = crossing("globex", status="resolved", sequence=2)
+    await desk.tell(over)
+    assert endpoint.ids[2:] == [over.id]
+
+
+async def test_what_is_silenced_anew_when_a_silence_ends_stays_silent_until_that_one_does(
+    desk: Site,
+) -> None:
+    endpoint = Endpoint()
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    store = SilenceStore(desk.database)
+    for hours, id in enumerate(("first", "second"), 1):
+        until_ms = NOW_MS + hours * 3_600_000
+        await store.add(Silence(id=id, until_ms=until_ms, actor="ada", reason="because"), [])
+    await desk.tell(crossing("acme"))
+    for id in ("first", "second"):
+        assert endpoint.requests == []
+        await desk.database.execute("UPDATE silence SET until = now() WHERE id = $1", id)
+        await desk.notifier.work()
+    assert endpoint.ids == [crossing("acme").id]
+
+
+async def test_nothing_is_silenced_by_what_has_just_been_lifted(desk: Site) -> None:
+    """A silence may end between the look at what holds and what is written down by it."""
+    await desk.channels(ops="http://127.0.0.1:9")
+    await desk.notifier.take([crossing("acme")])
+    store, channels = SilenceStore(desk.database), ChannelStore(desk.database)
+    made = Silence(id="s", until_ms=NOW_MS + 3_600_000, actor="ada", reason="because")
+    await store.add(made, [])
+    assert await store.in_force()
+    await store.end("s", made.entry("unsilence", "ada", "moved", NOW_MS, "r"))
+    await channels.lift(["ops"])
+    await channels.silence("ops", {crossing("acme").id: "s"})
+    assert await desk.states("ops") == {crossing("acme").id: "pending"}
+
+
 async def test_what_was_told_long_ago_is_forgotten_and_what_waits_is_not(desk: Site) -> None:
     endpoint = Endpoint(answers=[204, 503])
     await desk.channels(ops=await desk.serve(endpoint.app()))

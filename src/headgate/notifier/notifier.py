@@ -176,6 +176,7 @@ class Notifier:
     async def _serve_all(self) -> None:
         """Begin to serve every channel for which something can be done."""
         settings = await self._current()
+        await self._channels.lift(sorted(settings.channels))
         waiting = await self._channels.with_work()
         if time.monotonic() >= self._clean_at:
             self._clean_at = time.monotonic() + _CLEAN_EVERY_S

@@ -265,15 +265,47 @@ class ChannelStore:
         ]
 
     async def silence(self, channel: str, silences: Mapping[str, str]) -> None:
-        """Write down that alerts are not told of, by alert and silence."""
-        async with self._database.connection() as connection:
+        """Write down that alerts are not told of, by alert and silence, as far as those hold."""
+        async with self._database.connection() as connection, connection.transaction():
+            # Locked: none is lifted before what it keeps silent stands there, to be found by that.
+            rows = await connection.fetch(
+                "SELECT id FROM silence WHERE id = ANY($1) AND ended_at IS NULL AND until > now() "
+                "AND NOT lifted ORDER BY id FOR SHARE",
+                sorted({*silences.values()}),
+            )
+            held = {row["id"] for row in rows}
             await connection.executemany(
                 "UPDATE delivery SET state = 'silenced', silence_id = $3, note = $4 "
                 "WHERE channel = $1 AND alert_id = $2 AND state = 'pending'",
                 [
                     (channel, alert, silence, f"silenced by {silence}")
                     for alert, silence in silences.items()
+                    if silence in held
                 ],
+            )
+
+    async def lift(self, channels: Sequence[str]) -> None:
+        """Have told what silences that have ended kept from channels and that is still so.
+
+        Of each thing the latest word, where nothing has been told of it since; what stands alone
+        has passed.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            rows = await connection.fetch(
+                "UPDATE silence SET lifted = true "
+                "WHERE NOT lifted AND (ended_at IS NOT NULL OR until <= now()) RETURNING id"
+            )
+            if not rows:
+                return
+            await connection.execute(
+                "UPDATE delivery d SET state = 'pending', created_at = now(), silence_id = NULL, "
+                "note = NULL FROM alert a WHERE d.state = 'silenced' AND d.silence_id = ANY($1) "
+                "AND d.channel = ANY($2) AND a.id = d.alert_id AND a.status = 'firing' "
+                "AND a.key <> '' AND NOT EXISTS (SELECT FROM alert l WHERE l.key = a.key "
+                "AND l.key <> '' AND l.seq > a.seq AND (l.status = 'resolved' OR EXISTS (SELECT "
+                "FROM delivery o WHERE o.alert_id = l.id AND o.channel = d.channel)))",
+                [row["id"] for row in rows],
+                list(channels),
             )
 
     async def lately(self, channel: str) -> int:
