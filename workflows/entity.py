@@ -45,6 +45,7 @@ Sent = TypeVar("Sent", bound=BaseModel)
 
 _ALERTS_KEPT = "headgate-alerts-kept"
 _RESOLVED_KEPT = "headgate-resolved-kept"
+_THOROUGH_ALERTS = "headgate-thorough-alerts"
 _LONGEST_PAUSE = timedelta(hours=1)
 _QUIET_SNAPSHOTS = "headgate-quiet-snapshots"
 _PROMPT_SNAPSHOTS = "headgate-prompt-snapshots"
@@ -220,6 +221,9 @@ class Entity(ABC):
         """Restore if need be, keep house, and continue as new when the history has grown long."""
         if self.core is None:
             await self._restore()
+        core = self.core
+        assert core is not None
+        core.desk.is_thorough = workflow.patched(_THOROUGH_ALERTS)
         self.changed()
         self.leave_mark()
         tasks = [

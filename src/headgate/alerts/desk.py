@@ -68,6 +68,10 @@ class Desk:
         subject: The workflow's, such as ``downstream/scanner``.
         tenant: Whose workflow it is, if it is a single tenant's.
         epoch: Gives the second part of an id; by default the incarnation.
+
+    Attributes:
+        is_thorough: A breaker that opens again and again over hours flaps. Runs that began before
+            there was this go on without: what they told they tell when they are replayed.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Desk:
         self._epoch = epoch
         self._next: int | None = None
         self._is_stale = True
+        self.is_thorough = True
 
     @property
     def episodes(self) -> dict[str, Episode]:

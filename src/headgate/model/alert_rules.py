@@ -17,7 +17,7 @@ class Flapping(Contract):
 
     Attributes:
         openings: So many openings and re-openings ...
-        within_ms: ... within this time.
+        within_ms: ... within this time; or since it was last CLOSED, however long that took.
         calm_ms: It has calmed down when it has been CLOSED for so long.
     """
 
