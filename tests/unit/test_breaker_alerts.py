@@ -274,6 +274,18 @@ def test_half_open_for_long_is_told_and_over_when_it_is_left() -> None:
     ]
 
 
+def test_half_open_for_long_is_told_under_the_default_policy_and_rules_too() -> None:
+    downstream = Downstream(**BreakerPolicy().model_dump())
+    downstream.report(failures=50)
+    until_ms = downstream.breaker.record.until_ms
+    assert until_ms is not None
+    downstream.wait(until_ms - downstream.now_ms + HOUR)
+    told = [one for one in downstream.told() if one.kind == "breaker.half_open_long"]
+    assert [one.status for one in told] == ["firing", "resolved"]
+    assert told[0].title == "scanner: breaker HALF_OPEN for 1 min"
+    assert told[1].text.endswith("It lasted 2 min.")
+
+
 def test_what_people_have_set_is_told_of_before_it_ends() -> None:
     downstream = Downstream()
     downstream.command("force_open", for_ms=2 * HOUR)

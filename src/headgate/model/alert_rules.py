@@ -57,7 +57,7 @@ class AlertRules(Contract):
     denied_ms: Span | None = 300_000
     waiting_ms: Span | None = 900_000
     guarantee_ms: Span | None = 120_000
-    half_open_ms: Span | None = 300_000
+    half_open_ms: Span | None = 60_000
     flapping: Flapping | None = Flapping()
     expiring_ms: Span | None = 900_000
     reclaimed_every_ms: Span | None = 300_000
