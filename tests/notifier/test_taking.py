@@ -52,7 +52,7 @@ async def test_what_was_sent_again_meanwhile_is_not_put_into_a_group(desk: Site)
     waiting = await store.waiting("ops", 100)
     await desk.again(many[3].id)
     group = {"id": "group:x", "form": "group", "alerts": []}
-    assert not await store.add("ops", group, "topic", [one.id for one, _, _ in waiting])
+    assert not await store.add("ops", group, "topic", [one.alert.id for one in waiting])
     await desk.notifier.work()
     told = [
         [one["id"] for one in event["data"].get("alerts", [event["data"]])]

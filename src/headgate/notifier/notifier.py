@@ -269,17 +269,18 @@ class Notifier:
         found = await self._channels.waiting(name, _AT_ONCE)
         silences = await self._silences.in_force()
         silenced = {
-            alert.id: silence.id
-            for alert, _, is_known in found
+            one.alert.id: silence.id
+            for one in found
             for silence in silences
             # Who was told that something is wrong is also told that it is over.
-            if silence.covers(alert) and not is_known and alert.kind != TEST
+            if silence.covers(one.alert) and not one.is_known and one.alert.kind != TEST
         }
-        if silenced:
-            await self._channels.silence(name, silenced)
-        waiting = [
-            Waiting(alert, waited_ms) for alert, waited_ms, _ in found if alert.id not in silenced
-        ]
+        # And who was not, is not.
+        unheard = {one.alert.id: one.silence for one in found if one.silence is not None}
+        if silenced or unheard:
+            await self._channels.silence(name, silenced, unheard)
+            return True  # what else is over by that is seen when it is looked at anew
+        waiting = [Waiting(one.alert, one.waited_ms) for one in found]
         if not waiting:
             return False
         messages = compose(

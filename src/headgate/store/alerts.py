@@ -291,19 +291,25 @@ async def _told_of_its_beginning(connection: asyncpg.Connection, alert: Alert) -
     """Return where it was told that something began that is over now; None: nobody knows.
 
     There it is told that it is over, and nowhere else, whatever the routes say of the other kind
-    and severity that the end has. Channels that are no more (nothing is known of them, and nothing
-    waits for them) do not count: where there is no other, the routes decide.
+    and severity that the end has: where its beginning went nowhere, or was silenced, nowhere.
+    Channels that are no more (nothing is known of them, and nothing waits for them) do not count:
+    where there is no other, the routes decide. They do so as well of what began unheard: its alert
+    was left out of a full outbox, or was told too long ago.
     """
     if alert.status != "resolved" or not alert.key:
         return None
     rows = await connection.fetch(
-        "SELECT d.channel, bool_or(d.state <> 'silenced') AS is_told "
-        "FROM delivery d JOIN alert a ON a.id = d.alert_id "
+        "SELECT d.channel, bool_or(d.state <> 'silenced') AS is_told, bool_or(d.state = 'pending' "
+        "OR EXISTS (SELECT FROM channel c WHERE c.name = d.channel)) AS is_there "
+        "FROM alert a LEFT JOIN delivery d ON d.alert_id = a.id "
         "WHERE a.key = $2 AND a.key <> '' AND a.status = 'firing' "
         "AND a.seq > coalesce((SELECT max(seq) FROM alert WHERE key = $2 AND key <> '' "
-        "AND status = 'resolved' AND id <> $1), 0) AND (d.state = 'pending' "
-        "OR EXISTS (SELECT FROM channel c WHERE c.name = d.channel)) GROUP BY d.channel",
+        "AND status = 'resolved' AND id <> $1), 0) GROUP BY d.channel",
         alert.id,
         alert.key,
     )
-    return [row["channel"] for row in rows if row["is_told"]] if rows else None
+    went = [row for row in rows if row["channel"] is not None]
+    there = [row for row in went if row["is_there"]]
+    if not rows or (went and not there):
+        return None
+    return [row["channel"] for row in there if row["is_told"]]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
@@ -79,6 +79,22 @@ class Standing:
 Tell = Callable[[Standing], Sequence[tuple[Alert, Sequence[str]]]]
 """What there is to tell of a channel, and to which others. It is written down together with what
 it is about, so that neither is lost without the other and nothing is told twice."""
+
+
+class Untold(NamedTuple):
+    """An alert that is in no message yet.
+
+    Attributes:
+        alert: The alert.
+        waited_ms: For how long it has waited.
+        is_known: It resolves one of which the channel has been told.
+        silence: It resolves what the channel has not been told of, by this silence.
+    """
+
+    alert: Alert
+    waited_ms: int
+    is_known: bool
+    silence: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +239,7 @@ class ChannelStore:
 
     # What waits --------------------------------------------------------------------------------
 
-    async def waiting(self, channel: str, limit: int) -> list[tuple[Alert, int, bool]]:
+    async def waiting(self, channel: str, limit: int) -> list[Untold]:
         """Return the alerts that are in no message yet, in order.
 
         Not those about what a message tells of that is still to be taken: they come after it, and
@@ -231,10 +247,6 @@ class ChannelStore:
 
         Of more than ``limit`` those about no tenant come first: they are few, wait for no group,
         and thousands of tenants should not stand between them and the people on call.
-
-        Returns:
-            Alert, for how many milliseconds it has waited, and whether it resolves one of which
-            this channel has been told.
         """
         rows = await self._database.fetch(
             "WITH held AS MATERIALIZED (SELECT DISTINCT i.subject FROM alert_message m "
@@ -242,30 +254,42 @@ class ChannelStore:
             "WHERE m.channel = $1 AND m.state = 'pending') "
             "SELECT a.content, (extract(epoch FROM now() - d.created_at) * 1000)::bigint AS waited,"
             # Told once is told, though what was said again later may have been silenced.
-            " EXISTS (SELECT FROM alert p "
-            "JOIN delivery o ON o.alert_id = p.id AND o.channel = d.channel "
-            "AND o.state IN ('composed', 'delivered') "
-            "WHERE a.status = 'resolved' AND a.key <> '' AND p.key = a.key AND p.key <> '' "
-            "AND p.status = 'firing' AND p.seq < a.seq AND p.seq > coalesce((SELECT max(r.seq) "
-            "FROM alert r WHERE r.key = a.key AND r.key <> '' AND r.status = 'resolved' "
-            "AND r.seq < a.seq), 0)"
-            ") AS is_known "
+            " coalesce(begun.is_known, false) AS is_known, "
+            "CASE WHEN begun.is_unheard THEN begun.silence END AS silence "
             "FROM (SELECT d.alert_id FROM delivery d JOIN alert a ON a.id = d.alert_id "
             "WHERE d.channel = $1 AND d.state = 'pending' "
             "AND a.subject NOT IN (SELECT subject FROM held) "
             "ORDER BY a.tenant IS NOT NULL, a.seq LIMIT $2) first "
             "JOIN delivery d ON d.alert_id = first.alert_id AND d.channel = $1 "
-            "JOIN alert a ON a.id = d.alert_id ORDER BY a.seq",
+            "JOIN alert a ON a.id = d.alert_id "
+            "LEFT JOIN LATERAL (SELECT bool_or(o.state IN ('composed', 'delivered')) AS is_known, "
+            "bool_and(o.state = 'silenced') AS is_unheard, max(o.silence_id) AS silence "
+            "FROM alert p JOIN delivery o ON o.alert_id = p.id AND o.channel = d.channel "
+            "WHERE a.status = 'resolved' AND a.key <> '' AND p.key = a.key AND p.key <> '' "
+            "AND p.status = 'firing' AND p.seq < a.seq AND p.seq > coalesce((SELECT max(r.seq) "
+            "FROM alert r WHERE r.key = a.key AND r.key <> '' AND r.status = 'resolved' "
+            "AND r.seq < a.seq), 0)) begun ON true ORDER BY a.seq",
             channel,
             limit,
         )
         return [
-            (Alert.model_validate(row["content"]), row["waited"], bool(row["is_known"]))
+            Untold(
+                Alert.model_validate(row["content"]), row["waited"], row["is_known"], row["silence"]
+            )
             for row in rows
         ]
 
-    async def silence(self, channel: str, silences: Mapping[str, str]) -> None:
-        """Write down that alerts are not told of, by alert and silence, as far as those hold."""
+    async def silence(
+        self, channel: str, silences: Mapping[str, str], unheard: Mapping[str, str]
+    ) -> None:
+        """Write down that alerts are not told of.
+
+        Args:
+            channel: Its name.
+            silences: The silence of each, by alert; it counts as long as it holds.
+            unheard: By alert, of what is over, the silence that kept its beginning from there;
+                whether it still holds does not matter.
+        """
         async with self._database.connection() as connection, connection.transaction():
             # Locked: none is lifted before what it keeps silent stands there, to be found by that.
             rows = await connection.fetch(
@@ -274,13 +298,13 @@ class ChannelStore:
                 sorted({*silences.values()}),
             )
             held = {row["id"] for row in rows}
+            covered = {alert: id for alert, id in silences.items() if id in held}
             await connection.executemany(
                 "UPDATE delivery SET state = 'silenced', silence_id = $3, note = $4 "
                 "WHERE channel = $1 AND alert_id = $2 AND state = 'pending'",
                 [
-                    (channel, alert, silence, f"silenced by {silence}")
-                    for alert, silence in silences.items()
-                    if silence in held
+                    (channel, alert, id, f"silenced by {id}")
+                    for alert, id in {**unheard, **covered}.items()
                 ],
             )
 
