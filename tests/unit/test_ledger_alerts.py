@@ -99,6 +99,20 @@ def test_usage_is_resolved_with_how_long_it_lasted_five_minutes_after_it_fell() 
     assert ledger.record.episodes == {}
 
 
+@pytest.mark.parametrize("is_thorough", [True, False])
+def test_usage_that_has_fallen_to_a_lower_level_is_told_again(is_thorough: bool) -> None:
+    """Not in runs that began without it: they have no such timer in their history."""
+    ledger = make(max_active=100, max_hold_ms=48 * HOUR)
+    ledger.desk.is_thorough = is_thorough
+    hold(ledger, *(str(n) for n in range(100)))
+    for n in range(15):
+        ledger.release(str(n), NOON + MINUTE)
+    taken(ledger)
+    assert run_to(ledger, NOON + 8 * HOUR) == (2 if is_thorough else 0)
+    titles = [alert.title for alert in taken(ledger)]
+    assert titles == ["Still: acme: 80 % of scan in use"] * (2 if is_thorough else 0)
+
+
 def test_usage_that_lasts_is_told_again_every_four_hours_with_another_id() -> None:
     ledger = make(max_active=1, max_hold_ms=24 * HOUR)
     hold(ledger, "a")
