@@ -259,6 +259,28 @@ def test_refusals_that_nobody_asks_for_any_more_are_over() -> None:
     assert kinds(taken(ledger)) == [("quota.denied", "firing"), ("quota.denied", "resolved")]
 
 
+@pytest.mark.parametrize("is_thorough", [True, False])
+def test_refusals_of_a_resource_that_is_forgotten_among_thousands_are_over_too(
+    is_thorough: bool,
+) -> None:
+    settings = LedgerSettings(
+        quotas={"*": Quota(max_active=1)}, source="default", alerts=AlertRules(usage_levels=[])
+    )
+    ledger = Ledger.begin("acme", settings, incarnation=1, check_every_ms=86_400_000)
+    ledger.desk.is_thorough = is_thorough
+    ask(ledger, "a", resource="odd", now_ms=NOON)
+    for n in range(6):
+        ask(ledger, f"no-{n}", resource="odd", now_ms=NOON + n * MINUTE)
+    ledger.release("a", NOON + 6 * MINUTE)
+    for n in range(1_100):
+        ask(ledger, f"x-{n}", resource=f"r{n}", now_ms=NOON + 7 * MINUTE)
+        ledger.release(f"x-{n}", NOON + 7 * MINUTE)
+    assert "odd" not in ledger.record.meters
+    run_to(ledger, NOON + HOUR)
+    ends = ["firing", "resolved"] if is_thorough else ["firing"]
+    assert [one.status for one in taken(ledger) if one.kind == "quota.denied"] == ends
+
+
 def test_refusals_by_people_are_no_news() -> None:
     ledger = make(max_active=10)
     command(ledger, SetPause(resource="scan"), NOON)
