@@ -8,6 +8,7 @@ import pytest
 
 from headgate.model.silence import Silence
 from headgate.notifier.notifier import Notifier
+from headgate.store.alerts import AlertStore
 from headgate.store.channels import ChannelStore
 from headgate.store.silences import SilenceStore
 from tests.notifier.site import Endpoint, Site, alert, crossing, webhook
@@ -332,6 +333,21 @@ async def test_nothing_is_silenced_by_what_has_just_been_lifted(desk: Site) -> N
     await channels.lift(["ops"])
     await channels.silence("ops", {crossing("acme").id: "s"}, {})
     assert await desk.states("ops") == {crossing("acme").id: "pending"}
+
+
+async def test_attempts_in_a_group_are_shown_after_it_was_sent_again_alone(desk: Site) -> None:
+    endpoint = Endpoint(answers=[503, 204])
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    many = [crossing(f"t{n}") for n in range(8)]
+    await desk.tell(*many)
+    await desk.try_again()
+    await desk.again(many[3].id)
+    found = await AlertStore(desk.database).attempts(many[3].id)
+    assert [one.outcome for one in found] == ["refused", "delivered", "delivered"]
+    group, again, alone = (one.message for one in found)
+    assert group == again and group.startswith("group:") and alone == many[3].id
+    others = await AlertStore(desk.database).attempts(many[4].id)
+    assert [one.outcome for one in others] == ["refused", "delivered"]
 
 
 async def test_what_was_told_long_ago_is_forgotten_and_what_waits_is_not(desk: Site) -> None:

@@ -144,8 +144,9 @@ class AlertStore:
             )
             await connection.execute(
                 "DELETE FROM alert_message m WHERE state <> 'pending' AND "
-                "created_at < now() - $1 * interval '1 s' AND NOT EXISTS (SELECT FROM delivery d "
-                "WHERE d.channel = m.channel AND d.message_id = m.id)",
+                "created_at < now() - $1 * interval '1 s' AND NOT EXISTS (SELECT FROM "
+                "alert_in_message i JOIN alert a ON a.id = i.alert_id "
+                "WHERE i.channel = m.channel AND i.message_id = m.id)",
                 after_s,
             )
             await connection.execute(
@@ -227,13 +228,13 @@ class AlertStore:
         return Alert.model_validate(rows[0]["content"]) if rows else None
 
     async def attempts(self, alert_id: str, among: Sequence[str] | None = None) -> list[Attempt]:
-        """Return every attempt at the messages that tell of an alert, oldest first."""
+        """Return every attempt at the messages that tell of an alert or have told, oldest first."""
         rows = await self._database.fetch(
             "SELECT t.channel, t.message_id AS message, "
             "(extract(epoch FROM t.at) * 1000)::bigint AS at_ms, t.took_ms, t.outcome, t.status, "
-            "t.error FROM alert_attempt t JOIN delivery d ON d.channel = t.channel "
-            "AND d.message_id = t.message_id WHERE d.alert_id = $1 "
-            "AND ($2::text[] IS NULL OR d.channel = ANY ($2)) ORDER BY t.id",
+            "t.error FROM alert_in_message i JOIN alert_attempt t ON t.channel = i.channel "
+            "AND t.message_id = i.message_id WHERE i.alert_id = $1 "
+            "AND ($2::text[] IS NULL OR i.channel = ANY ($2)) ORDER BY t.id",
             alert_id,
             None if among is None else list(among),
         )
