@@ -105,6 +105,21 @@ async def test_a_resend_of_what_is_over_ends_its_incident(
     ]
 
 
+async def test_a_group_of_which_all_was_sent_again_alone_ends_as_well(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = await pagerduty(desk, monkeypatch, group_interval_ms=0)
+    group, over = await a_group_is_open(desk, endpoint, 8)
+    for one in over:
+        await desk.again(crossing(str(one.tenant)).id)
+    endpoint.requests.clear()
+    await desk.database.execute("UPDATE alert_attempt SET at = at - interval '61 s'")
+    await desk.tell(*over)
+    ended = [event["dedup_key"] for event in endpoint.bodies]
+    assert {event["event_action"] for event in endpoint.bodies} == {"resolve"}
+    assert sorted(ended) == sorted([group, *(one.key for one in over)])
+
+
 @pytest.mark.parametrize("kind", ["pagerduty", "alertmanager"])
 async def test_what_is_over_begins_no_incident_when_it_is_sent_again(
     desk: Site, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -249,6 +264,11 @@ async def test_a_channel_with_months_of_history_is_told_in_time(
     await desk.database.execute(
         "INSERT INTO delivery (alert_id, channel, state, message_id) SELECT id, 'pager', "
         "'delivered', 'group:' || split_part(id, '-', 1) || status FROM alert"
+    )
+    await desk.database.execute(
+        "INSERT INTO alert_in_message (channel, message_id, alert_id, subject) "
+        "SELECT d.channel, d.message_id, a.id, a.subject "
+        "FROM delivery d JOIN alert a ON a.id = d.alert_id"
     )
     await desk.database.execute("UPDATE alert_message SET created_at = now() - interval '1 day'")
     tenants = [f"t{n}" for n in range(1, 251)]

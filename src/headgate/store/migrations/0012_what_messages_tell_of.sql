@@ -5,13 +5,13 @@ CREATE TABLE alert_in_message (
     message_id text NOT NULL,
     alert_id   text NOT NULL,
     subject    text NOT NULL,
-    PRIMARY KEY (channel, message_id, alert_id),
+    PRIMARY KEY (alert_id, channel, message_id),
     FOREIGN KEY (channel, message_id) REFERENCES alert_message (channel, id) ON DELETE CASCADE
 );
 INSERT INTO alert_in_message (channel, message_id, alert_id, subject)
     SELECT DISTINCT m.channel, m.id, one->>'id', one->>'subject'
     FROM alert_message m, jsonb_array_elements(m.content->'alerts') one;
-CREATE INDEX alert_in_message_alert ON alert_in_message (alert_id);
+CREATE INDEX alert_in_message_message ON alert_in_message (channel, message_id);
 
 -- What a message was divided into stands where that one stood, in order; null: where it came.
 ALTER TABLE alert_message ADD COLUMN place bigint[];
