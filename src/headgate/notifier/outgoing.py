@@ -219,12 +219,16 @@ def since_of(alert: Alert) -> int:
     return alert.at_ms if alert.since_ms is None else alert.since_ms
 
 
-_MENTION: Final = re.compile(r"@(?=(?:all|channel|everyone|here)\b)", re.IGNORECASE)
+_MENTION: Final = re.compile(
+    r"@(?=(?:all|channel|everyone|here)\b)|(?<!\w)@(?=[\w&!])|<(?=!)", re.IGNORECASE
+)
+"""All at once, one person or a role (``@ada``, ``<@U1>``, ``<@&7>``) and Slack's ``<!here>``; what
+stands behind a letter, as in an address of mail, calls nobody."""
 
 
 def without_mentions(text: str) -> str:
     """Return text that calls nobody in a chat: names of tenants and reasons are not ours."""
-    return _MENTION.sub("@\u200b", text)
+    return _MENTION.sub("\\g<0>\u200b", text)
 
 
 def in_full(message: Outgoing) -> str:
