@@ -88,6 +88,55 @@ def test_refusals_are_one_alert_until_none_waits() -> None:
     assert (over.key, over.status) == (told.key, "resolved")
 
 
+def test_what_lasts_is_told_again() -> None:
+    refused: dict[str, Any] = {"refused": 2, "refusal": "channel ops: https://h answered 422"}
+    first = told_of(standing(failing(300_000), [], **refused))
+    assert [one.kind for one in first] == [FAILING, REFUSING]
+    later = NOW_MS + 14_400_000
+
+    def at(now_ms: int, state: ChannelState, **fields: Any) -> list[Alert]:
+        known = standing(state, first, **fields)
+        return news("ops", known, now_ms, after_ms=300_000, repeat_ms=14_400_000)
+
+    assert at(later - 1, failing(1), **refused) == []
+    again = at(later, failing(1), **refused)
+    assert [one.title for one in again] == [
+        "Still: Channel ops does not take alerts",
+        "Still: Channel ops refuses what it is sent",
+    ]
+    assert again[0].text.endswith("It has been so for 4 h 5 min.")
+    assert [(one.key, one.since_ms) for one in again] == [
+        (one.key, one.since_ms or one.at_ms) for one in first
+    ]
+    assert not {one.id for one in first} & {one.id for one in again}
+    # One that got worse, or is over, is told of once.
+    assert len(at(later, failing(1, disabled=True), refused=0, refusal=None)) == 2
+    assert [one.status for one in at(later, WORKS)] == ["resolved"] * 2
+    assert at(later, failing(1), is_configured=False)[0].status == "resolved"
+
+
+async def test_a_channel_that_is_gone_is_told_of_again_though_nothing_waits_for_it(
+    desk: Site,
+) -> None:
+    gone, good = Endpoint(answers=[410]), Endpoint()
+    await desk.channels(gone=await desk.serve(gone.app()), good=await desk.serve(good.app()))
+    await desk.tell(alert(1))
+    await desk.database.execute("UPDATE delivery SET state = 'abandoned' WHERE channel = 'gone'")
+    await desk.database.execute("UPDATE alert_message SET state = 'delivered'")
+    await desk.database.execute(
+        "UPDATE alert SET content = jsonb_set(content, '{at_ms}', "
+        "to_jsonb((content->>'at_ms')::bigint - 14400000)) WHERE kind = $1",
+        FAILING,
+    )
+    desk.notifier = await desk.another()
+    await desk.notifier.work()
+    told = [event["data"]["title"] for event in good.bodies if event["data"]["kind"] == FAILING]
+    assert told[1:] == ["Still: Channel gone is disabled: its endpoint is gone"]
+    await (await desk.another()).work()
+    assert len(gone.requests) == 1
+    assert len(good.requests) == 3
+
+
 def test_alerts_of_the_same_moment_have_ids_of_their_own() -> None:
     given_up = [(2, "answered 503"), (1, "not reached")]
     told = told_of(standing(failing(300_000), [], given_up=given_up))

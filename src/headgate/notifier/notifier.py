@@ -83,6 +83,7 @@ class Notifier:
         self._retry_s = retry_s
         self._name = f"notifier-{uuid4().hex[:12]}"
         self._settings = NotifierSettings()
+        self._repeat_ms: int | None = None
         self._settings_until = 0.0
         self._forget_at = 0.0
         self._clean_at = 0.0
@@ -183,6 +184,7 @@ class Notifier:
             await self._alerts.forget_old(_KEPT_S)
         if time.monotonic() >= self._forget_at:
             self._forget_at = time.monotonic() + _FORGET_EVERY_S
+            waiting |= await self._channels.failing()  # also when nothing waits for them
             known = waiting | await self._channels.unserved()
             if known - {*settings.channels}:
                 self._settings_until = 0.0
@@ -441,7 +443,14 @@ class Notifier:
 
         def tell(standing: Standing) -> list[tuple[Alert, list[str]]]:
             after_ms = settings.failing_after_ms
-            found = failing.news(name, standing, _now_ms(), after_ms=after_ms, at_once=at_once)
+            found = failing.news(
+                name,
+                standing,
+                _now_ms(),
+                after_ms=after_ms,
+                at_once=at_once,
+                repeat_ms=self._repeat_ms,
+            )
             return [(alert, ways(alert)) for alert in found]
 
         return tell
@@ -454,7 +463,8 @@ class Notifier:
 
     async def _current(self) -> NotifierSettings:
         if time.monotonic() >= self._settings_until:
-            self._settings = (await self._configuration.load()).notifier
+            applied = await self._configuration.load()
+            self._settings, self._repeat_ms = applied.notifier, applied.alerts.repeat_ms
             self._settings_until = time.monotonic() + _SETTINGS_AGE_S
         return self._settings
 

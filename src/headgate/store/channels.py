@@ -682,6 +682,13 @@ class ChannelStore:
         rows = await self._database.fetch("SELECT name FROM channel WHERE claimed_until <= now()")
         return {row["name"] for row in rows}
 
+    async def failing(self) -> set[str]:
+        """Return the channels that have failed lately, and that nobody serves right now."""
+        rows = await self._database.fetch(
+            "SELECT name FROM channel WHERE claimed_until <= now() AND failing_since IS NOT NULL"
+        )
+        return {row["name"] for row in rows}
+
     async def forget(self, channel: str, tell: Tell) -> int:
         """Give up what waits for a channel that is configured no more, and what is known of it.
 
