@@ -47,6 +47,8 @@ class AlertRules(Contract):
             together, what comes together within this time.
         snapshot_lag_ms: For so long a workflow could not save its state.
         notifier_ms: For so long no alert of a workflow could be delivered.
+        notify_task_queue: Where workflows hand their alerts over, such as that of ``headgate
+            notifier run --task-queue``; null: as they were started, else where they run.
     """
 
     usage_levels: Annotated[list[Percent], Field(max_length=20)] = [80, 90, 100]
@@ -63,6 +65,7 @@ class AlertRules(Contract):
     reclaimed_every_ms: Span | None = 300_000
     snapshot_lag_ms: Span | None = 300_000
     notifier_ms: Span | None = 900_000
+    notify_task_queue: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
     @field_validator("usage_levels")
     @classmethod
