@@ -245,6 +245,15 @@ def test_the_example_is_valid() -> None:
         (CHANNEL % ("https://h/x", "S") + "  routes:\n    - channels: [ops, pagr]\n", "7: notifier."
          "routes.0.channels.1: pagr is no channel (there is: ops): list it under "
          "notifier.channels"),
+        (CHANNEL % ("https://h/x", "S") + "  routes:\n    - kinds: [quota.*, braker.*]\n      "
+         "channels: [ops]\n", "7: notifier.routes.0.kinds.1: braker.* is no kind of alert (there "
+         "is: alerts.*, breaker.*, channel.*, "),
+        (CHANNEL % ("https://h/x", "S") + "  routes:\n    - kinds: [breaker.open]\n      "
+         "channels: [ops]\n", "7: notifier.routes.0.kinds.0: breaker.open is no kind of alert "
+         "(there is: breaker.flapping, breaker.half_open_long, breaker.opened, "),
+        (CHANNEL % ("https://h/x", "S") + "      tenant: amce\ntenants: {acme: {quotas: {s: "
+         "{max_active: 1}}}}\n", "6: notifier.channels.ops.tenant: amce is no tenant (there is: "
+         "acme): list it under tenants"),
         (CHANNEL % ("https://h/x", "S") + "  default: [pagr]\n", "6: notifier.default.0: pagr is "
          "no channel (there is: ops)"),
         (CHANNEL % ("https://h/x", "S") + "      tenant: acme\n  routes:\n    - channels: [ops]\n",

@@ -3,18 +3,19 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from headgate.model.alert_rules import AlertChanges, AlertRules
 from headgate.model.consistency import (
     calls_have_breakers,
     channels_exist,
+    channels_have_owners,
     groups_exist,
     no_circles,
     pools_follow,
     pools_hold,
 )
-from headgate.model.contract import Contract, Name
+from headgate.model.contract import Contract, Name, is_stored
 from headgate.model.governed import GovernedCalls
 from headgate.model.ids import DEFAULT
 from headgate.model.lease import WhenAway, WhenAwayName
@@ -186,7 +187,7 @@ class Configuration(Contract):
     activities: Annotated[GovernedCalls, BeforeValidator(_empty_if_null)] = {}
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
+    def _is_consistent(self, info: ValidationInfo) -> Self:
         no_circles(
             "downstreams",
             "depends_on",
@@ -202,6 +203,8 @@ class Configuration(Contract):
         pools_follow(self)
         calls_have_breakers(self)
         channels_exist(self)
+        if not is_stored(info):
+            channels_have_owners(self)
         return self
 
     def breaker(self, downstream: str) -> BreakerSettings:

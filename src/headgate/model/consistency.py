@@ -227,6 +227,24 @@ def channels_exist(configuration: "Configuration") -> None:
             )
 
 
+def channels_have_owners(configuration: "Configuration") -> None:
+    """Refuse a channel of a tenant that is not listed, unless ``*`` stands for all others.
+
+    Raises:
+        PydanticCustomError: There is one.
+    """
+    tenants = configuration.tenants
+    if DEFAULT in tenants:
+        return
+    known = ", ".join(sorted(tenants)) or "none"
+    for name, channel in sorted(configuration.notifier.channels.items()):
+        if channel.tenant is not None and channel.tenant not in tenants:
+            raise at(
+                f"{channel.tenant} is no tenant (there is: {known}): list it under tenants",
+                *("notifier", "channels", name, "tenant"),
+            )
+
+
 def at(message: str, *path: str | int) -> PydanticCustomError:
     """Return an error of the whole configuration that says where in it the mistake is."""
     return PydanticCustomError("misfit", "{message}", {"message": message, "path": path})
