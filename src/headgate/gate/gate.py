@@ -92,6 +92,7 @@ class Gate:
         self.is_running = False
         self.slots = WorkerSlots()
         self.jobs = JobHolds(self._ledger)
+        self._unsure: set[str] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -165,6 +166,7 @@ class Gate:
         """
         if message.downstream is not None:
             self._downstream(message.downstream).forget(message.id)
+        self._unsure.discard(message.id)
         if not self.jobs.let_go(message.tenant, message.id):
             await self._ledger(message.tenant).release(message.id)
 
@@ -172,6 +174,7 @@ class Gate:
         """The same without waiting; lost with the process, it is found again."""
         if message.downstream is not None:
             self._downstream(message.downstream).forget(message.id)
+        self._unsure.discard(message.id)
         if not self.jobs.let_go(message.tenant, message.id):
             self._ledger(message.tenant).release_soon(message.id)
 
@@ -257,8 +260,12 @@ class Gate:
         link = self._ledger(request.tenant)
         try:
             leased = await self._leased(link, request) if from_block else None
-            return leased or await link.acquire(acquire)
+            decision = leased or await link.acquire(acquire)
+            self._unsure.discard(request.id)
+            return decision
         except UnavailableError as error:
+            if from_block:
+                self._unsure.add(request.id)  # until it is given back, or asked again
             return Decision(
                 id=request.id,
                 outcome=Outcome.DENIED,
@@ -271,7 +278,7 @@ class Gate:
 
         The answer may get lost with the workflow task, and then the same request comes again.
         """
-        if request.also:
+        if request.also or request.id in self._unsure:
             return None
         stock = None if self._for_others else link.stock_of_jobs(request.resource)
         if stock is None:
@@ -281,6 +288,8 @@ class Gate:
         granted = Decision(
             id=request.id, outcome=Outcome.GRANTED, expires_at_ms=now_ms() + hold_ms or None
         )
+        if self.jobs.knows(request.tenant, request.id):
+            return granted
         taken = await stock.take(
             request.units, _LEASE_PATIENCE_S, hold_ms=hold_ms, priority=request.priority
         )
