@@ -10,12 +10,13 @@ import pytest
 from headgate.gate.gate import Gate
 from headgate.gate.ledger import LedgerLink
 from headgate.gate.stock import Stock
+from headgate.gate.ticket import Refusal, Ticket
 from headgate.model.breaker import BreakerState
 from headgate.model.errors import UnavailableError
 from headgate.model.ledger import Acquire, Admit, Decision, Holder, Outcome, Release
 from headgate.model.policy import BreakerPolicy
 from headgate.model.quota import Quota
-from headgate.model.reason import ReasonCode
+from headgate.model.reason import Reason, ReasonCode
 from tests.harness import Governance, acquire, eventually
 
 POLICY = BreakerPolicy(failure_rate=None, consecutive_failures=1, open_ms=2_000, open_jitter=0)
@@ -112,3 +113,18 @@ async def test_what_the_ledger_may_have_granted_is_not_taken_out_of_a_block_as_w
         assert stock.block.out == 0
         await gate.release(Release(id=asked.id, tenant=name))
     await governance.until_scans(name, granted=1, released=1, held=0)
+
+
+async def test_a_leased_permit_that_the_downstream_refuses_is_back_at_once(
+    governance: Governance, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = Reason(code=ReasonCode.IN_FLIGHT, message="as many as there may be are in flight")
+
+    async def refuse(key: str, tenant: str, *, held: bool = False) -> Ticket | Refusal:
+        return Refusal(reason, 0)
+
+    async with leasing(governance, name) as (gate, stock):
+        monkeypatch.setattr(gate._downstream(name), "admit", refuse)
+        assert (await gate.admit(request(name, name))).reason == reason
+        assert stock.block.out == 0
+        assert not stock.block.has_news

@@ -306,7 +306,8 @@ class Gate:
         return granted
 
     async def _refused(self, request: Admit, refusal: Refusal, *, held: bool = False) -> Decision:
-        if held or request.held:
+        is_held = held or request.held
+        if is_held and not self.jobs.let_go(request.tenant, request.id):
             await self._ledger(request.tenant).release(request.id)
         return Decision(
             id=request.id,
