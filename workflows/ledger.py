@@ -47,6 +47,7 @@ from headgate.workflows.entity import Entity, decoded, now_ms, require
 _RECORD = TypeAdapter(LedgerRecord)
 _AT_ONCE = 100
 _UNHURRIED = "headgate-unhurried-blocks"
+_THOROUGH = "headgate-jobs-in-several-blocks"
 _GOVERNOR_AWAY = timedelta(seconds=10)
 _TELL_EVERY = timedelta(milliseconds=TELL_EVERY_MS)
 
@@ -232,6 +233,7 @@ class LedgerWorkflow(Entity):
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
         """See base class."""
         self._ledger_now.is_unhurried = workflow.patched(_UNHURRIED)
+        self._ledger_now.is_thorough = workflow.patched(_THOROUGH)
         return (self._wake(), self._look_after_holders(), self._tell_governors())
 
     async def _wake(self) -> None:

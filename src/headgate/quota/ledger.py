@@ -89,6 +89,15 @@ class Ledger:
         self._due = False
         self._look_at_demand()
 
+    @property
+    def is_thorough(self) -> bool:
+        """Whether jobs in several blocks are followed up; see ``Leases``."""
+        return self._leases.is_thorough
+
+    @is_thorough.setter
+    def is_thorough(self, value: bool) -> None:
+        self._leases.is_thorough = value
+
     @classmethod
     def begin(
         cls, tenant: str, settings: LedgerSettings, incarnation: int, check_every_ms: int = 60_000
@@ -184,10 +193,9 @@ class Ledger:
     def reclaim(self, id: str, now_ms: int) -> None:
         """Take back a permit whose holder has closed; one that is not held changes nothing."""
         self._advance(now_ms)
+        self._leases.close(id)
         if id in self.record.permits:
             self._serve(self._book.end(id, "reclaimed", now_ms), now_ms)
-        else:
-            self._leases.close(id)
         self._conclude(now_ms)
 
     def configure(self, settings: LedgerSettings, now_ms: int) -> None:
@@ -466,6 +474,8 @@ class Ledger:
 
     def _release(self, id: str, now_ms: int) -> None:
         record = self.record
+        # The gates whose blocks it came out of are told when they next ask.
+        self._leases.close(id)
         if id in record.permits:
             self._serve(self._book.end(id, "released", now_ms), now_ms)
         elif (waiter := record.waiters.pop(id, None)) is not None:
@@ -473,10 +483,9 @@ class Ledger:
             self._book.remember(id, "released", now_ms)
             record.revision += 1
             self._serve([resource for resource, _ in waiter.needs], now_ms)
-        elif self._leases.close(id):
-            pass  # the gate whose block it came out of is told when it next asks
         elif record.ended.get(fingerprint(id)) is None:
-            # Not known: the request may still be on its way. When it comes, nobody wants it.
+            # A request may still be on its way, and a gate may not have spoken of it yet. When
+            # they do, nobody wants it.
             self._book.remember(id, "released", now_ms)
             record.revision += 1
 
