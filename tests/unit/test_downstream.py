@@ -1,5 +1,6 @@
 """What a gate answers about one downstream, with a breaker that only listens."""
 
+import asyncio
 from typing import Any, Literal, cast
 
 import pytest
@@ -12,8 +13,17 @@ from headgate.gate.lane import Lane
 from headgate.gate.outcomes import NOBODY, Ended
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.gate.workflows import GovernanceWorkflow
-from headgate.model.breaker import MOST_AFFECTED, BreakerState, CallOutcome, Report, Verdict
+from headgate.model.breaker import (
+    MOST_AFFECTED,
+    BreakerState,
+    CallOutcome,
+    ProbeReply,
+    ProbeRequest,
+    Report,
+    Verdict,
+)
 from headgate.model.lease import WhenAway
+from headgate.model.limits import LimitPolicy
 from headgate.model.reason import ReasonCode
 
 
@@ -25,6 +35,22 @@ class QuietBreaker:
         self.is_away = False
         self.asked = 0
         self.reports: list[Report] = []
+        self.probes: set[str] = set()
+        self.updates: list[tuple[str, list[str]]] = []
+
+    def lets_probe(self, id: str, verdict: Verdict) -> None:
+        """From now on lease the probe with this id, and no other."""
+        self.probes = {id}
+        self._verdict = verdict
+
+    async def update(
+        self, name: str, request: ProbeRequest, update_id: str, *_: Any, **__: Any
+    ) -> ProbeReply:
+        """Lease probes."""
+        assert name == "lease_probes"
+        self.updates.append((update_id, request.ids))
+        granted = [id for id in request.ids if id in self.probes]
+        return ProbeReply(granted=granted, deadline_ms=None, verdict=self._verdict)
 
     async def signal(self, name: str, report: Report, *_: Any, **__: Any) -> None:
         """Take a report."""
@@ -217,3 +243,70 @@ async def test_reports_say_whose_calls_failed_or_were_turned_away() -> None:
     assert len(open_way.breaker.reports[-1].affected) == MOST_AFFECTED
     await open_way.downstream.close()
     await way.downstream.close()
+
+
+# While calls wait for a place ---------------------------------------------------------------------
+
+
+def limited(**changes: Any) -> Verdict:
+    """Return a verdict under which one call may be in flight."""
+    known: dict[str, Any] = {
+        "downstream": "scanner",
+        "state": BreakerState.CLOSED,
+        "epoch": 3,
+        "allow": "all",
+        "limit": LimitPolicy(max_in_flight=1),
+    }
+    return Verdict(**(known | changes))
+
+
+async def one_in_flight_and_two_queueing(
+    breaker: QuietBreaker,
+) -> tuple[Downstream, Ticket, list[asyncio.Task[Ticket | Refusal]]]:
+    downstream = Downstream("scanner", "gate", "queue", cast(GovernanceWorkflow, breaker))
+    first = await downstream.admit("first", "acme")
+    assert isinstance(first, Ticket)
+    waiting = [asyncio.create_task(downstream.admit(f"call-{n}", "acme")) for n in range(2)]
+    async with asyncio.timeout(0.9):
+        while downstream._queueing < 2:
+            await asyncio.sleep(0)
+    return downstream, first, waiting
+
+
+async def test_a_call_that_queued_does_not_pass_a_breaker_that_opened_meanwhile() -> None:
+    downstream, first, waiting = await one_in_flight_and_two_queueing(QuietBreaker(limited()))
+    opened = limited(
+        state=BreakerState.OPEN, epoch=4, allow="none", until_ms=now_ms() + 60_000, reason="dead"
+    )
+    downstream.take(opened)
+    downstream.settle(first, Ended(CallOutcome.FAILURE, 1), "acme")
+    for answer in await asyncio.gather(*waiting):
+        assert isinstance(answer, Refusal)
+        assert answer.reason.code is ReasonCode.BREAKER_OPEN
+    assert not downstream.flights
+    await downstream.close()
+
+
+async def test_a_call_that_queued_heeds_what_this_gate_has_seen_fail_meanwhile() -> None:
+    breaker = QuietBreaker(limited(consecutive_failures=1))
+    downstream, first, waiting = await one_in_flight_and_two_queueing(breaker)
+    downstream.settle(first, Ended(CallOutcome.FAILURE, 1), "acme")
+    for answer in await asyncio.gather(*waiting):
+        assert isinstance(answer, Refusal)
+        assert "1 calls in a row failed here" in answer.reason.message
+    await downstream.close()
+
+
+async def test_a_call_that_queued_asks_for_a_probe_when_the_breaker_is_half_open_by_now() -> None:
+    breaker = QuietBreaker(limited())
+    downstream, first, waiting = await one_in_flight_and_two_queueing(breaker)
+    half_open = limited(state=BreakerState.HALF_OPEN, epoch=5, allow="probes")
+    breaker.lets_probe("call-1", half_open)
+    downstream.take(half_open)
+    downstream.settle(first, Ended(CallOutcome.FAILURE, 1), "acme")
+    refused, passed = await asyncio.gather(*waiting)
+    assert isinstance(refused, Refusal)
+    assert refused.reason.code is ReasonCode.PROBES_BUSY
+    assert isinstance(passed, Ticket)
+    assert passed.probe == "call-1"
+    await downstream.close()

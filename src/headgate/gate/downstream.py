@@ -125,17 +125,17 @@ class Downstream:
             held: It is for a job's permit: ``ticket`` finds it again by the key.
         """
         await self.know()
-        if self.refusal() is not None:
-            await self._wait_while(self.may_soon_pass, PATIENCE_MS / 1000)
-        if self.refusal() is None:
-            # Do not send more calls after a failing one than the breaker would let fail.
-            await self._wait_while(self._is_risky, _CAUTION_S)
+        await self._bide()
+        if self._has_to_queue():
+            await self._queue()
+            # Meanwhile those in flight may have failed, or the breaker may have opened.
+            await self._bide()
         if (refusal := self.refusal()) is None:
             if self.when_lost is WhenAway.FAIL_OPEN:
                 return self._let_pass(key if held else None, None)
             if self.verdict.allow == "probes":
                 return await self._admit_probe(key, tenant, held)
-            refusal = await self._limited() or self._not_yet(tenant)
+            refusal = self._limited() or self._not_yet(tenant)
         if refusal is not None:
             self.count_rejected(tenant)
             return refusal
@@ -365,21 +365,38 @@ class Downstream:
                 while holds():
                     await self._settled.wait()
 
-    async def _limited(self) -> Refusal | None:
-        """Wait a moment for a place among the calls in flight; return why there is none."""
+    async def _bide(self) -> None:
+        """Wait a moment for what may soon be over, or may soon show how the downstream is."""
+        if self.refusal() is not None:
+            await self._wait_while(self.may_soon_pass, PATIENCE_MS / 1000)
+        if self.refusal() is None:
+            # Do not send more calls after a failing one than the breaker would let fail.
+            await self._wait_while(self._is_risky, _CAUTION_S)
+
+    def _has_to_queue(self) -> bool:
+        """Return whether a call would pass if there were a place among those in flight."""
         limiter = self._limiter
-        if limiter is None:
-            return None
-        if len(self.flights) >= limiter.most:
-            self._queueing += 1
-            self._look_whether_calm()  # who leaves has to say so
-            try:
-                await self._wait_while(
-                    lambda: len(self.flights) >= limiter.most, PATIENCE_MS / 1000
-                )
-            finally:
-                self._queueing -= 1
-        return limiter.admit(len(self.flights), now_ms())
+        return (
+            limiter is not None
+            and len(self.flights) >= limiter.most
+            and self.verdict.allow in PASSES
+            and self.when_lost is not WhenAway.FAIL_OPEN
+            and self.refusal() is None
+        )
+
+    async def _queue(self) -> None:
+        """Wait a moment for a place among the calls in flight."""
+        self._queueing += 1
+        self._look_whether_calm()  # who leaves has to say so
+        try:
+            await self._wait_while(self._has_to_queue, PATIENCE_MS / 1000)
+        finally:
+            self._queueing -= 1
+
+    def _limited(self) -> Refusal | None:
+        """Return what limit stands in the way of a call now."""
+        limiter = self._limiter
+        return None if limiter is None else limiter.admit(len(self.flights), now_ms())
 
     def _not_yet(self, tenant: str) -> Refusal | None:
         """Return why a call has to wait for its share, or None when it may pass."""
