@@ -1,11 +1,14 @@
 """What a gate answers about one downstream, with a breaker that only listens."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, Literal, cast
 
 import pytest
+from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from headgate.gate import Gate
 from headgate.gate import downstream as downstream_module
 from headgate.gate.clock import now_ms
 from headgate.gate.downstream import Downstream
@@ -22,6 +25,7 @@ from headgate.model.breaker import (
     Report,
     Verdict,
 )
+from headgate.model.entity import EntityOptions
 from headgate.model.lease import WhenAway
 from headgate.model.limits import LimitPolicy
 from headgate.model.reason import ReasonCode
@@ -309,4 +313,90 @@ async def test_a_call_that_queued_asks_for_a_probe_when_the_breaker_is_half_open
     assert refused.reason.code is ReasonCode.PROBES_BUSY
     assert isinstance(passed, Ticket)
     assert passed.probe == "call-1"
+    await downstream.close()
+
+
+# Permits whose calls have not begun ---------------------------------------------------------------
+
+
+def one_place(breaker: QuietBreaker | None = None) -> Downstream:
+    quiet = breaker or QuietBreaker(limited())
+    return Downstream("scanner", "gate", "queue", cast(GovernanceWorkflow, quiet))
+
+
+async def test_a_place_is_kept_for_the_call_of_a_permit_but_not_for_ever(clock: Clock) -> None:
+    downstream = one_place()
+    assert isinstance(await downstream.admit("permit", "acme", held=True), Ticket)
+    assert not downstream.flights, "no call is under way"
+    refused = await downstream.admit("call", "acme")
+    assert isinstance(refused, Refusal)
+    assert refused.reason.code is ReasonCode.IN_FLIGHT
+    # The job goes on in another process, and nobody ever says so here.
+    clock.at(10)
+    assert isinstance(await downstream.admit("call", "acme"), Ticket)
+    assert downstream.begin("permit") is None
+    await downstream.close()
+
+
+async def test_permits_that_are_never_used_leave_nothing_behind(clock: Clock) -> None:
+    downstream = one_place(QuietBreaker(limited(limit=None)))
+    for number in range(5):
+        await downstream.admit(f"permit-{number}", "acme", held=True)
+    clock.at(10)
+    await downstream.admit("permit-5", "acme", held=True)
+    assert list(downstream._promised) == ["permit-5"]
+    await downstream.close()
+
+
+async def test_a_permit_that_is_asked_for_again_takes_one_place() -> None:
+    downstream = one_place(QuietBreaker(limited(limit=LimitPolicy(max_in_flight=2))))
+    for _ in range(2):  # the answer to the first was lost with its workflow task
+        assert isinstance(await downstream.admit("permit", "acme", held=True), Ticket)
+    ticket = downstream.begin("permit")
+    assert ticket is not None
+    downstream.settle(ticket, Ended(CallOutcome.SUCCESS, 1), "acme")
+    assert downstream._places_taken() == 0
+    await downstream.close()
+
+
+async def test_who_waits_gets_the_place_of_a_permit_that_is_given_back() -> None:
+    downstream = one_place()
+    await downstream.admit("permit", "acme", held=True)
+    waiting = asyncio.create_task(downstream.admit("call", "acme"))
+    while not downstream._queueing:
+        await asyncio.sleep(0)
+    downstream.forget("permit")
+    assert isinstance(await waiting, Ticket)
+    await downstream.close()
+
+
+async def test_a_permit_whose_job_has_closed_elsewhere_keeps_no_place_and_no_probe() -> None:
+    runtime = SimpleNamespace(config=SimpleNamespace(runtime=None))
+    client = cast(Client, SimpleNamespace(service_client=runtime))
+    gate = Gate(client, "headgate", EntityOptions())
+    breaker = QuietBreaker(limited(state=BreakerState.HALF_OPEN, allow="probes"))
+    breaker.probes = {"permit"}
+    downstream = gate._downstreams["scanner"] = one_place(breaker)
+    passed = await downstream.admit("permit", "acme", held=True)
+    assert isinstance(passed, Ticket)
+    assert passed.probe == "permit"
+    gate._ended("permit")
+    await downstream.flush()
+    (probe,) = breaker.reports[-1].probes
+    assert (probe.id, probe.outcome) == ("permit", CallOutcome.IGNORED)
+    await downstream.close()
+
+
+@pytest.mark.parametrize("what", ["opens", "fails here", "is full"])
+async def test_a_permits_first_call_heeds_what_has_happened_since(what: str) -> None:
+    downstream = one_place(QuietBreaker(limited(consecutive_failures=1)))
+    await downstream.admit("permit", "acme", held=True)
+    if what == "opens":
+        downstream.take(limited(state=BreakerState.OPEN, epoch=4, allow="none"))
+    else:
+        other = Ticket(downstream.era, 0.0, None, 0)
+        downstream.flights.add(other)
+        if what == "fails here":
+            downstream.settle(other, Ended(CallOutcome.FAILURE, 1), "acme")
+    assert downstream.begin("permit") is None
     await downstream.close()

@@ -1,12 +1,12 @@
 """What a gate knows of one downstream: the verdict, the calls in flight, what to report."""
 
 import asyncio
-import itertools
 import logging
 import math
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import chain, count
 from typing import Final
 
 from temporalio.client import WorkflowQueryFailedError, WorkflowQueryRejectedError
@@ -45,6 +45,9 @@ _VERDICT_OUTDATED_MS: Final = 120_000
 _CAUTION_S: Final = 0.5
 """How long a call waits for those in flight that may be about to trip the breaker."""
 
+_PROMISE_S: Final = 10.0
+"""So long a place is kept for the first call of a permit: it may be made in another process."""
+
 _SPREAD: Final = 0.1
 _RETRY_FORCED_MS: Final = 5_000
 _RETRY_PROBE_MS: Final = 1_000
@@ -60,7 +63,7 @@ class Downstream:
     Attributes:
         verdict: That holds.
         era: Under what calls are let pass now.
-        flights: Calls in flight, and those that may begin under a permit.
+        flights: Calls in flight.
         calm: Calls of this era that have ended well and are not added up yet.
         calm_until_s: Until when calls need no more than a count; 0: something is the matter.
         slow_s: From how many seconds on a call is slow.
@@ -97,7 +100,7 @@ class Downstream:
         self.slow_s = math.inf
         self.most = NO_LIMIT
         self.step_at_s = math.inf
-        self._held: dict[str, Ticket] = {}
+        self._promised: dict[str, Ticket] = {}
         self._watch = Watch()
         self._limiter: Limiter | None = None
         self._queueing = 0
@@ -106,7 +109,7 @@ class Downstream:
         self._ramp = Ramp()
         self._settled = asyncio.Event()
         self._outcomes = Outcomes()
-        self._seq = itertools.count(1)
+        self._seq = count(1)
         self._due_changed = asyncio.Event()
         self._sending = asyncio.Lock()
         self._introduction: asyncio.Task[None] | None = None
@@ -122,7 +125,7 @@ class Downstream:
         Args:
             key: Identifies the call; the id of its probe, if it needs one.
             tenant: For whom; along a ramp tenants take turns.
-            held: It is for a job's permit: ``ticket`` finds it again by the key.
+            held: It is for a job's permit: nothing is in flight yet; ``begin`` finds it by the key.
         """
         await self.know()
         await self._bide()
@@ -132,14 +135,14 @@ class Downstream:
             await self._bide()
         if (refusal := self.refusal()) is None:
             if self.when_lost is WhenAway.FAIL_OPEN:
-                return self._let_pass(key if held else None, None)
+                return self._let_pass(key, None, held)
             if self.verdict.allow == "probes":
                 return await self._admit_probe(key, tenant, held)
             refusal = self._limited() or self._not_yet(tenant)
         if refusal is not None:
             self.count_rejected(tenant)
             return refusal
-        return self._let_pass(key if held else None, None)
+        return self._let_pass(key, None, held)
 
     @property
     def when_lost(self) -> WhenAway | None:
@@ -171,22 +174,36 @@ class Downstream:
             return self._refuse(ReasonCode.BREAKER_OPEN, message, self._watch.own_trip_until_ms)
         return None
 
-    def ticket(self, key: str) -> Ticket | None:
-        """Return the ticket of a call that was let pass here and still may go on."""
-        ticket = self._held.get(key)
-        if ticket is not None and ticket.era is not self.era:
-            if self.verdict.allow in ("none", "probes"):
-                self.forget(key)
-                return None
-            ticket.era = self.era
+    def begin(self, key: str) -> Ticket | None:
+        """Let the first call under a permit pass that was let pass here, if it still may.
+
+        None: it has to ask like any other. Another call of the permit was first, the permit was
+        let pass in another process or some time ago, or what keeps calls away has come since.
+
+        Args:
+            key: Of the permit.
+        """
+        ticket = self._promised.pop(key, None)
+        if ticket is None:
+            return None
+        now_s = monotonic_s()
+        if ticket.probe is None and (
+            now_s >= ticket.began_s + _PROMISE_S
+            or (self._limiter is not None and len(self.flights) >= self._limiter.most)
+            or self.refusal() is not None
+        ):
+            return None
+        ticket.era, ticket.began_s = self.era, now_s
+        self.flights.add(ticket)
         return ticket
 
-    def adopt(self, key: str, probe: str, epoch: int) -> Ticket | None:
+    def adopt(self, probe: str, epoch: int) -> Ticket | None:
         """Return a ticket for a probe that was leased by another process for this call."""
         if epoch < self.verdict.epoch:
             return None
-        ticket = self._let_pass(key, probe)
-        ticket.era = Era(epoch)
+        ticket = Ticket(Era(epoch), monotonic_s(), None, 0)
+        ticket.probe = probe
+        self.flights.add(ticket)
         return ticket
 
     def settle(self, ticket: Ticket, ended: Ended, tenant: str) -> None:
@@ -195,7 +212,7 @@ class Downstream:
         if ended.outcome is CallOutcome.FAILURE:
             self._outcomes.affect(tenant)
         self.add_up()
-        self._land(ticket)
+        self.flights.discard(ticket)
         limit = self.verdict.slow_call_ms
         slow = limit is not None and ended.duration_ms >= limit
         if ticket.probe is not None:
@@ -219,24 +236,20 @@ class Downstream:
             self._limiter.ended(ended, limit_epoch, now - took_ms, now, in_flight=in_flight)
         self._look_whether_calm()
         self._due_changed.set()
-        self._settled.set()
-        self._settled.clear()
+        self._stir()
 
     def forget(self, key: str) -> None:
-        """Note that a call that was let pass will not be made."""
-        ticket = self._held.get(key)
-        if ticket is not None:
-            self.drop(ticket)
-
-    def drop(self, ticket: Ticket) -> None:
-        """Note that a call that was let pass will not be made after all."""
-        self._land(ticket)
+        """Note that no call of a permit will begin any more, if none has."""
+        ticket = self._promised.pop(key, None)
+        if ticket is None:
+            return
         if ticket.probe is not None:
             epoch = ticket.era.epoch
             self._outcomes.probes.append(
                 ProbeOutcome(id=ticket.probe, epoch=epoch, outcome=CallOutcome.IGNORED)
             )
             self._report_by(now_ms())
+        self._stir()
 
     def add_up(self) -> None:
         """Take in the calls that were only counted."""
@@ -266,6 +279,7 @@ class Downstream:
         self._metrics.heard(verdict, self.verdict, self._heard_at_ms)
         if verdict.epoch != self.verdict.epoch:
             self._probes_busy_until_ms = 0
+            self._promised.clear()
             if verdict.allow == "ramp":
                 self._ramp.begin(self._heard_at_ms)
         self.verdict = verdict
@@ -274,8 +288,7 @@ class Downstream:
             self._limiter.follow(verdict.limit, verdict.limit_epoch)
         self.slow_s = math.inf if verdict.slow_call_ms is None else verdict.slow_call_ms / 1000
         self._look_whether_calm()
-        self._settled.set()
-        self._settled.clear()
+        self._stir()
 
     # Reporting ---------------------------------------------------------------------------------
 
@@ -353,7 +366,9 @@ class Downstream:
         return self.refusal() is not None and self._watch.is_patient(self.verdict, now_ms())
 
     def _is_risky(self) -> bool:
-        began_ms = (round(ticket.began_s * 1000) for ticket in self.flights)
+        began_ms = (
+            round(ticket.began_s * 1000) for ticket in chain(self.flights, self._promised.values())
+        )
         return self._watch.is_cautious(self.verdict, began_ms, round(monotonic_s() * 1000))
 
     async def _wait_while(self, holds: Callable[[], bool], at_most_s: float) -> None:
@@ -378,7 +393,7 @@ class Downstream:
         limiter = self._limiter
         return (
             limiter is not None
-            and len(self.flights) >= limiter.most
+            and self._places_taken() >= limiter.most
             and self.verdict.allow in PASSES
             and self.when_lost is not WhenAway.FAIL_OPEN
             and self.refusal() is None
@@ -396,7 +411,7 @@ class Downstream:
     def _limited(self) -> Refusal | None:
         """Return what limit stands in the way of a call now."""
         limiter = self._limiter
-        return None if limiter is None else limiter.admit(len(self.flights), now_ms())
+        return None if limiter is None else limiter.admit(self._places_taken(), now_ms())
 
     def _not_yet(self, tenant: str) -> Refusal | None:
         """Return why a call has to wait for its share, or None when it may pass."""
@@ -413,18 +428,39 @@ class Downstream:
         pause_ms = self._ramp.pause_ms(share, rising=rising)
         return self._refuse(ReasonCode.RAMP, message, now + pause_ms)
 
-    def _let_pass(self, key: str | None, probe: str | None) -> Ticket:
+    def _let_pass(self, key: str, probe: str | None, held: bool) -> Ticket:
         ticket = Ticket(self.era, monotonic_s(), None, 0)
-        ticket.probe, ticket.key = probe, key
-        self.flights.add(ticket)
-        if key is not None:
-            self._held[key] = ticket
+        ticket.probe = probe
+        if held:
+            # The same permit again is one whose answer got lost; the latest comes last.
+            self._promised.pop(key, None)
+            self._promised[key] = ticket
+            self._forget_old()
+        else:
+            self.flights.add(ticket)
         return ticket
 
-    def _land(self, ticket: Ticket) -> None:
-        self.flights.discard(ticket)
-        if ticket.key is not None:
-            self._held.pop(ticket.key, None)
+    def _places_taken(self) -> int:
+        """Return how many calls are in flight or, under a permit, about to begin."""
+        self._forget_old()
+        return len(self.flights) + len(self._promised)
+
+    def _forget_old(self) -> None:
+        """Keep no place for long: many a job goes on, or ends, in another process."""
+        old: list[str] = []
+        since_s = monotonic_s() - _PROMISE_S
+        for key, ticket in self._promised.items():
+            if ticket.began_s > since_s:
+                break
+            if ticket.probe is None:  # of a probe the breaker wants to hear
+                old.append(key)
+        for key in old:
+            del self._promised[key]
+
+    def _stir(self) -> None:
+        """Have those who wait look again."""
+        self._settled.set()
+        self._settled.clear()
 
     def _look_whether_calm(self) -> None:
         """Say until when calls need only be counted: while there is nothing to decide or to tell.
@@ -457,9 +493,9 @@ class Downstream:
             self.count_rejected(tenant)
             return self._refuse(ReasonCode.UNAVAILABLE, str(error), now_ms() + _RETRY_PROBE_MS)
         if granted and self.verdict.epoch == epoch:
-            return self._let_pass(key if held else None, key)
+            return self._let_pass(key, key, held)
         if self.verdict.allow in PASSES:
-            return self._let_pass(key if held else None, None)
+            return self._let_pass(key, None, held)
         if self.verdict.allow == "probes":
             self._probes_busy_until_ms = now_ms() + _RETRY_PROBE_MS
         self.count_rejected(tenant)

@@ -179,13 +179,13 @@ class Gate:
     async def begin(self, call: Call) -> Ticket | Refusal:
         """Let a governed call pass or not, right before it is made."""
         downstream = self._downstream(call.downstream)
-        if (ticket := downstream.ticket(call.permit)) is not None:
+        if (ticket := downstream.begin(call.permit)) is not None:
             return ticket
         if call.probe is not None and call.probe_epoch is not None:
-            adopted = downstream.adopt(call.permit, call.probe, call.probe_epoch)
+            adopted = downstream.adopt(call.probe, call.probe_epoch)
             if adopted is not None:
                 return adopted
-        return await downstream.admit(call.permit, call.tenant, held=True)
+        return await downstream.admit(call.permit, call.tenant)
 
     def lane(self, downstream: str, tenant: str, resource: str | None) -> Lane:
         """Return the way of calls to a downstream for a tenant, out of its quota of a resource.
@@ -314,11 +314,17 @@ class Gate:
             self._downstreams[name] = found
         return found
 
+    def _ended(self, id: str) -> None:
+        """Take back what a permit has here, whose job has closed elsewhere."""
+        self.jobs.ended(id)
+        for downstream in self._downstreams.values():
+            downstream.forget(id)
+
     def _ledger(self, tenant: str) -> LedgerLink:
         found = self._ledgers.get(tenant)
         if found is None:
             ledger = governing(self._client, "ledger", tenant, self._options, self._task_queue)
-            found = LedgerLink(tenant, self.id, ledger, self.jobs.ended, self.slots.now)
+            found = LedgerLink(tenant, self.id, ledger, self._ended, self.slots.now)
             self._ledgers[tenant] = found
         return found
 
