@@ -8,7 +8,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from headgate.gate import Gate
+from headgate.gate import Call, Gate
 from headgate.gate import downstream as downstream_module
 from headgate.gate.clock import now_ms
 from headgate.gate.downstream import Downstream
@@ -324,6 +324,14 @@ def one_place(breaker: QuietBreaker | None = None) -> Downstream:
     return Downstream("scanner", "gate", "queue", cast(GovernanceWorkflow, quiet))
 
 
+def gate_of(downstream: Downstream) -> Gate:
+    runtime = SimpleNamespace(config=SimpleNamespace(runtime=None))
+    client = cast(Client, SimpleNamespace(service_client=runtime))
+    gate = Gate(client, "headgate", EntityOptions())
+    gate._downstreams[downstream.name] = downstream
+    return gate
+
+
 async def test_a_place_is_kept_for_the_call_of_a_permit_but_not_for_ever(clock: Clock) -> None:
     downstream = one_place()
     assert isinstance(await downstream.admit("permit", "acme", held=True), Ticket)
@@ -371,12 +379,10 @@ async def test_who_waits_gets_the_place_of_a_permit_that_is_given_back() -> None
 
 
 async def test_a_permit_whose_job_has_closed_elsewhere_keeps_no_place_and_no_probe() -> None:
-    runtime = SimpleNamespace(config=SimpleNamespace(runtime=None))
-    client = cast(Client, SimpleNamespace(service_client=runtime))
-    gate = Gate(client, "headgate", EntityOptions())
     breaker = QuietBreaker(limited(state=BreakerState.HALF_OPEN, allow="probes"))
     breaker.probes = {"permit"}
-    downstream = gate._downstreams["scanner"] = one_place(breaker)
+    downstream = one_place(breaker)
+    gate = gate_of(downstream)
     passed = await downstream.admit("permit", "acme", held=True)
     assert isinstance(passed, Ticket)
     assert passed.probe == "permit"
@@ -399,4 +405,35 @@ async def test_a_permits_first_call_heeds_what_has_happened_since(what: str) -> 
         if what == "fails here":
             downstream.settle(other, Ended(CallOutcome.FAILURE, 1), "acme")
     assert downstream.begin("permit") is None
+    await downstream.close()
+
+
+@pytest.mark.parametrize("is_let_pass_here", [True, False])
+async def test_of_the_calls_under_one_permit_one_is_its_probe(is_let_pass_here: bool) -> None:
+    breaker = QuietBreaker(limited(state=BreakerState.HALF_OPEN, allow="probes"))
+    breaker.probes = {"permit"}
+    downstream = one_place(breaker)
+    gate = gate_of(downstream)
+    if is_let_pass_here:
+        assert isinstance(await downstream.admit("permit", "acme", held=True), Ticket)
+    call = Call(downstream="scanner", tenant="acme", permit="permit", probe="permit", probe_epoch=3)
+    answers = await asyncio.gather(*(gate.begin(call, f"call-{n}") for n in range(5)))
+    (passed,) = (answer for answer in answers if isinstance(answer, Ticket))
+    assert passed.probe == "permit"
+    gate.end(call, passed, Ended(CallOutcome.SUCCESS, 1))
+    assert isinstance(await gate.begin(call, "later"), Refusal), "it has been made"
+    await downstream.close()
+
+
+async def test_calls_under_one_permit_are_counted_one_by_one() -> None:
+    downstream = one_place(QuietBreaker(limited(limit=LimitPolicy(max_in_flight=3))))
+    gate = gate_of(downstream)
+    await downstream.admit("permit", "acme", held=True)
+    call = Call(downstream="scanner", tenant="acme", permit="permit")
+    answers = await asyncio.gather(*(gate.begin(call, f"call-{n}") for n in range(4)))
+    passed = [answer for answer in answers if isinstance(answer, Ticket)]
+    assert len(passed) == len(downstream.flights) == 3
+    for ticket in passed:
+        gate.end(call, ticket, Ended(CallOutcome.SUCCESS, 1))
+    assert not downstream.flights
     await downstream.close()

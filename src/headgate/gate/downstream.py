@@ -101,6 +101,7 @@ class Downstream:
         self.most = NO_LIMIT
         self.step_at_s = math.inf
         self._promised: dict[str, Ticket] = {}
+        self._begun: dict[str, int] = {}
         self._watch = Watch()
         self._limiter: Limiter | None = None
         self._queueing = 0
@@ -193,14 +194,17 @@ class Downstream:
             or self.refusal() is not None
         ):
             return None
+        if ticket.probe is not None:
+            self._begun[ticket.probe] = ticket.era.epoch
         ticket.era, ticket.began_s = self.era, now_s
         self.flights.add(ticket)
         return ticket
 
     def adopt(self, probe: str, epoch: int) -> Ticket | None:
-        """Return a ticket for a probe that was leased by another process for this call."""
-        if epoch < self.verdict.epoch:
+        """Let a call pass as a probe that came with its permit; one call of the permit only."""
+        if epoch < self.verdict.epoch or probe in self._begun:
             return None
+        self._begun[probe] = epoch
         ticket = Ticket(Era(epoch), monotonic_s(), None, 0)
         ticket.probe = probe
         self.flights.add(ticket)
@@ -280,6 +284,7 @@ class Downstream:
         if verdict.epoch != self.verdict.epoch:
             self._probes_busy_until_ms = 0
             self._promised.clear()
+            self._begun = {id: at for id, at in self._begun.items() if at >= verdict.epoch}
             if verdict.allow == "ramp":
                 self._ramp.begin(self._heard_at_ms)
         self.verdict = verdict

@@ -176,8 +176,16 @@ class Gate:
 
     # Calls -------------------------------------------------------------------------------------
 
-    async def begin(self, call: Call) -> Ticket | Refusal:
-        """Let a governed call pass or not, right before it is made."""
+    async def begin(self, call: Call, key: str) -> Ticket | Refusal:
+        """Let a call under a job's permit pass or not, right before it is made.
+
+        The first call of a permit passes with what the permit was let pass with; the others ask for
+        themselves, so that they are counted one by one, and none passes as another's probe.
+
+        Args:
+            call: As its header says.
+            key: Of this call alone; the id of its probe, if it needs one of its own.
+        """
         downstream = self._downstream(call.downstream)
         if (ticket := downstream.begin(call.permit)) is not None:
             return ticket
@@ -185,7 +193,7 @@ class Gate:
             adopted = downstream.adopt(call.probe, call.probe_epoch)
             if adopted is not None:
                 return adopted
-        return await downstream.admit(call.permit, call.tenant)
+        return await downstream.admit(key, call.tenant)
 
     def lane(self, downstream: str, tenant: str, resource: str | None) -> Lane:
         """Return the way of calls to a downstream for a tenant, out of its quota of a resource.

@@ -102,7 +102,7 @@ class AnyGate(Protocol):
         """The same without waiting."""
         ...
 
-    async def begin(self, call: Call) -> Ticket | Refusal:
+    async def begin(self, call: Call, key: str) -> Ticket | Refusal:
         """Let a call under a job's permit pass or not, right before it is made."""
         ...
 

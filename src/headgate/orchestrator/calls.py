@@ -33,6 +33,7 @@ _SHORT_PATIENCE_S: Final = 2.0
 """A call that Temporal may retry as often as it likes waits no longer in the process: meanwhile it
 would keep a slot from others."""
 
+_LONGEST_KEY: Final = 500
 _PATIENT_PART: Final = 0.5
 """The part of its time that a call may wait; the rest is for what it is there to do."""
 
@@ -69,13 +70,15 @@ class GovernedCalls(ActivityInboundInterceptor):
             gate = self._running = await self._gate()
         if how is None:
             assert permit is not None
-            return await self._under_permit(input, gate, permit)
+            return await self._under_permit(input, gate, permit, info)
         return await self._governed_call(input, gate, how, permit, info)
 
     # Under a job's permit ----------------------------------------------------------------------
 
-    async def _under_permit(self, input: ExecuteActivityInput, gate: AnyGate, call: Call) -> Any:
-        ticket = await gate.begin(call)
+    async def _under_permit(
+        self, input: ExecuteActivityInput, gate: AnyGate, call: Call, info: activity.Info
+    ) -> Any:
+        ticket = await gate.begin(call, _key(info))
         if isinstance(ticket, Refusal):
             raise _denied(ticket, call.downstream)
         end = _End(gate.rules(call), None)
@@ -141,7 +144,7 @@ class GovernedCalls(ActivityInboundInterceptor):
         """
         patience = _Patience.of(info)
         downstream, began_s = how.call.downstream, time.monotonic()
-        key = f"{info.workflow_run_id}:{info.activity_id}:{info.attempt}"
+        key = _key(info)
         async with _heartbeats(info):
             while True:
                 answer = await lane.wait(
@@ -231,6 +234,11 @@ class _Patience:
             return False
         await asyncio.sleep(pause_s)
         return True
+
+
+def _key(info: activity.Info) -> str:
+    """Return what tells one attempt of one call from all others, as the id of a probe may be."""
+    return f"{info.workflow_run_id}:{info.attempt}:{info.activity_id}"[:_LONGEST_KEY]
 
 
 def _call_ms(info: activity.Info) -> int:
