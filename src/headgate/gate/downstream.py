@@ -433,7 +433,7 @@ class Downstream:
         pause_ms = self._ramp.pause_ms(share, rising=rising)
         return self._refuse(ReasonCode.RAMP, message, now + pause_ms)
 
-    def _let_pass(self, key: str, probe: str | None, held: bool) -> Ticket:
+    def _let_pass(self, key: str, probe: str | None, held: bool = False) -> Ticket:
         ticket = Ticket(self.era, monotonic_s(), None, 0)
         ticket.probe = probe
         if held:

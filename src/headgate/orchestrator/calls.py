@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from temporalio import activity
@@ -115,9 +116,13 @@ class GovernedCalls(ActivityInboundInterceptor):
             await self._hold_for_job(gate, how, tenant, resource, units, info)
             resource = None
         lane = gate.lane(what.downstream, tenant, resource)
-        ticket = lane.enter(units, _call_ms(info)) or await self._admitted(
-            gate, lane, how, tenant, units, info
-        )
+        if permit is not None and permit.downstream == what.downstream:
+            # Its permit has been let pass for it: with a probe perhaps, or the last place.
+            ticket = await self._admitted(gate, lane, how, tenant, units, info, permit)
+        else:
+            ticket = lane.enter(units, _call_ms(info)) or await self._admitted(
+                gate, lane, how, tenant, units, info
+            )
         rules = lane.downstream.verdict.outcomes
         end = _End(rules, how)
         try:
@@ -136,6 +141,7 @@ class GovernedCalls(ActivityInboundInterceptor):
         tenant: str,
         units: int,
         info: activity.Info,
+        permit: Call | None = None,
     ) -> Ticket:
         """Wait for admission as long as that makes sense here, else leave it to Temporal's retry.
 
@@ -144,16 +150,21 @@ class GovernedCalls(ActivityInboundInterceptor):
         """
         patience = _Patience.of(info)
         downstream, began_s = how.call.downstream, time.monotonic()
-        key = _key(info)
+        key, priority = _key(info), how.call.priority
+        wait = (
+            lane.wait
+            if permit is None
+            else partial(lane.wait_under, partial(gate.begin, permit, key))
+        )
         async with _heartbeats(info):
             while True:
-                answer = await lane.wait(
+                answer = await wait(
                     units,
                     tenant,
                     key,
                     patience_s=patience.left_s,
                     hold_ms=_call_ms(info),
-                    priority=how.call.priority,
+                    priority=priority,
                 )
                 if isinstance(answer, Ticket):
                     _count_wait(downstream, time.monotonic() - began_s)
