@@ -367,3 +367,21 @@ async def test_calls_under_one_permit_are_counted_one_by_one() -> None:
         gate.end(call, ticket, Ended(CallOutcome.SUCCESS, 1))
     assert not downstream.flights
     await downstream.close()
+
+
+# Probes -------------------------------------------------------------------------------------------
+
+
+async def test_a_call_that_asks_for_a_probe_again_gets_a_new_answer(clock: Clock) -> None:
+    half_open = limited(state=BreakerState.HALF_OPEN, allow="probes")
+    breaker = QuietBreaker(half_open)
+    downstream = one_place(breaker)
+    refused = await downstream.admit("call", "acme")
+    assert isinstance(refused, Refusal)
+    assert refused.reason.code is ReasonCode.PROBES_BUSY
+    breaker.lets_probe("call", half_open)  # one has said nothing, so another may take its place
+    clock.at(1)
+    passed = await downstream.admit("call", "acme")
+    assert isinstance(passed, Ticket)
+    assert passed.probe == "call"
+    await downstream.close()

@@ -111,6 +111,7 @@ class Downstream:
         self._settled = asyncio.Event()
         self._outcomes = Outcomes()
         self._seq = count(1)
+        self._ask = count(1)
         self._due_changed = asyncio.Event()
         self._sending = asyncio.Lock()
         self._introduction: asyncio.Task[None] | None = None
@@ -510,8 +511,11 @@ class Downstream:
 
     async def _lease_probes(self, keys: Sequence[str]) -> list[bool]:
         request = ProbeRequest(gate=self._gate, epoch=self.verdict.epoch, ids=list(keys))
+        # Temporal answers an id that it knows with what it said then: each ask needs its own. Those
+        # whose answer gets lost are known to the breaker by the ids of their probes.
+        update_id = f"{self._gate}:{next(self._ask)}:{request.epoch}"
         reply = await self._breaker.update(
-            "lease_probes", request, f"{keys[0]}:{request.epoch}", ProbeReply, give_up_s=3
+            "lease_probes", request, update_id, ProbeReply, give_up_s=3
         )
         self.take(reply.verdict)
         return [key in reply.granted for key in keys]
