@@ -1,5 +1,6 @@
 """Gates in one process, with a breaker that only listens."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ class QuietBreaker:
 
     def __init__(self, verdict: Verdict) -> None:
         self._verdict = verdict
-        self.is_away = False
+        self.is_away = self.hangs = False
         self.asked = 0
         self.reports: list[Report] = []
         self.probes: set[str] = set()
@@ -48,6 +49,8 @@ class QuietBreaker:
     async def query(self, *_: Any, **__: Any) -> Verdict:
         """Answer."""
         self.asked += 1
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.is_away:
             raise RPCError("no connection", RPCStatusCode.UNAVAILABLE, b"")
         return self._verdict

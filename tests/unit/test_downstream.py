@@ -146,6 +146,7 @@ async def test_a_verdict_holds_while_it_is_young_and_then_what_is_configured(
     assert [await way.call(), await way.call()] == [outdated, outdated]
     assert way.breaker.asked > asked
     way.breaker.is_away = False  # whatever held meanwhile, its word holds again
+    clock.at(2 * OUTDATED_S)
     assert await way.call() is known
     await way.downstream.close()
 
@@ -172,6 +173,62 @@ async def test_a_refusal_for_want_of_an_answer_says_so_and_when_to_come_again(cl
     assert isinstance(refusal, Refusal)
     assert refusal.reason.message == "the breaker of scanner has not answered for a while"
     assert refusal.retry_at_ms == clock.now_ms() + 5_000
+    await way.downstream.close()
+
+
+async def test_no_call_waits_for_a_breaker_that_has_just_failed_to_answer(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    way = Way(WhenAway.FAIL_STATIC, "all")
+    await way.call()
+    way.breaker.is_away = True
+    clock.at(OUTDATED_S)
+    await way.call()
+    # From now on it does not even refuse: the server takes connections and answers nothing.
+    way.breaker.hangs = True
+    before = way.breaker.asked
+    async with asyncio.timeout(0.9):
+        for passed_s in range(1, 10):
+            clock.at(OUTDATED_S + passed_s)
+            assert await way.call() is None
+            await asyncio.sleep(0)
+    assert way.breaker.asked == before + 1, "one question is under way"
+    told = [one for one in caplog.records if "not learned" in one.getMessage()]
+    assert len(told) == 1
+    await way.downstream.close()
+
+
+async def test_an_unanswered_breaker_is_asked_about_once_a_second(clock: Clock) -> None:
+    way = Way(WhenAway.FAIL_STATIC, "all")
+    await way.call()
+    way.breaker.is_away = True
+    clock.at(OUTDATED_S)
+    await way.call()
+    before = way.breaker.asked
+    for tenth in range(1, 30):
+        clock.at(OUTDATED_S + tenth / 10)
+        await way.call()
+        await asyncio.sleep(0)
+    assert way.breaker.asked == before + 2
+    way.breaker.is_away = False
+    clock.at(OUTDATED_S + 4)
+    await way.call()  # has it asked, and does not wait
+    await asyncio.sleep(0)
+    assert not way.downstream._is_away
+    await way.downstream.close()
+
+
+async def test_a_process_that_begins_without_an_answer_waits_once(clock: Clock) -> None:
+    way = Way(WhenAway.FAIL_STATIC, "all")
+    way.breaker.hangs = True
+    clock.at(0)
+    waiting = asyncio.create_task(way.call())
+    await asyncio.sleep(0)
+    clock.at(2)
+    async with asyncio.timeout(0.9):
+        for _ in range(3):
+            assert await way.call() is None
+    assert await waiting is None
     await way.downstream.close()
 
 

@@ -42,6 +42,17 @@ _VERDICT_AGE_MS: Final = 30_000
 _VERDICT_OUTDATED_MS: Final = 120_000
 """A verdict older than this is not gone by before it has been asked for, if the breaker answers."""
 
+_ANSWERS_WITHIN_S: Final = 1.0
+"""So long a call waits for an answer of the breaker, when it should not go by what is known."""
+
+_INTRODUCED_WITHIN_S: Final = 2.0
+"""So long calls wait for the first answer, from when it was asked for."""
+
+_LOST_S: Final = 10.0
+"""For so long after the breaker has failed to answer it is asked, but nobody waits for that."""
+
+_ASK_AGAIN_S: Final = 1.0
+
 _CAUTION_S: Final = 0.5
 """How long a call waits for those in flight that may be about to trip the breaker."""
 
@@ -107,6 +118,8 @@ class Downstream:
         self._queueing = 0
         self._probes_busy_until_ms = 0
         self._is_away = False
+        self._lost_s = -math.inf
+        self._introduced_by_s = 0.0
         self._ramp = Ramp()
         self._settled = asyncio.Event()
         self._outcomes = Outcomes()
@@ -276,7 +289,10 @@ class Downstream:
         """Take in a verdict, unless a later one is known."""
         self.add_up()
         self._heard_at_ms = now_ms()
-        self._is_away = False
+        if self._is_away:
+            self._is_away = False
+            self._lost_s = -math.inf
+            _LOG.warning("the breaker of %s answers again", self.name)
         if verdict.epoch < self.verdict.epoch:
             self._look_whether_calm()
             return
@@ -342,17 +358,22 @@ class Downstream:
         if self._introduction is None:
             self._introduction = asyncio.create_task(self._introduce())
             self._reporter = asyncio.create_task(self._report_when_due())
+            self._introduced_by_s = monotonic_s() + _INTRODUCED_WITHIN_S
         if not self._introduction.done():
-            await asyncio.wait([self._introduction], timeout=2)
+            left_s = self._introduced_by_s - monotonic_s()
+            if left_s > 0:
+                await asyncio.wait([self._introduction], timeout=left_s)
             return
         age_ms = now_ms() - self._heard_at_ms
         if age_ms <= _VERDICT_AGE_MS:
             return
-        if self._refresh is None or self._refresh.done():
+        lost_for_s = monotonic_s() - self._lost_s
+        if (self._refresh is None or self._refresh.done()) and lost_for_s >= _ASK_AGAIN_S:
             self._refresh = asyncio.create_task(self._ask_verdict())
-        if age_ms > _VERDICT_OUTDATED_MS:
+        if age_ms > _VERDICT_OUTDATED_MS and lost_for_s >= _LOST_S:
             # So long silent, this gate may not have been told of a trip: ask before the call.
-            await asyncio.wait([self._refresh], timeout=1)
+            assert self._refresh is not None
+            await asyncio.wait([self._refresh], timeout=_ANSWERS_WITHIN_S)
 
     async def _introduce(self) -> None:
         """Say hello, so that the breaker runs and knows this gate, and ask what holds."""
@@ -363,9 +384,11 @@ class Downstream:
         try:
             self.take(await self._breaker.query("verdict", Verdict, timeout_s=2))
         except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
-            self._is_away = True
-            # What is known stays in force; the next use asks again.
-            _LOG.warning("verdict of %s not learned, going on as before: %s", self.name, error)
+            self._lost_s = monotonic_s()
+            if not self._is_away:
+                self._is_away = True
+                # What is known stays in force; the next use asks again.
+                _LOG.warning("verdict of %s not learned, going on as before: %s", self.name, error)
 
     def may_soon_pass(self) -> bool:
         """Return whether what keeps calls away may be over in a moment."""
@@ -550,10 +573,13 @@ class Downstream:
 
     async def _send(self, report: Report) -> None:
         """Send a report until the server has it: the same number each time, so it counts once."""
+        has_told = False
         while True:
             try:
                 await self._breaker.signal("report", report, give_up_s=10)
             except UnavailableError as error:
-                _LOG.warning("report for %s not delivered, trying on: %s", self.name, error)
+                if not has_told:
+                    _LOG.warning("report for %s not delivered, trying on: %s", self.name, error)
+                    has_told = True
                 continue
             return

@@ -332,7 +332,7 @@ class Gate:
         found = self._ledgers.get(tenant)
         if found is None:
             ledger = governing(self._client, "ledger", tenant, self._options, self._task_queue)
-            found = LedgerLink(tenant, self.id, ledger, self._ended, self.slots.now)
+            found = LedgerLink(tenant, self.id, ledger, self._ended, self.slots.now, self._metrics)
             self._ledgers[tenant] = found
         return found
 
