@@ -1,13 +1,20 @@
 """What happens around a governed activity in the process that runs it."""
 
+import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from temporalio import activity
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from headgate.gate import Call, Gate
+from headgate.gate import downstream as downstream_module
+from headgate.gate.clock import now_ms
 from headgate.gate.downstream import Downstream
 from headgate.gate.lane import Lane
 from headgate.gate.outcomes import Ended
@@ -15,6 +22,7 @@ from headgate.gate.protocol import AnyGate
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.model.breaker import BreakerState, CallOutcome
 from headgate.model.governed import GovernedCall
+from headgate.model.reason import ReasonCode
 from headgate.orchestrator.calls import GovernedCalls
 from headgate.orchestrator.governed import GovernedActivity
 from headgate.orchestrator.headers import CALL_HEADER, call_payload
@@ -104,4 +112,87 @@ async def test_units_beside_those_of_a_permit_come_back_when_its_downstream_refu
     refused = await lane.wait_under(pass_, 2, "acme", "call", patience_s=1, hold_ms=0)
     assert isinstance(refused, Refusal)
     assert bank.stock.block.out == 0
+    await downstream.close()
+
+
+# Waiting in the process, rather than using up attempts --------------------------------------------
+
+
+def once(timeout_s: float = 20, **more: Any) -> dict[str, Any]:
+    """Return an activity's info: it has one attempt, and so much time."""
+    now = datetime.now(UTC)
+    return {
+        "started_time": now,
+        "scheduled_time": now,
+        "start_to_close_timeout": timedelta(seconds=timeout_s),
+        "schedule_to_close_timeout": None,
+        "retry_policy": RetryPolicy(maximum_attempts=1),
+        "heartbeat_timeout": None,
+        **more,
+    }
+
+
+@pytest.mark.parametrize("way", ["permit", "governed", "governed under a permit"])
+async def test_a_call_with_one_attempt_waits_for_its_breaker(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downstream_module, "_RETRY_FORCED_MS", 100)
+    breaker = QuietBreaker(limited())
+    downstream = one_place(breaker)
+    how = None if way == "permit" else GovernedCall(downstream="scanner")
+    process = Process(downstream, how)
+    await downstream.know()
+    forced = limited(state=BreakerState.FORCED_OPEN, epoch=4, allow="none", reason="by ada")
+    downstream.take(forced)
+    running = asyncio.create_task(process.run(None if way == "governed" else PERMIT, **once()))
+    while not downstream._outcomes:  # it has been turned away once
+        await asyncio.sleep(0)
+    downstream.take(limited(epoch=5))
+    assert await running == "fine"
+    await downstream.close()
+
+
+async def test_a_call_with_one_attempt_waits_for_its_share_of_a_ramp() -> None:
+    since_ms = now_ms()
+    ramp = limited(
+        state=BreakerState.RAMP,
+        allow="ramp",
+        ramp_start=0.9,
+        since_ms=since_ms,
+        until_ms=since_ms + 60_000,
+        limit=None,
+    )
+    downstream = one_place(QuietBreaker(ramp))
+    process = Process(downstream, GovernedCall(downstream="scanner"))
+    while isinstance(passed := await downstream.admit("other", "acme"), Ticket):
+        downstream.settle(passed, Ended(CallOutcome.SUCCESS, 1), "acme")
+    assert passed.reason.code is ReasonCode.RAMP
+    assert await process.run(PERMIT.model_copy(update={"downstream": "other"}), **once()) == "fine"
+    await downstream.close()
+
+
+@pytest.mark.parametrize("past_s", [0, 19.9])
+async def test_the_time_for_all_attempts_counts_from_the_first(past_s: float) -> None:
+    downstream = one_place()
+    await downstream.know()
+    opened = limited(
+        state=BreakerState.OPEN, epoch=4, allow="none", until_ms=now_ms() + 1_500, reason="dead"
+    )
+    downstream.take(opened)
+    process = Process(downstream, GovernedCall(downstream="scanner"))
+    now = datetime.now(UTC)
+    times = {
+        "scheduled_time": now - timedelta(seconds=past_s),
+        "schedule_to_close_timeout": timedelta(seconds=20),
+        "attempt": 3,
+    }
+    running = asyncio.create_task(process.run(None, **once(10) | times))
+    if past_s:
+        with pytest.raises(ApplicationError, match="call held back: breaker of scanner is OPEN"):
+            await asyncio.wait_for(running, 1)
+    else:
+        while not downstream._outcomes:
+            await asyncio.sleep(0)
+        downstream.take(limited(epoch=5))
+        assert await running == "fine"
     await downstream.close()

@@ -79,9 +79,12 @@ class GovernedCalls(ActivityInboundInterceptor):
     async def _under_permit(
         self, input: ExecuteActivityInput, gate: AnyGate, call: Call, info: activity.Info
     ) -> Any:
-        ticket = await gate.begin(call, _key(info))
+        key = _key(info)
+        ticket = await gate.begin(call, key)
         if isinstance(ticket, Refusal):
-            raise _denied(ticket, call.downstream)
+            ticket = await _insist(
+                lambda _: gate.begin(call, key), info, call.downstream, refusal=ticket
+            )
         end = _End(gate.rules(call), None)
         try:
             with end:
@@ -143,35 +146,17 @@ class GovernedCalls(ActivityInboundInterceptor):
         info: activity.Info,
         permit: Call | None = None,
     ) -> Ticket:
-        """Wait for admission as long as that makes sense here, else leave it to Temporal's retry.
+        key, hold_ms, priority = _key(info), _call_ms(info), how.call.priority
+        wait = lane.wait
+        if permit is not None:
+            wait = partial(lane.wait_under, partial(gate.begin, permit, key))
 
-        A retry costs one of the activity's attempts. Where these are limited, a call waits in the
-        process as long as its timeout bears it.
-        """
-        patience = _Patience.of(info)
-        downstream, began_s = how.call.downstream, time.monotonic()
-        key, priority = _key(info), how.call.priority
-        wait = (
-            lane.wait
-            if permit is None
-            else partial(lane.wait_under, partial(gate.begin, permit, key))
-        )
-        async with _heartbeats(info):
-            while True:
-                answer = await wait(
-                    units,
-                    tenant,
-                    key,
-                    patience_s=patience.left_s,
-                    hold_ms=_call_ms(info),
-                    priority=priority,
-                )
-                if isinstance(answer, Ticket):
-                    _count_wait(downstream, time.monotonic() - began_s)
-                    return answer
-                if not await patience.outlasts(answer):
-                    _count_wait(downstream, time.monotonic() - began_s)
-                    raise _denied(answer, downstream)
+        async def ask(patience_s: float) -> Ticket | Refusal:
+            return await wait(
+                units, tenant, key, patience_s=patience_s, hold_ms=hold_ms, priority=priority
+            )
+
+        return await _insist(ask, info, how.call.downstream)
 
     async def _hold_for_job(
         self,
@@ -210,6 +195,41 @@ class GovernedCalls(ActivityInboundInterceptor):
                     raise _denied(refusal, how.call.downstream)
 
 
+async def _insist(
+    ask: Callable[[float], Awaitable[Ticket | Refusal]],
+    info: activity.Info,
+    downstream: str,
+    refusal: Refusal | None = None,
+) -> Ticket:
+    """Wait for admission as long as that makes sense here, else leave it to Temporal's retry.
+
+    A retry costs one of the activity's attempts. Where these are limited, a call waits in the
+    process as long as its timeouts bear it.
+
+    Args:
+        ask: Asks for admission, and may take so many seconds for it.
+        info: Of the activity.
+        downstream: What is called.
+        refusal: What it was answered just now, if it has asked already.
+
+    Raises:
+        ApplicationError: It is held back for longer than that.
+    """
+    patience, began_s = _Patience.of(info), time.monotonic()
+    answer: Ticket | Refusal | None = refusal
+    async with _heartbeats(info):
+        while True:
+            if answer is None:
+                answer = await ask(patience.left_s)
+            if isinstance(answer, Ticket):
+                _count_wait(downstream, time.monotonic() - began_s)
+                return answer
+            if not await patience.outlasts(answer):
+                _count_wait(downstream, time.monotonic() - began_s)
+                raise _denied(answer, downstream)
+            answer = None
+
+
 @dataclass(slots=True)
 class _Patience:
     """How long a call may wait in this process.
@@ -223,9 +243,14 @@ class _Patience:
     @classmethod
     def of(cls, info: activity.Info) -> "_Patience":
         elapsed_s = max(0.0, (datetime.now(UTC) - info.started_time).total_seconds())
-        timeouts = [t for t in (info.start_to_close_timeout, info.schedule_to_close_timeout) if t]
-        whole_s = min((t.total_seconds() for t in timeouts), default=_DEFAULT_TIMEOUT_S)
-        left_s = max(0.0, whole_s - elapsed_s)
+        whole_s: list[float] = []
+        if info.start_to_close_timeout:
+            whole_s.append(info.start_to_close_timeout.total_seconds())
+        if info.schedule_to_close_timeout:
+            # It holds for all attempts. Both times are the server's.
+            past = info.started_time - info.scheduled_time
+            whole_s.append((info.schedule_to_close_timeout - past).total_seconds())
+        left_s = max(0.0, min(whole_s, default=_DEFAULT_TIMEOUT_S) - elapsed_s)
         retries = info.retry_policy
         may_wait_s = left_s * _PATIENT_PART
         if retries is None or retries.maximum_attempts == 0:
