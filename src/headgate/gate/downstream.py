@@ -153,7 +153,7 @@ class Downstream:
                 return self._let_pass(key, None, held)
             if self.verdict.allow == "probes":
                 return await self._admit_probe(key, tenant, held)
-            refusal = self._limited() or self._not_yet(tenant)
+            refusal = self._limited(tenant)
         if refusal is not None:
             self.count_rejected(tenant)
             return refusal
@@ -437,10 +437,16 @@ class Downstream:
         finally:
             self._queueing -= 1
 
-    def _limited(self) -> Refusal | None:
-        """Return what limit stands in the way of a call now."""
+    def _limited(self, tenant: str) -> Refusal | None:
+        """Return what stands in the way of a call now: then it takes nothing that others need."""
         limiter = self._limiter
-        return None if limiter is None else limiter.admit(self._places_taken(), now_ms())
+        if limiter is None:
+            return self._not_yet(tenant)
+        places = self._places_taken()
+        refusal = limiter.refusal(places, now_ms()) or self._not_yet(tenant)
+        if refusal is None:
+            limiter.begin(places)
+        return refusal
 
     def _not_yet(self, tenant: str) -> Refusal | None:
         """Return why a call has to wait for its share, or None when it may pass."""
