@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 from temporalio.common import MetricMeter
+from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.gate.block import SAFETY_S, Block
 from headgate.gate.ledger import LedgerLink
@@ -233,3 +234,28 @@ async def test_what_passes_without_its_ledger_is_exported_and_so_is_that_nothing
     assert meter.counted == [(name, 0, of)]
     stock._pass_uncounted()
     assert meter.counted == [(name, 0, of), (name, 1, of)]
+
+
+class Unaskable:
+    """A ledger whose name Temporal refuses."""
+
+    async def update(self, *_: Any, **__: Any) -> None:
+        raise RPCError("WorkflowId length exceeds limit", RPCStatusCode.INVALID_ARGUMENT, b"")
+
+
+async def test_a_call_hears_what_to_mend_and_who_keeps_the_blocks_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    link = LedgerLink("acme", "gate", cast(GovernanceWorkflow, Unaskable()), lambda _: None)
+    link._is_introduced = True
+    stock = link.stock("scan")
+    shortages = [await stock.take(1, 0.7, hold_ms=0) for _ in range(2)]
+    for shortage in shortages:
+        assert isinstance(shortage, Shortage)
+        assert shortage.reason.message == (
+            "the ledger of acme cannot be asked: WorkflowId length exceeds limit"
+        )
+    assert link._keeper is not None and not link._keeper.done()
+    told = [one for one in caplog.records if "WorkflowId length" in one.getMessage()]
+    assert len(told) == 1
+    link._keeper.cancel()

@@ -150,7 +150,10 @@ class LedgerLink:
     async def _ask(self, stock: Stock) -> None:
         try:
             await self._commit.ask(stock)
-        except UnavailableError as error:
+        except Exception as error:
+            # Nobody else would hear of it; and whoever keeps the blocks has to go on.
+            if not isinstance(error, UnavailableError):
+                stock.trouble = str(error)
             if not self._has_told:
                 _LOG.warning("no answer from the ledger of %s, asking on: %s", self._tenant, error)
                 self._has_told = True

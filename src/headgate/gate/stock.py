@@ -57,6 +57,9 @@ class _Waiting:
 class Stock:
     """Units of one resource of one tenant, as far as this gate may grant them by itself.
 
+    Attributes:
+        trouble: What people have to mend before the ledger can be asked; empty: nothing is known.
+
     Args:
         tenant: Whose.
         resource: What is counted.
@@ -85,6 +88,7 @@ class Stock:
         self._order = itertools.count()
         self._is_asking = False
         self.is_away = False
+        self.trouble = ""
         self._heard_s = 0.0
         self._asked_s = 0.0
         self._told_waiting = 0
@@ -246,6 +250,7 @@ class Stock:
     def hear(self, grants: Sequence[LeaseGrant]) -> list[str]:
         """Take the answers; return the jobs that have closed elsewhere."""
         self._is_asking = self.is_away = False
+        self.trouble = ""
         self._heard_s = self._clock()
         ended: list[str] = []
         for grant in grants:
@@ -401,11 +406,10 @@ class Stock:
     def _shortage(self) -> Shortage:
         grant = self.block.grant
         if self._is_unreachable or grant is None:
-            reason = Reason(
-                code=ReasonCode.UNAVAILABLE,
-                message=f"the ledger of {self.tenant} does not answer",
-            )
-            return Shortage(reason, 1.0)
+            message = f"the ledger of {self.tenant} does not answer"
+            if self.trouble:
+                message = f"the ledger of {self.tenant} cannot be asked: {self.trouble}"
+            return Shortage(Reason(code=ReasonCode.UNAVAILABLE, message=message), 1.0)
         if grant.reason is not None:
             never = grant.reason.code in _NEVER
             retry_s = None if never else max(0.2, (grant.retry_in_ms or 1_000) / 1000)
