@@ -180,16 +180,24 @@ class Gate:
 
     # Calls -------------------------------------------------------------------------------------
 
-    async def begin(self, call: Call) -> Ticket | Refusal:
-        """Let a governed call pass or not, right before it is made."""
+    async def begin(self, call: Call, key: str) -> Ticket | Refusal:
+        """Let a call under a job's permit pass or not, right before it is made.
+
+        The first call of a permit passes with what the permit was let pass with; the others ask for
+        themselves, so that they are counted one by one, and none passes as another's probe.
+
+        Args:
+            call: As its header says.
+            key: Of this call alone; the id of its probe, if it needs one of its own.
+        """
         downstream = self._downstream(call.downstream)
-        if (ticket := downstream.ticket(call.permit)) is not None:
+        if (ticket := downstream.begin(call.permit)) is not None:
             return ticket
         if call.probe is not None and call.probe_epoch is not None:
-            adopted = downstream.adopt(call.permit, call.probe, call.probe_epoch)
+            adopted = downstream.adopt(call.probe, call.probe_epoch)
             if adopted is not None:
                 return adopted
-        return await downstream.admit(call.permit, call.tenant, held=True)
+        return await downstream.admit(key, call.tenant)
 
     def lane(self, downstream: str, tenant: str, resource: str | None) -> Lane:
         """Return the way of calls to a downstream for a tenant, out of its quota of a resource.
@@ -325,12 +333,18 @@ class Gate:
             self._downstreams[name] = found
         return found
 
+    def _ended(self, tenant: str, id: str) -> None:
+        """Take back what a permit has here, whose job has closed elsewhere."""
+        self.jobs.ended(tenant, id)
+        for downstream in self._downstreams.values():
+            downstream.forget(id)
+
     def _ledger(self, tenant: str) -> LedgerLink:
         found = self._ledgers.get(tenant)
         if found is None:
             ledger = governing(self._client, "ledger", tenant, self._options, self._task_queue)
-            ended = partial(self.jobs.ended, tenant)
-            found = LedgerLink(tenant, self.id, ledger, ended, self.slots.now)
+            ended = partial(self._ended, tenant)
+            found = LedgerLink(tenant, self.id, ledger, ended, self.slots.now, self._metrics)
             self._ledgers[tenant] = found
         return found
 

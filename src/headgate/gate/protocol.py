@@ -1,6 +1,6 @@
 """What the orchestrator asks of a gate: ``Gate`` answers it, and so does the one for tests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -47,6 +47,20 @@ class AnyLane(Protocol):
         job: LeaseHolder | None = None,
     ) -> Ticket | Refusal:
         """Let a call pass, perhaps after a while, or say why not."""
+        ...
+
+    async def wait_under(
+        self,
+        begin: Callable[[], Awaitable[Ticket | Refusal]],
+        units: int,
+        tenant: str,
+        key: str,
+        *,
+        patience_s: float,
+        hold_ms: int,
+        priority: int = 0,
+    ) -> Ticket | Refusal:
+        """The same for a call under a permit, which its downstream has let pass already."""
         ...
 
     def leave(self, ticket: Ticket) -> bool:
@@ -106,7 +120,7 @@ class AnyGate(Protocol):
         """The same without waiting."""
         ...
 
-    async def begin(self, call: Call) -> Ticket | Refusal:
+    async def begin(self, call: Call, key: str) -> Ticket | Refusal:
         """Let a call under a job's permit pass or not, right before it is made."""
         ...
 

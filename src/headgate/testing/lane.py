@@ -1,7 +1,7 @@
 """What a fake gate hands out: ways to a downstream, tickets, and what jobs hold."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -70,6 +70,24 @@ class FakeLane:
             "call", tenant, self._resource, name, units, priority=priority, id=key, job=run_id
         )
         return await self._gate.ask(asked, patience_s) or FakeTicket(asked)
+
+    async def wait_under(
+        self,
+        begin: Callable[[], Awaitable[Ticket | Refusal]],
+        units: int,
+        tenant: str,
+        key: str,
+        *,
+        patience_s: float,
+        hold_ms: int,
+        priority: int = 0,
+    ) -> Ticket | Refusal:
+        """See ``Lane``."""
+        if self._resource is None:
+            return await begin()
+        return await self.wait(
+            units, tenant, key, patience_s=patience_s, hold_ms=hold_ms, priority=priority
+        )
 
     def leave(self, ticket: Ticket) -> bool:
         """See ``Lane``."""
