@@ -253,6 +253,10 @@ class PermitView(Message):
     expires_at_ms: int
     namespace: str = ""
 
+    def units_of(self, resource: str | None) -> int:
+        """Return what it holds of a resource; of none that it names: of the first."""
+        return self.also.get(resource or "", self.units)
+
 
 class WaiterView(Message):
     """A waiting request, as shown to people.
@@ -269,6 +273,10 @@ class WaiterView(Message):
     since_ms: int
     position: int
     namespace: str = ""
+
+    def units_of(self, resource: str | None) -> int:
+        """Return what it needs of a resource; of none that it names: of the first."""
+        return self.also.get(resource or "", self.units)
 
 
 class Account(Message):

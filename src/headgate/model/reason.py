@@ -34,6 +34,8 @@ class Reason(Message):
     Attributes:
         code: The rule.
         message: The rule in a sentence, with numbers, for people.
+        resource: Of which resource the numbers are, where a request may need several; null: not
+            said, as by those who know of one only.
         limit: What the rule allows, in units.
         used: What is used of it, in units.
         needed: What was asked for, in units.
@@ -42,6 +44,7 @@ class Reason(Message):
 
     code: ReasonCode
     message: str
+    resource: str | None = None
     limit: int | None = None
     used: int | None = None
     needed: int | None = None

@@ -47,6 +47,18 @@ class Obstacle:
     used: int | None = None
     needed: int | None = None
 
+    @property
+    def reason(self) -> Reason:
+        """It as it is told to jobs."""
+        return Reason(
+            code=self.code,
+            message=self.message,
+            resource=self.resource,
+            limit=self.limit,
+            used=self.used,
+            needed=self.needed,
+        )
+
 
 @dataclass(slots=True)
 class Finding:
@@ -106,6 +118,7 @@ class Inquiry:
                     code=ReasonCode.UNKNOWN_RESOURCE,
                     message=f"tenant {tenant} has no quota for resource {resource}: list it, or "
                     "'*', under its quotas in headgate.yaml and run headgate apply",
+                    resource=resource,
                 )
             for name, limit in limits.ceilings:
                 if units > limit and found is None:
@@ -113,6 +126,7 @@ class Inquiry:
                         code=ReasonCode.CAN_NEVER_FIT,
                         message=f"{units} of {resource} asked for, but the {name} of tenant "
                         f"{tenant} is {limit}",
+                        resource=resource,
                         limit=limit,
                         needed=units,
                     )
@@ -122,6 +136,7 @@ class Inquiry:
                     code=ReasonCode.CAN_NEVER_FIT,
                     message=f"{units} of {resource} asked for, but the whole pool {limits.pool} "
                     f"has {capacity}",
+                    resource=resource,
                     limit=capacity,
                     needed=units,
                 )
@@ -142,35 +157,42 @@ class Inquiry:
                 full.append(one.resource)
                 if one.code is ReasonCode.POOL_USED_UP:
                     pool_lacks.append(one.resource)
-        needed: int | None = waiter.units
+        reason = Reason(
+            code=ReasonCode.QUEUED,
+            message=f"it is the next to get {waiter.resource}",
+            resource=waiter.resource,
+            needed=waiter.units,
+        )
         if own:
-            first = own[0]
-            code, message = first.code, first.message
-            limit, used, needed = first.limit, first.used, first.needed
+            reason, message = own[0].reason, own[0].message
             if position > 1:
                 message += f", number {position} in line {self._behind(id, position)}"
         elif position == 1:
-            # Time has passed since the ledger was last looked at.
-            code, limit, used = ReasonCode.QUEUED, None, None
-            message = f"it is the next to get {waiter.resource}"
+            message = reason.message  # time has passed since the ledger was last looked at
         else:
-            code, limit, used = ReasonCode.QUEUED, None, None
             resource, head, in_the_way = self._in_front(id)
             message = f"number {position} in line for {resource} {self._behind(id, position)}"
+            needs = dict(waiter.needs)
+            numbers: dict[str, object] = {"resource": resource, "needed": needs[resource]}
             if in_the_way:
                 first = in_the_way[0]
                 message += f"; {self.record.waiters[head].workflow_id} waits: {first.message}"
-                limit, used = first.limit, first.used
+                if first.resource in needs:
+                    numbers = {
+                        "resource": first.resource,
+                        "limit": first.limit,
+                        "used": first.used,
+                        "needed": needs[first.resource],
+                    }
                 full = [one.resource for one in in_the_way if one.code in _USED_UP]
                 retry_at_ms = max(one.at_ms for one in in_the_way)
+            reason = reason.model_copy(update=numbers)
             retry_at_ms = max(retry_at_ms, self._turn_at(resource, position))
             exact = False
         retry_at_ms = max(retry_at_ms, self.now_ms + 1)
         if not exact:
             message += f"; about {_duration(retry_at_ms - self.now_ms)} to go (estimate)"
-        reason = Reason(
-            code=code, message=message, limit=limit, used=used, needed=needed, position=position
-        )
+        reason = reason.model_copy(update={"message": message, "position": position})
         return Finding(reason, retry_at_ms, full, pool_lacks)
 
     def shortage(self, resource: str) -> tuple[Reason, int]:
@@ -181,17 +203,10 @@ class Inquiry:
                 code=ReasonCode.QUOTA_USED_UP,
                 message=f"several gates and jobs share the {resource} of tenant "
                 f"{self.record.tenant}, in equal parts",
+                resource=resource,
             )
             return reason, self.now_ms + HOLD_GUESS_MS
-        first = obstacles[0]
-        reason = Reason(
-            code=first.code,
-            message=first.message,
-            limit=first.limit,
-            used=first.used,
-            needed=first.needed,
-        )
-        return reason, max(one.at_ms for one in obstacles)
+        return obstacles[0].reason, max(one.at_ms for one in obstacles)
 
     def _obstacles(self, needs: list[tuple[str, int]], position: int) -> list[Obstacle]:
         found: list[Obstacle] = []
