@@ -175,6 +175,19 @@ def test_a_run_that_began_before_decides_as_it_did() -> None:
     assert code(ask(ledger, "a", units=6, wait_ms=60_000)) is ReasonCode.CAN_NEVER_FIT
 
 
+def test_when_a_pool_gives_more_than_it_gives_now_nobody_knows() -> None:
+    ledger = started(2, jobs=2, max_active=9)
+    wait = ask(ledger, "large", units=3, wait_ms=600_000)
+    assert wait.reason is not None
+    assert (wait.reason.code, wait.reason.endless) == (ReasonCode.POOL_USED_UP, True)
+    assert "to go" not in wait.reason.message
+    behind = ask(ledger, "behind", wait_ms=600_000)
+    assert behind.reason is not None
+    assert (behind.reason.code, behind.reason.endless) == (ReasonCode.POOL_USED_UP, False)
+    refused = ask(ledger, "refused", units=3)
+    assert refused.retry_at_ms == NOW_MS + 1_000, "as long as it asks, the governor hears of it"
+
+
 # What the governor is told -----------------------------------------------------------------------
 
 

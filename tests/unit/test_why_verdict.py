@@ -3,7 +3,7 @@
 import pytest
 
 from headgate.model.breaker import BreakerState, BreakerView, Override, Throttle
-from headgate.model.ledger import PermitView, WaiterView, WhyView
+from headgate.model.ledger import LedgerCommand, PermitView, SetThrottle, WaiterView, WhyView
 from headgate.model.policy import BreakerPolicy
 from headgate.model.pool import MemberView, PoolSettings, PoolView
 from headgate.model.reason import Reason, ReasonCode
@@ -231,13 +231,34 @@ def test_an_exact_time_is_told_as_one() -> None:
 def test_what_people_have_set_has_no_estimate() -> None:
     reason = Reason(
         code=ReasonCode.SUSPENDED,
-        message="scan was paused by ada: a drill, number 3 in line behind a; "
-        "about 60 s to go (estimate)",
+        message="scan was paused by ada: a drill, number 3 in line behind a",
+        endless=True,
     )
     report = conclude(evidence(views=[view(reason=reason)]))
     assert report.verdict == "waits: scan was paused by ada: a drill; until people end it"
     assert report.goes_on_at_ms is None
     assert (report.obstacles[0].holders, report.obstacles[0].ahead) == ([], [])
+
+
+def test_the_end_of_a_pause_is_told_whoever_is_ahead() -> None:
+    ledger = Ledger.begin("acme", quotas(scan={"max_active": 5}), 1)
+    pause = SetThrottle(resource="scan", share=0, until_ms=NOW + 3_600_000)
+    command = LedgerCommand(id="p", actor="ada", reason="a drill", action=pause)
+    ledger.operate(command, NOW)
+    for id in ("a", "b"):
+        ask_ledger(ledger, id, wait_ms=7_200_000)
+        report = conclude(evidence(views=ledger.why_workflow(f"job-{id}", NOW)))
+        assert report.verdict == (
+            "waits: scan was paused by ada: a drill; not before 2023-11-14 23:13:20Z, in 60 min"
+        )
+
+
+def test_a_job_in_a_line_without_an_end_is_told_no_time_without_its_ledger_either() -> None:
+    reason = Reason(code=ReasonCode.SUSPENDED, message="scan was paused", endless=True)
+    waits = ask(reason=reason, retry_at_ms=NOW + 60_000)
+    assert conclude(evidence(asks=[waits])).goes_on_at_ms is None
+    again = ask(reason=reason, retry_at_ms=NOW + 60_000, state="asks_again")
+    assert conclude(evidence(asks=[again])).goes_on_at_ms == NOW + 60_000
 
 
 def test_a_shut_breaker_comes_before_the_line_and_both_are_told() -> None:

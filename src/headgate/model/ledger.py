@@ -411,7 +411,8 @@ class WhyView(Message):
         expires_at_ms: When the permit ends, or the patience of the one who waits.
         position: Place in line, in the longest of its lines; 1 is next; only while it waits.
         reason: What stands in its way; only while it waits.
-        retry_at_ms: When that may change; an estimate where ``reason.message`` says so.
+        retry_at_ms: When that may change; an estimate where ``reason.message`` says so. Null while
+            it waits: nobody knows.
         holders: Up to 10 permits of what it waits for, the oldest first.
         ahead: Up to 10 requests that are served before it, the next first.
     """

@@ -40,6 +40,8 @@ class Reason(Message):
         used: What is used of it, in units.
         needed: What was asked for, in units.
         position: Place in the queue, 1 is next; only while waiting.
+        endless: Nobody knows when that changes: people have to end it, or a pool has to give more.
+            What stands beside it as ``retry_at_ms`` is only when to look again.
     """
 
     code: ReasonCode
@@ -49,3 +51,4 @@ class Reason(Message):
     used: int | None = None
     needed: int | None = None
     position: int | None = None
+    endless: bool = False

@@ -42,9 +42,6 @@ def in_the_ledger(view: WhyView, pool: PoolView | None) -> Obstacle | None:
         return None
     reason, resource = view.reason, told_of(view)
     message, estimate = _without_estimate(reason.message)
-    changes_at_ms = view.retry_at_ms
-    if estimate and reason.code in ENDED_BY_PEOPLE:
-        changes_at_ms, estimate = None, False
     in_use = reason.code in _IN_USE
     of_pool = in_use and reason.code is not ReasonCode.QUOTA_USED_UP and pool is not None
     return Obstacle(
@@ -57,7 +54,7 @@ def in_the_ledger(view: WhyView, pool: PoolView | None) -> Obstacle | None:
         used=reason.used,
         needed=reason.needed,
         position=view.position,
-        changes_at_ms=changes_at_ms,
+        changes_at_ms=None if reason.endless else view.retry_at_ms,
         estimate=estimate,
         holders=view.holders if in_use else [],
         ahead=[] if reason.code in ENDED_BY_PEOPLE else view.ahead,
@@ -122,6 +119,7 @@ def as_the_job_says(ask: JobAsk, breaker: Obstacle | None) -> Obstacle | None:
         return None
     message, estimate = _without_estimate(ask.reason.message)
     of_breaker = ask.reason.code in OF_BREAKERS
+    is_endless = ask.reason.endless and ask.state == "in_line"  # else it asks again by then
     if of_breaker and breaker is None:
         message += "; that is over now, and it goes on when it next asks"
     return Obstacle(
@@ -134,7 +132,7 @@ def as_the_job_says(ask: JobAsk, breaker: Obstacle | None) -> Obstacle | None:
         used=ask.reason.used,
         needed=ask.reason.needed,
         position=ask.reason.position,
-        changes_at_ms=ask.retry_at_ms,
+        changes_at_ms=None if is_endless else ask.retry_at_ms,
         estimate=estimate,
     )
 

@@ -683,7 +683,12 @@ class Ledger:
         if self._inquired is not None and self._inquired.now_ms == now_ms:
             return self._inquired
         self._inquired = Inquiry(
-            self.record, self._queues, self._standing.of, self._standing.next_ms, now_ms
+            self.record,
+            self._queues,
+            self._standing.of,
+            self._book.held_for_ms,
+            self._standing.next_ms,
+            now_ms,
         )
         return self._inquired
 
