@@ -255,7 +255,8 @@ class Ledger:
             return operator.refuse(command, "changed_since", why).model_copy(
                 update={"revision": record.revision}
             )
-        reply = operator.answer(record, command, now_ms)
+        as_before = self._standing.as_before
+        reply = operator.answer(record, command, now_ms, as_before=as_before)
         if command.dry_run:
             return reply.model_copy(update={"revision": record.revision})
         if reply.accepted:
