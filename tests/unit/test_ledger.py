@@ -816,6 +816,15 @@ def test_all_of_a_workflow_is_shown_and_nothing_is_changed_by_asking() -> None:
     assert RECORD.dump_json(ledger.record) == before
 
 
+def test_the_view_says_how_many_wait_and_for_how_much() -> None:
+    ledger = Ledger.begin("acme", quotas(scan={"max_active": 3}, tok={"max_active": 9}), 1)
+    ask(ledger, "a", units=3)
+    for id in "bc":
+        ask(ledger, id, units=2, also={"tok": 4}, wait_ms=60_000)
+    view = ledger.view()
+    assert (view.waiting, view.waiting_units) == ({"scan": 2, "tok": 2}, {"scan": 4, "tok": 8})
+
+
 def test_the_view_says_what_limits_now_and_survives_json() -> None:
     ledger = make(max_active=0, rate="5/s", per_day=7, guaranteed=0)
     view = ledger.view()

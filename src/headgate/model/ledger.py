@@ -355,6 +355,7 @@ class LedgerView(Message):
             said; by resource, where there are any.
         alert_rules: When people are told of something, as applied.
         alerts: What they were told of, and what could not be delivered.
+        waiting_units: What the requests in line need, by resource.
     """
 
     tenant: str
@@ -376,6 +377,7 @@ class LedgerView(Message):
     leased: dict[str, int] = {}
     alert_rules: AlertRules | None = None
     alerts: AlertsView = AlertsView()
+    waiting_units: dict[str, int] = {}
 
     @field_serializer("quotas")
     def _briefly(self, quotas: dict[str, Quota] | None) -> dict[str, Any] | None:

@@ -48,6 +48,7 @@ def ledger_view(
         },
         units_held={resource: meter.units for resource, meter in meters},
         waiting={name: queues.length(name) for name in queues.resources()},
+        waiting_units={name: queues.units(name) for name in queues.resources()},
         revision=record.revision,
         incarnation=record.incarnation,
         limits={
