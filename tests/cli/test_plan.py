@@ -110,6 +110,14 @@ def test_a_group_counts_only_where_it_has_members() -> None:
     assert not wanted.governor("other").groups
 
 
+def test_jobs_of_several_units_count_with_all_of_them() -> None:
+    of_three = ledger("acme", 6, 2).model_copy(update={"waiting_units": {"scan": 6}})
+    ledgers = LEDGERS | {"acme": of_three}
+    found = pool_forecast(configuration(12), "slots", "live", pool_now(), ledgers, 0)
+    acme = found.tenants[0]
+    assert (acme.wanted, acme.target, acme.waiting, acme.unblocked) == (12, 10, 2, 1)
+
+
 def test_a_lower_limit_shows_what_is_held_too_much() -> None:
     found = pool_forecast(configuration(12, max_active=4), "slots", "live", pool_now(), LEDGERS, 0)
     assert targets(found) == {"acme": 4, "globex": 2}

@@ -3,6 +3,7 @@
 from headgate.allocation.capacities import Capacities
 from headgate.allocation.given import Given
 from headgate.allocation.governor_record import GovernorRecord, Member
+from headgate.allocation.strategies import GUARANTEEING
 from headgate.model.limits import PressureView
 from headgate.model.pool import Allocation
 
@@ -70,6 +71,7 @@ class Telling:
             whole=self._capacities.most(),
             pressure=pressure,
             may_wait=member.may_wait,
+            guarantees=record.settings.strategy in GUARANTEEING,
         )
 
     def told(self, tenant: str, sequence: int) -> bool:

@@ -159,7 +159,7 @@ def _claim(
     """Return what a tenant has and wants now, by the right that it would have.
 
     A governor only hears of demand that the present limits let pass. So that a higher limit shows,
-    every request in line counts, with one unit where nothing more is known.
+    every request in line counts: with its units, or with one where a ledger does not say.
     """
     held = want = 0
     member = None if view is None else view.members.get(tenant)
@@ -168,7 +168,8 @@ def _claim(
     if ledger is not None:
         if member is None:
             held = ledger.units_held.get(resource, 0)
-        want = max(want, held + ledger.waiting.get(resource, 0))
+        waiting = ledger.waiting.get(resource, 0)
+        want = max(want, held + ledger.waiting_units.get(resource, waiting))
     settings = wanted.ledger(tenant)
     record = LedgerRecord(
         tenant=tenant,

@@ -32,7 +32,7 @@ from headgate.quota.book import Book
 from headgate.quota.deadlines import Deadlines
 from headgate.quota.decide import rescale
 from headgate.quota.leases import Leases
-from headgate.quota.limits import limits_at
+from headgate.quota.limits import borrows
 from headgate.quota.meters import watch_usage
 from headgate.quota.past import MAX_DENIALS_KEPT, active_gates, fingerprint, is_repeat
 from headgate.quota.queues import Queues
@@ -64,9 +64,17 @@ class Ledger:
     Attributes:
         record: All it remembers; may be stored at any time between two calls.
         is_unhurried: Blocks that are over are noticed late where nobody waits for what comes back.
+
+    Args:
+        record: Its own.
+        check_every_ms: How soon after a grant, and then how often, a holder is looked after.
+        as_before: Decide as ledgers did before the patch ``headgate-limits-as-meant``, so that runs
+            that began before it replay as they were.
     """
 
-    def __init__(self, record: LedgerRecord, check_every_ms: int = 60_000) -> None:
+    def __init__(
+        self, record: LedgerRecord, check_every_ms: int = 60_000, *, as_before: bool = False
+    ) -> None:
         take_old_memory(record)
         self.record = record
         self.is_unhurried = True
@@ -78,7 +86,7 @@ class Ledger:
             self._patience.add(id, waiter.until_ms)
         self._now_ms = record.settled_at_ms
         self._refused = {name for name, meter in record.meters.items() if meter.refused}
-        self._standing = Standing(record)
+        self._standing = Standing(record, as_before=as_before)
         self._turns = Turns(record.gates, record.places)
         self._inquired: Inquiry | None = None
         self._watch = Watch(record, self._standing, self._queues, self._inquiry)
@@ -100,7 +108,13 @@ class Ledger:
 
     @classmethod
     def begin(
-        cls, tenant: str, settings: LedgerSettings, incarnation: int, check_every_ms: int = 60_000
+        cls,
+        tenant: str,
+        settings: LedgerSettings,
+        incarnation: int,
+        check_every_ms: int = 60_000,
+        *,
+        as_before: bool = False,
     ) -> "Ledger":
         """Return a ledger without a past."""
         record = LedgerRecord(
@@ -111,11 +125,17 @@ class Ledger:
             incarnation=incarnation,
         )
         take_settings(record, settings)
-        return cls(record, check_every_ms)
+        return cls(record, check_every_ms, as_before=as_before)
 
     @classmethod
     def restore(
-        cls, record: LedgerRecord, incarnation: int, now_ms: int, check_every_ms: int = 60_000
+        cls,
+        record: LedgerRecord,
+        incarnation: int,
+        now_ms: int,
+        check_every_ms: int = 60_000,
+        *,
+        as_before: bool = False,
     ) -> "Ledger":
         """Go on from a saved record, above every revision there may have been.
 
@@ -132,7 +152,7 @@ class Ledger:
             # The last allocation may be sent again, to this incarnation; an older one is not taken.
             account.allocation = None
             account.sequence = max(0, account.sequence - 1)
-        ledger = cls(record, check_every_ms)
+        ledger = cls(record, check_every_ms, as_before=as_before)
         ledger._leases.check_again(now_ms)
         return ledger
 
@@ -212,18 +232,22 @@ class Ledger:
 
         It is kept also for a pool that the settings do not name, which they may do later. To hold
         more than a new allocation is normal: nothing is taken back, nothing granted until enough
-        has come back.
+        has come back. Those who wait for more than the tenant may ever borrow are let go once the
+        governor says that its pool goes by guarantees.
         """
         record = self.record
         self._advance(now_ms)
         account = record.accounts.get(message.pool, PoolAccount())
         if message.incarnation in (0, record.incarnation) and message.sequence > account.sequence:
             record.accounts[message.pool] = account
+            borrowed = borrows(account.allocation)
             account.allocation, account.sequence = message, message.sequence
             record.revision += 1
             resources = sorted(name for name, pool in record.pools.items() if pool == message.pool)
             self._standing.allocate(resources, message)
             self._inquired = None
+            if borrows(message) and not borrowed and not self._standing.as_before:
+                self._refuse_hopeless(now_ms)
             self._serve(resources, now_ms)
             self._shed(resources, now_ms)
         self._conclude(now_ms)
@@ -239,7 +263,8 @@ class Ledger:
             return operator.refuse(command, "changed_since", why).model_copy(
                 update={"revision": record.revision}
             )
-        reply = operator.answer(record, command, now_ms)
+        as_before = self._standing.as_before
+        reply = operator.answer(record, command, now_ms, as_before=as_before)
         if command.dry_run:
             return reply.model_copy(update={"revision": record.revision})
         if reply.accepted:
@@ -668,7 +693,12 @@ class Ledger:
         if self._inquired is not None and self._inquired.now_ms == now_ms:
             return self._inquired
         self._inquired = Inquiry(
-            self.record, self._queues, self._standing.of, self._standing.next_ms, now_ms
+            self.record,
+            self._queues,
+            self._standing.of,
+            self._book.held_for_ms,
+            self._standing.next_ms,
+            now_ms,
         )
         return self._inquired
 
@@ -677,7 +707,7 @@ class Ledger:
         inquiry = self._inquiry(now_ms)
         if inquiry.changes_at_ms is None or now_ms < inquiry.changes_at_ms:
             return inquiry
-        return replace(inquiry, limits_of=lambda resource: limits_at(self.record, resource, now_ms))
+        return replace(inquiry, limits_of=lambda resource: self._standing.at(resource, now_ms))
 
     def _look_at_demand(self, sent: Sequence[Demand] | None = None) -> None:
         if not self.record.pools and not self.record.accounts:
