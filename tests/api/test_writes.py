@@ -180,6 +180,112 @@ async def test_an_admin_changes_the_configured_quota_and_an_operator_may_not(des
     assert quota.max_active == 9
 
 
+async def _configured(desk: Desk, tenant: str) -> int | None:
+    applied = await desk.service.configuration.load()
+    return applied.tenants[tenant].quotas["scan"].max_active
+
+
+async def test_a_configured_quota_is_changed_once_and_the_audit_says_by_whom_and_how(
+    desk: Desk,
+) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    await desk.saved("ledger", tenant)
+    admin = await desk.caller("admin")
+    path = f"/v1/tenants/{tenant}/quotas/scan"
+    nine = {"quota": {"max_active": 9}, "reason": "they pay for it"}
+    once = {"Idempotency-Key": desk.of("once")}
+    first = await admin.put(path, json=nine, headers=once)
+    assert first.status_code == 200, first.text
+    seven = await admin.put(path, json={"quota": {"max_active": 7}, "reason": "not so many"})
+    assert seven.status_code == 200, seven.text
+    again = await admin.put(path, json=nine, headers=once)
+    assert again.status_code == 200 and again.json()["data"] == first.json()["data"]
+    assert await _configured(desk, tenant) == 7
+    assert (await desk.governance.account(tenant)).limits["scan"].max_active == 7
+    found = (await admin.get("/v1/audit", params={"target": f"ledger/{tenant}"})).json()["items"]
+    mine = [line for line in found if line["request_id"] == desk.of("once")]
+    (line,) = mine
+    assert (line["actor"], line["reason"]) == ("admin-key", "they pay for it")
+    assert line["how"].startswith("key ") and line["workflow"] == workflow_id("ledger", tenant)
+    assert line["before"]["quotas"]["scan"]["max_active"] == 2
+    assert line["after"]["quotas"]["scan"]["max_active"] == 9
+
+
+async def test_a_late_repeat_of_what_changed_nothing_does_not_undo_what_came_after(
+    desk: Desk,
+) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    admin = await desk.caller("admin")
+    path = f"/v1/tenants/{tenant}/quotas/scan"
+    two = {"quota": {"max_active": 2}, "reason": "it is so already"}
+    once = {"Idempotency-Key": desk.of("once")}
+    for max_active in (None, 5, None):
+        body = two if max_active is None else {"quota": {"max_active": 5}, "reason": "more of it"}
+        done = await admin.put(path, json=body, headers=once if max_active is None else {})
+        assert done.status_code == 200, done.text
+    assert await _configured(desk, tenant) == 5
+
+
+async def test_a_configured_quota_is_left_alone_if_people_have_set_something_since(
+    desk: Desk,
+) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    await desk.saved("ledger", tenant)
+    admin = await desk.caller("admin")
+    path = f"/v1/tenants/{tenant}/quotas/scan"
+    seen = {"If-Match": (await admin.get(f"/v1/tenants/{tenant}")).headers["ETag"]}
+    await desk.governance.exchange(tenant, [acquire("1")])
+    body = {"quota": {"max_active": 9}, "reason": "they pay for it"}
+    done = await admin.put(path, json=body, headers=seen)
+    assert done.status_code == 200, done.text
+    other = {"quota": {"max_active": 7}, "reason": "not so many"}
+    stale = await admin.put(path, json=other, headers=seen)
+    assert stale.status_code == 412 and stale.json()["code"] == "changed_since"
+    assert await _configured(desk, tenant) == 9
+    fresh = await admin.put(path, json=other, headers={"If-Match": done.headers["ETag"]})
+    assert fresh.status_code == 200, fresh.text
+    assert await _configured(desk, tenant) == 7
+
+
+async def test_quotas_that_are_changed_at_the_same_moment_are_all_changed(desk: Desk) -> None:
+    names = [desk.of(f"t{number}") for number in range(4)]
+    await desk.apply(tenants={name: {"quotas": {"scan": {"max_active": 2}}} for name in names})
+    admin = await desk.caller("admin")
+    answers = await asyncio.gather(
+        *(
+            admin.put(
+                f"/v1/tenants/{name}/quotas/scan",
+                json={"quota": {"max_active": 9}, "reason": "all of them"},
+            )
+            for name in names
+        )
+    )
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert [await _configured(desk, name) for name in names] == [9] * 4
+    limits = [(await desk.governance.account(name)).limits["scan"].max_active for name in names]
+    assert limits == [9] * 4
+
+
+async def test_a_configured_quota_below_what_is_held_is_refused_as_such(desk: Desk) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    await desk.governance.exchange(tenant, [acquire("1"), acquire("2")])
+    admin = await desk.caller("admin")
+    path = f"/v1/tenants/{tenant}/quotas/scan"
+    body = {"quota": {"max_active": 1}, "reason": "too much of it"}
+    refused = await admin.put(path, json=body)
+    assert refused.status_code == 409 and refused.json()["code"] == "below_usage"
+    assert "allow_below_usage" in refused.json()["detail"]
+    assert "--" not in refused.json()["detail"]
+    assert await _configured(desk, tenant) == 2
+    done = await admin.put(path, json={**body, "allow_below_usage": True})
+    assert done.status_code == 200, done.text
+    assert await _configured(desk, tenant) == 1
+
+
 async def test_a_reason_is_required_and_what_is_not_there_is_not_found(desk: Desk) -> None:
     operator = await desk.caller("operator")
     nobody = f"/v1/downstreams/{desk.of('nobody')}/commands"

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from temporalio.service import RPCError
 
 from headgate.model.errors import (
+    BelowUsageError,
     ConfigurationError,
     ConflictError,
     NotFoundError,
@@ -174,6 +175,9 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
             return answer(request, 404, "not_found", text)
         if isinstance(error, ConflictError):
             return answer(request, 412, "changed_since", text)
+        if isinstance(error, BelowUsageError):
+            detail = f"{error.limits}; repeat it with allow_below_usage"
+            return answer(request, 409, "below_usage", detail)
         if isinstance(error, UnavailableError | RPCError):
             return answer(request, 503, "unavailable", text, {"Retry-After": "2"})
         return answer(request, 409, "refused", text)

@@ -228,7 +228,7 @@ class Configuration(Contract):
                 pools={
                     resource: name
                     for name, pool in sorted(self.pools.items())
-                    if tenant in self.members(pool)
+                    if self._is_member(tenant, pool)
                     for resource in sorted(pool.capacities)
                 },
                 group=spec.group,
@@ -275,8 +275,10 @@ class Configuration(Contract):
         """Return the tenants of a pool, sorted."""
         if pool.tenants is not None:
             return sorted(pool.tenants)
-        return sorted(
-            name
-            for name, tenant in self.tenants.items()
-            if name != DEFAULT and any(tenant.quota(resource) for resource in pool.capacities)
-        )
+        return sorted(name for name in self.tenants if self._is_member(name, pool))
+
+    def _is_member(self, tenant: str, pool: Pool) -> bool:
+        if pool.tenants is not None:
+            return tenant in pool.tenants
+        quota = self.tenants[tenant].quota
+        return tenant != DEFAULT and any(quota(resource) for resource in pool.capacities)

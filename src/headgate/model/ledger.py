@@ -347,6 +347,7 @@ class LedgerView(Message):
             said; by resource, where there are any.
         alert_rules: When people are told of something, as applied.
         alerts: What they were told of, and what could not be delivered.
+        told_revision: When people last set something.
     """
 
     tenant: str
@@ -368,6 +369,7 @@ class LedgerView(Message):
     leased: dict[str, int] = {}
     alert_rules: AlertRules | None = None
     alerts: AlertsView = AlertsView()
+    told_revision: int = 0
 
     @field_serializer("quotas")
     def _briefly(self, quotas: dict[str, Quota] | None) -> dict[str, Any] | None:

@@ -49,6 +49,7 @@ def ledger_view(
         units_held={resource: meter.units for resource, meter in meters},
         waiting={name: queues.length(name) for name in queues.resources()},
         revision=record.revision,
+        told_revision=record.told_revision,
         incarnation=record.incarnation,
         limits={
             resource: limit_view(limits, record.meters.get(resource))

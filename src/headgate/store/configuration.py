@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
+
+import asyncpg
 
 from headgate.model.audit import AuditEntry
 from headgate.model.configuration import Configuration
-from headgate.model.ids import DEFAULT, Kind
+from headgate.model.errors import ConflictError
+from headgate.model.ids import DEFAULT, Kind, workflow_id
 from headgate.model.pool import PoolSettings
 from headgate.model.quota import Throttle
 from headgate.model.settings import BreakerSettings, LedgerSettings
@@ -22,6 +25,20 @@ _SECTIONS = {
 }
 
 
+_SELECT: Final = "SELECT kind, name, spec FROM configuration"
+_WORKFLOWS: Final[tuple[Kind, ...]] = ("breaker", "ledger", "governor")
+
+
+class OutdatedError(ConflictError):
+    """Somebody else has applied something since the configuration was looked at."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "somebody else has just changed the configuration, and nothing was changed here: "
+            "look at the difference again, and repeat it"
+        )
+
+
 class ConfigurationStore:
     """The tables ``configuration``, ``applied`` and ``resource_throttle``."""
 
@@ -30,14 +47,16 @@ class ConfigurationStore:
 
     async def load(self) -> Configuration:
         """Return the configuration that was last applied; an empty one when none was."""
-        rows = await self._database.fetch("SELECT kind, name, spec FROM configuration")
-        document: dict[str, Any] = {section: {} for section in _SECTIONS.values()}
-        for row in rows:
-            if row["kind"] == "notifier":
-                document[row["name"]] = row["spec"]
-            else:
-                document[_SECTIONS[row["kind"]]][row["name"]] = row["spec"]
-        return Configuration.model_validate(document)
+        return _configuration(await self._database.fetch(_SELECT))
+
+    async def applied_by(self, request_id: str) -> list[asyncpg.Record]:
+        """Return ``target``, ``before`` and ``after`` of what a request has applied."""
+        rows: list[asyncpg.Record] = await self._database.fetch(
+            "SELECT target, before, after FROM audit "
+            "WHERE action = 'apply' AND request_id = $1 ORDER BY target",
+            request_id,
+        )
+        return rows
 
     async def settings_of(self, kind: Kind, subject: str) -> str | None:
         """Return what is applied to one breaker, ledger or governor; None when nothing is."""
@@ -77,9 +96,30 @@ class ConfigurationStore:
             await write_audit(connection, entries)
 
     async def save(
-        self, configuration: Configuration, actor: str, reason: str, changes: dict[str, Any]
+        self,
+        configuration: Configuration,
+        actor: str,
+        reason: str,
+        changes: dict[str, Any],
+        *,
+        based_on: Configuration | None = None,
+        request_id: str | None = None,
+        how: str | None = None,
     ) -> None:
-        """Replace the applied configuration, and write the audit in the same transaction."""
+        """Replace the applied configuration, and write the audit in the same transaction.
+
+        Args:
+            configuration: The new one.
+            actor: Who.
+            reason: Why.
+            changes: By target: as it was ``before``, and is ``after``.
+            based_on: What it was made from; None: whatever is there.
+            request_id: Of what asked for it.
+            how: How the actor was authenticated; None: as is known of the request.
+
+        Raises:
+            OutdatedError: Somebody has applied something else since; nothing was changed.
+        """
         document = configuration.model_dump(mode="json", exclude_defaults=True)
         rows = [
             (kind, name, spec)
@@ -89,6 +129,12 @@ class ConfigurationStore:
         # Sections that are one thing each, not one thing for each name.
         rows += [("notifier", name, document.get(name, {})) for name in ("notifier", "alerts")]
         async with self._database.connection() as connection, connection.transaction():
+            # Of two at the same moment the second waits, and then sees what the first has done.
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext('configuration'), 0)")
+            if based_on is not None:
+                there = _configuration(await connection.fetch(_SELECT))
+                if there != based_on:
+                    raise OutdatedError
             await connection.execute("DELETE FROM configuration")
             await connection.execute("DELETE FROM applied")
             await connection.executemany(
@@ -102,13 +148,41 @@ class ConfigurationStore:
                 "INSERT INTO configuration (kind, name, spec) VALUES ($1, $2, $3)", rows
             )
             await connection.executemany(
-                "INSERT INTO audit (actor, reason, action, target, before, after) "
-                "VALUES ($1, $2, 'apply', $3, $4, $5)",
+                "INSERT INTO audit "
+                "(actor, reason, action, target, before, after, request_id, how, workflow) "
+                "SELECT $1, $2, 'apply', $3, $4, $5, $6, coalesce($7, r.how), $8 "
+                "FROM (SELECT) AS entry LEFT JOIN api_request r ON r.id = $6",
                 [
-                    (actor, reason, target, change["before"], change["after"])
+                    (
+                        actor,
+                        reason,
+                        target,
+                        change["before"],
+                        change["after"],
+                        request_id,
+                        how,
+                        _workflow(target),
+                    )
                     for target, change in sorted(changes.items())
                 ],
             )
+
+
+def _configuration(rows: Sequence[asyncpg.Record]) -> Configuration:
+    document: dict[str, Any] = {section: {} for section in _SECTIONS.values()}
+    for row in rows:
+        if row["kind"] == "notifier":
+            document[row["name"]] = row["spec"]
+        else:
+            document[_SECTIONS[row["kind"]]][row["name"]] = row["spec"]
+    return Configuration.model_validate(document)
+
+
+def _workflow(target: str) -> str | None:
+    """Return which workflow is told when ``target`` changes, if one is."""
+    name, _, subject = target.partition("/")
+    kind = next((kind for kind in _WORKFLOWS if kind == name), None)
+    return None if kind is None or subject == DEFAULT else workflow_id(kind, subject)
 
 
 def _applied(
