@@ -164,6 +164,93 @@ async def test_a_pool_is_cut_and_a_resource_is_paused_for_all(desk: Desk) -> Non
     assert found["tenant"]["until_ms"] == ends_at_ms
 
 
+async def test_a_pause_for_all_is_set_once_and_lifted_once_and_the_audit_says_so(
+    desk: Desk,
+) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {}}}})
+    await desk.saved("ledger", tenant)
+    operator = await desk.caller("operator")
+
+    async def is_paused() -> bool:
+        limits = (await desk.governance.account(tenant)).limits.get("scan")
+        return limits is not None and bool(limits.paused)
+
+    pause = {"resource": "scan", "share": 0, "for_ms": 3_600_000, "reason": "stop all of it"}
+    once = {"Idempotency-Key": desk.of("pause")}
+    first = await operator.post("/v1/throttles", json=pause, headers=once)
+    again = await operator.post("/v1/throttles", json=pause, headers=once)
+    assert first.status_code == again.status_code == 200, again.text
+    assert first.json() == again.json() and await is_paused()
+
+    path = f"/v1/throttles/{desk.of('pause')}/lift"
+    trial = await operator.post(path, json={"reason": "it is over", "dry_run": True})
+    assert trial.status_code == 200 and await is_paused()
+    end, over = {"Idempotency-Key": desk.of("lift")}, {"reason": "it is over"}
+    lifted = await operator.post(path, json=over, headers=end)
+    assert lifted.status_code == 200, lifted.text
+    assert lifted.json()["data"]["throttle"]["id"] == desk.of("pause") and not await is_paused()
+    repeated = await operator.post(path, json=over, headers=end)
+    assert repeated.status_code == 200 and repeated.json() == lifted.json()
+    # Whoever has not heard of the lift, and sends the pause once more, does not set it anew.
+    late = await operator.post("/v1/throttles", json=pause, headers=once)
+    assert late.json()["data"]["throttle"] == first.json()["data"]["throttle"]
+    assert not await is_paused()
+    assert (await operator.get("/v1/throttles")).json()["items"] == []
+    missing = await operator.post(path, json={"reason": "once more"})
+    assert missing.status_code == 404
+
+    lines = await _audit(operator, "resource/scan", 2)
+    assert [(line["action"], line["request_id"]) for line in lines] == [
+        ("lift", desk.of("lift")),
+        ("throttle", desk.of("pause")),
+    ]
+    assert all(line["how"].startswith("key ") for line in lines)
+
+
+async def test_pauses_for_all_that_are_set_at_the_same_moment_all_hold(desk: Desk) -> None:
+    tenant, names = desk.of("t"), [f"r{number}" for number in range(5)]
+    await desk.apply(tenants={tenant: {"quotas": {name: {} for name in names}}})
+    await desk.saved("ledger", tenant)
+    operator = await desk.caller("operator")
+    answers = await asyncio.gather(
+        *(
+            operator.post("/v1/throttles", json={"resource": name, "share": 0, "reason": "stop it"})
+            for name in names
+        )
+    )
+    assert [answer.status_code for answer in answers] == [200] * 5
+    found = (await operator.get("/v1/throttles")).json()["items"]
+    assert sorted(one["subject"] for one in found) == names
+    limits = (await desk.governance.account(tenant)).limits
+    assert all(limits[name].paused for name in names)
+
+
+async def test_an_override_is_lifted_once_by_its_id_and_the_audit_names_the_workflow(
+    desk: Desk,
+) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    await desk.saved("ledger", tenant)
+    operator = await desk.caller("operator")
+    action = {"kind": "override", "resource": "scan", "changes": {"max_active": 4}}
+    set_ = await operator.post(
+        f"/v1/tenants/{tenant}/commands",
+        json={"action": {**action, "ends_at_ms": now_ms() + 3_600_000}, "reason": "a big day"},
+    )
+    id = set_.json()["request_id"]
+    await eventually(lambda: operator.get("/v1/throttles"), lambda found: id in found.text)
+    path, once = f"/v1/throttles/{id}/lift", {"Idempotency-Key": desk.of("lift")}
+    first = await operator.post(path, json={"reason": "it is over"}, headers=once)
+    again = await operator.post(path, json={"reason": "it is over"}, headers=once)
+    assert first.status_code == again.status_code == 200, again.text
+    assert first.json() == again.json()
+    assert first.json()["workflow"] == workflow_id("ledger", tenant)
+    lines = await _audit(operator, f"ledger/{tenant}", 2)
+    assert [line["action"] for line in lines] == ["lift", "override"]
+    assert {line["workflow"] for line in lines} == {workflow_id("ledger", tenant)}
+
+
 async def test_an_admin_changes_the_configured_quota_and_an_operator_may_not(desk: Desk) -> None:
     tenant = desk.of("t")
     await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})

@@ -180,29 +180,30 @@ class ResourceThrottles:
     async def set(self, throttle: Throttle, *, dry_run: bool = False) -> Spread:
         """Pause or cut a resource, or all of them (``*``), for every tenant.
 
+        A repeat, with the same id, is answered with what the first attempt has set, and sets
+        nothing again; ledgers that could not be told then are told what holds now.
+
         Raises:
             ConfigurationError: Nobody has ever had a quota for the resource.
             UnavailableError: Postgres does not answer and nothing was changed; or it is stored, but
                 a ledger could not be told.
         """
         await self._require_resource(throttle.resource)
-        now = {one.id: one for one in await self._configuration.resource_throttles()}
-        now[throttle.id] = throttle
-        entry = AuditEntry(
-            at_ms=throttle.since_ms,
-            actor=throttle.actor,
-            reason=throttle.reason,
-            action="throttle",
-            target=f"resource/{throttle.resource}",
-            after=throttle.model_dump(mode="json"),
-            request_id=throttle.id,
-        )
-        return await self._replace(now, throttle, entry, dry_run=dry_run)
+        if not dry_run:
+            entry = AuditEntry(
+                at_ms=throttle.since_ms,
+                actor=throttle.actor,
+                reason=throttle.reason,
+                action="throttle",
+                target=f"resource/{throttle.resource}",
+                after=throttle.model_dump(mode="json"),
+                request_id=throttle.id,
+            )
+            throttle = await self._configuration.add_resource_throttle(throttle, entry)
+        return await self._spread(throttle, dry_run=dry_run)
 
-    async def lift(
-        self, id: str, actor: str, reason: str, now_ms: int, *, dry_run: bool = False
-    ) -> Spread | None:
-        """End one, by its id.
+    async def lift(self, id: str, command: LedgerCommand, now_ms: int) -> Spread | None:
+        """End one, by its id; a repeat of the command is answered as the first attempt was.
 
         Returns:
             What was ended, or None when there is none of this id.
@@ -210,26 +211,31 @@ class ResourceThrottles:
         Raises:
             UnavailableError: As ``set``.
         """
-        now = {one.id: one for one in await self._configuration.resource_throttles()}
-        ended = now.pop(id, None)
+
+        def entry(ended: Throttle) -> AuditEntry:
+            return AuditEntry(
+                at_ms=now_ms,
+                actor=command.actor,
+                reason=command.reason,
+                action="lift",
+                target=f"resource/{ended.resource}",
+                before=ended.model_dump(mode="json"),
+                request_id=command.id,
+            )
+
+        stored = self._configuration
+        if command.dry_run:
+            there = await stored.resource_throttles()
+            ended = next((one for one in there if one.id == id), None)
+        else:
+            ended = await stored.end_resource_throttle(id, entry)
+            if ended is None:
+                ended = await stored.resource_throttle_lifted(id, command.id)
         if ended is None:
             return None
-        entry = AuditEntry(
-            at_ms=now_ms,
-            actor=actor,
-            reason=reason,
-            action="lift",
-            target=f"resource/{ended.resource}",
-            before=ended.model_dump(mode="json"),
-            request_id=new_command_id(),
-        )
-        return await self._replace(now, ended, entry, dry_run=dry_run)
+        return await self._spread(ended, dry_run=command.dry_run)
 
-    async def _replace(
-        self, now: dict[str, Throttle], changed: Throttle, entry: AuditEntry, *, dry_run: bool
-    ) -> Spread:
-        if not dry_run:
-            await self._configuration.save_resource_throttles(list(now.values()), [entry])
+    async def _spread(self, changed: Throttle, *, dry_run: bool) -> Spread:
         told = await self._tell_ledgers(dry_run=dry_run)
         return Spread(throttle=changed, dry_run=dry_run, told=told)
 
@@ -316,9 +322,7 @@ async def lift_anywhere(
     """
     assert isinstance(command.action, Lift)
     throttles = ResourceThrottles(client, database, task_queue, options)
-    ended = await throttles.lift(
-        command.action.id, command.actor, command.reason, now_ms, dry_run=command.dry_run
-    )
+    ended = await throttles.lift(command.action.id, command, now_ms)
     if ended is not None:
         return ended
     return await command_whoever_has(

@@ -1,8 +1,8 @@
 """The applied configuration, and the audit of who applied what."""
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Literal
 
 import asyncpg
 
@@ -13,7 +13,7 @@ from headgate.model.ids import DEFAULT, Kind, workflow_id
 from headgate.model.pool import PoolSettings
 from headgate.model.quota import Throttle
 from headgate.model.settings import BreakerSettings, LedgerSettings
-from headgate.store.audit import write_audit
+from headgate.store.audit import write_audit, write_once
 from headgate.store.database import Database
 
 _SECTIONS = {
@@ -83,17 +83,60 @@ class ConfigurationStore:
         )
         return [Throttle.model_validate(row["throttle"]) for row in rows]
 
-    async def save_resource_throttles(
-        self, throttles: list[Throttle], entries: Sequence[AuditEntry]
-    ) -> None:
-        """Replace the pauses and cuts of resources, and write the audit with them."""
+    async def add_resource_throttle(self, throttle: Throttle, entry: AuditEntry) -> Throttle:
+        """Write one down, and the audit with it; a repeat finds what was written, and adds nothing.
+
+        Returns:
+            It, or what the same request has set before, also if that has been lifted since.
+        """
         async with self._database.connection() as connection, connection.transaction():
-            await connection.execute("DELETE FROM resource_throttle")
-            await connection.executemany(
-                "INSERT INTO resource_throttle (id, throttle, until_ms) VALUES ($1, $2, $3)",
-                [(one.id, one.model_dump(mode="json"), one.until_ms) for one in throttles],
+            if not await write_once(connection, entry):
+                return Throttle.model_validate(await _written(connection, entry, "after"))
+            await connection.execute(
+                "DELETE FROM resource_throttle WHERE until_ms <= extract(epoch FROM now()) * 1000"
             )
-            await write_audit(connection, entries)
+            await connection.execute(
+                "INSERT INTO resource_throttle (id, throttle, until_ms) VALUES ($1, $2, $3)",
+                throttle.id,
+                throttle.model_dump(mode="json"),
+                throttle.until_ms,
+            )
+            return throttle
+
+    async def end_resource_throttle(
+        self, id: str, lift: Callable[[Throttle], AuditEntry]
+    ) -> Throttle | None:
+        """End one that holds, and write the audit with it.
+
+        Args:
+            id: Of the throttle.
+            lift: Makes the entry.
+
+        Returns:
+            What was ended, also by the same request before; None: there is none of that id.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            row = await connection.fetchval(
+                "DELETE FROM resource_throttle WHERE id = $1 "
+                "AND (until_ms IS NULL OR until_ms > extract(epoch FROM now()) * 1000) "
+                "RETURNING throttle",
+                id,
+            )
+            if row is not None:
+                ended = Throttle.model_validate(row)
+                await write_audit(connection, [lift(ended)])
+                return ended
+        return None
+
+    async def resource_throttle_lifted(self, id: str, request_id: str) -> Throttle | None:
+        """Return the throttle that a request has ended, if it was the one with this id."""
+        row = await self._database.fetch_value(
+            "SELECT before FROM audit WHERE request_id = $1 AND action = 'lift' "
+            "AND starts_with(target, 'resource/') AND before ->> 'id' = $2",
+            request_id,
+            id,
+        )
+        return None if row is None else Throttle.model_validate(row)
 
     async def save(
         self,
@@ -166,6 +209,19 @@ class ConfigurationStore:
                     for target, change in sorted(changes.items())
                 ],
             )
+
+
+async def _written(
+    connection: asyncpg.Connection, entry: AuditEntry, part: Literal["before", "after"]
+) -> Any:
+    """Return what an earlier attempt has written into the audit."""
+    row = await connection.fetchrow(
+        "SELECT before, after FROM audit WHERE target = $1 AND action = $2 AND request_id = $3",
+        entry.target,
+        entry.action,
+        entry.request_id,
+    )
+    return row[part]
 
 
 def _configuration(rows: Sequence[asyncpg.Record]) -> Configuration:

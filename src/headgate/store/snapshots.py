@@ -7,7 +7,7 @@ import asyncpg
 from headgate.model.audit import AuditEntry
 from headgate.model.breaker import BreakerView, OutcomeSpan, Transition
 from headgate.model.errors import ConfigurationError
-from headgate.model.ids import Kind
+from headgate.model.ids import Kind, workflow_id
 from headgate.model.ledger import LedgerView
 from headgate.model.pool import PoolView
 from headgate.model.snapshot import SaveResult, Snapshot
@@ -67,7 +67,8 @@ class SnapshotStore:
             )
             await self._save_transitions(connection, snapshot)
             await self._save_spans(connection, snapshot)
-            await write_audit(connection, snapshot.audit)
+            told = workflow_id(snapshot.kind, snapshot.subject)
+            await write_audit(connection, snapshot.audit, told)
             if revision is not None:
                 return SaveResult(saved=True, revision=revision)
             there = await connection.fetchval(
@@ -108,7 +109,7 @@ class SnapshotStore:
                     after={"state": step.target, "epoch": step.epoch},
                     request_id=step.request_id or f"epoch:{step.epoch}",
                 )
-                await write_audit(connection, [entry])
+                await write_audit(connection, [entry], workflow_id("breaker", snapshot.subject))
 
     @staticmethod
     async def _save_spans(connection: asyncpg.Connection, snapshot: Snapshot) -> None:

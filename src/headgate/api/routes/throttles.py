@@ -108,6 +108,7 @@ async def lift(
         service.task_queue,
         service.options,
     )
-    if isinstance(ended, Answered):
-        require_accepted(ended.reply)
-    return write.done(request_id, body.dry_run, None, "", ended)
+    if isinstance(ended, Spread):
+        return write.done(request_id, body.dry_run, None, "", ended)
+    require_accepted(ended.reply)
+    return write.done(request_id, body.dry_run, "ledger", ended.tenant, ended, ended.reply.revision)
