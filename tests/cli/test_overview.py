@@ -60,8 +60,11 @@ async def test_without_a_worker_the_status_is_stale(desk: Desk) -> None:
         "CREATE TRIGGER past BEFORE INSERT OR UPDATE ON governance_worker "
         "FOR EACH ROW EXECUTE FUNCTION past()"
     )
-    await database.execute("UPDATE governance_worker SET version = version")
-    found = await _ends_with(desk, 3, "status")
+    try:
+        await database.execute("UPDATE governance_worker SET version = version")
+        found = await _ends_with(desk, 3, "status")
+    finally:
+        await database.execute("DROP FUNCTION past() CASCADE")  # the database is used again
     assert "no governance worker has been seen for 60 min" in found["line"]
 
 
