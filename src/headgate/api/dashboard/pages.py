@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import RedirectResponse
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
+from temporalio.service import RPCError
 
 from headgate.api.access import ANYONE, Guard, deny
 from headgate.api.authenticate import authenticate, require_same_site, session_cookie
@@ -28,7 +29,7 @@ from headgate.gate.clock import now_ms
 from headgate.model.alert import Alert, Severity
 from headgate.model.breaker import BreakerState, BreakerView, OutcomeSpan
 from headgate.model.contract import Name
-from headgate.model.errors import HeadgateError
+from headgate.model.errors import HeadgateError, UnavailableError
 from headgate.model.ledger import LedgerView
 from headgate.model.notifier import KindPattern, tenant_of
 from headgate.model.pool import PoolView, Strategy
@@ -298,17 +299,19 @@ async def jobs(
     workflow_id: Annotated[str | None, Query(max_length=1_000, pattern=r"^[^\x00-\x1f]*$")] = None,
 ) -> Response:
     """Show why a job waits."""
-    report, problem, wanted = None, None, (workflow_id or "").strip()
+    report, problem, wanted, status = None, None, (workflow_id or "").strip(), 200
     if wanted:
         try:
             report = await explain_to(service_of(request), principal, wanted)
-        except (ProblemError, HeadgateError) as error:
-            problem = str(error)
+        except (ProblemError, HeadgateError, RPCError) as error:
+            problem = " ".join(str(error).split())
+            is_away = isinstance(error, UnavailableError | RPCError)
+            status = error.status if isinstance(error, ProblemError) else 503 if is_away else 404
     return render(
         request,
         principal,
         "jobs.html",
-        status=404 if problem else 200,
+        status=status,
         workflow_id=wanted,
         report=report,
         problem=problem,
