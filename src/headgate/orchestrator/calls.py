@@ -77,7 +77,7 @@ class GovernedCalls(ActivityInboundInterceptor):
     async def _under_permit(self, input: ExecuteActivityInput, gate: AnyGate, call: Call) -> Any:
         ticket = await gate.begin(call)
         if isinstance(ticket, Refusal):
-            raise _denied(ticket, call.downstream)
+            raise _denied(ticket, call.downstream, call.tenant, call.resource)
         end = _End(gate.rules(call), None)
         try:
             with end:
@@ -104,7 +104,8 @@ class GovernedCalls(ActivityInboundInterceptor):
         units = what.units
         if resource is not None:
             if tenant is None:
-                raise _denied(Refusal(_no_tenant(info.activity_type), None), what.downstream)
+                refusal = Refusal(_no_tenant(info.activity_type), None)
+                raise _denied(refusal, what.downstream, None, resource)
             if how.units_of is not None:
                 units = _units(how, input)
         tenant = tenant or NOBODY
@@ -113,7 +114,7 @@ class GovernedCalls(ActivityInboundInterceptor):
             resource = None
         lane = gate.lane(what.downstream, tenant, resource)
         ticket = lane.enter(units, _call_ms(info)) or await self._admitted(
-            gate, lane, how, tenant, units, info
+            gate, lane, how, tenant, resource, units, info
         )
         rules = lane.downstream.verdict.outcomes
         end = _End(rules, how)
@@ -131,6 +132,7 @@ class GovernedCalls(ActivityInboundInterceptor):
         lane: AnyLane,
         how: GovernedActivity,
         tenant: str,
+        resource: str | None,
         units: int,
         info: activity.Info,
     ) -> Ticket:
@@ -157,7 +159,7 @@ class GovernedCalls(ActivityInboundInterceptor):
                     return answer
                 if not await patience.outlasts(answer):
                     _count_wait(downstream, time.monotonic() - began_s)
-                    raise _denied(answer, downstream)
+                    raise _denied(answer, downstream, tenant, resource)
 
     async def _hold_for_job(
         self,
@@ -193,7 +195,7 @@ class GovernedCalls(ActivityInboundInterceptor):
                 if refusal is None:
                     return
                 if not await patience.outlasts(refusal):
-                    raise _denied(refusal, how.call.downstream)
+                    raise _denied(refusal, how.call.downstream, tenant, resource)
 
 
 @dataclass(slots=True)
@@ -327,8 +329,13 @@ def _count_wait(downstream: str, waited_s: float) -> None:
     wait.record(waited_s, {"downstream": downstream})
 
 
-def _denied(refusal: Refusal, downstream: str) -> ApplicationError:
-    """Return the error of a call that is held back, and count it."""
+def _denied(
+    refusal: Refusal, downstream: str, tenant: str | None, resource: str | None
+) -> ApplicationError:
+    """Return the error of a call that is held back, and count it.
+
+    Its second detail says for whom it was, and of what, for ``headgate why``.
+    """
     denied = counter(_meter(), metrics.CALLS_DENIED)
     denied.add(1, {"downstream": downstream, "reason": refusal.reason.code.value})
     never = refusal.retry_at_ms is None
@@ -336,6 +343,11 @@ def _denied(refusal: Refusal, downstream: str) -> ApplicationError:
     return ApplicationError(
         f"call held back: {refusal.reason.message}",
         refusal.reason.model_dump(mode="json", exclude_none=True),
+        {
+            "tenant": None if tenant == NOBODY else tenant,
+            "resource": resource,
+            "downstream": downstream,
+        },
         type=CALL_DENIED,
         non_retryable=never,
         next_retry_delay=None if never else timedelta(milliseconds=delay_ms),

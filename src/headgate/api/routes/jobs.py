@@ -41,7 +41,12 @@ async def explain_to(service: Service, principal: Principal, workflow_id: str) -
         NotFoundError: There is no such job.
         ProblemError: There is none of the caller's tenant.
     """
-    absent = not_found(f"there is no workflow {workflow_id!r}")
+    absent = not_found(
+        f"there is no workflow {workflow_id!r}"
+        if principal.tenant is None
+        else f"no workflow {workflow_id!r} asks for anything of {principal.tenant}, waits for it "
+        "or holds it now"
+    )
     try:
         report = await explain(await service.temporal.client(), service.database, workflow_id)
     except NotFoundError:
@@ -50,9 +55,7 @@ async def explain_to(service: Service, principal: Principal, workflow_id: str) -
         raise absent from None
     if principal.tenant is None:
         return report
-    tenants = {one.tenant for one in report.holds}
-    tenants |= {one.tenant for one in report.obstacles if one.tenant is not None}
-    if tenants != {principal.tenant}:
+    if report.tenants != [principal.tenant]:
         raise absent
     # What others have of a shared pool is not for this tenant.
     mine = [
