@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from temporalio.service import RPCError
 
+from headgate.api.principal import Principal
 from headgate.model.errors import (
     BelowUsageError,
     ConfigurationError,
@@ -82,6 +83,9 @@ class ProblemError(Exception):
         detail: What was wrong, and what to do.
         retry_after_s: For ``Retry-After``.
         headers: More headers.
+
+    Attributes:
+        principal: Who is refused, where that is known although it may not come in.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class ProblemError(Exception):
         super().__init__(detail)
         self.status, self.code, self.detail = status, code, detail
         self.headers = dict(headers or {})
+        self.principal: Principal | None = None
         if retry_after_s is not None:
             self.headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
 

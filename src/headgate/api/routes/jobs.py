@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 
-from headgate.api.access import OwnViewer
+from headgate.api.access import OwnViewer, deny
 from headgate.api.principal import Principal
 from headgate.api.problems import not_found
-from headgate.api.service import Service, service_of
+from headgate.api.service import service_of
 from headgate.model.errors import NotFoundError
 from headgate.model.why import WhyReport
 from headgate.orchestrator.why import explain
@@ -31,16 +31,17 @@ async def why(request: Request, principal: OwnViewer, workflow_id: WorkflowId) -
 
     Asks the job, its ledger, its breaker and its pool as they are now; changes nothing.
     """
-    return await explain_to(service_of(request), principal, workflow_id)
+    return await explain_to(request, principal, workflow_id)
 
 
-async def explain_to(service: Service, principal: Principal, workflow_id: str) -> WhyReport:
+async def explain_to(request: Request, principal: Principal, workflow_id: str) -> WhyReport:
     """Return why a job waits, as far as it is the caller's to know.
 
     Raises:
         NotFoundError: There is no such job.
         ProblemError: There is none of the caller's tenant.
     """
+    service = service_of(request)
     absent = not_found(
         f"there is no workflow {workflow_id!r}"
         if principal.tenant is None
@@ -55,8 +56,10 @@ async def explain_to(service: Service, principal: Principal, workflow_id: str) -
         raise absent from None
     if principal.tenant is None:
         return report
-    if report.tenants != [principal.tenant]:
+    if not report.tenants:
         raise absent
+    if report.tenants != [principal.tenant]:
+        await deny(request, service, principal, absent)
     # What others have of a shared pool is not for this tenant.
     mine = [
         one.model_copy(

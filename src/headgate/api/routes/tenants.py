@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, TypeAdapter
 
-from headgate.api.access import Admin, TenantOperator, TenantViewer, Viewer
+from headgate.api.access import Admin, TenantOperator, TenantViewer, Viewer, deny
 from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, page_of, read
 from headgate.api.problems import ProblemError, not_found
 from headgate.api.reads import fresh, one, tag
@@ -161,11 +161,12 @@ async def command(
 
     Whoever is limited to one tenant may only release: what a tenant may take is not its own to say.
     """
+    service = write.service
     if principal.tenant is not None and not isinstance(body.action, ReleasePermit):
-        raise ProblemError(
+        refusal = ProblemError(
             403, "forbidden", f"{principal.name} may release what {tenant} holds, and nothing else"
         )
-    service = write.service
+        await deny(write.request, service, principal, refusal)
     id = await write.begin(principal, body, "ledger", tenant)
     order = write.order(LedgerCommand, id, principal, body)
     try:
