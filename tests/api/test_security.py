@@ -2,6 +2,7 @@
 
 import json
 import time
+from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from headgate.api.rates import Rates
 from headgate.api.server import settings_for
 from headgate.api.settings import OidcSettings
 from headgate.model.errors import ConfigurationError
+from headgate.store.database import Database
+from headgate.store.keys import KeyStore
 from tests.api.conftest import Desk
 from tests.harness import acquire, eventually
 
@@ -162,6 +165,42 @@ async def test_what_other_sites_have_browsers_send_is_in_the_audit_with_whose_br
     ]
     (line, *_) = await desk.service.audit.lines(1, action="denied", actor="operator-key")
     assert line.how is not None and line.how.startswith("session ")
+
+
+@pytest.mark.parametrize("key", ["hgk_%00_x", "hgk_%ED%A0%80_x", "hgk_%FF_%00", "%00", ""])
+async def test_no_key_that_is_none_gets_as_far_as_postgres(desk: Desk, key: str) -> None:
+    stranger = await desk.caller()
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Sec-Fetch-Site": "same-origin",
+    }
+    answer = await stranger.post("/login", content=f"key={key}", headers=headers)
+    assert answer.status_code == 401 and "unknown, revoked or over" in answer.text
+
+
+@pytest.mark.parametrize(
+    "keys", [["\ud800"], [1, "\ud800"], [0, "a\x00"], [2**70, "a"], ["1", "a"], [True, "a"], {}, 1]
+)
+async def test_a_cursor_that_was_tampered_with_is_refused(desk: Desk, keys: object) -> None:
+    viewer = await desk.caller("viewer")
+    cursor = urlsafe_b64encode(json.dumps(keys).encode()).decode()
+    for path in ("/v1/tenants", "/v1/downstreams", "/v1/audit", "/tenants", "/v1/alerts"):
+        answer = await viewer.get(path, params={"cursor": cursor})
+        assert answer.status_code == 400, (path, answer.text)
+
+
+async def test_who_calls_is_not_told_where_postgres_and_temporal_are(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = "127.0.0.1:1/nowhere"
+    async with Database(f"postgresql://headgate:secret@{address}") as nowhere:
+        desk.service.keys = KeyStore(nowhere)
+        stranger = await desk.caller()
+        wrong = {"Authorization": "Bearer hgk_000000000000_wrong"}
+        answer = await stranger.get("/v1/me", headers=wrong)
+    assert answer.status_code == 503 and answer.headers["retry-after"]
+    assert "127.0.0.1" not in answer.text and "HEADGATE" not in answer.text
+    assert address in caplog.text
 
 
 async def test_a_key_that_is_revoked_or_over_opens_nothing(desk: Desk) -> None:

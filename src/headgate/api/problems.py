@@ -110,6 +110,14 @@ def not_found(detail: str) -> ProblemError:
     return ProblemError(404, "not_found", detail)
 
 
+def in_public(error: Exception) -> str:
+    """Return what a caller is told of an error: no addresses of what stands behind the API."""
+    if isinstance(error, RPCError):
+        return f"Temporal does not answer ({error.status.name.lower()})"
+    text = error.public if isinstance(error, UnavailableError) else str(error)
+    return " ".join(text.split())
+
+
 def document(
     path: str,
     status: int,
@@ -175,7 +183,9 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
         return answer(request, error.status_code, code, str(error.detail), headers)
 
     async def ours(request: Request, error: Exception) -> Response:
-        text = " ".join(str(error).split())
+        text = in_public(error)
+        if isinstance(error, UnavailableError | RPCError):
+            _LOG.warning("%s %s: %s", request.method, request.url.path, error)
         if isinstance(error, NotFoundError):
             return answer(request, 404, "not_found", text)
         if isinstance(error, ConflictError):

@@ -39,4 +39,13 @@ class BelowUsageError(ConfigurationError):
 
 
 class UnavailableError(HeadgateError):
-    """Something Headgate needs (Temporal, Postgres, a port, a folder) cannot be used."""
+    """Something Headgate needs (Temporal, Postgres, a port, a folder) cannot be used.
+
+    Args:
+        message: For whoever runs Headgate: with the address, and what to look at.
+        public: For those who only call its API, who are not to learn addresses; None: the same.
+    """
+
+    def __init__(self, message: str, public: str | None = None) -> None:
+        super().__init__(message)
+        self.public = message if public is None else public

@@ -18,7 +18,7 @@ from headgate.api.dashboard.drawings import sparkline, strip
 from headgate.api.dashboard.render import NotLoggedInError, asset, render
 from headgate.api.paging import Cursor, read, written
 from headgate.api.principal import Principal, Role
-from headgate.api.problems import ProblemError, not_found
+from headgate.api.problems import ProblemError, in_public, not_found
 from headgate.api.reads import fresh, one, view_of
 from headgate.api.routes.alerts import find_alert, own_channels
 from headgate.api.routes.jobs import explain_to
@@ -310,7 +310,7 @@ async def jobs(
         try:
             report = await explain_to(request, principal, wanted)
         except (ProblemError, HeadgateError, RPCError) as error:
-            problem = " ".join(str(error).split())
+            problem = in_public(error)
             is_away = isinstance(error, UnavailableError | RPCError)
             status = error.status if isinstance(error, ProblemError) else 503 if is_away else 404
     return render(
