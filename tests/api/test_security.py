@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 
 from headgate.api.access import ANYONE, Guard, declared, require_declared, routes_of
 from headgate.api.app import create_app
+from headgate.api.dashboard.render import assets
 from headgate.api.principal import Role
 from headgate.api.rates import Rates
 from headgate.api.server import settings_for
@@ -187,6 +188,15 @@ async def test_a_cursor_that_was_tampered_with_is_refused(desk: Desk, keys: obje
     for path in ("/v1/tenants", "/v1/downstreams", "/v1/audit", "/tenants", "/v1/alerts"):
         answer = await viewer.get(path, params={"cursor": cursor})
         assert answer.status_code == 400, (path, answer.text)
+
+
+async def test_names_of_files_that_are_none_are_not_kept(desk: Desk) -> None:
+    stranger = await desk.caller()
+    for number in range(20):
+        answer = await stranger.get(f"/static/no-such-file-{number}")
+        assert answer.status_code == 404
+    assert {"headgate.css", "headgate.js", "icon.svg"} == set(assets())
+    assert assets.cache_info().currsize == 1
 
 
 async def test_who_calls_is_not_told_where_postgres_and_temporal_are(

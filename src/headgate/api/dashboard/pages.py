@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 from headgate.api.access import ANYONE, Guard, deny
 from headgate.api.authenticate import require_same_site, session_cookie
 from headgate.api.dashboard.drawings import sparkline, strip
-from headgate.api.dashboard.render import NotLoggedInError, asset, render
+from headgate.api.dashboard.render import NotLoggedInError, assets, render
 from headgate.api.paging import Cursor, read, written
 from headgate.api.principal import Principal, Role
 from headgate.api.problems import ProblemError, in_public, not_found
@@ -499,7 +499,7 @@ async def logout(request: Request) -> Response:
 @router.get("/static/{file}", dependencies=[Depends(ANYONE)])
 async def static(request: Request, file: str) -> Response:
     """Serve what pages are made up with."""
-    found = asset(file)
+    found = assets().get(file)
     if found is None:
         raise not_found(f"there is no file {file!r}")
     headers = {"Cache-Control": "max-age=31536000, immutable"}
