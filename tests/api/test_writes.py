@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import httpx2
+import pytest
 
 from headgate.model.breaker import BreakerState
 from headgate.model.ids import workflow_id
@@ -384,6 +385,27 @@ async def test_a_reason_is_required_and_what_is_not_there_is_not_found(desk: Des
     broken = await operator.post(nobody, content=b"{", headers={"Content-Type": "application/json"})
     assert broken.status_code == 400
     assert broken.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/throttles", {"resource": "scan", "share": 0, "reason": "stop it"}),
+        ("/v1/throttles/x/lift", {"reason": "go on"}),
+        ("/v1/silences", {"kind": "*", "for_ms": 60_000, "reason": "a drill"}),
+        ("/v1/silences/x/end", {"reason": "it is over"}),
+        ("/v1/alerts/x/resend", {"reason": "once more"}),
+    ],
+)
+async def test_what_has_no_revision_says_so_and_does_not_ignore_one(
+    desk: Desk, path: str, body: dict[str, Any]
+) -> None:
+    operator = await desk.caller("operator")
+    refused = await operator.post(path, json=body, headers={"If-Match": '"7"'})
+    assert refused.status_code == 400 and "If-Match" in refused.json()["detail"]
+    assert (await operator.get("/v1/silences")).json()["items"] == []
+    allowed = await operator.post(path, json=body, headers={"If-Match": "*"})
+    assert allowed.status_code in (200, 404, 409)
 
 
 async def test_two_attempts_at_the_same_moment_are_one(desk: Desk) -> None:

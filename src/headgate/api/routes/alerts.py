@@ -11,7 +11,7 @@ from headgate.api.paging import Cursor, Limit, Page, page_of, read
 from headgate.api.principal import Principal
 from headgate.api.problems import not_found
 from headgate.api.service import Service, service_of
-from headgate.api.writes import Done, Reason, Writing
+from headgate.api.writes import Adding, Done, Reason
 from headgate.gate.clock import now_ms
 from headgate.model.alert import Severity
 from headgate.model.contract import Contract, Name
@@ -112,7 +112,7 @@ async def get_alert(request: Request, principal: OwnViewer, id: Id) -> AlertShow
 
 
 @router.post("/{id:segment}/resend")
-async def resend(write: Writing, principal: Operator, id: Id, body: Resend) -> Done[Resent]:
+async def resend(write: Adding, principal: Operator, id: Id, body: Resend) -> Done[Resent]:
     """Send an alert once more, under the id that it has; who has it already may drop it."""
     request_id = await write.begin(principal, body, None, f"alert/{id}")
     channels = await send_again(
