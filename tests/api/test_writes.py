@@ -163,6 +163,16 @@ async def test_a_pool_is_cut_and_a_resource_is_paused_for_all(desk: Desk) -> Non
     found = await eventually(in_force, lambda found: set(found) == {"pool", "resource", "tenant"})
     assert found["tenant"]["subject"] == tenant and found["tenant"]["what"] == "max_active 4"
     assert found["tenant"]["until_ms"] == ends_at_ms
+    # Each says how old it is, and the revision at which its end can be decided.
+    assert found["resource"]["revision"] is None and found["resource"]["age_ms"] == 0
+    for kind in ("pool", "tenant"):
+        assert 0 <= found[kind]["age_ms"] < 60_000 and found[kind]["saved_at_ms"] > 0
+    resumed = await operator.post(
+        f"/v1/pools/{pool}/commands",
+        json={"action": "resume", "reason": "all of it again"},
+        headers={"If-Match": f'"{found["pool"]["revision"]}"'},
+    )
+    assert resumed.status_code == 200, resumed.text
 
 
 async def test_a_pause_for_all_is_set_once_and_lifted_once_and_the_audit_says_so(

@@ -8,13 +8,14 @@ from temporalio.service import RPCError
 
 from headgate.gate.kinds import governing
 from headgate.model.audit import AuditEntry
-from headgate.model.breaker import Override
+from headgate.model.breaker import BreakerView, Override
 from headgate.model.breaker import Throttle as BreakerThrottle
 from headgate.model.contract import Message
 from headgate.model.entity import EntityOptions
 from headgate.model.errors import ConfigurationError, UnavailableError
 from headgate.model.ids import DEFAULT, GOVERNANCE_TASK_QUEUE
 from headgate.model.ledger import LedgerCommand, LedgerView, Lift
+from headgate.model.pool import CapacityOverride, PoolView
 from headgate.model.quota import Throttle
 from headgate.model.settings import LedgerSettings
 from headgate.orchestrator.holders import Answered, command_whoever_has
@@ -55,6 +56,10 @@ class InForce(Message):
         reason: Why.
         since_ms: Since when.
         until_ms: Until when; null: until people end it.
+        revision: Of the workflow that does it, for ``If-Match``; null for a resource of all
+            tenants, which is done by no single one.
+        saved_at_ms: When that workflow last changed and was saved; null likewise.
+        age_ms: How long ago that was; 0 for a resource, which Postgres itself knows best.
     """
 
     kind: Literal["resource", "tenant", "pool", "breaker"]
@@ -67,6 +72,9 @@ class InForce(Message):
     reason: str
     since_ms: int
     until_ms: int | None = None
+    revision: int | None = None
+    saved_at_ms: int | None = None
+    age_ms: int = 0
 
 
 async def throttles_in_force(database: Database, now_ms: int) -> list[InForce]:
@@ -79,8 +87,8 @@ async def throttles_in_force(database: Database, now_ms: int) -> list[InForce]:
     everyone = await ConfigurationStore(database).resource_throttles()
     found = [_of_ledger("resource", one.resource, one) for one in everyone]
     known = {one.id for one in everyone}
-    for ledger in await store.ledgers_set_by_people():
-        found += [
+    for ledger, saved_at_ms in await store.set_by_people("ledger", LedgerView):
+        there = [
             InForce(
                 kind="tenant",
                 subject=ledger.tenant,
@@ -96,28 +104,39 @@ async def throttles_in_force(database: Database, now_ms: int) -> list[InForce]:
             if one.begins_at_ms <= now_ms
         ]
         own = [one for one in ledger.throttles if one.id not in known]
-        found += [_of_ledger("tenant", ledger.tenant, one) for one in own]
-    for pool in await store.pools():
-        if (override := pool.override) is not None:
-            units = ", ".join(f"{units} {name}" for name, units in override.capacity.items())
-            found.append(
-                InForce(
-                    kind="pool",
-                    subject=pool.pool,
-                    what=_cut(override.share) if override.share is not None else f"has {units}",
-                    share=override.share,
-                    actor=override.actor,
-                    reason=override.reason,
-                    since_ms=override.since_ms,
-                    until_ms=override.until_ms,
-                )
-            )
-    for view in await store.breakers():
+        there += [_of_ledger("tenant", ledger.tenant, one) for one in own]
+        found += _seen(there, ledger.revision, saved_at_ms, now_ms)
+    for pool, saved_at_ms in await store.set_by_people("governor", PoolView):
+        if pool.override is not None:
+            found += _seen([_of_pool(pool.pool, pool.override)], pool.revision, saved_at_ms, now_ms)
+    for view, saved_at_ms in await store.set_by_people("breaker", BreakerView):
+        there = []
         if view.override is not None:
-            found.append(_of_breaker(view.downstream, view.override.mode, None, view.override))
+            there.append(_of_breaker(view.downstream, view.override.mode, None, view.override))
         if (cut := view.throttle) is not None:
-            found.append(_of_breaker(view.downstream, _cut(cut.share), cut.share, cut))
+            there.append(_of_breaker(view.downstream, _cut(cut.share), cut.share, cut))
+        found += _seen(there, view.revision, saved_at_ms, now_ms)
     return [one for one in found if one.until_ms is None or one.until_ms > now_ms]
+
+
+def _seen(found: list[InForce], revision: int, saved_at_ms: int, now_ms: int) -> list[InForce]:
+    """Say how old it is, and at which revision its workflow was then."""
+    age = {"saved_at_ms": saved_at_ms, "age_ms": max(0, now_ms - saved_at_ms)}
+    return [one.model_copy(update={"revision": revision, **age}) for one in found]
+
+
+def _of_pool(pool: str, override: CapacityOverride) -> InForce:
+    units = ", ".join(f"{units} {name}" for name, units in override.capacity.items())
+    return InForce(
+        kind="pool",
+        subject=pool,
+        what=_cut(override.share) if override.share is not None else f"has {units}",
+        share=override.share,
+        actor=override.actor,
+        reason=override.reason,
+        since_ms=override.since_ms,
+        until_ms=override.until_ms,
+    )
 
 
 def _of_ledger(kind: Literal["resource", "tenant"], subject: str, one: Throttle) -> InForce:
