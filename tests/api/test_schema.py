@@ -42,6 +42,7 @@ tests/api/test_writes.py tells what is accepted there.
 
 _CALLERS: Final[dict[str, RoleName | None]] = {
     "admin": "admin",
+    "operator": "operator",
     "viewer": "viewer",
     "tenant": "operator",
     "nobody": None,

@@ -87,7 +87,7 @@ def test_the_example_is_valid() -> None:
          "4: tenants.acme.quotas.scan: guarantees 2 of scan, but pool p divides several resources "
          "by dominant shares, which know no guarantees"),
         ("pools: {p: {capacity: {a: 1, b: 2}, history_half_life_ms: 1000}}",
-         "1: pools.p: the past does not count where several resources are divided"),
+         "1: pools.p.history_half_life_ms: the past does not count where several resources are"),
         ("groups: {g: {shares: {scna: {}}}}\npools: {p: {resource: scan, capacity: 3}}",
          "1: groups.g.shares.scna: no pool shares scna (they share: scan)"),
         ("groups: {g: {shares: {scan: {guaranteed: 3, maximum: 2}}}}\n"

@@ -228,6 +228,27 @@ async def test_an_open_breaker_keeps_calls_away_and_says_when_to_come_again(
         assert place.service.calls == calls
 
 
+async def test_whose_call_is_held_back_is_known_though_a_breaker_is_nobodys(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    async with Workplace(stack, governance, name).running() as place:
+        soon = POLICY.model_copy(update={"open_ms": 30_000, "consecutive_failures": 1})
+        await governance.set_policy(place.downstream, soon)
+        place.service.broken = True
+        with pytest.raises(WorkflowFailureError):
+            await place.run(Task(["guarded"], attempts=1, timeout_s=5))
+        await governance.until_state(place.downstream, BreakerState.OPEN)
+        waiting = await place.start(Task(["guarded"], timeout_s=5), name)
+        report = await eventually(
+            lambda: explain(governance.client, governance.database, waiting.id),
+            lambda report: bool(report.obstacles),
+        )
+        (obstacle,) = report.obstacles
+        assert (obstacle.code, obstacle.tenant) == (ReasonCode.BREAKER_OPEN, name)
+        assert (obstacle.downstream, report.tenants) == (place.downstream, [name])
+        await waiting.terminate("the test is over")
+
+
 async def test_a_call_with_few_attempts_waits_in_the_process_for_its_turn(
     stack: Stack, governance: Governance, name: str
 ) -> None:

@@ -90,12 +90,20 @@ def read(cursor: str | None, *kinds: type) -> list[str | int] | None:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         keys = json.loads(urlsafe_b64decode(padded.encode("ascii")))
-    except ValueError:
+    except (ValueError, RecursionError):
         keys = None
     fits = isinstance(keys, list) and [type(key) for key in keys] == list(kinds)
-    if not fits or any(isinstance(key, str) and "\x00" in key for key in keys):
+    if not fits or not all(_is_text(key) for key in keys if isinstance(key, str)):
         raise ProblemError(400, "bad_request", "cursor: write the next_cursor of this list")
     found: list[str | int] = keys
     if any(isinstance(key, int) and not -(2**62) < key < 2**62 for key in found):
         raise ProblemError(400, "bad_request", "cursor: write the next_cursor of this list")
     return found
+
+
+def _is_text(key: str) -> bool:
+    """Return whether Postgres takes it: no NUL, and no half of a character."""
+    try:
+        return b"\x00" not in key.encode()
+    except UnicodeEncodeError:
+        return False

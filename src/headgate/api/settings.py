@@ -67,7 +67,6 @@ class ApiSettings:
         namespace: Of Temporal, for links.
         session_s: How long a login to the dashboard lasts.
         most_body: Bytes of a request at most.
-        most_page: Items of a page at most.
         per_second: Requests of one caller, sustained.
         burst: The same, at once.
         most_streams: Live updates at the same time, of all callers.
@@ -82,7 +81,6 @@ class ApiSettings:
     namespace: str = "default"
     session_s: int = 12 * 3_600
     most_body: int = 65_536
-    most_page: int = 200
     per_second: float = 50.0
     burst: int = 200
     most_streams: int = 500

@@ -124,18 +124,21 @@ class Write:
         )
 
 
+_Key = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[\x21-\x7e]+$",
+        description="The same for every attempt: it is done once. It becomes the request id.",
+    ),
+]
+
+
 def _write(
     request: Request,
     response: Response,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            min_length=1,
-            max_length=200,
-            pattern=r"^[\x21-\x7e]+$",
-            description="The same for every attempt: it is done once. It becomes the request id.",
-        ),
-    ] = None,
+    idempotency_key: _Key = None,
     if_match: Annotated[
         str | None,
         Header(
@@ -151,7 +154,18 @@ def _write(
     return Write(service_of(request), request, response, idempotency_key, revision)
 
 
+def _adding(request: Request, response: Response, idempotency_key: _Key = None) -> Write:
+    """What has no revision cannot be decided by one; to leave that unsaid would be to ignore it."""
+    if request.headers.get("if-match", "*") != "*":
+        raise ProblemError(
+            400, "bad_request", "If-Match: this has no revision that people decide by: leave it out"
+        )
+    return Write(service_of(request), request, response, idempotency_key, None)
+
+
 Writing = Annotated[Write, Depends(_write)]
+Adding = Annotated[Write, Depends(_adding)]
+"""A write of something that has no revision of its own, such as a silence."""
 
 
 def require_accepted(reply: CommandReply) -> None:

@@ -14,6 +14,7 @@ from headgate.model.consistency import (
     no_circles,
     pools_follow,
     pools_hold,
+    shares_count,
 )
 from headgate.model.contract import Contract, Name, is_stored
 from headgate.model.governed import GovernedCalls
@@ -138,11 +139,6 @@ class Pool(Contract):
             if len(self.capacity) > 1 and self.strategy not in _DOMINANT:
                 names = " or ".join(_DOMINANT)
                 raise ValueError(f"several resources are divided with strategy {names}: write one")
-            if len(self.capacity) > 1 and self.history_half_life_ms is not None:
-                raise ValueError(
-                    "the past does not count where several resources are divided: remove "
-                    "history_half_life_ms"
-                )
         elif self.resource is None:
             raise ValueError("says how much, but not of what: add resource, such as resource: scan")
         return self
@@ -204,6 +200,7 @@ class Configuration(Contract):
         calls_have_breakers(self)
         channels_exist(self)
         if not is_stored(info):
+            shares_count(self)
             channels_have_owners(self)
         return self
 
@@ -237,7 +234,7 @@ class Configuration(Contract):
                 pools={
                     resource: name
                     for name, pool in sorted(self.pools.items())
-                    if tenant in self.members(pool)
+                    if self._is_member(tenant, pool)
                     for resource in sorted(pool.capacities)
                 },
                 group=spec.group,
@@ -296,8 +293,10 @@ class Configuration(Contract):
         """Return the tenants of a pool, sorted."""
         if pool.tenants is not None:
             return sorted(pool.tenants)
-        return sorted(
-            name
-            for name, tenant in self.tenants.items()
-            if name != DEFAULT and any(tenant.quota(resource) for resource in pool.capacities)
-        )
+        return sorted(name for name in self.tenants if self._is_member(name, pool))
+
+    def _is_member(self, tenant: str, pool: Pool) -> bool:
+        if pool.tenants is not None:
+            return tenant in pool.tenants
+        quota = self.tenants[tenant].quota
+        return tenant != DEFAULT and any(quota(resource) for resource in pool.capacities)

@@ -356,6 +356,7 @@ class LedgerView(Message):
         alert_rules: When people are told of something, as applied.
         alerts: What they were told of, and what could not be delivered.
         waiting_units: What the requests in line need, by resource.
+        told_revision: When people last set something.
     """
 
     tenant: str
@@ -378,6 +379,7 @@ class LedgerView(Message):
     alert_rules: AlertRules | None = None
     alerts: AlertsView = AlertsView()
     waiting_units: dict[str, int] = {}
+    told_revision: int = 0
 
     @field_serializer("quotas")
     def _briefly(self, quotas: dict[str, Quota] | None) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from temporalio import activity
 from temporalio.common import MetricMeter
@@ -82,9 +82,8 @@ class GovernedCalls(ActivityInboundInterceptor):
         key = _key(info)
         ticket = await gate.begin(call, key)
         if isinstance(ticket, Refusal):
-            ticket = await _insist(
-                lambda _: gate.begin(call, key), info, call.downstream, refusal=ticket
-            )
+            about = _About(call.downstream, call.tenant, call.resource)
+            ticket = await _insist(lambda _: gate.begin(call, key), info, about, refusal=ticket)
         end = _End(gate.rules(call), None)
         try:
             with end:
@@ -111,7 +110,8 @@ class GovernedCalls(ActivityInboundInterceptor):
         units = what.units
         if resource is not None:
             if tenant is None:
-                raise _denied(Refusal(_no_tenant(info.activity_type), None), what.downstream)
+                refusal = Refusal(_no_tenant(info.activity_type), None)
+                raise _denied(refusal, what.downstream, None, resource)
             if how.units_of is not None:
                 units = _units(how, input)
         tenant = tenant or NOBODY
@@ -122,10 +122,10 @@ class GovernedCalls(ActivityInboundInterceptor):
         lane = gate.lane(what.downstream, tenant, resource)
         if permit is not None and permit.downstream == what.downstream:
             # Its permit has been let pass for it: with a probe perhaps, or the last place.
-            ticket = await self._admitted(gate, lane, how, tenant, units, info, permit)
+            ticket = await self._admitted(gate, lane, how, tenant, resource, units, info, permit)
         else:
             ticket = lane.enter(units, _call_ms(info)) or await self._admitted(
-                gate, lane, how, tenant, units, info
+                gate, lane, how, tenant, resource, units, info
             )
         rules = lane.downstream.verdict.outcomes
         end = _End(rules, how)
@@ -145,6 +145,7 @@ class GovernedCalls(ActivityInboundInterceptor):
         lane: AnyLane,
         how: GovernedActivity,
         tenant: str,
+        resource: str | None,
         units: int,
         info: activity.Info,
         permit: Call | None = None,
@@ -159,7 +160,7 @@ class GovernedCalls(ActivityInboundInterceptor):
                 units, tenant, key, patience_s=patience_s, hold_ms=hold_ms, priority=priority
             )
 
-        return await _insist(ask, info, how.call.downstream)
+        return await _insist(ask, info, _About(how.call.downstream, tenant, resource))
 
     async def _hold_for_job(
         self,
@@ -195,13 +196,21 @@ class GovernedCalls(ActivityInboundInterceptor):
                 if refusal is None:
                     return
                 if not await patience.outlasts(refusal):
-                    raise _denied(refusal, how.call.downstream)
+                    raise _denied(refusal, how.call.downstream, tenant, resource)
+
+
+class _About(NamedTuple):
+    """What a call is, for who asks why it was held back."""
+
+    downstream: str
+    tenant: str | None
+    resource: str | None
 
 
 async def _insist(
     ask: Callable[[float], Awaitable[Ticket | Refusal]],
     info: activity.Info,
-    downstream: str,
+    about: _About,
     refusal: Refusal | None = None,
 ) -> Ticket:
     """Wait for admission as long as that makes sense here, else leave it to Temporal's retry.
@@ -212,7 +221,7 @@ async def _insist(
     Args:
         ask: Asks for admission, and may take so many seconds for it.
         info: Of the activity.
-        downstream: What is called.
+        about: What is called, and for whom.
         refusal: What it was answered just now, if it has asked already.
 
     Raises:
@@ -225,11 +234,11 @@ async def _insist(
             if answer is None:
                 answer = await ask(patience.left_s)
             if isinstance(answer, Ticket):
-                _count_wait(downstream, time.monotonic() - began_s)
+                _count_wait(about.downstream, time.monotonic() - began_s)
                 return answer
             if not await patience.outlasts(answer):
-                _count_wait(downstream, time.monotonic() - began_s)
-                raise _denied(answer, downstream)
+                _count_wait(about.downstream, time.monotonic() - began_s)
+                raise _denied(answer, *about)
             answer = None
 
 
@@ -374,8 +383,13 @@ def _count_wait(downstream: str, waited_s: float) -> None:
     wait.record(waited_s, {"downstream": downstream})
 
 
-def _denied(refusal: Refusal, downstream: str) -> ApplicationError:
-    """Return the error of a call that is held back, and count it."""
+def _denied(
+    refusal: Refusal, downstream: str, tenant: str | None, resource: str | None
+) -> ApplicationError:
+    """Return the error of a call that is held back, and count it.
+
+    Its second detail says for whom it was, and of what, for ``headgate why``.
+    """
     denied = counter(_meter(), metrics.CALLS_DENIED)
     denied.add(1, {"downstream": downstream, "reason": refusal.reason.code.value})
     never = refusal.retry_at_ms is None
@@ -383,6 +397,11 @@ def _denied(refusal: Refusal, downstream: str) -> ApplicationError:
     return ApplicationError(
         f"call held back: {refusal.reason.message}",
         refusal.reason.model_dump(mode="json", exclude_none=True),
+        {
+            "tenant": None if tenant == NOBODY else tenant,
+            "resource": resource,
+            "downstream": downstream,
+        },
         type=CALL_DENIED,
         non_retryable=never,
         next_retry_delay=None if never else timedelta(milliseconds=delay_ms),

@@ -74,6 +74,7 @@ def conclude(evidence: Evidence) -> WhyReport:
         verdict="",
         obstacles=obstacles,
         holds=holds,
+        tenants=_tenants(evidence),
         goes_on_at_ms=goes_on_at_ms,
         estimate=goes_on_at_ms is not None and any(one.estimate for one in obstacles),
         notes=notes,
@@ -129,6 +130,15 @@ def _obstacles(evidence: Evidence, notes: list[str]) -> list[Obstacle]:
         if obstacle is not None:
             found.append(obstacle)
     return found
+
+
+def _tenants(evidence: Evidence) -> list[str]:
+    """Return for whom the job is, also where what is in its way is nobody's, such as a breaker.
+
+    Only what it says itself, and what ledgers have under its own id: not what merely names it.
+    """
+    said = {ask.tenant for ask in evidence.asks or []} | {view.tenant for view in evidence.views}
+    return sorted(said | {call.tenant for call in evidence.calls if call.tenant is not None})
 
 
 def _holds(evidence: Evidence) -> list[Held]:

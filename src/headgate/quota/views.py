@@ -50,6 +50,7 @@ def ledger_view(
         waiting={name: queues.length(name) for name in queues.resources()},
         waiting_units={name: queues.units(name) for name in queues.resources()},
         revision=record.revision,
+        told_revision=record.told_revision,
         incarnation=record.incarnation,
         limits={
             resource: limit_view(limits, record.meters.get(resource))

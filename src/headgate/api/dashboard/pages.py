@@ -3,32 +3,33 @@
 import asyncio
 from datetime import timedelta
 from shlex import quote as quoted
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, NoReturn, get_args
 from urllib.parse import parse_qs, quote, urlencode
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import RedirectResponse
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
+from temporalio.service import RPCError
 
 from headgate.api.access import ANYONE, Guard, deny
-from headgate.api.authenticate import authenticate, require_same_site, session_cookie
+from headgate.api.authenticate import require_same_site, session_cookie
 from headgate.api.dashboard.drawings import sparkline, strip
-from headgate.api.dashboard.render import NotLoggedInError, asset, render
+from headgate.api.dashboard.render import NotLoggedInError, assets, render
 from headgate.api.paging import Cursor, read, written
 from headgate.api.principal import Principal, Role
-from headgate.api.problems import ProblemError, not_found
+from headgate.api.problems import ProblemError, in_public, not_found
 from headgate.api.reads import fresh, one, view_of
 from headgate.api.routes.alerts import find_alert, own_channels
 from headgate.api.routes.jobs import explain_to
 from headgate.api.routes.pools import WhatIf, forecast_pool
 from headgate.api.routes.tenants import get_holders
-from headgate.api.service import service_of
+from headgate.api.service import Service, service_of
 from headgate.gate.clock import now_ms
 from headgate.model.alert import Alert, Severity
 from headgate.model.breaker import BreakerState, BreakerView, OutcomeSpan
 from headgate.model.contract import Name
-from headgate.model.errors import HeadgateError
+from headgate.model.errors import HeadgateError, UnavailableError
 from headgate.model.ledger import LedgerView
 from headgate.model.notifier import KindPattern, tenant_of
 from headgate.model.pool import PoolView, Strategy
@@ -51,9 +52,15 @@ class PageAccess(Guard):
 
     async def __call__(self, request: Request) -> Principal:
         """Return who calls; raises as ``admit``."""
-        if await authenticate(request, service_of(request)) is None:
-            raise NotLoggedInError
         return await self.admit(request)
+
+    async def ask_who(self, request: Request, service: Service) -> NoReturn:
+        """Lead to the login.
+
+        Raises:
+            NotLoggedInError: Always.
+        """
+        raise NotLoggedInError
 
 
 Text = Annotated[str | None, Query(max_length=500, pattern=r"^[^\x00-\x1f]*$")]
@@ -298,17 +305,19 @@ async def jobs(
     workflow_id: Annotated[str | None, Query(max_length=1_000, pattern=r"^[^\x00-\x1f]*$")] = None,
 ) -> Response:
     """Show why a job waits."""
-    report, problem, wanted = None, None, (workflow_id or "").strip()
+    report, problem, wanted, status = None, None, (workflow_id or "").strip(), 200
     if wanted:
         try:
-            report = await explain_to(service_of(request), principal, wanted)
-        except (ProblemError, HeadgateError) as error:
-            problem = str(error)
+            report = await explain_to(request, principal, wanted)
+        except (ProblemError, HeadgateError, RPCError) as error:
+            problem = in_public(error)
+            is_away = isinstance(error, UnavailableError | RPCError)
+            status = error.status if isinstance(error, ProblemError) else 503 if is_away else 404
     return render(
         request,
         principal,
         "jobs.html",
-        status=404 if problem else 200,
+        status=status,
         workflow_id=wanted,
         report=report,
         problem=problem,
@@ -329,7 +338,7 @@ async def alerts(
     service, before, problem = service_of(request), read(cursor, int), None
     mark = await service.pages.now()
     if principal.tenant is not None and tenant not in (None, "", principal.tenant):
-        raise not_found(f"there is no tenant {tenant!r}")
+        await deny(request, service, principal, not_found(f"there is no tenant {tenant!r}"))
     if kind:
         try:
             _KIND.validate_python(kind)
@@ -382,7 +391,7 @@ async def alert(
     """Show one alert: its text, what can be done, where it went, every attempt."""
     service = service_of(request)
     mark = await service.pages.now()
-    told = await find_alert(service, principal, id)
+    told = await find_alert(request, principal, id)
     others = []
     if told.alert.key:
         others = await service.alerts.recent(
@@ -446,7 +455,7 @@ async def login_page(
 async def login(request: Request) -> Response:
     """Begin a session with a key."""
     service = service_of(request)
-    require_same_site(request, service)
+    await _require_same_site(request, service)
     form = parse_qs((await request.body()).decode("utf-8", "replace"))
     to = _local(form.get("to", ["/"])[0])
     key = await service.keys.find(form.get("key", [""])[0].strip())
@@ -478,7 +487,7 @@ async def login(request: Request) -> Response:
 async def logout(request: Request) -> Response:
     """End the session."""
     service = service_of(request)
-    require_same_site(request, service)
+    await _require_same_site(request, service)
     name, secure = session_cookie(request, service)
     if (token := request.cookies.get(name)) is not None:
         await service.keys.end_session(token)
@@ -490,11 +499,19 @@ async def logout(request: Request) -> Response:
 @router.get("/static/{file}", dependencies=[Depends(ANYONE)])
 async def static(request: Request, file: str) -> Response:
     """Serve what pages are made up with."""
-    found = asset(file)
+    found = assets().get(file)
     if found is None:
         raise not_found(f"there is no file {file!r}")
     headers = {"Cache-Control": "max-age=31536000, immutable"}
     return Response(found.content, media_type=found.media_type, headers=headers)
+
+
+async def _require_same_site(request: Request, service: Service) -> None:
+    """Refuse what the page of another site has a browser send, with a line in the audit."""
+    try:
+        require_same_site(request, service)
+    except ProblemError as error:
+        await deny(request, service, None, error)
 
 
 def _about(alert: Alert, principal: Principal) -> str | None:

@@ -47,22 +47,23 @@ class Asset:
 
 
 @cache
-def asset(name: str) -> Asset | None:
-    """Return a packaged file."""
+def assets() -> dict[str, Asset]:
+    """Return the packaged files by name: all of them, and nothing that somebody has asked for."""
     folder = resources.files("headgate.api.dashboard") / "static"
-    if name not in {file.name for file in folder.iterdir()}:
-        return None
-    return Asset(
-        (folder / name).read_bytes(), mimetypes.guess_type(name)[0] or "application/octet-stream"
-    )
+    return {
+        file.name: Asset(
+            file.read_bytes(), mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        )
+        for file in folder.iterdir()
+        if file.is_file()
+    }
 
 
 @cache
 def _address(name: str) -> str:
     """Return the address of a file; it changes with what is in it, so that it may be kept."""
-    found = asset(name)
-    assert found is not None, name
-    return f"/static/{name}?v={hashlib.sha256(found.content).hexdigest()[:12]}"
+    content = assets()[name].content
+    return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def render(

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, model_validator
 from headgate.api.access import Operator, Viewer
 from headgate.api.problems import ProblemError, not_found
 from headgate.api.service import Service, service_of
-from headgate.api.writes import Done, Reason, Writing
+from headgate.api.writes import Adding, Done, Reason
 from headgate.gate.clock import now_ms
 from headgate.model.alert import Severity
 from headgate.model.contract import Contract
@@ -89,7 +89,7 @@ async def list_silences(request: Request, _: Viewer) -> Silences:
 
 
 @router.post("")
-async def silence(write: Writing, principal: Operator, body: SilenceOrder) -> Done[Silenced]:
+async def silence(write: Adding, principal: Operator, body: SilenceOrder) -> Done[Silenced]:
     """Tell nobody of some alerts for a while."""
     service, now = write.service, now_ms()
     id = await write.begin(principal, body, None, "silence")
@@ -120,7 +120,7 @@ async def silence(write: Writing, principal: Operator, body: SilenceOrder) -> Do
 
 @router.post("/{id:segment}/end")
 async def end(
-    write: Writing,
+    write: Adding,
     principal: Operator,
     id: Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")],
     body: EndOrder,

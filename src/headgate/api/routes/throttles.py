@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from headgate.api.access import Operator, Viewer
 from headgate.api.service import service_of
-from headgate.api.writes import Done, Duration, Reason, Writing, require_accepted
+from headgate.api.writes import Adding, Done, Duration, Reason, require_accepted
 from headgate.gate.clock import now_ms
 from headgate.model.contract import Contract, Name
 from headgate.model.ledger import LedgerCommand, Lift
@@ -62,7 +62,7 @@ async def list_throttles(request: Request, _: Viewer) -> Throttles:
 
 
 @router.post("")
-async def throttle(write: Writing, principal: Operator, body: ThrottleOrder) -> Done[Spread]:
+async def throttle(write: Adding, principal: Operator, body: ThrottleOrder) -> Done[Spread]:
     """Pause or cut a resource for all tenants."""
     service = write.service
     id = await write.begin(principal, body, None, f"resource/{body.resource}")
@@ -85,7 +85,7 @@ async def throttle(write: Writing, principal: Operator, body: ThrottleOrder) -> 
 
 @router.post("/{id:segment}/lift")
 async def lift(
-    write: Writing,
+    write: Adding,
     principal: Operator,
     id: Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")],
     body: LiftOrder,
@@ -108,6 +108,7 @@ async def lift(
         service.task_queue,
         service.options,
     )
-    if isinstance(ended, Answered):
-        require_accepted(ended.reply)
-    return write.done(request_id, body.dry_run, None, "", ended)
+    if isinstance(ended, Spread):
+        return write.done(request_id, body.dry_run, None, "", ended)
+    require_accepted(ended.reply)
+    return write.done(request_id, body.dry_run, "ledger", ended.tenant, ended, ended.reply.revision)
