@@ -105,8 +105,9 @@ if (watched !== "") {
 // Actions: what it will affect, why, for how long, and the same as a command.
 
 const dialog = $("act");
+const FIELDS = ["f-share", "f-amount", "f-for", "f-reason"];
 let order = null;
-let key = "";
+let asked = null; // what was last asked for, and may have been done although no answer came
 const written = new Map(); // the revision after what was done here: it may not be on the page yet
 
 function decidedBy() {
@@ -150,13 +151,28 @@ function command() {
   return `${text} --reason ${quoted($("f-reason").value.trim() || "...")}`;
 }
 
+// Asked for again, it is the same to the letter, also its times and its key: so it is done once.
+// Other fields are another wish, with a key of its own.
+function wish() {
+  const fields = JSON.stringify(FIELDS.map((id) => $(id).value));
+  if (asked === null || asked.fields !== fields) {
+    const key = [...crypto.getRandomValues(new Uint8Array(8))].map((one) => one.toString(16).padStart(2, "0")).join("");
+    const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
+    if (order.etag) headers["If-Match"] = decidedBy();
+    asked = { fields, headers, body: JSON.stringify(message(false)) };
+  }
+  return asked;
+}
+
 async function send(dry) {
-  const headers = { "Content-Type": "application/json" };
-  if (!dry) headers["Idempotency-Key"] = key;
-  if (!dry && order.etag) headers["If-Match"] = decidedBy();
-  const answer = await fetch(order.path, { method: "POST", headers, body: JSON.stringify(message(dry)) });
+  const { headers, body } = dry
+    ? { headers: { "Content-Type": "application/json" }, body: JSON.stringify(message(true)) }
+    : wish();
+  const answer = await fetch(order.path, { method: "POST", headers, body });
   const said = await answer.json().catch(() => ({ detail: `error ${answer.status}` }));
   if (answer.ok && !dry && said.revision) written.set(order.path, said.revision);
+  // It was done, or is refused for what it is: whoever asks once more means it anew.
+  if (!dry && (answer.ok || [400, 404, 409, 412, 422].includes(answer.status))) asked = null;
   return { ok: answer.ok, said };
 }
 
@@ -176,10 +192,10 @@ function redraw() {
   $("act-cli").textContent = command();
   clearTimeout(trying);
   trying = setTimeout(async () => {
-    const asked = order;
+    const tried = order;
     try {
       const { ok, said } = await send(true);
-      if (order !== asked || !dialog.open) return;
+      if (order !== tried || !dialog.open) return;
       $("act-effect").textContent = ok ? effect(said) : "";
       $("act-error").textContent = ok ? "" : said.detail;
     } catch {
@@ -190,7 +206,7 @@ function redraw() {
 
 function open(button) {
   order = JSON.parse(button.dataset.act);
-  key = [...crypto.getRandomValues(new Uint8Array(8))].map((one) => one.toString(16).padStart(2, "0")).join("");
+  asked = null;
   $("act-title").textContent = order.title;
   $("act-now").textContent = order.now || "";
   $("act-error").textContent = $("act-effect").textContent = "";
@@ -219,7 +235,7 @@ function arm() {
 arm();
 tick();
 
-for (const id of ["f-share", "f-amount", "f-for", "f-reason"]) $(id).addEventListener("input", redraw);
+for (const id of FIELDS) $(id).addEventListener("input", redraw);
 $("act-cancel").addEventListener("click", () => dialog.close());
 $("act-copy").addEventListener("click", async () => {
   await navigator.clipboard.writeText($("act-cli").textContent);

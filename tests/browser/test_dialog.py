@@ -1,0 +1,59 @@
+"""The dialog of an action: what it sends, how often that is done, and what it promises."""
+
+from playwright.async_api import Page, Route, expect
+
+from tests.api.conftest import Desk
+from tests.browser.test_dashboard import log_in
+from tests.harness import acquire
+
+
+async def limited(desk: Desk, page: Page, held: int = 0) -> str:
+    """A tenant with a limit, whose page is open."""
+    tenant = desk.of("t")
+    await desk.serve(poll_s=0.1)
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 4}}}})
+    await desk.governance.exchange(tenant, [acquire(str(number)) for number in range(held)])
+    await desk.saved("ledger", tenant)
+    await log_in(page, desk, "operator", f"/tenants/{tenant}")
+    return tenant
+
+
+async def test_what_was_done_although_no_answer_came_is_not_done_again(
+    desk: Desk, page: Page
+) -> None:
+    tenant = await limited(desk, page)
+    sent: list[str | None] = []
+
+    async def lose(route: Route) -> None:
+        if '"dry_run":false' not in (route.request.post_data or ""):
+            await route.continue_()
+            return
+        sent.append(route.request.post_data)
+        done = await route.fetch()
+        assert done.status == 200, await done.text()
+        await (route.abort() if len(sent) == 1 else route.fulfill(response=done))
+
+    await page.route("**/commands", lose)
+    await page.get_by_role("button", name="Cut all").click()
+    await page.get_by_label("Reason").fill("too much at once")
+    await page.get_by_role("button", name="Do it").click()
+    await expect(page.locator("#act-error")).to_contain_text("it is not done twice")
+    await page.get_by_role("button", name="Do it").click()
+    await expect(page.locator("#act")).not_to_be_visible()
+    assert len(sent) == 2 and sent[0] == sent[1]
+    lines = await desk.service.audit.lines(10, target=f"ledger/{tenant}")
+    assert [line.action for line in lines].count("throttle") == 1, lines
+
+
+async def test_what_was_refused_is_corrected_in_the_same_dialog(desk: Desk, page: Page) -> None:
+    tenant = await limited(desk, page, held=2)
+    await page.get_by_role("button", name="Override").click()
+    await page.locator("#f-amount").fill("1")
+    await page.get_by_label("Reason").fill("less for a while")
+    await page.get_by_role("button", name="Do it").click()
+    await expect(page.locator("#act-error")).to_contain_text("below")
+    await page.locator("#f-amount").fill("3")
+    await page.get_by_role("button", name="Do it").click()
+    await expect(page.locator("#act")).not_to_be_visible()
+    await expect(page.locator("[data-live=set]")).to_contain_text("max_active 3")
+    assert (await desk.governance.account(tenant)).limits["scan"].max_active == 3
