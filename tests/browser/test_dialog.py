@@ -1,5 +1,7 @@
 """The dialog of an action: what it sends, how often that is done, and what it promises."""
 
+import asyncio
+
 from playwright.async_api import Page, Route, expect
 
 from tests.api.conftest import Desk
@@ -57,3 +59,24 @@ async def test_what_was_refused_is_corrected_in_the_same_dialog(desk: Desk, page
     await expect(page.locator("#act")).not_to_be_visible()
     await expect(page.locator("[data-live=set]")).to_contain_text("max_active 3")
     assert (await desk.governance.account(tenant)).limits["scan"].max_active == 3
+
+
+async def test_a_command_to_copy_does_nothing_else_whatever_a_job_calls_its_permit(
+    desk: Desk, page: Page
+) -> None:
+    permit = "x; touch /tmp/it's-yours | $(sh) `sh` #"
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 4}}}})
+    await desk.governance.exchange(tenant, [acquire(permit)])
+    await desk.saved("ledger", tenant)
+    await log_in(page, desk, "operator", f"/tenants/{tenant}")
+    await page.get_by_role("button", name="Release").click()
+    await page.get_by_label("Reason").fill("it's stuck; $HOME")
+    copied = await page.locator("#act-cli").inner_text()
+    shell = await asyncio.create_subprocess_exec(
+        *("bash", "-c", "headgate() { printf '%s\\n' \"$@\"; }; " + copied),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await shell.communicate()
+    words = ["release", permit, "--tenant", tenant, "--reason", "it's stuck; $HOME"]
+    assert said.decode().splitlines() == words

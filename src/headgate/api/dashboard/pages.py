@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from shlex import quote as quoted
 from typing import Annotated, Any, Final, Literal, get_args
 from urllib.parse import parse_qs, quote, urlencode
 
@@ -368,7 +367,6 @@ async def alerts(
         problem=problem,
         asked=bool(search or severity or kind or tenant),
         named=named,
-        options="".join(f" --{name} {quoted(value)}" for name, value in named.items()),
         next=_next(request, recent[-1].seq) if len(found) > len(recent) else None,
     )
 

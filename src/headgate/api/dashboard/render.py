@@ -3,6 +3,8 @@
 import hashlib
 import json
 import mimetypes
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -156,8 +158,17 @@ def _segment(name: str) -> str:
     return quote(name, safe="")
 
 
-def _order(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+def _order(value: dict[str, Any]) -> str:
+    """Write an action down for its button. Its command is made of words, which are quoted here.
+
+    People paste it into a shell, and jobs name permits and requests as they like.
+    """
+    return json.dumps({**value, "cli": shlex.join(value["cli"])}, separators=(",", ":"))
+
+
+def _options(parts: Mapping[str, str]) -> list[str]:
+    """Return options of a command, as words."""
+    return [word for name, value in parts.items() for word in (f"--{name}", value)]
 
 
 def _usage(one: ResourceStanding) -> Markup:
@@ -227,6 +238,7 @@ _ENVIRONMENT.filters.update(
     usage=_usage,
     seg=_segment,
     order=_order,
+    options=_options,
     lasting=lasting,
     utc=utc,
     whom=whom,
