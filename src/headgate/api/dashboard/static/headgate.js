@@ -32,8 +32,10 @@ setInterval(tick, 1000);
 const missing = body.dataset.missing || ""; // what this page is to show is not there yet
 const watched = missing || (body.dataset.watch || "").trim();
 const live = $("live");
+const AT_LEAST_EVERY_MS = 10000; // time passes without anything having changed: nobody may have been at work
+let trouble = ""; // what stands in the way of being told
 let due = null;
-let fetched = 0;
+let fetched = Date.now();
 let fetching = false;
 const FOCUSABLE = "a, button, summary, [tabindex]";
 
@@ -69,10 +71,10 @@ async function refresh() {
       if (at >= 0) part.querySelectorAll(FOCUSABLE)[at]?.focus({ preventScroll: true });
     }
     tick();
-    say("");
+    say(trouble);
   } catch {
-    say("not up to date");
-    soon();
+    say(trouble || "not up to date");
+    due ??= setTimeout(refresh, 2000);
   } finally {
     fetching = false;
   }
@@ -85,14 +87,17 @@ function say(text) {
 function watch() {
   const source = new EventSource(missing ? "/v1/events" : `/v1/events?after=${body.dataset.mark}`);
   source.addEventListener("open", () => {
-    say("");
+    say((trouble = ""));
     if (missing) soon(); // it may have come before anybody watched
   });
   source.addEventListener("changed", (event) => concerns(JSON.parse(event.data)) && soon());
-  source.addEventListener("reset", soon);
-  source.addEventListener("stale", () => say("stale: Postgres does not answer"));
+  source.addEventListener("reset", () => {
+    trouble = "";
+    soon();
+  });
+  source.addEventListener("stale", () => say((trouble = "stale: Postgres does not answer")));
   source.addEventListener("error", () => {
-    say("connecting again");
+    say((trouble = "connecting again"));
     // The browser tries again by itself, unless it was refused.
     if (source.readyState === EventSource.CLOSED) setTimeout(watch, 5000);
   });
@@ -100,6 +105,7 @@ function watch() {
 if (watched !== "") {
   watch();
   document.addEventListener("visibilitychange", () => document.hidden || soon());
+  setInterval(() => Date.now() - fetched >= AT_LEAST_EVERY_MS && soon(), 1000);
 }
 
 // Actions: what it will affect, why, for how long, and the same as a command.
