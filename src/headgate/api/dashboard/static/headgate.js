@@ -55,6 +55,8 @@ async function refresh() {
   fetched = Date.now();
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    // The login has ended meanwhile: this page is not to be seen any more.
+    if (answer.redirected && new URL(answer.url).pathname === "/login") return void location.reload();
     if (missing) return void (answer.ok && location.reload());
     if (!answer.ok) throw new Error(String(answer.status));
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -99,7 +101,9 @@ function watch() {
   source.addEventListener("error", () => {
     say((trouble = "connecting again"));
     // The browser tries again by itself, unless it was refused.
-    if (source.readyState === EventSource.CLOSED) setTimeout(watch, 5000);
+    if (source.readyState !== EventSource.CLOSED) return;
+    setTimeout(watch, 5000);
+    soon();
   });
 }
 if (watched !== "") {
@@ -176,6 +180,7 @@ async function send(dry) {
     : wish();
   const answer = await fetch(order.path, { method: "POST", headers, body });
   const said = await answer.json().catch(() => ({ detail: `error ${answer.status}` }));
+  if (answer.status === 401) said.detail = "Your login has ended: log in once more in another tab, and then try again here.";
   if (answer.ok && !dry && said.revision) written.set(order.path, said.revision);
   // It was done, or is refused for what it is: whoever asks once more means it anew.
   if (!dry && (answer.ok || [400, 404, 409, 412, 422].includes(answer.status))) asked = null;
