@@ -5,6 +5,12 @@ from playwright.async_api import Page, expect
 from tests.api.conftest import Desk
 from tests.browser.test_dashboard import log_in
 
+_QUIET = """() => {
+  const looked = performance.getEntriesByType("resource");
+  return looked.every((one) => one.responseEnd < performance.now() - 2000);
+}"""
+"""The page has not looked anything up for a while."""
+
 
 async def test_an_open_overview_becomes_stale_when_the_governance_workers_end(
     desk: Desk, page: Page
@@ -16,7 +22,8 @@ async def test_an_open_overview_becomes_stale_when_the_governance_workers_end(
     await log_in(page, desk, "viewer", "/")
     await expect(page.locator(".verdict")).to_contain_text("flowing")
     await desk.stop_working()
-    # As if it had been so for an hour: nothing changes any more that anybody could be told of.
+    # Nothing changes any more that anybody could be told of; and as if so for an hour.
+    await page.wait_for_function(_QUIET)
     await desk.database.execute(
         "UPDATE governance_worker SET seen_at = seen_at - interval '1 hour'"
     )
