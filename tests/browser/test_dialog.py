@@ -80,3 +80,42 @@ async def test_a_command_to_copy_does_nothing_else_whatever_a_job_calls_its_perm
     said, _ = await shell.communicate()
     words = ["release", permit, "--tenant", tenant, "--reason", "it's stuck; $HOME"]
     assert said.decode().splitlines() == words
+
+
+async def test_a_dialog_keeps_nothing_of_the_one_before_and_takes_no_empty_number(
+    desk: Desk, page: Page
+) -> None:
+    scanner, tenant, pool = desk.of("scanner"), desk.of("t"), desk.of("pool")
+    await desk.apply(
+        downstreams={scanner: {}},
+        tenants={tenant: {"quotas": {"scan": {"max_active": 1}}}},
+        pools={pool: {"resource": "scan", "capacity": 4}},
+    )
+    await desk.saved("breaker", scanner)
+    await desk.saved("governor", pool)
+    await log_in(page, desk, "operator", f"/downstreams/{scanner}")
+    await page.get_by_role("button", name="Throttle").click()
+    await page.locator("#f-share").fill("5")
+    await page.locator("#f-for").select_option(label="until somebody ends it")
+    await page.get_by_role("button", name="Cancel").click()
+    await page.get_by_role("button", name="Force open").click()
+    await expect(page.locator("#f-for")).to_have_value("1800000")
+    await expect(page.locator("#act-cli")).to_contain_text("--for 30m")
+    await page.get_by_role("button", name="Cancel").click()
+    await page.get_by_role("button", name="Throttle").click()
+    await expect(page.locator("#f-share")).to_have_value("50")
+    for field, button, path in (
+        ("#f-share", "Throttle", f"/downstreams/{scanner}"),
+        ("#f-amount", "Set scan", f"/pools/{pool}"),
+    ):
+        await page.goto(desk.base + path)
+        await page.get_by_role("button", name=button).click()
+        await expect(page.locator("#act-effect")).not_to_be_empty()
+        await page.locator(field).fill("")
+        await expect(page.locator("#act-effect")).to_be_empty()
+        await page.get_by_label("Reason").fill("an empty field is no zero")
+        await page.get_by_role("button", name="Do it").click()
+        await expect(page.locator("#act")).to_be_visible()
+        await expect(page.locator(f"{field}:invalid")).to_be_focused()
+    assert (await desk.governance.pool(pool)).override is None
+    assert (await desk.governance.breaker_state(scanner)).throttle is None

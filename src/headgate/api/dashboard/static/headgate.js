@@ -202,6 +202,10 @@ let trying = null;
 function redraw() {
   $("act-cli").textContent = command();
   clearTimeout(trying);
+  if (!["f-share", "f-amount"].every((id) => $(id).checkValidity())) {
+    $("act-effect").textContent = ""; // nothing is known of what is not a number
+    return;
+  }
   trying = setTimeout(async () => {
     const tried = order;
     try {
@@ -221,11 +225,13 @@ function open(button) {
   $("act-title").textContent = order.title;
   $("act-now").textContent = order.now || "";
   $("act-error").textContent = $("act-effect").textContent = "";
-  $("act-share").hidden = !asks("share");
+  // As if nothing had been chosen before: what was right for one action may be wrong for this one.
+  $("act-share").hidden = $("f-share").disabled = !asks("share");
+  $("f-share").value = "50";
   $("act-for").hidden = !(asks("for") || asks("until") || asks("ends"));
   $("f-forever").hidden = $("f-forever").disabled = asks("ends") || asks("limited");
-  if (asks("ends") || asks("limited")) $("f-for").value = "3600000";
-  $("act-amount").hidden = !asks("amount");
+  $("f-for").value = asks("ends") || asks("limited") ? "3600000" : "1800000";
+  $("act-amount").hidden = $("f-amount").disabled = !asks("amount");
   if (asks("amount")) {
     $("act-amount-label").textContent = order.amount;
     $("f-amount").value = order.value;
