@@ -14,7 +14,7 @@ from headgate.api.access import ANYONE, Guard, deny
 from headgate.api.authenticate import authenticate, require_same_site, session_cookie
 from headgate.api.dashboard.drawings import sparkline, strip
 from headgate.api.dashboard.render import NotLoggedInError, asset, render
-from headgate.api.paging import Cursor, read, written
+from headgate.api.paging import Cursor, part_of, place, read, written
 from headgate.api.principal import Principal, Role
 from headgate.api.problems import ProblemError, not_found
 from headgate.api.reads import fresh, one, view_of
@@ -30,7 +30,7 @@ from headgate.model.contract import Name
 from headgate.model.errors import HeadgateError
 from headgate.model.ledger import LedgerView
 from headgate.model.notifier import KindPattern, tenant_of
-from headgate.model.pool import PoolView, Strategy
+from headgate.model.pool import MemberView, PoolView, Strategy
 from headgate.orchestrator.throttles import throttles_in_force
 from headgate.view import places
 from headgate.view.margin import margin
@@ -42,6 +42,8 @@ _PAGE: Final = 50
 _DAY_MS: Final = 86_400_000
 _SPARK_MS: Final = 600_000
 _OTHERS: Final = 20
+_ROWS: Final = 100
+"""Rows of a table of one pool or tenant."""
 _KIND: Final = TypeAdapter[str](KindPattern)
 
 
@@ -86,11 +88,13 @@ async def overview(request: Request, principal: OwnViewer) -> Response:
         standing=standing,
         states=states,
         pools=[fresh(row, PoolView).data for row in pools],
+        pool_count=standing.totals.pools,
         tenants=[fresh(row, LedgerView) for row in tenants if row.waiting],
         tenant_count=totals[0],
         held=totals[2],
         waiting=totals[1],
-        throttles=throttles[:20],
+        throttles=throttles[:_OTHERS],
+        throttle_count=len(throttles),
     )
 
 
@@ -220,13 +224,15 @@ async def tenants(
 
 
 @router.get("/tenants/{tenant:segment}")
-async def tenant(request: Request, principal: TenantViewer, tenant: Name) -> Response:
+async def tenant(
+    request: Request, principal: TenantViewer, tenant: Name, cursor: Cursor = None
+) -> Response:
     """Show one tenant."""
     service = service_of(request)
     mark = await service.pages.now()
     shown = fresh(await one(service, "ledger", tenant), LedgerView)
     page, audit = await asyncio.gather(
-        get_holders(request, principal, tenant),
+        get_holders(request, principal, tenant, _ROWS, cursor),
         service.audit.lines(20, target=f"ledger/{tenant}"),
     )
     return render(
@@ -238,23 +244,46 @@ async def tenant(request: Request, principal: TenantViewer, tenant: Name) -> Res
         view=shown.data,
         standing=tenant_standing(shown.data, shown.saved_at_ms, now_ms()),
         page=page,
+        start=place(cursor),
+        next=None if page.next_cursor is None else _at(request, page.next_cursor),
         audit=audit,
     )
 
 
 @router.get("/pools")
-async def pools(request: Request, principal: Viewer, search: Text = None) -> Response:
+async def pools(
+    request: Request, principal: Viewer, search: Text = None, cursor: Cursor = None
+) -> Response:
     """Show who gets what of each pool."""
-    service = service_of(request)
+    service, after = service_of(request), read(cursor, str)
     mark = await service.pages.now()
-    saved = await service.pages.page("governor", 200, search=search or None)
-    shown = [fresh(row, PoolView) for row in saved]
-    return render(request, principal, "pools.html", mark=mark, pools=shown, search=search)
+    saved = await service.pages.page(
+        "governor",
+        _PAGE + 1,
+        search=search or None,
+        after=None if after is None else str(after[0]),
+    )
+    shown = [fresh(row, PoolView) for row in saved[:_PAGE]]
+    return render(
+        request,
+        principal,
+        "pools.html",
+        mark=mark,
+        pools=shown,
+        search=search,
+        next=_next(request, saved[_PAGE - 1].subject) if len(saved) > _PAGE else None,
+    )
 
 
 @router.get("/pools/{pool:segment}")
 async def pool(
-    request: Request, principal: Viewer, pool: Name, strategy: Strategy | None = None
+    request: Request,
+    principal: Viewer,
+    pool: Name,
+    strategy: Strategy | None = None,
+    search: Text = None,
+    sort: Literal["waiting", "held", "name"] = "waiting",
+    cursor: Cursor = None,
 ) -> Response:
     """Show one pool, and what another division would give."""
     service = service_of(request)
@@ -275,10 +304,18 @@ async def pool(
             )
         except (ProblemError, HeadgateError, ValueError) as error:
             problem = str(error)
+    members = _members(shown.data, search, sort)
+    page = part_of(members, _ROWS, cursor)
     return render(
         request,
         principal,
         "pool.html",
+        members=page.items,
+        matching=len(members),
+        search=search,
+        sort=sort,
+        most=_ROWS,
+        next=None if page.next_cursor is None else _at(request, page.next_cursor),
         mark=mark,
         fresh=shown,
         view=shown.data,
@@ -501,6 +538,17 @@ def _about(alert: Alert, principal: Principal) -> str | None:
     return places.page_of(alert) if is_theirs else None
 
 
+def _members(
+    view: PoolView, search: str | None, sort: Literal["waiting", "held", "name"]
+) -> list[tuple[str, MemberView]]:
+    """Return who shares a pool, of those with this in the name; the most waiting or held first."""
+    wanted = (search or "").lower()
+    found = [one for one in view.members.items() if wanted in one[0].lower()]
+    if sort == "name":
+        return sorted(found)
+    return sorted(found, key=lambda one: (-sum(getattr(one[1], sort).values()), one[0]))
+
+
 def _local(to: str) -> str:
     """Return a path of this dashboard: nobody is sent elsewhere by logging in."""
     plain = to.startswith("/") and not to.startswith(("//", "/\\")) and to.isprintable()
@@ -509,8 +557,11 @@ def _local(to: str) -> str:
 
 def _next(request: Request, *keys: str | int) -> str:
     """Return the address of the next page."""
-    query = {**request.query_params, "cursor": written(*keys)}
-    return "?" + urlencode(query)
+    return _at(request, written(*keys))
+
+
+def _at(request: Request, cursor: str) -> str:
+    return "?" + urlencode({**request.query_params, "cursor": cursor})
 
 
 def _per_s(spans: list[OutcomeSpan], now: int) -> float:
