@@ -31,6 +31,7 @@ from headgate.model.errors import HeadgateError
 from headgate.model.ledger import LedgerView
 from headgate.model.notifier import KindPattern, tenant_of
 from headgate.model.pool import MemberView, PoolView, Strategy
+from headgate.model.why import WhyReport
 from headgate.orchestrator.throttles import throttles_in_force
 from headgate.view import places
 from headgate.view.margin import margin
@@ -334,6 +335,7 @@ async def jobs(
     workflow_id: Annotated[str | None, Query(max_length=1_000, pattern=r"^[^\x00-\x1f]*$")] = None,
 ) -> Response:
     """Show why a job waits."""
+    mark = await service_of(request).pages.now()
     report, problem, wanted = None, None, (workflow_id or "").strip()
     if wanted:
         try:
@@ -344,6 +346,8 @@ async def jobs(
         request,
         principal,
         "jobs.html",
+        mark=None if report is None else mark,
+        watch=_watched(report),
         status=404 if problem else 200,
         workflow_id=wanted,
         report=report,
@@ -449,6 +453,7 @@ async def audit(
 ) -> Response:
     """Show who changed what, and who was denied."""
     service, before = service_of(request), read(cursor, int)
+    mark = await service.pages.now()
     found = await service.audit.lines(
         _PAGE + 1,
         before_id=None if before is None else int(before[0]),
@@ -461,6 +466,7 @@ async def audit(
         request,
         principal,
         "audit.html",
+        mark=mark,
         lines=lines,
         actor=actor,
         target=target,
@@ -530,6 +536,16 @@ async def static(request: Request, file: str) -> Response:
         raise not_found(f"there is no file {file!r}")
     headers = {"Cache-Control": "max-age=31536000, immutable"}
     return Response(found.content, media_type=found.media_type, headers=headers)
+
+
+def _watched(report: WhyReport | None) -> str:
+    """Return what a report is made of, so that it is made anew when that changes."""
+    if report is None:
+        return ""
+    names = {f"ledger/{one.tenant}" for one in (*report.holds, *report.obstacles) if one.tenant}
+    names |= {f"breaker/{one.downstream}" for one in report.obstacles if one.downstream}
+    names |= {f"governor/{one.pool}" for one in report.obstacles if one.pool}
+    return " ".join(sorted(names))
 
 
 def _about(alert: Alert, principal: Principal) -> str | None:

@@ -38,7 +38,7 @@ async def events(
     """Tell what changes: `changed` names workflows, `reset`: all may have, `stale`: nobody knows.
 
     Of the kind `alerts` are alerts, where they went, and silences: its subject is the tenant they
-    are about, or nothing.
+    are about, or nothing. Of the kind `audit` are new lines of it.
     Goes on after `Last-Event-ID`. Whoever is limited to one tenant hears of that one only.
     """
     service = service_of(request)

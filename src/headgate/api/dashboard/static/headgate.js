@@ -31,6 +31,7 @@ setInterval(tick, 1000);
 
 const missing = body.dataset.missing || ""; // what this page is to show is not there yet
 const watched = missing || (body.dataset.watch || "").trim();
+const pace = Number(body.dataset.pace || 500); // not more often than that
 const live = $("live");
 const AT_LEAST_EVERY_MS = 10000; // time passes without anything having changed: nobody may have been at work
 let trouble = ""; // what stands in the way of being told
@@ -40,12 +41,12 @@ let fetching = false;
 const FOCUSABLE = "a, button, summary, [tabindex]";
 
 function concerns(changes) {
-  const names = watched.includes("/") ? [watched] : watched.split(" ");
+  const names = watched.split(" ");
   return changes.some((one) => names.includes(one.kind) || names.includes(`${one.kind}/${one.subject}`));
 }
 
 function soon() {
-  if (due === null) due = setTimeout(refresh, Math.max(50, fetched + 500 - Date.now()));
+  if (due === null) due = setTimeout(refresh, Math.max(50, fetched + pace - Date.now()));
 }
 
 async function refresh() {
@@ -64,13 +65,16 @@ async function refresh() {
       const fresh = page.querySelector(`[data-live="${part.dataset.live}"]`);
       if (fresh === null || fresh.innerHTML === part.dataset.was) continue;
       const at = [...part.querySelectorAll(FOCUSABLE)].indexOf(document.activeElement);
-      const open = [...part.querySelectorAll("details")].map((one) => one.open);
+      const open = [...part.querySelectorAll("details[open]")].map((one) => one.dataset.id);
+      const line = document.activeElement.closest("details")?.dataset.id;
       part.dataset.was = fresh.innerHTML;
       part.innerHTML = fresh.innerHTML;
-      [...part.querySelectorAll("details")].forEach((one, number) => (one.open = open[number] || false));
+      for (const one of part.querySelectorAll("details")) one.open = open.includes(one.dataset.id);
       arm();
-      // Whoever works with the keyboard goes on from the same place.
-      if (at >= 0) part.querySelectorAll(FOCUSABLE)[at]?.focus({ preventScroll: true });
+      // Whoever works with the keyboard goes on from the same place, also if new lines came above.
+      const same = line && part.querySelector(`details[data-id="${line}"] summary`);
+      if (same) same.focus({ preventScroll: true });
+      else if (at >= 0) part.querySelectorAll(FOCUSABLE)[at]?.focus({ preventScroll: true });
     }
     tick();
     say(trouble);
@@ -106,7 +110,7 @@ function watch() {
     soon();
   });
 }
-if (watched !== "") {
+if (body.dataset.mark || missing) {
   watch();
   document.addEventListener("visibilitychange", () => document.hidden || soon());
   setInterval(() => Date.now() - fetched >= AT_LEAST_EVERY_MS && soon(), 1000);
