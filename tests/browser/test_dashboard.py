@@ -126,7 +126,7 @@ async def test_a_tenant_gets_twice_its_quota_for_an_hour(desk: Desk, page: Page)
     await desk.saved("ledger", tenant)
     await log_in(page, desk, "operator", f"/tenants/{tenant}")
     await page.get_by_role("button", name="Override").click()
-    await expect(page.locator("#f-amount")).to_have_value("4")
+    await expect(page.get_by_label("max_active")).to_have_value("4")
     await page.get_by_label("Reason").fill("a big day")
     await page.get_by_role("button", name="Do it").click()
 

@@ -50,11 +50,11 @@ async def test_what_was_done_although_no_answer_came_is_not_done_again(
 async def test_what_was_refused_is_corrected_in_the_same_dialog(desk: Desk, page: Page) -> None:
     tenant = await limited(desk, page, held=2)
     await page.get_by_role("button", name="Override").click()
-    await page.locator("#f-amount").fill("1")
+    await page.get_by_label("max_active").fill("1")
     await page.get_by_label("Reason").fill("less for a while")
     await page.get_by_role("button", name="Do it").click()
     await expect(page.locator("#act-error")).to_contain_text("below")
-    await page.locator("#f-amount").fill("3")
+    await page.get_by_label("max_active").fill("3")
     await page.get_by_role("button", name="Do it").click()
     await expect(page.locator("#act")).not_to_be_visible()
     await expect(page.locator("[data-live=set]")).to_contain_text("max_active 3")

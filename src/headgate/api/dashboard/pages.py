@@ -206,6 +206,7 @@ async def tenants(
         after_value=0 if after is None else int(after[0]),
     )
     more, saved = len(saved) > _PAGE, saved[:_PAGE]
+    shown = [tenant_standing(view_of(row.view, LedgerView), row.saved_at_ms, now) for row in saved]
     following = None
     if more:
         value = 0 if sort == "name" else getattr(saved[-1], sort)
@@ -215,9 +216,8 @@ async def tenants(
         principal,
         "tenants.html",
         mark=mark,
-        tenants=[
-            tenant_standing(view_of(row.view, LedgerView), row.saved_at_ms, now) for row in saved
-        ],
+        tenants=shown,
+        resources=sorted({of.resource for one in shown for of in one.resources}),
         search=search,
         sort=sort,
         next=following,

@@ -119,7 +119,8 @@ if (body.dataset.mark || missing) {
 // Actions: what it will affect, why, for how long, and the same as a command.
 
 const dialog = $("act");
-const FIELDS = ["f-share", "f-amount", "f-for", "f-reason"];
+const form = dialog.querySelector("form");
+const PLAIN = ["rate", "paused", "time_zone", "when_away"]; // fields of a quota that are text
 let order = null;
 let asked = null; // what was last asked for, and may have been done although no answer came
 const written = new Map(); // the revision after what was done here: it may not be on the page yet
@@ -133,6 +134,10 @@ function quoted(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
+function sh(text) {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : quoted(text);
+}
+
 function words(ms) {
   return ms % 86400000 === 0 ? `${ms / 86400000}d` : ms % 3600000 === 0 ? `${ms / 3600000}h` : `${ms / 60000}m`;
 }
@@ -141,34 +146,62 @@ function asks(name) {
   return order.ask.includes(name);
 }
 
+// The fields of a quota that somebody has written something into.
+function changes() {
+  const found = {};
+  for (const { name, value } of $("act-fields").querySelectorAll("input")) {
+    const text = value.trim();
+    if (text === "none") found[name] = null;
+    else if (text !== "") found[name] = PLAIN.includes(name) || !/^(-?\d+(\.\d+)?|true|false)$/.test(text) ? text : JSON.parse(text);
+  }
+  return found;
+}
+
+function begin() {
+  return asks("begin") && $("f-from").value !== "" ? new Date($("f-from").value).getTime() : null;
+}
+
 function message(dry) {
   const sent = structuredClone(order.body);
+  if (asks("resource")) sent.resource = $("f-resource").value.trim();
+  if (asks("quota")) sent.quota = { ...order.quota, ...changes() };
+  if (asks("below") && $("f-below").checked) sent.allow_below_usage = true;
   const inner = sent.action && typeof sent.action === "object" ? sent.action : sent;
   const ms = $("f-for").value === "" ? null : Number($("f-for").value);
   if (asks("for")) sent.for_ms = ms;
   if (asks("until") && ms !== null) inner.until_ms = Date.now() - skew + ms;
-  if (asks("ends")) inner.ends_at_ms = Date.now() - skew + (ms ?? 3600000);
+  if (begin() !== null) inner.begins_at_ms = begin();
+  if (asks("ends")) inner.ends_at_ms = (begin() ?? Date.now() - skew) + (ms ?? 3600000);
+  if (asks("changes")) inner.changes = changes();
   if (asks("share")) inner.share = Number($("f-share").value) / 100;
-  if (asks("amount") && asks("ends")) inner.changes = { [order.amount]: Number($("f-amount").value) };
-  else if (asks("amount")) inner.capacity = { [order.amount]: Number($("f-amount").value) };
+  if (asks("amount")) inner.capacity = { [order.amount]: Number($("f-amount").value) };
   sent.reason = $("f-reason").value.trim() || (dry ? "what it would do" : "");
   sent.dry_run = dry;
   return sent;
 }
 
 function command() {
+  const reason = $("f-reason").value.trim() || "...";
+  if (asks("quota")) {
+    const sent = JSON.stringify({ ...message(false), reason });
+    return `curl -X PUT ${location.origin}${order.path} -H "Authorization: Bearer $HEADGATE_KEY" -H 'Content-Type: application/json' -d ${quoted(sent)}`;
+  }
   let text = order.cli;
   const ms = $("f-for").value;
+  if (asks("resource")) text += ` ${sh($("f-resource").value.trim() || "...")}`;
+  if (asks("changes")) for (const [name, value] of Object.entries(changes())) text += ` ${sh(`${name}=${value ?? "none"}`)}`;
   if (asks("amount")) text += ` ${order.amount}=${$("f-amount").value}`;
   if (asks("share")) text += ` --to ${$("f-share").value === "0" ? "0" : `${$("f-share").value}%`}`;
-  if ((asks("for") || asks("until") || asks("ends")) && ms !== "") text += ` --for ${words(Number(ms))}`;
-  return `${text} --reason ${quoted($("f-reason").value.trim() || "...")}`;
+  if (begin() !== null) text += ` --from ${new Date(begin()).toISOString()} --until ${new Date(begin() + Number(ms)).toISOString()}`;
+  else if ((asks("for") || asks("until") || asks("ends")) && ms !== "") text += ` --for ${words(Number(ms))}`;
+  if (asks("below") && $("f-below").checked) text += " --allow-below-usage";
+  return `${text} --reason ${quoted(reason)}`;
 }
 
 // Asked for again, it is the same to the letter, also its times and its key: so it is done once.
 // Other fields are another wish, with a key of its own.
 function wish() {
-  const fields = JSON.stringify(FIELDS.map((id) => $(id).value));
+  const fields = JSON.stringify([...form.elements].map((one) => (one.type === "checkbox" ? one.checked : one.value)));
   if (asked === null || asked.fields !== fields) {
     const key = [...crypto.getRandomValues(new Uint8Array(8))].map((one) => one.toString(16).padStart(2, "0")).join("");
     const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
@@ -182,7 +215,7 @@ async function send(dry) {
   const { headers, body } = dry
     ? { headers: { "Content-Type": "application/json" }, body: JSON.stringify(message(true)) }
     : wish();
-  const answer = await fetch(order.path, { method: "POST", headers, body });
+  const answer = await fetch(order.path, { method: order.method || "POST", headers, body });
   const said = await answer.json().catch(() => ({ detail: `error ${answer.status}` }));
   if (answer.status === 401) said.detail = "Your login has ended: log in once more in another tab, and then try again here.";
   if (answer.ok && !dry && said.revision) written.set(order.path, said.revision);
@@ -193,6 +226,7 @@ async function send(dry) {
 
 function effect(said) {
   const data = said.data || {};
+  if (Array.isArray(data)) return `It would ${data.map((one) => `${one.action} ${one.target}: ${one.lines.join("; ")}`).join(". ") || "change nothing"}.`;
   if (data.message) return `It would: ${data.message}.`;
   if (asks("share") && data.throttle) return `At most ${Math.round(data.throttle.share * 100)}% of the calls would pass; the breaker is ${data.state}.`;
   if (data.state) return `It would be ${data.state}: ${(data.override || data).reason}.`;
@@ -206,8 +240,8 @@ let trying = null;
 function redraw() {
   $("act-cli").textContent = command();
   clearTimeout(trying);
-  if (!["f-share", "f-amount"].every((id) => $(id).checkValidity())) {
-    $("act-effect").textContent = ""; // nothing is known of what is not a number
+  if (![...form.elements].every((one) => one.id === "f-reason" || one.checkValidity())) {
+    $("act-effect").textContent = ""; // nothing is known of what is not written yet
     return;
   }
   trying = setTimeout(async () => {
@@ -221,6 +255,20 @@ function redraw() {
       $("act-effect").textContent = "";
     }
   }, 300);
+}
+
+// An input for each field of a quota, with what it is now where something else can be written.
+function ask(fields, preset) {
+  $("act-fields").hidden = Object.keys(fields).length === 0;
+  $("act-fields").querySelector("div").replaceChildren(
+    ...Object.entries(fields).flatMap(([name, now]) => {
+      const label = Object.assign(document.createElement("label"), { htmlFor: `f-${name}`, textContent: name });
+      const input = Object.assign(document.createElement("input"), { id: `f-${name}`, name, maxLength: 500, autocomplete: "off" });
+      input.placeholder = now ?? "none";
+      input.value = preset[name] ?? "";
+      return [label, input];
+    }),
+  );
 }
 
 function open(button) {
@@ -240,6 +288,14 @@ function open(button) {
     $("act-amount-label").textContent = order.amount;
     $("f-amount").value = order.value;
   }
+  $("act-resource").hidden = $("f-resource").disabled = !asks("resource");
+  $("f-resource").value = "";
+  $("f-resources").replaceChildren(...["*", ...(order.resources || [])].map((name) => new Option(name, name)));
+  $("act-begin").hidden = !asks("begin");
+  $("f-from").value = "";
+  $("act-below").hidden = !asks("below");
+  $("f-below").checked = false;
+  ask(order.fields || {}, order.preset || {});
   $("f-reason").value = "";
   $("act-do").disabled = false;
   dialog.showModal();
@@ -256,14 +312,14 @@ function arm() {
 arm();
 tick();
 
-for (const id of FIELDS) $(id).addEventListener("input", redraw);
+form.addEventListener("input", redraw);
 $("act-cancel").addEventListener("click", () => dialog.close());
 $("act-copy").addEventListener("click", async () => {
   await navigator.clipboard.writeText($("act-cli").textContent);
   $("act-copy").textContent = "Copied";
   setTimeout(() => ($("act-copy").textContent = "Copy"), 2000);
 });
-dialog.querySelector("form").addEventListener("submit", async (event) => {
+form.addEventListener("submit", async (event) => {
   event.preventDefault();
   clearTimeout(trying);
   $("act-do").disabled = true;
