@@ -74,6 +74,24 @@ def page_of(
     return Page(items=items, next_cursor=written(*keys(rows[limit - 1])) if more else None)
 
 
+def part_of(items: Sequence[Item], limit: int, cursor: str | None) -> Page[Item]:
+    """Return a page of a list that is at hand as a whole: its cursors are places in it.
+
+    Raises:
+        ProblemError: The cursor is not one of this list.
+    """
+    start = place(cursor)
+    end = start + limit
+    following = written(end) if end < len(items) else None
+    return Page(items=list(items[start:end]), next_cursor=following)
+
+
+def place(cursor: str | None) -> int:
+    """Return the place in a list that a cursor stands for; raises as ``read``."""
+    found = read(cursor, int)
+    return 0 if found is None else max(0, int(found[0]))
+
+
 def written(*keys: str | int) -> str:
     """Return a cursor."""
     return urlsafe_b64encode(json.dumps(keys).encode()).decode().rstrip("=")

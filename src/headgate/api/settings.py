@@ -71,6 +71,7 @@ class ApiSettings:
         burst: The same, at once.
         most_streams: Live updates at the same time, of all callers.
         poll_s: How often Postgres is looked at for them.
+        listen_s: After so long whoever listens has to be known still, and hears that we are here.
         now: The clock, in seconds; for the rates.
     """
 
@@ -85,4 +86,5 @@ class ApiSettings:
     burst: int = 200
     most_streams: int = 500
     poll_s: float = 0.3
+    listen_s: float = 15.0
     now: Callable[[], float] = time.monotonic

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from headgate.alerts.desk import Desk
 from headgate.model.audit import AuditEntry
@@ -53,6 +53,14 @@ from headgate.quota.watch import Watch
 
 REVISIONS_PER_INCARNATION: Final = 1_000_000_000
 MAX_PAGE: Final = 500
+
+
+class PageCounts(NamedTuple):
+    """How many there are of what a page shows."""
+
+    permits: int
+    waiters: int
+    leases: int
 
 
 class Ledger:
@@ -415,19 +423,30 @@ class Ledger:
         """Return the ledger as people see it."""
         return ledger_view(self.record, self._queues, self._standing.of, self.desk.view())
 
-    def page(self) -> LedgerPage:
-        """Return the ledger with its first permits and waiters."""
-        record = self.record
+    def counts(self) -> PageCounts:
+        """Return how many permits, waiters and blocks ``page`` has to show."""
+        return PageCounts(
+            len(self.record.permits), len(self.record.waiters), len(self._leases.views())
+        )
+
+    def page(self, start: int = 0, most: int = MAX_PAGE) -> LedgerPage:
+        """Return the ledger with some of its permits, waiters and blocks: at most so many of each.
+
+        Args:
+            start: Leave out so many of each.
+            most: Not more than these.
+        """
+        record, end = self.record, start + most
         return LedgerPage(
             ledger=self.view(),
             permits=[
-                permit_view(id, permit) for id, permit in list(record.permits.items())[:MAX_PAGE]
+                permit_view(id, permit) for id, permit in list(record.permits.items())[start:end]
             ],
             waiters=[
                 waiter_view(id, record, self._queues)
-                for id in list(self._queues.in_order())[:MAX_PAGE]
+                for id in list(self._queues.in_order())[start:end]
             ],
-            leases=self._leases.views()[:MAX_PAGE],
+            leases=self._leases.views()[start:end],
         )
 
     def check_conservation(self) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from shlex import quote as quoted
 from typing import Annotated, Any, Final, Literal, NoReturn, get_args
 from urllib.parse import parse_qs, quote, urlencode
 
@@ -16,7 +15,7 @@ from headgate.api.access import ANYONE, Guard, deny
 from headgate.api.authenticate import require_same_site, session_cookie
 from headgate.api.dashboard.drawings import sparkline, strip
 from headgate.api.dashboard.render import NotLoggedInError, assets, render
-from headgate.api.paging import Cursor, read, written
+from headgate.api.paging import Cursor, part_of, place, read, written
 from headgate.api.principal import Principal, Role
 from headgate.api.problems import ProblemError, in_public, not_found
 from headgate.api.reads import fresh, one, view_of
@@ -32,7 +31,8 @@ from headgate.model.contract import Name
 from headgate.model.errors import HeadgateError, UnavailableError
 from headgate.model.ledger import LedgerView
 from headgate.model.notifier import KindPattern, tenant_of
-from headgate.model.pool import PoolView, Strategy
+from headgate.model.pool import MemberView, PoolView, Strategy
+from headgate.model.why import WhyReport
 from headgate.orchestrator.throttles import throttles_in_force
 from headgate.view import places
 from headgate.view.margin import margin
@@ -44,6 +44,8 @@ _PAGE: Final = 50
 _DAY_MS: Final = 86_400_000
 _SPARK_MS: Final = 600_000
 _OTHERS: Final = 20
+_ROWS: Final = 100
+"""Rows of a table of one pool or tenant."""
 _KIND: Final = TypeAdapter[str](KindPattern)
 
 
@@ -94,11 +96,13 @@ async def overview(request: Request, principal: OwnViewer) -> Response:
         standing=standing,
         states=states,
         pools=[fresh(row, PoolView).data for row in pools],
+        pool_count=standing.totals.pools,
         tenants=[fresh(row, LedgerView) for row in tenants if row.waiting],
         tenant_count=totals[0],
         held=totals[2],
         waiting=totals[1],
-        throttles=throttles[:20],
+        throttles=throttles[:_OTHERS],
+        throttle_count=len(throttles),
     )
 
 
@@ -209,6 +213,7 @@ async def tenants(
         after_value=0 if after is None else int(after[0]),
     )
     more, saved = len(saved) > _PAGE, saved[:_PAGE]
+    shown = [tenant_standing(view_of(row.view, LedgerView), row.saved_at_ms, now) for row in saved]
     following = None
     if more:
         value = 0 if sort == "name" else getattr(saved[-1], sort)
@@ -218,9 +223,8 @@ async def tenants(
         principal,
         "tenants.html",
         mark=mark,
-        tenants=[
-            tenant_standing(view_of(row.view, LedgerView), row.saved_at_ms, now) for row in saved
-        ],
+        tenants=shown,
+        resources=sorted({of.resource for one in shown for of in one.resources}),
         search=search,
         sort=sort,
         next=following,
@@ -228,13 +232,15 @@ async def tenants(
 
 
 @router.get("/tenants/{tenant:segment}")
-async def tenant(request: Request, principal: TenantViewer, tenant: Name) -> Response:
+async def tenant(
+    request: Request, principal: TenantViewer, tenant: Name, cursor: Cursor = None
+) -> Response:
     """Show one tenant."""
     service = service_of(request)
     mark = await service.pages.now()
     shown = fresh(await one(service, "ledger", tenant), LedgerView)
     page, audit = await asyncio.gather(
-        get_holders(request, principal, tenant),
+        get_holders(request, principal, tenant, _ROWS, cursor),
         service.audit.lines(20, target=f"ledger/{tenant}"),
     )
     return render(
@@ -246,23 +252,46 @@ async def tenant(request: Request, principal: TenantViewer, tenant: Name) -> Res
         view=shown.data,
         standing=tenant_standing(shown.data, shown.saved_at_ms, now_ms()),
         page=page,
+        start=place(cursor),
+        next=None if page.next_cursor is None else _at(request, page.next_cursor),
         audit=audit,
     )
 
 
 @router.get("/pools")
-async def pools(request: Request, principal: Viewer, search: Text = None) -> Response:
+async def pools(
+    request: Request, principal: Viewer, search: Text = None, cursor: Cursor = None
+) -> Response:
     """Show who gets what of each pool."""
-    service = service_of(request)
+    service, after = service_of(request), read(cursor, str)
     mark = await service.pages.now()
-    saved = await service.pages.page("governor", 200, search=search or None)
-    shown = [fresh(row, PoolView) for row in saved]
-    return render(request, principal, "pools.html", mark=mark, pools=shown, search=search)
+    saved = await service.pages.page(
+        "governor",
+        _PAGE + 1,
+        search=search or None,
+        after=None if after is None else str(after[0]),
+    )
+    shown = [fresh(row, PoolView) for row in saved[:_PAGE]]
+    return render(
+        request,
+        principal,
+        "pools.html",
+        mark=mark,
+        pools=shown,
+        search=search,
+        next=_next(request, saved[_PAGE - 1].subject) if len(saved) > _PAGE else None,
+    )
 
 
 @router.get("/pools/{pool:segment}")
 async def pool(
-    request: Request, principal: Viewer, pool: Name, strategy: Strategy | None = None
+    request: Request,
+    principal: Viewer,
+    pool: Name,
+    strategy: Strategy | None = None,
+    search: Text = None,
+    sort: Literal["waiting", "held", "name"] = "waiting",
+    cursor: Cursor = None,
 ) -> Response:
     """Show one pool, and what another division would give."""
     service = service_of(request)
@@ -283,10 +312,18 @@ async def pool(
             )
         except (ProblemError, HeadgateError, ValueError) as error:
             problem = str(error)
+    members = _members(shown.data, search, sort)
+    page = part_of(members, _ROWS, cursor)
     return render(
         request,
         principal,
         "pool.html",
+        members=page.items,
+        matching=len(members),
+        search=search,
+        sort=sort,
+        most=_ROWS,
+        next=None if page.next_cursor is None else _at(request, page.next_cursor),
         mark=mark,
         fresh=shown,
         view=shown.data,
@@ -305,6 +342,7 @@ async def jobs(
     workflow_id: Annotated[str | None, Query(max_length=1_000, pattern=r"^[^\x00-\x1f]*$")] = None,
 ) -> Response:
     """Show why a job waits."""
+    mark = await service_of(request).pages.now()
     report, problem, wanted, status = None, None, (workflow_id or "").strip(), 200
     if wanted:
         try:
@@ -318,6 +356,8 @@ async def jobs(
         principal,
         "jobs.html",
         status=status,
+        mark=None if report is None else mark,
+        watch=_watched(report),
         workflow_id=wanted,
         report=report,
         problem=problem,
@@ -377,7 +417,6 @@ async def alerts(
         problem=problem,
         asked=bool(search or severity or kind or tenant),
         named=named,
-        options="".join(f" --{name} {quoted(value)}" for name, value in named.items()),
         next=_next(request, recent[-1].seq) if len(found) > len(recent) else None,
     )
 
@@ -423,6 +462,7 @@ async def audit(
 ) -> Response:
     """Show who changed what, and who was denied."""
     service, before = service_of(request), read(cursor, int)
+    mark = await service.pages.now()
     found = await service.audit.lines(
         _PAGE + 1,
         before_id=None if before is None else int(before[0]),
@@ -435,6 +475,7 @@ async def audit(
         request,
         principal,
         "audit.html",
+        mark=mark,
         lines=lines,
         actor=actor,
         target=target,
@@ -514,10 +555,31 @@ async def _require_same_site(request: Request, service: Service) -> None:
         await deny(request, service, None, error)
 
 
+def _watched(report: WhyReport | None) -> str:
+    """Return what a report is made of, so that it is made anew when that changes."""
+    if report is None:
+        return ""
+    names = {f"ledger/{one.tenant}" for one in (*report.holds, *report.obstacles) if one.tenant}
+    names |= {f"breaker/{one.downstream}" for one in report.obstacles if one.downstream}
+    names |= {f"governor/{one.pool}" for one in report.obstacles if one.pool}
+    return " ".join(sorted(names))
+
+
 def _about(alert: Alert, principal: Principal) -> str | None:
     """Return the page of what an alert is about; None: there is none, or not for the caller."""
     is_theirs = principal.tenant is None or tenant_of(alert) == principal.tenant
     return places.page_of(alert) if is_theirs else None
+
+
+def _members(
+    view: PoolView, search: str | None, sort: Literal["waiting", "held", "name"]
+) -> list[tuple[str, MemberView]]:
+    """Return who shares a pool, of those with this in the name; the most waiting or held first."""
+    wanted = (search or "").lower()
+    found = [one for one in view.members.items() if wanted in one[0].lower()]
+    if sort == "name":
+        return sorted(found)
+    return sorted(found, key=lambda one: (-sum(getattr(one[1], sort).values()), one[0]))
 
 
 def _local(to: str) -> str:
@@ -528,8 +590,11 @@ def _local(to: str) -> str:
 
 def _next(request: Request, *keys: str | int) -> str:
     """Return the address of the next page."""
-    query = {**request.query_params, "cursor": written(*keys)}
-    return "?" + urlencode(query)
+    return _at(request, written(*keys))
+
+
+def _at(request: Request, cursor: str) -> str:
+    return "?" + urlencode({**request.query_params, "cursor": cursor})
 
 
 def _per_s(spans: list[OutcomeSpan], now: int) -> float:

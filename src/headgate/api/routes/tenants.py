@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, TypeAdapter
 
 from headgate.api.access import Admin, TenantOperator, TenantViewer, Viewer, deny
-from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, page_of, read
+from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, page_of, place, read, written
 from headgate.api.problems import ProblemError, not_found
 from headgate.api.reads import fresh, one, tag
 from headgate.api.service import service_of
@@ -39,7 +39,7 @@ _RECORD = TypeAdapter(LedgerRecord)
 
 
 class Holders(BaseModel):
-    """Who holds what of a tenant, who waits, and which blocks gates have: at most 500 of each.
+    """Who holds what of a tenant, who waits, and which blocks gates have: a page of each.
 
     Attributes:
         revision: Of the ledger.
@@ -48,6 +48,10 @@ class Holders(BaseModel):
         permits: The oldest first.
         waiters: In the order of their turn.
         leases: By gate.
+        permit_count: How many there are in all.
+        waiter_count: The same.
+        lease_count: The same.
+        next_cursor: Of the next page, of all three; null: none of them goes on.
     """
 
     revision: int
@@ -56,6 +60,10 @@ class Holders(BaseModel):
     permits: list[PermitView]
     waiters: list[WaiterView]
     leases: list[LeaseView]
+    permit_count: int
+    waiter_count: int
+    lease_count: int
+    next_cursor: str | None = None
 
 
 class LedgerOrder(Contract):
@@ -132,9 +140,11 @@ async def get_tenant(
 
 
 @router.get("/{tenant:segment}/holders")
-async def get_holders(request: Request, _: TenantViewer, tenant: Name) -> Holders:
+async def get_holders(
+    request: Request, _: TenantViewer, tenant: Name, limit: Limit = 200, cursor: Cursor = None
+) -> Holders:
     """Show who holds permits of a tenant, who waits for one, and which blocks gates have."""
-    service = service_of(request)
+    service, start = service_of(request), place(cursor)
     saved, state = (
         await one(service, "ledger", tenant),
         await service.pages.state("ledger", tenant),
@@ -142,7 +152,9 @@ async def get_holders(request: Request, _: TenantViewer, tenant: Name) -> Holder
     if state is None:
         raise not_found(f"there is no tenant {tenant!r}")
     # The very code of the ledger, around what it saved.
-    page = Ledger(_RECORD.validate_json(unpack(state))).page()
+    ledger = Ledger(_RECORD.validate_json(unpack(state)))
+    page, end = ledger.page(start, limit), start + limit
+    counts = ledger.counts()
     return Holders(
         revision=page.ledger.revision,
         saved_at_ms=saved.saved_at_ms,
@@ -150,6 +162,10 @@ async def get_holders(request: Request, _: TenantViewer, tenant: Name) -> Holder
         permits=page.permits,
         waiters=page.waiters,
         leases=page.leases,
+        permit_count=counts.permits,
+        waiter_count=counts.waiters,
+        lease_count=counts.leases,
+        next_cursor=written(end) if end < max(counts) else None,
     )
 
 

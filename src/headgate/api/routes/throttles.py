@@ -3,9 +3,10 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from headgate.api.access import Operator, Viewer
+from headgate.api.paging import Cursor, Limit, Page, part_of
 from headgate.api.service import service_of
 from headgate.api.writes import Adding, Done, Duration, Reason, require_accepted
 from headgate.gate.clock import now_ms
@@ -22,12 +23,6 @@ from headgate.orchestrator.throttles import (
 )
 
 router = APIRouter(prefix="/v1/throttles", tags=["throttles"])
-
-
-class Throttles(BaseModel):
-    """All that operators have set and that still holds."""
-
-    items: list[InForce]
 
 
 class ThrottleOrder(Contract):
@@ -56,9 +51,12 @@ class LiftOrder(Contract):
 
 
 @router.get("")
-async def list_throttles(request: Request, _: Viewer) -> Throttles:
+async def list_throttles(
+    request: Request, _: Viewer, limit: Limit = 200, cursor: Cursor = None
+) -> Page[InForce]:
     """List all that operators have set and that still holds, wherever it does."""
-    return Throttles(items=await throttles_in_force(service_of(request).database, now_ms()))
+    found = await throttles_in_force(service_of(request).database, now_ms())
+    return part_of(found, limit, cursor)
 
 
 @router.post("")
