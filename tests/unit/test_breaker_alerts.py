@@ -234,7 +234,7 @@ def test_slow_probes_under_the_default_policy_are_not_told_one_by_one() -> None:
         downstream.breaker.lease_probes(request, downstream.now_ms)
         downstream.wait(20 * SECOND)
         for id in ids:
-            if record.state is BreakerState.HALF_OPEN:
+            if downstream.breaker.record.state is BreakerState.HALF_OPEN:
                 downstream.report(probe=id, works=False)
     told = [one for one in downstream.told() if not one.title.startswith("Still: ")]
     assert kinds(told) == ["breaker.opened", *["breaker.reopened"] * 3, "breaker.flapping"]

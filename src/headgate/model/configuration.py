@@ -274,6 +274,11 @@ class Configuration(Contract):
             alerts=self.alerts,
         )
 
+    def all_rules(self) -> list[AlertRules]:
+        """Return the alert rules of all, and those that differ for a downstream or a tenant."""
+        changes = [spec.alerts for spec in (*self.downstreams.values(), *self.tenants.values())]
+        return [self.alerts, *(one.over(self.alerts) for one in changes)]
+
     def members(self, pool: Pool) -> list[str]:
         """Return the tenants of a pool, sorted."""
         if pool.tenants is not None:
