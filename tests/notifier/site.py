@@ -106,11 +106,15 @@ class Site:
     async def serve(self, app: Starlette) -> str:
         return await self.resources.enter_async_context(serving(app))
 
-    async def apply(self, **notifier: Any) -> Notifier:
-        """Apply the settings of the Notifier, and open one that knows them."""
+    async def apply(self, rules: dict[str, Any] | None = None, **notifier: Any) -> Notifier:
+        """Apply alert rules and the settings of the Notifier, and open one that knows them."""
         settings = {"group_wait_ms": 0, **notifier}
         wanted = Configuration.model_validate(
-            {"notifier": settings, "tenants": {"*": {"quotas": {"scan": {"max_active": 100}}}}}
+            {
+                "notifier": settings,
+                "alerts": rules,
+                "tenants": {"*": {"quotas": {"scan": {"max_active": 100}}}},
+            }
         )
         await ConfigurationStore(self.database).save(wanted, "test", "because", {})
         self.notifier = await self.another()

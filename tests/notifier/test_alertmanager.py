@@ -135,6 +135,30 @@ async def test_an_alertmanager_that_was_away_is_told_all_that_is_still_so(desk: 
     assert {one["labels"]["tenant"] for one in reminder} == {"acme", "globex"}
 
 
+@pytest.mark.parametrize("repeat_ms", [None, 14_400_000])
+async def test_what_lasts_for_months_goes_on_firing_where_nothing_is_repeated(
+    desk: Site, repeat_ms: int | None
+) -> None:
+    """Where it is, what was not repeated is of a workflow that is no more."""
+    endpoint = Endpoint(path="/api/v2/alerts")
+    channel = {"kind": "alertmanager", "url": await desk.serve(endpoint.app())}
+    await desk.apply(channels={"am": channel}, rules={"repeat_ms": repeat_ms})
+    over = crossing("over", status="resolved", sequence=2)
+    await desk.tell(crossing("acme"), crossing("over"))
+    await desk.tell(over)
+    endpoint.requests.clear()
+    for column, table in (("taken_at", "alert"), ("created_at", "alert_message")):
+        await desk.database.execute(f"UPDATE {table} SET {column} = {column} - interval '91 days'")
+    await desk.database.execute("UPDATE channel SET reminded_at = now() - interval '11 min'")
+    await (await desk.another()).work()
+    left = await desk.database.fetch("SELECT id FROM alert")
+    if repeat_ms is None:
+        assert [row["id"] for row in left] == [crossing("acme").id]
+        assert [one["labels"]["tenant"] for one in endpoint.bodies[0]] == ["acme"]
+    else:
+        assert (left, endpoint.requests) == ([], [])
+
+
 async def test_an_alertmanager_that_takes_no_reminders_is_told_as_failing(desk: Site) -> None:
     endpoint, other = Endpoint(answers=[200], path="/api/v2/alerts"), Endpoint()
     await desk.apply(

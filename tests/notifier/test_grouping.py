@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 
+from headgate.model.alert_rules import AlertRules
+from headgate.model.pool import Strategy
+from headgate.model.quota import Quota
 from headgate.model.silence import Silence
 from headgate.notifier.notifier import Notifier
 from headgate.store.alerts import AlertStore
 from headgate.store.channels import ChannelStore
 from headgate.store.silences import SilenceStore
 from tests.notifier.site import Endpoint, Site, alert, crossing, webhook
+from tests.unit.pools import PoolOfLedgers
 
 NOW_MS = int(datetime.now(UTC).timestamp() * 1000)
 
@@ -36,6 +40,30 @@ async def test_500_tenants_in_a_minute_make_a_handful_of_messages(desk: Site) ->
     assert sorted(told) == sorted(one.id for one in alerts)
     assert {*(await desk.states("ops")).values()} == {"delivered"}
     assert len({*endpoint.ids}) == len(endpoint.requests)
+
+
+async def test_500_tenants_of_one_pool_make_a_handful_of_messages(desk: Site) -> None:
+    """All told by one workflow, whose outbox holds 200: what it left out is counted."""
+    tenants = [f"t{n:03}" for n in range(500)]
+    shares = {"hog": Quota(guaranteed=0), **{name: Quota(guaranteed=1) for name in tenants}}
+    rules = AlertRules(guarantee_ms=1_000)
+    pool = PoolOfLedgers(500, shares, alerts=rules, strategy=Strategy.RESERVED)
+    pool.ask("hog", 500)
+    pool.wait(1_000)
+    for name in tenants:
+        pool.ask(name, 1)
+    pool.wait(2_500)
+    alerts = pool.governor.record.alerts
+    (left_out,) = [one for one in alerts if one.kind == "alerts.collapsed"]
+    told = [one for one in alerts if one.kind == "guarantee.unmet"]
+    assert len(told) + int(left_out.data["count"] or 0) == 500
+    assert left_out.tenant is None
+    endpoint = Endpoint()
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    await desk.tell(*alerts)
+    assert [event["data"]["form"] for event in endpoint.bodies] == ["group", "alert"]
+    assert endpoint.bodies[0]["data"]["title"].startswith(f"{len(told)} tenants: ")
+    assert {*(await desk.states("ops")).values()} == {"delivered"}
 
 
 async def test_a_storm_is_bounded_and_each_alert_recorded_as_told(desk: Site) -> None:

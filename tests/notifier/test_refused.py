@@ -11,7 +11,7 @@ from starlette.responses import Response
 from headgate.model.channel_alerts import GIVEN_UP, REFUSING
 from tests.notifier.site import Answer, Endpoint, Site, alert, crossing, webhook
 
-AT_ONCE = {"group_interval_ms": 0, "group_over": 1}
+AT_ONCE: dict[str, Any] = {"group_interval_ms": 0, "group_over": 1}
 
 
 def refusing(is_refused: Callable[[list[str]], bool], status: int) -> Answer:

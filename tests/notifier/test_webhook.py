@@ -286,20 +286,32 @@ async def test_a_redirect_is_a_failure_and_not_followed(desk: Site, status: int)
     moved.require_one_content_for_each_id()
 
 
-async def test_an_answer_without_end_is_not_read(desk: Site) -> None:
+@pytest.mark.parametrize(("status", "state"), [(200, "delivered"), (503, "composed")])
+async def test_an_answer_without_end_is_not_read(desk: Site, status: int, state: str) -> None:
     async def endless(scope: object, receive: object, send: Callable[..., object]) -> None:
-        start = {"type": "http.response.start", "status": 200, "headers": []}
+        start = {"type": "http.response.start", "status": status, "headers": []}
         await send(start)  # type: ignore[misc]
         while True:
             chunk = {"type": "http.response.body", "body": b"x" * 65_536, "more_body": True}
             await send(chunk)  # type: ignore[misc]
             await asyncio.sleep(0)
 
-    app = Starlette(routes=[Route("/alerts", lambda request: _Raw(endless), methods=["POST"])])
+    heard: list[bytes] = []
+
+    async def answer(request: Request) -> Response:
+        heard.append(await request.body())
+        return _Raw(endless) if len(heard) == 1 else Response(status_code=204)
+
+    app = Starlette(routes=[Route("/alerts", answer, methods=["POST"])])
     await desk.channels(ops=await desk.serve(app))
     async with asyncio.timeout(10):
         await desk.tell(alert(1))
+    ((_, said, _),) = await desk.attempts("ops")
+    assert said == (None if status == 200 else status)
+    assert await desk.states("ops") == {alert(1).id: state}
+    await desk.try_again()
     assert await desk.states("ops") == {alert(1).id: "delivered"}
+    assert len({*heard}) == 1
 
 
 async def test_a_head_that_comes_byte_by_byte_is_not_waited_for(desk: Site) -> None:
@@ -354,12 +366,21 @@ async def test_no_answer_at_all_is_a_timeout(desk: Site) -> None:
     assert first == second
 
 
-async def test_a_connection_that_is_not_made_is_a_timeout(desk: Site) -> None:
+async def test_a_connection_that_is_not_made_is_a_timeout(desk: Site, tmp_path: Path) -> None:
     """As TLS that does not begin: it is part of the connection."""
+    certificate, key = certificate_of(f"IP:{LOOPBACK}", tmp_path)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate, key)
     heard: list[bytes] = []
+    speaks = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.append(await reader.read())
+        if not speaks.is_set():
+            heard.append(await reader.read())
+            return
+        await writer.start_tls(server)
+        heard.append(await request_of(reader))
+        writer.write(BEGIN + b"\r\n")
 
     port = await raw_server(desk.resources, silent)
     await desk.apply(
@@ -372,6 +393,17 @@ async def test_a_connection_that_is_not_made_is_a_timeout(desk: Site) -> None:
     assert error == f"channel ops: https://{LOOPBACK}:{port} not reached: no answer in time"
     assert all(alert(1).title.encode() not in said for said in heard)
     assert await desk.states("ops") == {alert(1).id: "composed"}
+    # It speaks at last: what waited arrives, once.
+    speaks.set()
+    heard.clear()
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    desk.notifier = await desk.resources.enter_async_context(
+        Notifier(desk.database, Poster(trusting))
+    )
+    await desk.try_again()
+    assert await desk.states("ops") == {alert(1).id: "delivered"}
+    ((_, _, body),) = (request.partition(b"\r\n\r\n") for request in heard)
+    assert json.loads(body)["id"] == alert(1).id
 
 
 async def test_a_connection_that_is_cut_after_the_request_leads_to_the_same_again(
@@ -469,12 +501,13 @@ def test_a_new_secret_is_one_of_standard_webhooks() -> None:
 
 
 def certificate_of(name: str, folder: Path) -> tuple[Path, Path]:
-    """Make a certificate of a name, signed by itself."""
+    """Make a certificate of a name (or ``IP:...``), signed by itself."""
+    alternative = name if name.startswith("IP:") else f"DNS:{name}"
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"),
+            *("-subj", f"/CN={name}", "-addext", f"subjectAltName={alternative}"),
             *("-keyout", str(key), "-out", str(certificate)),
         ],
         check=True,

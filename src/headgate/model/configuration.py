@@ -289,6 +289,12 @@ class Configuration(Contract):
                 name = self.groups[name].parent
         return found
 
+    def all_rules(self) -> list[AlertRules]:
+        """Return the alert rules of all, and those that differ for a downstream or a tenant."""
+        changes = [spec.alerts for spec in self.downstreams.values()]
+        changes += [spec.alerts for spec in self.tenants.values()]
+        return [self.alerts, *(one.over(self.alerts) for one in changes)]
+
     def members(self, pool: Pool) -> list[str]:
         """Return the tenants of a pool, sorted."""
         if pool.tenants is not None:

@@ -10,7 +10,8 @@ STORED: Final[dict[str, Any]] = {"is_stored": True}
 
 def is_stored(info: ValidationInfo) -> bool:
     """Return whether this was applied before: mistakes that were not refused then are borne."""
-    return info.context is not None and info.context.get("is_stored") is True
+    context: dict[str, Any] = info.context or {}
+    return context.get("is_stored") is True
 
 
 class Contract(BaseModel):

@@ -84,6 +84,7 @@ class Notifier:
         self._name = f"notifier-{uuid4().hex[:12]}"
         self._settings = NotifierSettings()
         self._repeat_ms: int | None = None
+        self._keeps_open = True
         self._settings_until = 0.0
         self._forget_at = 0.0
         self._clean_at = 0.0
@@ -181,7 +182,7 @@ class Notifier:
         waiting = await self._channels.with_work()
         if time.monotonic() >= self._clean_at:
             self._clean_at = time.monotonic() + _CLEAN_EVERY_S
-            await self._alerts.forget_old(_KEPT_S)
+            await self._alerts.forget_old(_KEPT_S, keeps_open=self._keeps_open)
         if time.monotonic() >= self._forget_at:
             self._forget_at = time.monotonic() + _FORGET_EVERY_S
             waiting |= await self._channels.failing()  # also when nothing waits for them
@@ -465,6 +466,8 @@ class Notifier:
         if time.monotonic() >= self._settings_until:
             applied = await self._configuration.load()
             self._settings, self._repeat_ms = applied.notifier, applied.alerts.repeat_ms
+            # Where repeats are on, what was not repeated for long is of a workflow that is no more.
+            self._keeps_open = not all(rules.repeat_ms for rules in applied.all_rules())
             self._settings_until = time.monotonic() + _SETTINGS_AGE_S
         return self._settings
 

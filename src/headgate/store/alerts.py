@@ -129,14 +129,22 @@ class AlertStore:
                 new += await write_alert(connection, alert, channels[alert.id])
         return new
 
-    async def forget_old(self, after_s: float) -> None:
-        """Delete what was told long ago, with its messages and attempts; not what still waits."""
+    async def forget_old(self, after_s: float, *, keeps_open: bool = False) -> None:
+        """Delete what was told long ago, with its messages and attempts; not what still waits.
+
+        Args:
+            after_s: How long ago.
+            keeps_open: Nor what has not been told to be over: what lasts is not told again.
+        """
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute(
                 "DELETE FROM alert a WHERE taken_at < now() - $1 * interval '1 s' AND NOT EXISTS "
                 "(SELECT FROM delivery d WHERE d.alert_id = a.id "
-                "AND d.state IN ('pending', 'composed'))",
+                "AND d.state IN ('pending', 'composed')) AND NOT ($2 AND a.status = 'firing' "
+                "AND a.key <> '' AND NOT EXISTS (SELECT FROM alert r WHERE r.key = a.key "
+                "AND r.key <> '' AND r.status = 'resolved' AND r.seq > a.seq))",
                 after_s,
+                keeps_open,
             )
             await connection.execute(
                 "DELETE FROM delivery d WHERE NOT EXISTS "
