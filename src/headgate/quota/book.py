@@ -151,6 +151,11 @@ class Book:
         self.expiries.add(id, permit.expires_at_ms)
         self.checks.add(id, permit.check_at_ms)
 
+    def enlarge(self, permit: Permit, units: int) -> None:
+        """Have a permit hold more of its resource than it was granted."""
+        self._record.meters[permit.resource].units += units - permit.units
+        permit.units = units
+
     def meter(self, resource: str, now_ms: int) -> Meter:
         """Return the meter of ``resource``, a new one if need be."""
         meters = self._record.meters
