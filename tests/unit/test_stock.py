@@ -13,7 +13,14 @@ from headgate.gate.ledger import LedgerLink
 from headgate.gate.metrics import GateMetrics
 from headgate.gate.stock import UNGOVERNED, Shortage, Stock
 from headgate.gate.workflows import GovernanceWorkflow
-from headgate.model.lease import LEASE_MS, LeaseGrant, LeaseHolder, WhenAway
+from headgate.model.lease import (
+    LEASE_MS,
+    MOST_HOLD_MS,
+    MOST_UNITS,
+    LeaseGrant,
+    LeaseHolder,
+    WhenAway,
+)
 from headgate.model.reason import Reason, ReasonCode
 
 
@@ -259,3 +266,29 @@ async def test_a_call_hears_what_to_mend_and_who_keeps_the_blocks_goes_on(
     told = [one for one in caplog.records if "WorkflowId length" in one.getMessage()]
     assert len(told) == 1
     link._keeper.cancel()
+
+
+async def test_a_call_may_last_longer_than_a_ledger_can_be_told() -> None:
+    bank = Bank()
+    assert isinstance(await bank.take(hold_ms=400 * 86_400_000), Block)
+    assert bank.stock.block.told_hold_ms == MOST_HOLD_MS
+
+
+async def test_calls_may_wait_for_more_than_a_ledger_can_be_told() -> None:
+    bank = Bank(units=MOST_UNITS)
+    taken = await bank.take(MOST_UNITS)
+    waiting = [asyncio.create_task(bank.take(MOST_UNITS - n, patience_s=5)) for n in range(3)]
+    await asyncio.sleep(0)
+    bank.tell(bank.stock)
+    bank.stock.give(taken, MOST_UNITS)
+    for n, one in enumerate(waiting):
+        bank.stock.give(await one, MOST_UNITS - n)
+    assert bank.stock.next_ask_s() is not None
+
+
+async def test_more_than_anybody_can_have_is_refused_at_once() -> None:
+    bank = Bank()
+    answer = await bank.take(MOST_UNITS + 1, patience_s=60)
+    assert isinstance(answer, Shortage)
+    assert (answer.reason.code, answer.retry_in_s) == (ReasonCode.CAN_NEVER_FIT, None)
+    assert isinstance(await bank.take(), Block)

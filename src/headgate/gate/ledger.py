@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Final
 
@@ -15,11 +15,13 @@ from headgate.gate.spacing import Spacing
 from headgate.gate.stock import Stock
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.errors import UnavailableError
+from headgate.model.lease import LEASES_AT_ONCE
 from headgate.model.ledger import Acquire, Decision, Exchange, ExchangeReply, Hello, Turn
 from headgate.model.limits import SlotUse
 
 _LOG = logging.getLogger("headgate.gate")
 _AT_ONCE: Final = 200
+_RETURNED_AT_ONCE: Final = LEASES_AT_ONCE // 2
 _GIVE_UP_S: Final = 5.0
 _HELLO_S: Final = 2.0
 _TURN_S: Final = 0.25
@@ -131,12 +133,10 @@ class LedgerLink:
             self._keeper.cancel()
         self._is_introduced = True  # whoever leaves will not come often enough to need a turn
         await self._commit.idle()
-        for stock in self.stocks:
-            if stock.return_all():
-                await self._ask(stock)
-            # It may have heard of jobs that have ended elsewhere just now.
-            if stock.block.has_news and not stock.is_away and stock.return_all():
-                await self._ask(stock)
+        await self._return([stock for stock in self.stocks if stock.return_all()])
+        # They may have heard of jobs that have ended elsewhere just now.
+        ended = [one for one in self.stocks if one.block.has_news and not one.is_away]
+        await self._return([stock for stock in ended if stock.return_all()])
         await self._commit.idle()
         if self._turn_s:
             try:
@@ -162,6 +162,11 @@ class LedgerLink:
                 self._has_told = True
         else:
             self._has_told = False
+
+    async def _return(self, stocks: Sequence[Stock]) -> None:
+        """Give back what is not used, in few messages: whoever leaves has not much time."""
+        for n in range(0, len(stocks), _RETURNED_AT_ONCE):
+            await asyncio.gather(*map(self._ask, stocks[n : n + _RETURNED_AT_ONCE]))
 
     async def _try_release(self, permit_id: str) -> None:
         try:
@@ -243,18 +248,20 @@ class LedgerLink:
             await self._introduce()
             self._is_introduced = True
         number = next(self._number)
-        stocks = list(dict.fromkeys(ask for ask in asks if isinstance(ask, Stock)))
-        message = Exchange(
-            gate=self._gate,
-            number=number,
-            acquires=[ask for ask in asks if isinstance(ask, Acquire)],
-            releases=[ask for ask in asks if isinstance(ask, str)],
-            leases=[lease for stock in stocks for lease in stock.compose()],
-            took_ms=round(self._took_s * 1000),
-            slots=self._slots(),
-        )
+        stocks, others = _as_many_as_fit(ask for ask in asks if isinstance(ask, Stock))
+        for stock in others:
+            self._tell(stock)  # with the next message
         began_s = monotonic_s()
         try:
+            message = Exchange(
+                gate=self._gate,
+                number=number,
+                acquires=[ask for ask in asks if isinstance(ask, Acquire)],
+                releases=[ask for ask in asks if isinstance(ask, str)],
+                leases=[lease for stock in stocks for lease in stock.compose()],
+                took_ms=round(self._took_s * 1000),
+                slots=self._slots(),
+            )
             reply = await self._ledger.update(
                 "exchange", message, f"{self._gate}:{number}", ExchangeReply, _GIVE_UP_S
             )
@@ -280,3 +287,14 @@ class LedgerLink:
         self._changed.set()
         decisions = iter(reply.decisions)
         return [next(decisions) if isinstance(ask, Acquire) else None for ask in asks]
+
+
+def _as_many_as_fit(stocks: Iterable[Stock]) -> tuple[list[Stock], list[Stock]]:
+    """Return those of which one message can speak, and the others."""
+    found = list(dict.fromkeys(stocks))
+    blocks = 0
+    for n, stock in enumerate(found):
+        blocks += stock.blocks
+        if n and blocks > LEASES_AT_ONCE:
+            return found[:n], found[n:]
+    return found, []

@@ -10,7 +10,15 @@ from typing import Final
 from headgate.gate.block import Block
 from headgate.gate.clock import monotonic_s
 from headgate.gate.ticket import Refusal
-from headgate.model.lease import LeaseAsk, LeaseGrant, LeaseHolder, WhenAway
+from headgate.model.lease import (
+    LEASES_AT_ONCE,
+    MOST_HOLD_MS,
+    MOST_UNITS,
+    LeaseAsk,
+    LeaseGrant,
+    LeaseHolder,
+    WhenAway,
+)
 from headgate.model.reason import Reason, ReasonCode
 
 _TELL_JOBS_AFTER_S: Final = 5.0
@@ -118,6 +126,7 @@ class Stock:
             hold_ms: How long they may stay out.
             priority: Of the call.
         """
+        hold_ms = min(hold_ms, MOST_HOLD_MS)  # more the ledger cannot be told
         if hold_ms > self.block.hold_ms:
             self.block.hold_ms = hold_ms
         if (block := self.take_now(units, hold_ms)) is not None:
@@ -231,6 +240,11 @@ class Stock:
             times.append(next(iter(self._untold_since_s.values())) + _TELL_JOBS_AFTER_S)
         return min(times, default=None)
 
+    @property
+    def blocks(self) -> int:
+        """How many blocks ``compose`` speaks of, at most."""
+        return len(self._closing) + 1 + bool(self.block.number)
+
     def compose(self) -> list[LeaseAsk]:
         """Return what to tell the ledger now."""
         now_s = self._clock()
@@ -245,7 +259,7 @@ class Stock:
         blocks = [*self._closing]
         if self.block.number or self._waiting or self.block.unmet:
             blocks.append(self.block)
-        return [block.ask(now_s) for block in blocks]
+        return [block.ask(now_s) for block in blocks[-LEASES_AT_ONCE:]]
 
     def hear(self, grants: Sequence[LeaseGrant]) -> list[str]:
         """Take the answers; return the jobs that have closed elsewhere."""
@@ -391,6 +405,12 @@ class Stock:
 
     def _hopeless(self, units: int) -> Shortage | None:
         """Return why waiting is of no use."""
+        if units > MOST_UNITS:
+            message = f"nobody can have more than {MOST_UNITS:,} {self.resource} at once"
+            reason = Reason(
+                code=ReasonCode.CAN_NEVER_FIT, message=message, limit=MOST_UNITS, needed=units
+            )
+            return Shortage(reason, None)
         grant = self.block.grant
         if grant is None:
             return None

@@ -22,6 +22,7 @@ from headgate.gate.outcomes import NOBODY, Ended
 from headgate.gate.protocol import AnyGate, AnyLane
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.model.breaker import CallOutcome
+from headgate.model.lease import MOST_HOLD_MS
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.reason import Reason, ReasonCode
 from headgate.orchestrator.errors import CALL_DENIED
@@ -292,7 +293,8 @@ def _key(info: activity.Info) -> str:
 def _call_ms(info: activity.Info) -> int:
     """Return how long a call may take; Temporal gives it up then."""
     timeout = info.start_to_close_timeout or info.schedule_to_close_timeout
-    return round((timeout.total_seconds() if timeout else _DEFAULT_TIMEOUT_S) * 1000)
+    whole_s = timeout.total_seconds() if timeout else _DEFAULT_TIMEOUT_S
+    return min(round(whole_s * 1000), MOST_HOLD_MS)
 
 
 class _End:

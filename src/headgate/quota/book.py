@@ -180,6 +180,13 @@ class Book:
             if not ages.units:
                 del self._ages[resource]
 
+    def enlarge(self, permit: Permit, units: int) -> None:
+        """Have a permit hold more of its resource than it was granted."""
+        self._count_age(permit, -1)
+        self._record.meters[permit.resource].units += units - permit.units
+        permit.units = units
+        self._count_age(permit, 1)
+
     def meter(self, resource: str, now_ms: int) -> Meter:
         """Return the meter of ``resource``, a new one if need be."""
         meters = self._record.meters

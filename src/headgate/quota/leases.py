@@ -389,8 +389,7 @@ class Leases:
         known = self._record.permits.get(id)
         if known is not None:
             if known.resource == lease.resource and known.units < job.units:
-                meter.units += job.units - known.units
-                known.units = job.units
+                self._book.enlarge(known, job.units)
             return 0
         if self._is_thorough and self._book.has_ended(id):
             return 0
