@@ -373,7 +373,7 @@ async def test_a_permit_whose_job_has_closed_elsewhere_keeps_no_place_and_no_pro
     passed = await downstream.admit("permit", "acme", held=True)
     assert isinstance(passed, Ticket)
     assert passed.probe == "permit"
-    gate._ended("permit")
+    gate._ended("acme", "permit")
     await downstream.flush()
     (probe,) = breaker.reports[-1].probes
     assert (probe.id, probe.outcome) == ("permit", CallOutcome.IGNORED)

@@ -12,7 +12,7 @@ from headgate.cli.tables import ago, left, print_json, say, show, table
 from headgate.cli.user import current_user
 from headgate.gate.clock import now_ms
 from headgate.model.errors import ConfigurationError, NotFoundError
-from headgate.model.silence import Silence
+from headgate.model.silence import NewSilence, Silence
 from headgate.notifier.again import send_again
 from headgate.orchestrator.operate import new_command_id
 from headgate.orchestrator.times import utc
@@ -93,7 +93,7 @@ def silence(
             "(--kind '*' for all of them)"
         )
     made = written(
-        Silence,
+        NewSilence,
         id=new_command_id(),
         kind=kind,
         severity=severity,

@@ -128,7 +128,12 @@ class Lane:
             if isinstance(taken, Shortage):
                 return taken.refusal(now_ms())
             block = taken
-        passed = await to.admit(key, tenant)
+        try:
+            passed = await to.admit(key, tenant)
+        except BaseException:
+            if block is not None and stock is not None:
+                stock.give(block, units)
+            raise
         if isinstance(passed, Refusal):
             if block is not None and stock is not None:
                 stock.give(block, units)

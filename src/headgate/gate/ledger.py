@@ -134,6 +134,9 @@ class LedgerLink:
         for stock in self.stocks:
             if stock.return_all():
                 await self._ask(stock)
+            # It may have heard of jobs that have ended elsewhere just now.
+            if stock.block.has_news and not stock.is_away and stock.return_all():
+                await self._ask(stock)
         await self._commit.idle()
         if self._turn_s:
             try:

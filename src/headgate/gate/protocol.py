@@ -1,6 +1,6 @@
 """What the orchestrator asks of a gate: ``Gate`` answers it, and so does the one for tests."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -79,7 +79,11 @@ class AnyJobs(Protocol):
         """Return whether a run holds units of a tenant's resource."""
         ...
 
-    def close(self, run_id: str, elsewhere: list[tuple[str, str]]) -> None:
+    def called(self, run_id: str, tenant: str, resource: str) -> None:
+        """Count a call of a job that holds units here, which was made here and nowhere else."""
+        ...
+
+    def close(self, run_id: str, held: Sequence[tuple[str, str]], calls: int) -> None:
         """Give back all that a run holds: its workflow has closed."""
         ...
 

@@ -1,19 +1,21 @@
 """The contents of ``headgate.yaml``."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from headgate.model.alert_rules import AlertChanges, AlertRules
 from headgate.model.consistency import (
     calls_have_breakers,
     channels_exist,
+    channels_have_owners,
     groups_exist,
     no_circles,
     pools_follow,
     pools_hold,
 )
-from headgate.model.contract import Contract, Name
+from headgate.model.contract import Contract, Name, is_stored
 from headgate.model.governed import GovernedCalls
 from headgate.model.ids import DEFAULT
 from headgate.model.lease import WhenAway, WhenAwayName
@@ -136,6 +138,11 @@ class Pool(Contract):
             if len(self.capacity) > 1 and self.strategy not in _DOMINANT:
                 names = " or ".join(_DOMINANT)
                 raise ValueError(f"several resources are divided with strategy {names}: write one")
+            if len(self.capacity) > 1 and self.history_half_life_ms is not None:
+                raise ValueError(
+                    "the past does not count where several resources are divided: remove "
+                    "history_half_life_ms"
+                )
         elif self.resource is None:
             raise ValueError("says how much, but not of what: add resource, such as resource: scan")
         return self
@@ -180,7 +187,7 @@ class Configuration(Contract):
     activities: Annotated[GovernedCalls, BeforeValidator(_empty_if_null)] = {}
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
+    def _is_consistent(self, info: ValidationInfo) -> Self:
         no_circles(
             "downstreams",
             "depends_on",
@@ -196,6 +203,8 @@ class Configuration(Contract):
         pools_follow(self)
         calls_have_breakers(self)
         channels_exist(self)
+        if not is_stored(info):
+            channels_have_owners(self)
         return self
 
     def breaker(self, downstream: str) -> BreakerSettings:
@@ -251,15 +260,18 @@ class Configuration(Contract):
         if spec is None:
             return PoolSettings(alerts=self.alerts)
         first = min(spec.capacities)
+        tenants = {name: self.tenants[name].group for name in self.members(spec)}
+        groups = self._groups_of(tenants.values())
         return PoolSettings(
             capacity=dict(sorted(spec.capacities.items())),
             strategy=spec.strategy,
-            tenants={name: self.tenants[name].group for name in self.members(spec)},
+            tenants=tenants,
             groups={
                 name: GroupShare(
                     parent=group.parent, **group.shares.get(first, Share()).model_dump()
                 )
                 for name, group in sorted(self.groups.items())
+                if name in groups
             },
             enforced=not spec.observe_only,
             damping=spec.damping,
@@ -270,6 +282,15 @@ class Configuration(Contract):
             shedding=spec.shedding,
             alerts=self.alerts,
         )
+
+    def _groups_of(self, groups: Iterable[str | None]) -> set[str]:
+        """Return these groups, and those above them."""
+        found: set[str] = set()
+        for name in groups:
+            while name is not None and name not in found:
+                found.add(name)
+                name = self.groups[name].parent
+        return found
 
     def members(self, pool: Pool) -> list[str]:
         """Return the tenants of a pool, sorted."""

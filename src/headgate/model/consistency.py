@@ -52,6 +52,22 @@ def groups_exist(configuration: "Configuration") -> None:
                 f"{group.parent} is no group (there is: {known}): list it under groups",
                 *("groups", name, "parent"),
             )
+    shared = sorted({one for pool in configuration.pools.values() for one in pool.capacities})
+    for name, group in groups.items():
+        for resource, share in group.shares.items():
+            path = ("groups", name, "shares", resource)
+            if resource not in shared:
+                raise at(
+                    f"no pool shares {resource} (they share: {', '.join(shared) or 'nothing'}): "
+                    "write one of these, or make a pool of it",
+                    *path,
+                )
+            if share.maximum is not None and share.guaranteed > share.maximum:
+                raise at(
+                    f"guaranteed is {share.guaranteed}, but maximum is {share.maximum}: what is "
+                    "guaranteed could never be held; raise maximum or lower guaranteed",
+                    *path,
+                )
 
 
 def pools_hold(configuration: "Configuration") -> None:
@@ -92,12 +108,22 @@ def _parts_fit(configuration: "Configuration", name: str, pool: "Pool") -> None:
             quota = configuration.tenants[tenant].quota(resource)
             if quota is None:
                 continue
-            path = ("tenants", tenant, "quotas", resource)
-            if quota.guaranteed > capacity:
+            path: tuple[str, ...] = ("tenants", tenant, "quotas", resource)
+            if resource not in configuration.tenants[tenant].quotas:
+                path = path[:3]
+            guaranteed = quota.most_guaranteed
+            if guaranteed > capacity:
                 raise at(
-                    f"guarantees {quota.guaranteed}, but pool {name} has {capacity} {resource}: "
+                    f"guarantees {guaranteed}, but pool {name} has {capacity} {resource}: "
                     "lower the guarantee or raise the capacity",
-                    *(path if resource in configuration.tenants[tenant].quotas else path[:3]),
+                    *path,
+                )
+            if guaranteed and len(pool.capacities) > 1:
+                raise at(
+                    f"guarantees {guaranteed} of {resource}, but pool {name} divides several "
+                    "resources by dominant shares, which know no guarantees: remove the guarantee, "
+                    f"or make a pool of {resource} alone",
+                    *path,
                 )
             if pool.strategy is Strategy.FIXED:
                 if quota.max_active is None:
@@ -198,6 +224,24 @@ def channels_exist(configuration: "Configuration") -> None:
                 f"{name} is tenant {channel.tenant}'s own and gets the alerts about that tenant "
                 "without a route: remove it here",
                 *path,
+            )
+
+
+def channels_have_owners(configuration: "Configuration") -> None:
+    """Refuse a channel of a tenant that is not listed, unless ``*`` stands for all others.
+
+    Raises:
+        PydanticCustomError: There is one.
+    """
+    tenants = configuration.tenants
+    if DEFAULT in tenants:
+        return
+    known = ", ".join(sorted(tenants)) or "none"
+    for name, channel in sorted(configuration.notifier.channels.items()):
+        if channel.tenant is not None and channel.tenant not in tenants:
+            raise at(
+                f"{channel.tenant} is no tenant (there is: {known}): list it under tenants",
+                *("notifier", "channels", name, "tenant"),
             )
 
 

@@ -115,9 +115,10 @@ class GovernedCalls(ActivityInboundInterceptor):
             if how.units_of is not None:
                 units = _units(how, input)
         tenant = tenant or NOBODY
+        kept = None
         if resource is not None and what.hold == "job":
             await self._hold_for_job(gate, how, tenant, resource, units, info)
-            resource = None
+            kept, resource = resource, None
         lane = gate.lane(what.downstream, tenant, resource)
         if permit is not None and permit.downstream == what.downstream:
             # Its permit has been let pass for it: with a probe perhaps, or the last place.
@@ -131,6 +132,8 @@ class GovernedCalls(ActivityInboundInterceptor):
         try:
             with end:
                 end.result = await self.next.execute_activity(input)
+            if kept is not None and info.attempt == 1 and info.workflow_run_id is not None:
+                gate.jobs.called(info.workflow_run_id, tenant, kept)
             return end.result
         finally:
             if end.outcome is not CallOutcome.SUCCESS or not lane.leave(ticket):

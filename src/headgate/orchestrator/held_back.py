@@ -26,6 +26,7 @@ async def held_back(job: WorkflowExecutionDescription, converter: DataConverter)
             Obstacle(
                 code=reason.code,
                 message=f"its call {pending.activity_type.name} was held back: {reason.message}",
+                resource=reason.resource,
                 limit=reason.limit,
                 used=reason.used,
                 needed=reason.needed,

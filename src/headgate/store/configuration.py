@@ -6,6 +6,7 @@ from typing import Any
 
 from headgate.model.audit import AuditEntry
 from headgate.model.configuration import Configuration
+from headgate.model.contract import STORED
 from headgate.model.ids import DEFAULT, Kind
 from headgate.model.pool import PoolSettings
 from headgate.model.quota import Throttle
@@ -37,7 +38,7 @@ class ConfigurationStore:
                 document[row["name"]] = row["spec"]
             else:
                 document[_SECTIONS[row["kind"]]][row["name"]] = row["spec"]
-        return Configuration.model_validate(document)
+        return Configuration.model_validate(document, context=STORED)
 
     async def settings_of(self, kind: Kind, subject: str) -> str | None:
         """Return what is applied to one breaker, ledger or governor; None when nothing is."""

@@ -1,7 +1,7 @@
 """What a fake gate hands out: ways to a downstream, tickets, and what jobs hold."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -123,7 +123,10 @@ class FakeJobs:
         async with self._asking.setdefault(id, asyncio.Lock()):
             yield
 
-    def close(self, run_id: str, elsewhere: list[tuple[str, str]]) -> None:
+    def called(self, run_id: str, tenant: str, resource: str) -> None:
+        """See ``JobHolds``: in a test there is one process."""
+
+    def close(self, run_id: str, held: Sequence[tuple[str, str]], calls: int) -> None:
         """See ``JobHolds``."""
         for tenant, resource in sorted(self._of_run.pop(run_id, ())):
             self._release(f"{run_id}/{tenant}/{resource}")
