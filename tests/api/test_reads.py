@@ -118,6 +118,33 @@ async def test_a_pool_says_who_has_what_and_what_another_division_would_give(des
     assert [one["pool"] for one in pressures] == [pool]
 
 
+async def test_producers_are_told_how_long_to_wait_also_by_a_header(
+    desk: Desk, stack: Stack
+) -> None:
+    tenant, pool = desk.of("a"), desk.of("pool")
+    pressure = {"waiting": {"elevated": 2}, "retry_after_ms": 2_500}
+    await desk.apply(
+        tenants={tenant: {"quotas": {"scan": {}}}},
+        pools={pool: {"resource": "scan", "capacity": 1, "backpressure": pressure}},
+    )
+    await desk.saved("governor", pool)
+    viewer = await desk.caller("viewer")
+
+    async def told() -> tuple[int, str | None]:
+        answer = await viewer.get(f"/v1/backpressure/{pool}")
+        return answer.json()["data"]["retry_after_ms"], answer.headers.get("Retry-After")
+
+    assert await told() == (0, None)
+    governance = desk.governance
+    working = Orchestrator(stack.temporal_address, governance.task_queue, governance.options)
+    working.scanner.open.clear()
+    async with working.running():
+        for _ in range(3):
+            await working.start(ScanJobInput(tenant=tenant))
+        assert await eventually(told, lambda found: found[0] > 0) == (2_500, "3")
+        working.scanner.open.set()
+
+
 async def test_why_a_job_waits_and_who_denies_it(desk: Desk) -> None:
     tenant = desk.of("t")
     await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 1}}}})

@@ -17,7 +17,7 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.worker import Worker
 
-from headgate import HeadgatePlugin, governed
+from headgate import HeadgatePlugin, governance, governed
 from headgate.devstack.stack import Stack
 from headgate.model.breaker import BreakerState, CallOutcome
 from headgate.model.errors import ConfigurationError
@@ -146,7 +146,8 @@ class Workplace:
     async def running(self, **worker: Any) -> AsyncIterator["Workplace"]:
         self.client = await Client.connect(self._address, plugins=[self.plugin])
         worker.setdefault("activities", self.activities())
-        working = Worker(self.client, task_queue=self.task_queue, workflows=[TaskJob], **worker)
+        worker.setdefault("workflows", [TaskJob])
+        working = Worker(self.client, task_queue=self.task_queue, **worker)
         async with soon_left(working):
             yield self
 
@@ -330,6 +331,44 @@ class RemoteJob:
             result_type=str,
         )
         return result
+
+
+@workflow.defn
+class PermitJob:
+    """Makes its calls under a permit that says nothing of what they call."""
+
+    @workflow.run
+    async def run(self, tenant: str) -> list[str]:
+        async with governance.permit(tenant=tenant, resource="page", also={"scan": 1}):
+            return [
+                await workflow.execute_activity(
+                    "counted",
+                    1,
+                    start_to_close_timeout=timedelta(seconds=5),
+                    retry_policy=RetryPolicy(maximum_attempts=1),
+                    result_type=str,
+                )
+                for _ in range(2)
+            ]
+
+
+async def test_a_call_takes_nothing_that_the_permit_of_its_job_holds(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    await governance.set_quotas(name, page=Quota(max_active=1), scan=Quota(max_active=1))
+    async with Workplace(stack, governance, name).running(workflows=[PermitJob]) as place:
+        handle = await place.client.start_workflow(
+            PermitJob.run,
+            name,
+            id=f"task-{uuid4().hex[:12]}",
+            task_queue=place.task_queue,
+            execution_timeout=timedelta(minutes=1),
+        )
+        assert await handle.result() == ["fine", "fine"]
+    view = await eventually(
+        lambda: governance.account(name), lambda v: v.units_held.get("scan") == 0
+    )
+    assert view.accounts["scan"].granted == 1
 
 
 async def test_the_table_governs_what_the_code_does_not(

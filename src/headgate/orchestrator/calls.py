@@ -27,7 +27,7 @@ from headgate.model.outcomes import OutcomeRules
 from headgate.model.reason import Reason, ReasonCode
 from headgate.orchestrator.errors import CALL_DENIED
 from headgate.orchestrator.governed import GovernedActivity
-from headgate.orchestrator.headers import call_of, tenant_of
+from headgate.orchestrator.headers import call_of, holds, tenant_of
 from headgate.view import metrics
 
 _DEFAULT_TIMEOUT_S: Final = 60.0
@@ -106,8 +106,9 @@ class GovernedCalls(ActivityInboundInterceptor):
         what = how.call
         tenant = permit.tenant if permit is not None else tenant_of(input.headers, info)
         resource = what.resource
-        if permit is not None and permit.resource == resource:
-            resource = None  # its job holds a permit of the same resource
+        of_permit = permit is not None and permit.resource == resource
+        if of_permit or holds(input.headers, resource):
+            resource = None  # the permit of its job holds units of it
         units = what.units
         if resource is not None:
             if tenant is None:

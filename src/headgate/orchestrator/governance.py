@@ -65,6 +65,7 @@ class Permit:
         downstream: What may be called.
         call: What activities inside the block carry along, or None without a downstream.
         quiet: See ``Decision``.
+        also: What else it holds.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Permit:
     downstream: str | None
     call: Call | None
     quiet: bool = False
+    also: tuple[str, ...] = ()
 
 
 def current_permit() -> Permit | None:
@@ -347,6 +349,7 @@ class _Asking:
             self._downstream,
             call,
             decision.quiet,
+            tuple(self._wanted.also),
         )
 
     def _denied(self, reason: Reason, retry_at_ms: int | None) -> PermitDenied:

@@ -27,8 +27,10 @@ from headgate.orchestrator.governance import current_permit
 from headgate.orchestrator.governed import GovernedActivity
 from headgate.orchestrator.headers import (
     CALL_HEADER,
+    HELD_HEADER,
     TENANT_HEADER,
     call_payload,
+    held_payload,
     tenant_in,
     tenant_payload,
 )
@@ -119,6 +121,9 @@ class _Outbound(WorkflowOutboundInterceptor):
             input.headers = {**input.headers, CALL_HEADER: call_payload(permit.call)}
         elif tenant is not None:
             input.headers = {**input.headers, TENANT_HEADER: tenant_payload(tenant)}
+        if permit is not None and (permit.call is None or permit.also):
+            held = held_payload((permit.resource, *permit.also))
+            input.headers = {**input.headers, HELD_HEADER: held}
         how = self._governed.get(input.activity)
         if how is not None and how.call.hold == "job" and how.call.resource and tenant:
             self.held[tenant, how.call.resource] += 1

@@ -1,6 +1,7 @@
 """Pools: who gets what and why, how full they are, and what another division would give."""
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -218,6 +219,12 @@ def _wanted(applied: Configuration, pool: str, wish: WhatIf) -> Configuration:
 
 
 backpressure = APIRouter(prefix="/v1/backpressure", tags=["pools"])
+_RETRY_AFTER: Final = {
+    "Retry-After": {
+        "description": "In how many seconds to offer more work; not there: at once.",
+        "schema": {"type": "integer", "minimum": 1},
+    }
+}
 
 
 @backpressure.get("")
@@ -234,10 +241,13 @@ async def list_backpressure(
     return part_of(pools, limit, cursor)
 
 
-@backpressure.get("/{pool:segment}")
-async def get_backpressure(request: Request, _: Viewer, pool: Name) -> Pressure:
-    """Show how full a pool is, and after what time to offer more work."""
-    return _pressure(fresh(await one(service_of(request), "governor", pool), PoolView))
+@backpressure.get("/{pool:segment}", responses={200: {"headers": _RETRY_AFTER}})
+async def get_backpressure(request: Request, response: Response, _: Viewer, pool: Name) -> Pressure:
+    """Show how full a pool is, and after what time to offer more work: also as `Retry-After`."""
+    pressure = _pressure(fresh(await one(service_of(request), "governor", pool), PoolView))
+    if pressure.data.retry_after_ms:
+        response.headers["Retry-After"] = str(math.ceil(pressure.data.retry_after_ms / 1_000))
+    return pressure
 
 
 def _pool(saved: Saved) -> Pool:
