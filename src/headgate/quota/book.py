@@ -87,7 +87,8 @@ class Book:
         for resource, units in needs:
             limits, meter = self._standing.of(resource), self.meter(resource, now_ms)
             assert limits is not None
-            take(limits, meter, units, now_ms)
+            every_window = self._standing.counts_every_window(resource)
+            take(limits, meter, units, now_ms, every_window=every_window)
             meter.granted += 1
             meter.held += 1
             meter.units += units
