@@ -204,11 +204,13 @@ class LedgerWorkflow(Entity):
             self._ledger = Ledger.begin(
                 self.subject, settings, restored.incarnation, every_ms, as_before=self._as_before
             )
+            self._ledger.asks_first = not self._as_before
             return
         record = _RECORD.validate_json(unpack(restored.state))
         self._ledger = Ledger.restore(
             record, restored.incarnation, now_ms, every_ms, as_before=self._as_before
         )
+        self._ledger.asks_first = not self._as_before
         self._ledger.configure(settings, now_ms)
 
     def dump(self) -> tuple[str, str]:
@@ -317,6 +319,9 @@ class LedgerWorkflow(Entity):
                 continue
             for permit in found.permits:
                 ledger.reclaim(permit, now_ms())
+            if ledger.asks_first:
+                for permit in found.open:
+                    ledger.runs(permit, now_ms())
             self.changed()
             self.leave_mark()
 
@@ -373,7 +378,10 @@ class LedgerWorkflow(Entity):
         return "" if held is None else held.namespace  # one in a block belongs to a gate from here
 
     def _around(self, record: LedgerRecord) -> Ledger:
-        return Ledger(record, self.options.check_holders_every_ms, as_before=self._as_before)
+        every_ms = self.options.check_holders_every_ms
+        ledger = Ledger(record, every_ms, as_before=self._as_before)
+        ledger.asks_first = not self._as_before
+        return ledger
 
     @property
     def _ledger_now(self) -> Ledger:

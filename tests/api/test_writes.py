@@ -262,6 +262,37 @@ async def test_an_override_is_lifted_once_by_its_id_and_the_audit_names_the_work
     assert {line["workflow"] for line in lines} == {workflow_id("ledger", tenant)}
 
 
+async def test_what_is_set_ends_at_a_time_where_one_is_named(desk: Desk) -> None:
+    pool, scanner = desk.of("pool"), desk.of("scanner")
+    await desk.apply(
+        tenants={desk.of("t"): {"quotas": {"scan": {}}}},
+        pools={pool: {"resource": "scan", "capacity": 8}},
+        downstreams={scanner: {}},
+    )
+    await desk.saved("governor", pool)
+    operator = await desk.caller("operator")
+    until_ms = now_ms() + 3_600_000
+    cut = {"action": "throttle", "share": 0.5, "reason": "half of it"}
+    orders = {
+        "/v1/throttles": {"resource": "scan", "share": 0.5, "reason": "half of it"},
+        f"/v1/pools/{pool}/commands": cut,
+        f"/v1/downstreams/{scanner}/commands": cut,
+    }
+    for path, order in orders.items():
+        both = {**order, "until_ms": until_ms, "for_ms": 60_000}
+        past = {**order, "until_ms": now_ms() - 1_000}
+        for wrong, why in ((both, "not by both"), (past, "has passed already")):
+            refused = await operator.post(path, json=wrong)
+            assert refused.status_code == 422, refused.text
+            assert why in refused.text
+        done = await operator.post(path, json={**order, "until_ms": until_ms})
+        assert done.status_code == 200, done.text
+        data = done.json()["data"]
+        ends_ms = (data.get("override") or data.get("throttle"))["until_ms"]
+        # How long that is, is sent on to some; so it may be as much later as that takes.
+        assert until_ms <= ends_ms < until_ms + 60_000
+
+
 async def test_an_admin_changes_the_configured_quota_and_an_operator_may_not(desk: Desk) -> None:
     tenant = desk.of("t")
     await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})

@@ -314,7 +314,7 @@ def test_one_that_is_held_for_long_among_many_tells_little() -> None:
 def test_a_window_that_those_ahead_use_up_is_told_with_the_end_of_the_one_that_is_enough() -> None:
     ledger = make(max_active=9, per_hour=10)
     ask(ledger, "a")
-    (window,) = ledger.record.meters["scan"].windows.values()
+    window = ledger.record.meters["scan"].windows["per_hour"]
     waits = [ask(ledger, id, units=9, wait_ms=90_000_000) for id in "bcd"]
     told = [one.reason for one in waits if one.reason is not None]
     assert [one.code for one in told] == [
@@ -692,6 +692,29 @@ def test_a_limit_changed_in_a_window_keeps_what_is_used() -> None:
     ledger.configure(quotas(scan={"per_hour": 6}), NOW_MS)
     assert ask(ledger, "d").outcome is DENIED
     assert ask(ledger, "e", now_ms=HOUR_END_MS).outcome is GRANTED
+
+
+def test_a_limit_set_in_the_middle_of_a_window_finds_what_was_granted_before() -> None:
+    ledger = make()
+    ask(ledger, "a", units=5)
+    ledger.release("a", NOW_MS)
+    assert ledger.view().limits["scan"].windows == {}, "what nothing limits is not shown"
+    assert ledger.next_deadline() is None, "and wakes nobody up"
+    ledger = again(ledger)
+    per_day = quotas(scan={"per_day": 5})
+    assert ledger.below_usage(per_day) == []
+    assert len(ledger.below_usage(quotas(scan={"per_day": 4}))) == 1
+    ledger.configure(per_day, NOW_MS)
+    assert code(ask(ledger, "b")) is ReasonCode.WINDOW
+
+
+def test_what_only_the_star_stands_for_is_counted_from_when_it_is_limited() -> None:
+    ledger = Ledger.begin("acme", LedgerSettings(quotas={"*": Quota()}, source="listed"), 1)
+    ask(ledger, "a", units=5)
+    assert ledger.record.meters["scan"].windows == {}
+    before = Ledger.begin("acme", quotas(scan={}), 1, as_before=True)
+    ask(before, "a", units=5)
+    assert before.record.meters["scan"].windows == {}, "runs that began before do as they did"
 
 
 def test_more_than_a_window_can_ever_have_is_refused_at_once() -> None:

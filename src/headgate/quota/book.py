@@ -1,6 +1,7 @@
 """The book of permits: what is granted, what has ended, and that every one is accounted for."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from headgate.model.ledger import Resolution
 from headgate.quota.deadlines import Deadlines
@@ -12,6 +13,11 @@ from headgate.quota.queues import Queues
 from headgate.quota.record import LedgerRecord, Meter, Permit, Waiter
 from headgate.quota.standing import Standing
 from headgate.quota.watch import Watch
+
+ANSWERED_WITHIN_MS: Final = 120_000
+"""So long a permit that has come to its end is kept until it is known whether its holder runs."""
+
+_ASK_AGAIN_MS: Final = 20_000
 
 
 @dataclass(slots=True)
@@ -87,7 +93,8 @@ class Book:
         for resource, units in needs:
             limits, meter = self._standing.of(resource), self.meter(resource, now_ms)
             assert limits is not None
-            take(limits, meter, units, now_ms)
+            every_window = self._standing.counts_every_window(resource)
+            take(limits, meter, units, now_ms, every_window=every_window)
             meter.granted += 1
             meter.held += 1
             meter.units += units
@@ -146,6 +153,36 @@ class Book:
             resources.append(resource)
         return resources
 
+    def ask_first(self, id: str, now_ms: int) -> bool:
+        """Have the holder of a permit that has come to its end looked after; False: it was."""
+        permit = self._record.permits[id]
+        if permit.is_asked_for:
+            return False
+        permit.is_asked_for = True
+        self._put_off(id, permit, now_ms + ANSWERED_WITHIN_MS, now_ms)
+        return True
+
+    def go_on(self, id: str, now_ms: int) -> None:
+        """Let a permit that has come to its end go on, as its holder still runs.
+
+        For as long again as its quotas let it be held, or as it has been held by now if that is
+        longer, so that what runs for days costs little.
+        """
+        permit = self._record.permits[id]
+        limits = [self._standing.of(resource) for resource, _ in permit.needs]
+        hold_ms = min((one.max_hold_ms for one in limits if one is not None), default=0)
+        more_ms = max(hold_ms, self.check_every_ms, now_ms - permit.granted_at_ms)
+        permit.is_asked_for = False
+        self._put_off(id, permit, now_ms + more_ms, now_ms + self._check_after_ms(permit, now_ms))
+
+    def _put_off(self, id: str, permit: Permit, ends_ms: int, check_at_ms: int) -> None:
+        permit.expires_at_ms = ends_ms
+        self.expiries.add(id, ends_ms)
+        if check_at_ms != permit.check_at_ms:
+            permit.check_at_ms = check_at_ms
+            self.checks.add(id, check_at_ms)
+        self._record.revision += 1
+
     def used(self, resource: str, limits: Limits | None, meter: Meter, now_ms: int) -> None:
         """Note that another number of units is used."""
         self._watch.touched.add(resource)
@@ -202,10 +239,15 @@ class Book:
         found: list[tuple[str, str, str]] = []
         for id in self.checks.due(now_ms, at_most):
             permit = self._record.permits[id]
-            permit.check_at_ms = now_ms + max(self.check_every_ms, now_ms - permit.granted_at_ms)
+            permit.check_at_ms = now_ms + self._check_after_ms(permit, now_ms)
             self.checks.add(id, permit.check_at_ms)
             found.append((id, permit.workflow_id, permit.run_id))
         return found
+
+    def _check_after_ms(self, permit: Permit, now_ms: int) -> int:
+        if permit.is_asked_for:
+            return _ASK_AGAIN_MS  # the answer may be lost, or not be one
+        return max(self.check_every_ms, now_ms - permit.granted_at_ms)
 
     def check_conservation(self) -> None:
         """Assert that every permit is accounted for."""

@@ -266,7 +266,8 @@ class Leases:
         more = max(0, ask.starts - (kept - ask.started))
         taken = min(more, can_start)
         if taken:
-            take(limits, meter, taken, now_ms)
+            every_window = self._standing.counts_every_window(lease.resource)
+            take(limits, meter, taken, now_ms, every_window=every_window)
         lease.starts = kept + taken
         return lease.starts, taken < more
 

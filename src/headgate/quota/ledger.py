@@ -72,6 +72,8 @@ class Ledger:
     Attributes:
         record: All it remembers; may be stored at any time between two calls.
         is_unhurried: Blocks that are over are noticed late where nobody waits for what comes back.
+        asks_first: A permit that has been held for ``max_hold_ms`` ends only if its holder is not
+            known to run. For those who look after holders; else it ends.
 
     Args:
         record: Its own.
@@ -86,6 +88,7 @@ class Ledger:
         take_old_memory(record)
         self.record = record
         self.is_unhurried = True
+        self.asks_first = False
         self._queues = Queues(record.waiters.items())
         self._patience = Deadlines(
             lambda id, at: id in record.waiters and record.waiters[id].until_ms == at
@@ -224,6 +227,14 @@ class Ledger:
         self._leases.close(id)
         if id in self.record.permits:
             self._serve(self._book.end(id, "reclaimed", now_ms), now_ms)
+        self._conclude(now_ms)
+
+    def runs(self, id: str, now_ms: int) -> None:
+        """Take in that a holder certainly runs: its permit goes on if it has come to its end."""
+        self._advance(now_ms)
+        permit = self.record.permits.get(id)
+        if permit is not None and permit.is_asked_for:
+            self._book.go_on(id, now_ms)
         self._conclude(now_ms)
 
     def configure(self, settings: LedgerSettings, now_ms: int) -> None:
@@ -461,7 +472,8 @@ class Ledger:
         self._lapse(now_ms)
         self._catch_up(now_ms)
         for id in self._book.expiries.due(now_ms):
-            self._book.end(id, "expired", now_ms)
+            if not (self.asks_first and self._book.ask_first(id, now_ms)):
+                self._book.end(id, "expired", now_ms)
         self._leases.lapse(now_ms)
         for resource in sorted(self._refused):
             meter = self.record.meters[resource]

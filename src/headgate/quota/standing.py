@@ -49,6 +49,14 @@ class Standing:
         """Return what limits ``resource`` at another time than that which was last settled."""
         return limits_at(self._record, resource, now_ms, as_before=self.as_before)
 
+    def counts_every_window(self, resource: str) -> bool:
+        """Return whether grants count in windows without a limit, too.
+
+        Not those of resources that only ``*`` stands for: jobs name of these as many as they like,
+        and what was once granted of each would have to be remembered for a month.
+        """
+        return not self.as_before and resource in (self._record.quotas or {})
+
     def renew(self) -> None:
         """Forget all, because settings or the time that counts have changed."""
         self._limits.clear()

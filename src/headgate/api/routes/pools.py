@@ -21,7 +21,7 @@ from headgate.api.paging import (
 from headgate.api.problems import ProblemError, not_found
 from headgate.api.reads import fresh, one, tag, view_of
 from headgate.api.service import Service, service_of
-from headgate.api.writes import Done, Duration, Reason, Writing
+from headgate.api.writes import Done, ForATime, Reason, Writing
 from headgate.gate.clock import now_ms
 from headgate.model.configuration import Configuration
 from headgate.model.contract import Contract, Name
@@ -62,7 +62,7 @@ class Member(BaseModel):
     data: MemberView
 
 
-class PoolOrder(Contract):
+class PoolOrder(ForATime):
     """What to do to a pool.
 
     Attributes:
@@ -70,7 +70,8 @@ class PoolOrder(Contract):
         reason: Why; it stands in the audit.
         capacity: With ``set_capacity``: units by resource; those not named stay.
         share: With ``throttle``: what is left of the capacity.
-        for_ms: How long it holds; null: until ``resume``.
+        for_ms: How long it holds; null, and ``until_ms`` too: until ``resume``.
+        until_ms: In place of ``for_ms``: until when, Unix time.
         dry_run: Answer what it would be, change nothing.
     """
 
@@ -78,7 +79,6 @@ class PoolOrder(Contract):
     reason: Reason
     capacity: Annotated[dict[Name, Units], Field(max_length=50)] = {}
     share: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = None
-    for_ms: Duration = None
     dry_run: bool = False
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from pydantic import Field
 from headgate.api.access import Operator, Viewer
 from headgate.api.paging import Cursor, Limit, Page, part_of
 from headgate.api.service import service_of
-from headgate.api.writes import Adding, Done, Duration, Reason, require_accepted
+from headgate.api.writes import Adding, Done, ForATime, Reason, require_accepted
 from headgate.gate.clock import now_ms
 from headgate.model.contract import Contract, Name
 from headgate.model.ledger import LedgerCommand, Lift
@@ -25,20 +25,20 @@ from headgate.orchestrator.throttles import (
 router = APIRouter(prefix="/v1/throttles", tags=["throttles"])
 
 
-class ThrottleOrder(Contract):
+class ThrottleOrder(ForATime):
     """A pause or a cut of a resource, for all tenants.
 
     Attributes:
         resource: Of what; ``*``: of all.
         share: What is left of every limit; 0: nothing is granted.
-        for_ms: How long it holds; null: until it is lifted.
+        for_ms: How long it holds; null, and ``until_ms`` too: until it is lifted.
+        until_ms: In place of ``for_ms``: until when, Unix time.
         reason: Why; it stands in the audit.
         dry_run: Answer whom it would concern, change nothing.
     """
 
     resource: Name | Literal["*"]
     share: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
-    for_ms: Duration = None
     reason: Reason
     dry_run: bool = False
 
@@ -64,12 +64,12 @@ async def throttle(write: Adding, principal: Operator, body: ThrottleOrder) -> D
     """Pause or cut a resource for all tenants."""
     service = write.service
     id = await write.begin(principal, body, None, f"resource/{body.resource}")
-    now = now_ms()
+    now, lasts_ms = now_ms(), body.lasts_ms()
     wanted = Throttle(
         id=id,
         resource=body.resource,
         share=body.share,
-        until_ms=None if body.for_ms is None else now + body.for_ms,
+        until_ms=None if lasts_ms is None else now + lasts_ms,
         actor=principal.name,
         reason=body.reason,
         since_ms=now,
