@@ -45,6 +45,7 @@ Sent = TypeVar("Sent", bound=BaseModel)
 
 _ALERTS_KEPT = "headgate-alerts-kept"
 _RESOLVED_KEPT = "headgate-resolved-kept"
+_THOROUGH_ALERTS = "headgate-thorough-alerts"
 _LONGEST_PAUSE = timedelta(hours=1)
 _QUIET_SNAPSHOTS = "headgate-quiet-snapshots"
 _PROMPT_SNAPSHOTS = "headgate-prompt-snapshots"
@@ -220,6 +221,9 @@ class Entity(ABC):
         """Restore if need be, keep house, and continue as new when the history has grown long."""
         if self.core is None:
             await self._restore()
+        core = self.core
+        assert core is not None
+        core.desk.is_thorough = workflow.patched(_THOROUGH_ALERTS)
         self.changed()
         self.leave_mark()
         tasks = [
@@ -436,7 +440,7 @@ class Entity(ABC):
                 await workflow.execute_activity(
                     NOTIFY,
                     Notification(alerts=alerts),
-                    task_queue=self.options.notify_task_queue,
+                    task_queue=self._notify_task_queue(),
                     # To hand them over is short; a worker that died with them is soon noticed.
                     start_to_close_timeout=timedelta(seconds=30),
                     schedule_to_close_timeout=timedelta(days=3),
@@ -461,6 +465,12 @@ class Entity(ABC):
             self.record.alerts = [alert for alert in self.record.alerts if alert.id not in told]
             self.changed()
             self.leave_mark()
+
+    def _notify_task_queue(self) -> str | None:
+        """Return where alerts are handed over; None: where this workflow runs."""
+        rules = self.alert_rules
+        said = None if rules is None else rules.notify_task_queue
+        return said or self.options.notify_task_queue
 
     def _give_up(self, alerts: Sequence[Alert]) -> None:
         """Put one that says so in the place of alerts that could not be delivered."""

@@ -197,6 +197,7 @@ async def test_alerts_are_silenced_for_a_while_and_told_of_again(desk: Desk, pos
     [
         ({"for_ms": 60_000}, "nothing says which alerts"),
         ({"kind": "Quota", "for_ms": 60_000}, "kind: is no kind of alert"),
+        ({"kind": "braker.*", "for_ms": 60_000}, "kind: braker.* is no kind of alert (there is: "),
         ({"kind": "*"}, "for_ms"),
         ({"kind": "*", "for_ms": 0}, "for_ms"),
         ({"subject": "a\x00b", "for_ms": 60_000}, "subject"),

@@ -202,6 +202,10 @@ async def test_what_was_told_in_a_group_is_sent_again_alone(office: Office) -> N
 
 async def test_alerts_are_silenced_for_a_while(office: Office) -> None:
     assert await office.done("alerts", "silences") == "nothing is silenced\n"
+    mistyped = ("--kind", "braker.*", "--for", "2h", "--reason", "we are moving house")
+    assert "braker.* is no kind of alert (there is: " in await office.refused(
+        "alerts", "silence", *mistyped
+    )
     said = await office.done(
         *("alerts", "silence", "--kind", "breaker.*", "--for", "2h"),
         *("--reason", "we are moving house", "--actor", "ada"),

@@ -78,6 +78,21 @@ def test_the_example_is_valid() -> None:
         (QUOTA % "guaranteed: 4" + "pools: {p: {resource: scan, capacity: 3, strategy: reserved}}",
          "4: tenants.acme.quotas.scan: guarantees 4, but pool p has 3 scan: lower the guarantee or "
          "raise the capacity"),
+        (QUOTA % "reservations: [{begin: '08:00', end: '09:00', guaranteed: 4}]" +
+         "pools: {p: {resource: scan, capacity: 3, strategy: reserved}}",
+         "4: tenants.acme.quotas.scan: guarantees 4, but pool p has 3 scan"),
+        (QUOTA % "guaranteed: 2" + "pools: {p: {capacity: {scan: 3, cpu: 1}, tenants: [acme]}}",
+         "5: pools.p.tenants.0: tenant acme has no quota of cpu"),
+        (QUOTA % "guaranteed: 2" + "pools: {p: {capacity: {scan: 3, cpu: 1}}}",
+         "4: tenants.acme.quotas.scan: guarantees 2 of scan, but pool p divides several resources "
+         "by dominant shares, which know no guarantees"),
+        ("pools: {p: {capacity: {a: 1, b: 2}, history_half_life_ms: 1000}}",
+         "1: pools.p.history_half_life_ms: the past does not count where several resources are"),
+        ("groups: {g: {shares: {scna: {}}}}\npools: {p: {resource: scan, capacity: 3}}",
+         "1: groups.g.shares.scna: no pool shares scna (they share: scan)"),
+        ("groups: {g: {shares: {scan: {guaranteed: 3, maximum: 2}}}}\n"
+         "pools: {p: {resource: scan, capacity: 3}}",
+         "1: groups.g.shares.scan: guaranteed is 3, but maximum is 2"),
         ("pools: {p: {resource: scan, capacity: 3, follows: scanner}}", "1: pools.p.follows: "
          "scanner is no listed downstream (there is: none): list it under downstreams"),
         ("downstreams: {scanner: {limit: {max_in_flight: 3}}}\n"
@@ -230,6 +245,15 @@ def test_the_example_is_valid() -> None:
         (CHANNEL % ("https://h/x", "S") + "  routes:\n    - channels: [ops, pagr]\n", "7: notifier."
          "routes.0.channels.1: pagr is no channel (there is: ops): list it under "
          "notifier.channels"),
+        (CHANNEL % ("https://h/x", "S") + "  routes:\n    - kinds: [quota.*, braker.*]\n      "
+         "channels: [ops]\n", "7: notifier.routes.0.kinds.1: braker.* is no kind of alert (there "
+         "is: alerts.*, breaker.*, channel.*, "),
+        (CHANNEL % ("https://h/x", "S") + "  routes:\n    - kinds: [breaker.open]\n      "
+         "channels: [ops]\n", "7: notifier.routes.0.kinds.0: breaker.open is no kind of alert "
+         "(there is: breaker.flapping, breaker.half_open_long, breaker.opened, "),
+        (CHANNEL % ("https://h/x", "S") + "      tenant: amce\ntenants: {acme: {quotas: {s: "
+         "{max_active: 1}}}}\n", "6: notifier.channels.ops.tenant: amce is no tenant (there is: "
+         "acme): list it under tenants"),
         (CHANNEL % ("https://h/x", "S") + "  default: [pagr]\n", "6: notifier.default.0: pagr is "
          "no channel (there is: ops)"),
         (CHANNEL % ("https://h/x", "S") + "      tenant: acme\n  routes:\n    - channels: [ops]\n",

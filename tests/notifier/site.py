@@ -108,7 +108,10 @@ class Site:
 
     async def apply(self, **notifier: Any) -> Notifier:
         """Apply the settings of the Notifier, and open one that knows them."""
-        wanted = Configuration.model_validate({"notifier": {"group_wait_ms": 0, **notifier}})
+        settings = {"group_wait_ms": 0, **notifier}
+        wanted = Configuration.model_validate(
+            {"notifier": settings, "tenants": {"*": {"quotas": {"scan": {"max_active": 100}}}}}
+        )
         await ConfigurationStore(self.database).save(wanted, "test", "because", {})
         self.notifier = await self.another()
         return self.notifier

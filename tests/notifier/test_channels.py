@@ -103,10 +103,55 @@ async def test_a_resend_of_what_is_over_ends_its_incident(
     assert [(one["event_action"], one["dedup_key"]) for one in endpoint.bodies[before:]] == [
         ("resolve", group),
     ]
-    # What began it may be sent again as well: it is the same incident.
-    await desk.again(crossing("t03").id)
-    last = endpoint.bodies[-1]
-    assert (last["event_action"], last["dedup_key"]) == ("trigger", over[3].key)
+
+
+async def test_a_group_of_which_all_was_sent_again_alone_ends_as_well(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = await pagerduty(desk, monkeypatch, group_interval_ms=0)
+    group, over = await a_group_is_open(desk, endpoint, 8)
+    for one in over:
+        await desk.again(crossing(str(one.tenant)).id)
+    endpoint.requests.clear()
+    await desk.database.execute("UPDATE alert_attempt SET at = at - interval '61 s'")
+    await desk.tell(*over)
+    ended = [event["dedup_key"] for event in endpoint.bodies]
+    assert {event["event_action"] for event in endpoint.bodies} == {"resolve"}
+    assert sorted(ended) == sorted([group, *(one.key for one in over)])
+
+
+@pytest.mark.parametrize("kind", ["pagerduty", "alertmanager"])
+async def test_what_is_over_begins_no_incident_when_it_is_sent_again(
+    desk: Site, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    endpoint = Endpoint(path="/v2/enqueue" if kind == "pagerduty" else "/api/v2/alerts")
+    chat = Endpoint()
+    monkeypatch.setenv(KEY, "hunter2")
+    url = await desk.serve(endpoint.app())
+    await desk.apply(
+        channels={
+            "pager": {"kind": kind, "url": url, "secret_env": KEY},
+            "chat": webhook(await desk.serve(chat.app())),
+        }
+    )
+    fires, over = crossing("acme"), crossing("acme", status="resolved", sequence=2)
+    await desk.tell(fires)
+    await desk.again(fires.id)
+    assert len(endpoint.requests) == 2, "as long as it lasts it is the same incident"
+    await desk.tell(over)
+    told = len(endpoint.requests)
+    with pytest.raises(ConfigurationError) as refusal:
+        await desk.again(fires.id)
+    assert str(refusal.value) == (
+        f"{fires.id} is over since 2027-01-15 08:00:00 UTC, and pager would begin an incident that "
+        f"nobody ends: send its end again ({over.id}), or name another channel"
+    )
+    await desk.again(over.id)
+    assert len(endpoint.requests) == told + 1
+    # It has begun anew, so that it has not ended.
+    await desk.tell(crossing("acme", sequence=3))
+    await desk.again(crossing("acme", sequence=3).id)
+    assert len(endpoint.requests) == told + 3
 
 
 async def test_what_ended_long_ago_is_not_ended_again(
@@ -219,6 +264,11 @@ async def test_a_channel_with_months_of_history_is_told_in_time(
     await desk.database.execute(
         "INSERT INTO delivery (alert_id, channel, state, message_id) SELECT id, 'pager', "
         "'delivered', 'group:' || split_part(id, '-', 1) || status FROM alert"
+    )
+    await desk.database.execute(
+        "INSERT INTO alert_in_message (channel, message_id, alert_id, subject) "
+        "SELECT d.channel, d.message_id, a.id, a.subject "
+        "FROM delivery d JOIN alert a ON a.id = d.alert_id"
     )
     await desk.database.execute("UPDATE alert_message SET created_at = now() - interval '1 day'")
     tenants = [f"t{n}" for n in range(1, 251)]
@@ -382,7 +432,7 @@ async def test_a_message_as_slack_shows_it(desk: Site, monkeypatch: pytest.Monke
             {
                 "fallback": "[critical] scanner-1 is cut off",
                 "color": "#c0392b",
-                "text": "&lt;!channel&gt; &amp; 5 calls failed\n"
+                "text": "&lt;\u200b!channel&gt; &amp; 5 calls failed\n"
                 "*What can be done:* Look at its log.\n"
                 "<https://headgate.example/downstreams/scanner-1|Dashboard>",
                 "footer": "downstream/scanner-1 · since 2027-01-15 08:00:00 UTC",
@@ -412,13 +462,13 @@ async def test_names_of_tenants_call_nobody(desk: Site, monkeypatch: pytest.Monk
     endpoint = Endpoint()
     url = f"{await desk.serve(endpoint.app())}/alerts"
     await desk.apply(channels={"chat": {"kind": "slack", "url": url}})
-    names = "@channel @here @all @Everyone ops@example.com @ada <!channel>"
+    names = "@channel @here @all @Everyone ops@example.com @ada <@U1> <@&7> <!channel> x@all"
     told = {"title": names, "text": names, "advice": names, "subject": "downstream/@all"}
     await desk.tell(alert(1, **told))
     said = json.dumps(endpoint.bodies, ensure_ascii=False)
-    for call in ("@channel", "@here", "@all", "@Everyone", "<!"):
+    for call in ("@channel", "@here", "@all", "@Everyone", "@ada", "@U1", "@&", "<!", "<@"):
         assert call not in said
-    assert "ops@example.com @ada" in said
+    assert "ops@example.com" in said
     assert "@\u200bchannel" in said
 
 
@@ -445,6 +495,22 @@ async def test_apprise_delivers(desk: Site, monkeypatch: pytest.MonkeyPatch) -> 
     assert (await desk.attempts("any"))[-1][2] == "channel any: Apprise could not deliver it"
     await desk.try_again()
     assert {*(await desk.states("any")).values()} == {"delivered"}
+
+
+@needs_apprise
+@of_apprise
+async def test_apprise_calls_nobody_either(desk: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Discord calls people by ``<@1>`` and roles by ``<@&7>``, Slack a channel by ``<!here>``."""
+    endpoint = Endpoint(path="/notify")
+    url = (await desk.serve(endpoint.app())).replace("http://", "json://")
+    monkeypatch.setenv("HEADGATE_TEST_URL", f"{url}/notify")
+    await desk.apply(channels={"any": {"kind": "apprise", "url_env": "HEADGATE_TEST_URL"}})
+    await desk.tell(alert(1, title="<@1> @ada", text="<@&7> <!here> ops@example.com"))
+    body = json.loads(endpoint.requests[0][1])
+    said = f"{body['title']} {body['message']}"
+    for call in ("<@1", "@ada", "@&", "<!"):
+        assert call not in said
+    assert "ops@example.com" in said
 
 
 @needs_apprise

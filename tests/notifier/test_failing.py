@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import httpcore2
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,8 +12,11 @@ from headgate.model.alert import Alert
 from headgate.model.audit import AuditEntry
 from headgate.model.channel_alerts import FAILING, GIVEN_UP, REFUSING
 from headgate.model.channels import SlackChannel, WebhookChannel
+from headgate.model.errors import ConfigurationError
+from headgate.notifier import by_apprise
 from headgate.notifier.failing import news
-from headgate.notifier.notifier import fingerprint
+from headgate.notifier.notifier import Notifier, fingerprint
+from headgate.notifier.posting import Poster
 from headgate.store.channels import ChannelState, ChannelStore, Standing
 from headgate.store.database import Database
 from tests.notifier.site import Endpoint, Site, alert, webhook
@@ -82,6 +86,55 @@ def test_refusals_are_one_alert_until_none_waits() -> None:
     assert told_of(standing(WORKS, [told], **{**refused, "refused": 7})) == []
     (over,) = told_of(standing(WORKS, [told]))
     assert (over.key, over.status) == (told.key, "resolved")
+
+
+def test_what_lasts_is_told_again() -> None:
+    refused: dict[str, Any] = {"refused": 2, "refusal": "channel ops: https://h answered 422"}
+    first = told_of(standing(failing(300_000), [], **refused))
+    assert [one.kind for one in first] == [FAILING, REFUSING]
+    later = NOW_MS + 14_400_000
+
+    def at(now_ms: int, state: ChannelState, **fields: Any) -> list[Alert]:
+        known = standing(state, first, **fields)
+        return news("ops", known, now_ms, after_ms=300_000, repeat_ms=14_400_000)
+
+    assert at(later - 1, failing(1), **refused) == []
+    again = at(later, failing(1), **refused)
+    assert [one.title for one in again] == [
+        "Still: Channel ops does not take alerts",
+        "Still: Channel ops refuses what it is sent",
+    ]
+    assert again[0].text.endswith("It has been so for 4 h 5 min.")
+    assert [(one.key, one.since_ms) for one in again] == [
+        (one.key, one.since_ms or one.at_ms) for one in first
+    ]
+    assert not {one.id for one in first} & {one.id for one in again}
+    # One that got worse, or is over, is told of once.
+    assert len(at(later, failing(1, disabled=True), refused=0, refusal=None)) == 2
+    assert [one.status for one in at(later, WORKS)] == ["resolved"] * 2
+    assert at(later, failing(1), is_configured=False)[0].status == "resolved"
+
+
+async def test_a_channel_that_is_gone_is_told_of_again_though_nothing_waits_for_it(
+    desk: Site,
+) -> None:
+    gone, good = Endpoint(answers=[410]), Endpoint()
+    await desk.channels(gone=await desk.serve(gone.app()), good=await desk.serve(good.app()))
+    await desk.tell(alert(1))
+    await desk.database.execute("UPDATE delivery SET state = 'abandoned' WHERE channel = 'gone'")
+    await desk.database.execute("UPDATE alert_message SET state = 'delivered'")
+    await desk.database.execute(
+        "UPDATE alert SET content = jsonb_set(content, '{at_ms}', "
+        "to_jsonb((content->>'at_ms')::bigint - 14400000)) WHERE kind = $1",
+        FAILING,
+    )
+    desk.notifier = await desk.another()
+    await desk.notifier.work()
+    told = [event["data"]["title"] for event in good.bodies if event["data"]["kind"] == FAILING]
+    assert told[1:] == ["Still: Channel gone is disabled: its endpoint is gone"]
+    await (await desk.another()).work()
+    assert len(gone.requests) == 1
+    assert len(good.requests) == 3
 
 
 def test_alerts_of_the_same_moment_have_ids_of_their_own() -> None:
@@ -238,6 +291,47 @@ async def test_a_channel_that_cannot_be_composed_for_is_told_as_failing(
     assert [event["data"]["status"] for event in good.bodies[1:]] == ["firing", "resolved"]
 
 
+async def test_whatever_a_channel_raises_is_an_attempt_that_is_told_of(
+    desk: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(channel: object) -> None:
+        raise ImportError("a plug-in of json://hunter2 lacks a library")
+
+    good = Endpoint()
+    monkeypatch.setenv("HEADGATE_TEST_URL", "json://hunter2")
+    await desk.apply(
+        channels={
+            "any": {"kind": "apprise", "url_env": "HEADGATE_TEST_URL"},
+            "good": webhook(await desk.serve(good.app())),
+        }
+    )
+    monkeypatch.setattr(by_apprise, "check", broken)
+    with pytest.raises(ConfigurationError) as refusal:
+        await desk.notifier.check()
+    assert str(refusal.value) == "notifier.channels.any: could not be opened (ImportError)"
+    await desk.tell(alert(1))
+    said = "channel any: could not be sent (ImportError)"
+    assert await desk.attempts("any") == [("unreachable", None, said)]
+    assert (await desk.channel("any"))["waits_s"] > 0
+    await desk.after(301)
+    told = good.bodies[-1]["data"]
+    assert (told["kind"], told["title"]) == (FAILING, "Channel any does not take alerts")
+    assert "could not be sent (ImportError)" in told["text"]
+    assert "hunter2" not in caplog.text + str(good.bodies)
+
+
+async def test_a_protocol_that_nobody_speaks_is_a_failure_like_others(desk: Site) -> None:
+    class Broken(Poster):
+        async def post(self, *_: object) -> None:
+            raise httpcore2.UnsupportedProtocol("hunter2")
+
+    await desk.apply(channels={"chat": {"kind": "slack", "url": "https://127.0.0.1:9/x"}})
+    desk.notifier = await desk.resources.enter_async_context(Notifier(desk.database, Broken()))
+    await desk.tell(alert(1))
+    said = "channel chat: could not be sent (UnsupportedProtocol)"
+    assert await desk.attempts("chat") == [("unreachable", None, said)]
+
+
 async def one_message_is_refused(desk: Site, **settings: Any) -> tuple[Endpoint, str]:
     """Have a message refused that is tried again in an hour only."""
     endpoint = Endpoint(answers=[400])
@@ -331,7 +425,7 @@ def test_a_release_with_more_settings_changes_no_channel() -> None:
 async def _let_no_alert_in(database: Database) -> None:
     """As if the process died at the moment at which it writes an alert down."""
     await database.execute(
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'cut short'; END $$"
     )
     await database.execute(

@@ -8,6 +8,7 @@ import pytest
 
 from headgate.model.silence import Silence
 from headgate.notifier.notifier import Notifier
+from headgate.store.alerts import AlertStore
 from headgate.store.channels import ChannelStore
 from headgate.store.silences import SilenceStore
 from tests.notifier.site import Endpoint, Site, alert, crossing, webhook
@@ -87,7 +88,7 @@ async def test_thousands_of_tenants_do_not_stand_before_what_is_about_none(desk:
     await desk.notifier.take([*(crossing(f"t{n}") for n in range(5)), alert(1), crossing("last")])
     first = await ChannelStore(desk.database).waiting("ops", 3)
     told = [crossing("t0").id, crossing("t1").id, alert(1).id]
-    assert [one.id for one, _, _ in first] == told, "in the order they came"
+    assert [one.alert.id for one in first] == told, "in the order they came"
 
 
 async def test_workers_that_deliver_at_once_do_not_tell_twice(desk: Site) -> None:
@@ -247,6 +248,106 @@ async def test_who_was_told_that_it_is_wrong_is_told_that_it_is_over(desk: Site)
         crossing("acme").id,
         crossing("acme", status="resolved", sequence=3).id,
     ]
+
+
+async def test_who_was_never_told_that_it_began_is_not_told_that_it_is_over(desk: Site) -> None:
+    endpoint = Endpoint()
+    url = await desk.serve(endpoint.app())
+    await desk.channels()
+    await desk.tell(crossing("early"))
+    await desk.channels(ops=url)
+    until = {"until_ms": NOW_MS + 3_600_000, "actor": "ada", "reason": "because"}
+    grave = Silence.model_validate({"id": "grave", "severity": "critical", **until})
+    await SilenceStore(desk.database).add(grave, [])
+    # It begins, silenced, and is over before anybody has looked; its end is not grave.
+    await desk.notifier.take([crossing("acme", 100)])
+    await desk.tell(
+        crossing("acme", status="resolved", sequence=2),
+        crossing("early", status="resolved", sequence=2),
+        alert(1, severity="info"),
+    )
+    assert endpoint.ids == [alert(1).id]
+    assert (await desk.states("ops"))[crossing("acme", sequence=2).id] == "silenced"
+    # That the silence has ended meanwhile changes nothing of that.
+    await desk.notifier.take([crossing("acme", 100, sequence=3)])
+    await desk.notifier.work()
+    await desk.notifier.take([crossing("acme", status="resolved", sequence=4)])
+    await desk.database.execute("UPDATE silence SET until = now()")
+    await desk.notifier.work()
+    assert endpoint.ids == [alert(1).id]
+
+
+async def test_what_lasts_longer_than_its_silence_is_told_when_that_ends(desk: Site) -> None:
+    endpoint = Endpoint()
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    store = SilenceStore(desk.database)
+    until = {"until_ms": NOW_MS + 7_200_000, "actor": "ada", "reason": "moving house"}
+    made = {id: Silence.model_validate({"id": id, **until}) for id in ("s1", "s2")}
+    await store.add(made["s1"], [])
+    again = crossing("acme", 100, sequence=2)
+    await desk.tell(alert(1), crossing("acme"), again, crossing("over"))
+    await desk.tell(crossing("over", status="resolved", sequence=2))
+    await store.add(made["s2"].model_copy(update={"tenant": "globex"}), [])
+    await desk.tell(crossing("globex"))
+    assert endpoint.requests == []
+    await store.end("s1", made["s1"].entry("unsilence", "ada", "moved", NOW_MS, "r"))
+    await desk.notifier.work()
+    # What stands alone has passed, and so has what is over; globex is silenced by another one.
+    assert endpoint.ids == [again.id]
+    await (await desk.another()).work()
+    assert len(endpoint.requests) == 1
+    await desk.database.execute("UPDATE silence SET until = now() WHERE id = 's2'")
+    await desk.notifier.work()
+    assert endpoint.ids[1:] == [crossing("globex").id]
+    over = crossing("globex", status="resolved", sequence=2)
+    await desk.tell(over)
+    assert endpoint.ids[2:] == [over.id]
+
+
+async def test_what_is_silenced_anew_when_a_silence_ends_stays_silent_until_that_one_does(
+    desk: Site,
+) -> None:
+    endpoint = Endpoint()
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    store = SilenceStore(desk.database)
+    for hours, id in enumerate(("first", "second"), 1):
+        until_ms = NOW_MS + hours * 3_600_000
+        await store.add(Silence(id=id, until_ms=until_ms, actor="ada", reason="because"), [])
+    await desk.tell(crossing("acme"))
+    for id in ("first", "second"):
+        assert endpoint.requests == []
+        await desk.database.execute("UPDATE silence SET until = now() WHERE id = $1", id)
+        await desk.notifier.work()
+    assert endpoint.ids == [crossing("acme").id]
+
+
+async def test_nothing_is_silenced_by_what_has_just_been_lifted(desk: Site) -> None:
+    """A silence may end between the look at what holds and what is written down by it."""
+    await desk.channels(ops="http://127.0.0.1:9")
+    await desk.notifier.take([crossing("acme")])
+    store, channels = SilenceStore(desk.database), ChannelStore(desk.database)
+    made = Silence(id="s", until_ms=NOW_MS + 3_600_000, actor="ada", reason="because")
+    await store.add(made, [])
+    assert await store.in_force()
+    await store.end("s", made.entry("unsilence", "ada", "moved", NOW_MS, "r"))
+    await channels.lift(["ops"])
+    await channels.silence("ops", {crossing("acme").id: "s"}, {})
+    assert await desk.states("ops") == {crossing("acme").id: "pending"}
+
+
+async def test_attempts_in_a_group_are_shown_after_it_was_sent_again_alone(desk: Site) -> None:
+    endpoint = Endpoint(answers=[503, 204])
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    many = [crossing(f"t{n}") for n in range(8)]
+    await desk.tell(*many)
+    await desk.try_again()
+    await desk.again(many[3].id)
+    found = await AlertStore(desk.database).attempts(many[3].id)
+    assert [one.outcome for one in found] == ["refused", "delivered", "delivered"]
+    group, again, alone = (one.message for one in found)
+    assert group == again and group.startswith("group:") and alone == many[3].id
+    others = await AlertStore(desk.database).attempts(many[4].id)
+    assert [one.outcome for one in others] == ["refused", "delivered"]
 
 
 async def test_what_was_told_long_ago_is_forgotten_and_what_waits_is_not(desk: Site) -> None:

@@ -52,7 +52,7 @@ async def test_what_was_sent_again_meanwhile_is_not_put_into_a_group(desk: Site)
     waiting = await store.waiting("ops", 100)
     await desk.again(many[3].id)
     group = {"id": "group:x", "form": "group", "alerts": []}
-    assert not await store.add("ops", group, "topic", [one.id for one, _, _ in waiting])
+    assert not await store.add("ops", group, "topic", [one.alert.id for one in waiting])
     await desk.notifier.work()
     told = [
         [one["id"] for one in event["data"].get("alerts", [event["data"]])]
@@ -105,3 +105,19 @@ async def test_what_is_about_its_quota_does(desk: Site, kind: str) -> None:
     of_quota = crossing("acme").model_copy(update={"kind": kind})
     await desk.tell(of_quota, alert(1), crossing("globex"))
     assert own.ids == [of_quota.id]
+
+
+async def test_what_was_applied_before_mistakes_were_refused_goes_on(desk: Site) -> None:
+    """A release that knows of more mistakes must not silence all channels at once."""
+    endpoint = Endpoint()
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    await desk.database.execute("DELETE FROM configuration WHERE kind = 'tenant'")
+    await desk.database.execute(
+        "UPDATE configuration SET spec = spec || $1 || jsonb_build_object('channels', "
+        "spec->'channels' || $2) WHERE name = 'notifier'",
+        {"routes": [{"kinds": ["braker.*"], "channels": ["ops"]}], "default": ["ops"]},
+        {"own": webhook("https://acme.example", tenant="amce")},
+    )
+    desk.notifier = await desk.another()
+    await desk.tell(alert(1))
+    assert endpoint.ids == [alert(1).id]

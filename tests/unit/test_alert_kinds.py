@@ -10,6 +10,7 @@ import pytest
 
 import headgate
 from headgate.model.alert import Alert
+from headgate.model.alert_kinds import OF_RULES
 from headgate.model.channel_alerts import KINDS as OF_CHANNELS
 from headgate.model.channels import SlackChannel
 from headgate.model.notifier import NotifierSettings
@@ -56,7 +57,7 @@ def alert(kind: str, subject: str, **fields: object) -> Alert:
 def test_the_docs_have_every_kind_that_a_rule_tells() -> None:
     found = of_rules()
     assert {"quota.threshold", "breaker.opened", "snapshot.lag", "alerts.collapsed"} <= found
-    assert {*in_docs()} == found
+    assert {*in_docs()} == found == {*OF_RULES}
 
 
 def test_the_docs_have_every_kind_that_the_notifier_tells() -> None:

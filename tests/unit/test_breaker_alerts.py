@@ -193,6 +193,63 @@ def test_a_downstream_that_is_down_for_long_is_not_told_of_with_every_probe() ->
     ]
 
 
+def test_a_downstream_that_is_down_for_hours_is_not_told_of_with_every_probe_either() -> None:
+    """However long it takes from one probe to the next."""
+    downstream = Downstream(open_ms=5 * MINUTE)
+    downstream.fail()
+    for _ in range(23):
+        downstream.probe(works=False)
+    alerts = downstream.told()
+    assert kinds(alerts) == [
+        "breaker.opened",
+        "breaker.reopened",
+        "breaker.reopened",
+        "breaker.reopened",
+        "breaker.flapping",
+    ]
+    assert "It has opened 5 times in 20 min, the last time because " in alerts[-1].text
+    assert (alerts[-1].data["openings"], alerts[-1].data["within_ms"]) == (5, 20 * MINUTE)
+    downstream.again()
+    for _ in range(40):
+        downstream.probe(works=False)
+    [still] = downstream.told()
+    assert (still.kind, still.title[:7]) == ("breaker.flapping", "Still: ")
+    assert int(still.data["openings"] or 0) > 24
+    downstream.command("reset")
+    downstream.wait(10 * MINUTE)
+    [over] = [alert for alert in downstream.told() if alert.key == KEY]
+    assert (over.status, downstream.breaker.record.episodes) == ("resolved", {})
+
+
+def test_slow_probes_under_the_default_policy_are_not_told_one_by_one() -> None:
+    downstream = Downstream(**BreakerPolicy().model_dump())
+    downstream.report(failures=50)
+    for _ in range(30):
+        record = downstream.breaker.record
+        assert record.state is BreakerState.OPEN
+        assert record.until_ms is not None
+        downstream.wait(record.until_ms - downstream.now_ms)
+        ids = [f"probe-{downstream.seq}-{n}" for n in range(record.policy.probes)]
+        request = ProbeRequest(gate="g", epoch=record.epoch, ids=ids)
+        downstream.breaker.lease_probes(request, downstream.now_ms)
+        downstream.wait(20 * SECOND)
+        for id in ids:
+            if downstream.breaker.record.state is BreakerState.HALF_OPEN:
+                downstream.report(probe=id, works=False)
+    told = [one for one in downstream.told() if not one.title.startswith("Still: ")]
+    assert kinds(told) == ["breaker.opened", *["breaker.reopened"] * 3, "breaker.flapping"]
+
+
+def test_a_run_that_began_without_it_tells_every_opening_as_it_did() -> None:
+    """What it told stands in its history, and is told again when that is replayed."""
+    downstream = Downstream(open_ms=5 * MINUTE)
+    downstream.breaker.watch.desk.is_thorough = False
+    downstream.fail()
+    for _ in range(9):
+        downstream.probe(works=False)
+    assert kinds(downstream.told()) == ["breaker.opened", *["breaker.reopened"] * 9]
+
+
 def test_without_the_rule_every_opening_is_told() -> None:
     downstream = Downstream(AlertRules(flapping=None))
     downstream.fail()
@@ -215,6 +272,18 @@ def test_half_open_for_long_is_told_and_over_when_it_is_left() -> None:
         ("breaker.recovered", "resolved"),
         ("breaker.half_open_long", "resolved"),
     ]
+
+
+def test_half_open_for_long_is_told_under_the_default_policy_and_rules_too() -> None:
+    downstream = Downstream(**BreakerPolicy().model_dump())
+    downstream.report(failures=50)
+    until_ms = downstream.breaker.record.until_ms
+    assert until_ms is not None
+    downstream.wait(until_ms - downstream.now_ms + HOUR)
+    told = [one for one in downstream.told() if one.kind == "breaker.half_open_long"]
+    assert [one.status for one in told] == ["firing", "resolved"]
+    assert told[0].title == "scanner: breaker HALF_OPEN for 1 min"
+    assert told[1].text.endswith("It lasted 2 min.")
 
 
 def test_what_people_have_set_is_told_of_before_it_ends() -> None:

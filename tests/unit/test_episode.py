@@ -68,6 +68,29 @@ def test_it_is_over_when_it_has_been_calm_for_long_enough() -> None:
     assert rule.due_ms is None
 
 
+def test_what_has_fallen_to_a_lower_level_is_told_again_like_others() -> None:
+    rule = Rule(Lasts(calm_ms=300_000, repeat_ms=14_400_000))
+    rule.see(100, 0)
+    rule.see(80, 60_000)
+    # Nobody is woken to see that it has calmed down to that level.
+    assert rule.due_ms == 14_400_000
+    assert rule.see(80, 14_400_000) == ["still"]
+    assert rule.episodes["k"].level == 80
+    assert rule.due_ms == 28_800_000
+    # It fell just before it was to be told again: when it is known to what.
+    assert rule.see(100, 28_700_000) == ["higher"]
+    assert rule.see(80, 43_000_000) == []
+    assert rule.due_ms == 43_300_000
+    assert rule.see(80, 43_300_000) == ["still"]
+
+
+def test_a_fall_wakes_nobody_where_what_lasts_is_not_told_again() -> None:
+    rule = Rule(Lasts(calm_ms=300_000))
+    rule.see(100, 0)
+    rule.see(80, 60_000)
+    assert rule.due_ms is None
+
+
 def test_a_rise_is_told_at_once_and_a_fall_is_not() -> None:
     rule = Rule(Lasts(calm_ms=300_000))
     assert [rule.see(level, at) for level, at in [(80, 0), (100, 1), (90, 2)]] == [

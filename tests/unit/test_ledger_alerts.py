@@ -99,6 +99,20 @@ def test_usage_is_resolved_with_how_long_it_lasted_five_minutes_after_it_fell() 
     assert ledger.record.episodes == {}
 
 
+@pytest.mark.parametrize("is_thorough", [True, False])
+def test_usage_that_has_fallen_to_a_lower_level_is_told_again(is_thorough: bool) -> None:
+    """Not in runs that began without it: they have no such timer in their history."""
+    ledger = make(max_active=100, max_hold_ms=48 * HOUR)
+    ledger.desk.is_thorough = is_thorough
+    hold(ledger, *(str(n) for n in range(100)))
+    for n in range(15):
+        ledger.release(str(n), NOON + MINUTE)
+    taken(ledger)
+    assert run_to(ledger, NOON + 8 * HOUR) == (2 if is_thorough else 0)
+    titles = [alert.title for alert in taken(ledger)]
+    assert titles == ["Still: acme: 80 % of scan in use"] * (2 if is_thorough else 0)
+
+
 def test_usage_that_lasts_is_told_again_every_four_hours_with_another_id() -> None:
     ledger = make(max_active=1, max_hold_ms=24 * HOUR)
     hold(ledger, "a")
@@ -243,6 +257,28 @@ def test_refusals_that_nobody_asks_for_any_more_are_over() -> None:
         ask(ledger, f"no-{n}", now_ms=NOON + n * MINUTE)
     run_to(ledger, NOON + 30 * MINUTE)
     assert kinds(taken(ledger)) == [("quota.denied", "firing"), ("quota.denied", "resolved")]
+
+
+@pytest.mark.parametrize("is_thorough", [True, False])
+def test_refusals_of_a_resource_that_is_forgotten_among_thousands_are_over_too(
+    is_thorough: bool,
+) -> None:
+    settings = LedgerSettings(
+        quotas={"*": Quota(max_active=1)}, source="default", alerts=AlertRules(usage_levels=[])
+    )
+    ledger = Ledger.begin("acme", settings, incarnation=1, check_every_ms=86_400_000)
+    ledger.desk.is_thorough = is_thorough
+    ask(ledger, "a", resource="odd", now_ms=NOON)
+    for n in range(6):
+        ask(ledger, f"no-{n}", resource="odd", now_ms=NOON + n * MINUTE)
+    ledger.release("a", NOON + 6 * MINUTE)
+    for n in range(1_100):
+        ask(ledger, f"x-{n}", resource=f"r{n}", now_ms=NOON + 7 * MINUTE)
+        ledger.release(f"x-{n}", NOON + 7 * MINUTE)
+    assert "odd" not in ledger.record.meters
+    run_to(ledger, NOON + HOUR)
+    ends = ["firing", "resolved"] if is_thorough else ["firing"]
+    assert [one.status for one in taken(ledger) if one.kind == "quota.denied"] == ends
 
 
 def test_refusals_by_people_are_no_news() -> None:

@@ -695,8 +695,9 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             view = self.ledger.why(id, self.now_ms)
             assert view is not None
             assert view.reason is not None
-            assert view.retry_at_ms is not None
-            assert view.retry_at_ms > self.now_ms
+            assert view.reason.endless == (view.retry_at_ms is None)
+            assert view.retry_at_ms is None or view.retry_at_ms > self.now_ms
+            assert view.reason.endless <= ("(estimate)" not in view.reason.message)
             assert "None" not in view.reason.message
             assert (view.position == 1) == (not view.ahead)
         assert (record.revision, len(record.meters)) == before

@@ -53,6 +53,20 @@ def test_a_full_outbox_collapses_its_oldest_alerts_into_one_that_counts_them() -
     assert [int(one.title) for one in outbox[AT_ONCE + 1 :]] == list(range(AT_ONCE + 10, 209))
 
 
+def test_a_summary_is_a_tenants_only_when_all_of_it_is() -> None:
+    acme, globex = alert(1), alert(2).model_copy(update={"tenant": "globex"})
+    id = f"pool/scans:1:9:{COLLAPSED}"
+
+    def of(*alerts: Alert) -> Alert:
+        return summarise(alerts, id, "there was no room for more", acme.at_ms)
+
+    assert of(acme, alert(3)).tenant == "acme"
+    assert of(acme, globex).tenant is None
+    # Neither a summary of several, nor what is about none, becomes the tenant's beside it.
+    assert of(of(acme, globex), acme).tenant is None
+    assert of(acme, alert(4).model_copy(update={"tenant": None})).tenant is None
+
+
 def test_what_resolves_is_kept_before_what_begins() -> None:
     outbox: list[Alert] = []
     for n in range(MAX_WAITING):

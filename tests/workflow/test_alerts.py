@@ -165,6 +165,37 @@ async def test_a_breaker_that_opened_and_recovered_has_one_key_and_is_resolved(
     assert recovered.since_ms == opened.at_ms
 
 
+async def test_the_configuration_says_where_alerts_are_handed_over(
+    site: Site, client: Client, name: str
+) -> None:
+    """Also to a workflow that was started without a task queue of the Notifier."""
+    heard: list[Alert] = []
+
+    @activity.defn(name=NOTIFY)
+    async def notify(notification: Notification) -> None:
+        heard.extend(notification.alerts)
+
+    await site.policy(name, POLICY.model_copy(update={"open_ms": 600_000}))
+    rules = RULES.model_copy(update={"notify_task_queue": f"{name}-notifier"})
+    settings = LedgerSettings(quotas={"scan": Quota(max_active=10)}, source="listed", alerts=rules)
+    async with Worker(client, task_queue=f"{name}-notifier", activities=[notify]):
+        await site.quota(name, max_active=10)
+        await site.governance.ledger(name).update(
+            "configure", settings, uuid4().hex, LedgerView, 10
+        )
+        await fill(site, name, 0, 8)
+
+        async def told() -> list[Alert]:
+            return list(heard)
+
+        (level,) = await eventually(told, bool)
+        assert (level.kind, site.arrived) == ("quota.threshold", [])
+        # What is not told of another one goes where it runs.
+        await site.governance.report(name, 1, failures=3)
+        (opened,) = await site.until(lambda found: bool(found))
+        assert (opened.kind, len(heard)) == ("breaker.opened", 1)
+
+
 async def test_a_notifier_that_is_away_delays_no_decision_and_is_told_of_when_it_is_back(
     site: Site, name: str
 ) -> None:

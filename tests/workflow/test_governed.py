@@ -151,7 +151,7 @@ class Workplace:
             yield self
 
     async def start(
-        self, task: Task, tenant: str | None = None
+        self, task: Task, tenant: str | None = None, memo: dict[str, Any] | None = None
     ) -> WorkflowHandle[TaskJob, list[str]]:
         return await self.client.start_workflow(
             TaskJob.run,
@@ -160,10 +160,13 @@ class Workplace:
             task_queue=self.task_queue,
             execution_timeout=timedelta(minutes=1),
             priority=Priority(fairness_key=tenant) if tenant else Priority.default,
+            memo=memo,
         )
 
-    async def run(self, task: Task, tenant: str | None = None) -> list[str]:
-        return await (await self.start(task, tenant)).result()
+    async def run(
+        self, task: Task, tenant: str | None = None, memo: dict[str, Any] | None = None
+    ) -> list[str]:
+        return await (await self.start(task, tenant, memo)).result()
 
 
 def denial(error: WorkflowFailureError) -> ApplicationError:
@@ -362,6 +365,19 @@ async def test_a_tenant_that_is_no_name_fails_the_job_and_says_so(
     assert isinstance(cause, ApplicationError)
     assert cause.type == "headgate.InvalidRequest"
     assert "the function tenant returned 5: have it return a name" in cause.message
+
+
+@pytest.mark.parametrize("memo", [5, ["acme"], b"acme"])
+async def test_a_memo_that_is_no_name_fails_the_job_and_says_so(
+    stack: Stack, governance: Governance, name: str, memo: object
+) -> None:
+    async with Workplace(stack, governance, name).running() as place:
+        with pytest.raises(WorkflowFailureError) as failure:
+            await place.run(Task(["counted"]), memo={"headgate-tenant": memo})
+    cause = failure.value.cause
+    assert isinstance(cause, ApplicationError)
+    assert cause.type == "headgate.InvalidRequest"
+    assert "the memo headgate-tenant is not a string" in cause.message
 
 
 async def test_without_a_tenant_and_without_a_quota_the_reason_says_what_to_do(

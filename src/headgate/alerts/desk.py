@@ -68,6 +68,11 @@ class Desk:
         subject: The workflow's, such as ``downstream/scanner``.
         tenant: Whose workflow it is, if it is a single tenant's.
         epoch: Gives the second part of an id; by default the incarnation.
+
+    Attributes:
+        is_thorough: What lasts is told again also when it is less bad than it was; a breaker that
+            opens again and again over hours flaps. Runs that began before there was this go on
+            without: what they told they tell when they are replayed.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class Desk:
         self._epoch = epoch
         self._next: int | None = None
         self._is_stale = True
+        self.is_thorough = True
 
     @property
     def episodes(self) -> dict[str, Episode]:
@@ -138,6 +144,7 @@ class Desk:
             since_ms=since_ms,
             holds=holds,
             again_ms=again_ms,
+            repeats_after_fall=self.is_thorough,
         )
         for turn, episode in steps:
             self.say(turn, episode, key, news(turn, episode), now_ms, subject, tenant)

@@ -73,6 +73,7 @@ def follow(
     since_ms: int | None = None,
     holds: Callable[[int], bool] | None = None,
     again_ms: int | None = None,
+    repeats_after_fall: bool = True,
 ) -> list[Step]:
     """Take how bad something is at ``now_ms``, and return what there is to tell.
 
@@ -90,6 +91,7 @@ def follow(
         since_ms: Since when it has been so, as long as it is not told; None: this call.
         holds: Whether a level that was told still holds; by default at that level or above.
         again_ms: When to look again in any case.
+        repeats_after_fall: Also what has fallen to a lower level is looked at to be told again.
     """
     steps: list[Step] = []
     episode = episodes.get(key)
@@ -119,7 +121,7 @@ def follow(
         episode.told_ms = now_ms
     if turn is not None:
         steps.append(Step(turn, episode))
-    due = [_due(episode, lasts), again_ms]
+    due = [_due(episode, lasts, repeats_after_fall), again_ms]
     episode.due_ms = min((at for at in due if at is not None), default=None)
     return steps
 
@@ -159,12 +161,18 @@ def _has_calmed(episode: Episode, lasts: Lasts, now_ms: int) -> bool:
     )
 
 
-def _due(episode: Episode, lasts: Lasts) -> int | None:
+def _due(episode: Episode, lasts: Lasts, repeats_after_fall: bool) -> int | None:
     """Return when time alone changes something."""
     if episode.told_ms is None:
         return episode.since_ms + lasts.after_ms
-    if episode.over_since_ms is not None:
-        return episode.over_since_ms + lasts.calm_ms if episode.last == 0 else None
-    if lasts.repeat_ms is None or not lasts.wakes:
+    over_ms = None if episode.over_since_ms is None else episode.over_since_ms + lasts.calm_ms
+    if over_ms is not None and episode.last == 0:
+        return over_ms
+    if (
+        lasts.repeat_ms is None
+        or not lasts.wakes
+        or (over_ms is not None and not repeats_after_fall)
+    ):
         return None
-    return episode.told_ms + lasts.repeat_ms
+    # That a level has been left is not told, so nobody is woken for it before the next repeat.
+    return max(episode.told_ms + lasts.repeat_ms, over_ms or 0)

@@ -84,6 +84,7 @@ def summarise(alerts: Sequence[Alert], id: str, because: str, now_ms: int) -> Al
         because: Why they were not delivered.
         now_ms: Unix time.
     """
+    tenants = {alert.tenant for alert in alerts}
     kinds: dict[str, int] = {}
     first_ms, last_ms = now_ms, 0
     for alert in alerts:
@@ -115,7 +116,7 @@ def summarise(alerts: Sequence[Alert], id: str, because: str, now_ms: int) -> Al
             "last_ms": last_ms,
             **{f"{_KIND}{kind}": kinds[kind] for kind in sorted(kinds)},
         },
-        tenant=alerts[0].tenant,
+        tenant=next(iter(tenants)) if len(tenants) == 1 else None,
         since_ms=first_ms,
         advice=_ADVICE,
     )

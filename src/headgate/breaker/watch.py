@@ -14,6 +14,7 @@ _RECOVERED: Final = "breaker.recovered"
 _HALF_OPEN: Final = "breaker.half_open_long"
 _OVERRIDE: Final = "override.expiring"
 _THROTTLE: Final = "throttle.expiring"
+_OPENINGS: Final = "openings"
 _COMMANDS: Final = {
     BreakerState.FORCED_OPEN: "force-open",
     BreakerState.FORCED_CLOSED: "force-closed",
@@ -50,6 +51,9 @@ class Watch:
         flapping = self._rules.flapping
         if self._record.override is not None:
             return  # not what callers meet
+        known = self.desk.episodes.get(self._key)
+        if known is not None:
+            known.tally[_OPENINGS] = known.tally.get(_OPENINGS, 0) + 1
         if flapping is None:
             self._record.openings = []
             return
@@ -64,13 +68,13 @@ class Watch:
         known = self.desk.episodes.get(self._key)
         if known is None:
             since_ms = now_ms if record.opened_at_ms is None else record.opened_at_ms
-            known = Episode(since_ms)
+            known = Episode(since_ms, tally={_OPENINGS: 1})
             self.desk.begin(self._key, known)
         known.told_ms, known.level = now_ms, 1
         news = self._opened_news(kind, reason, now_ms)
-        if flapping is not None and len(record.openings) >= flapping.openings:
+        if flapping is not None and self._openings(known, now_ms)[0] >= flapping.openings:
             record.flapping = True
-            news = self._flapping_news(flapping, reason, now_ms)
+            news = self._flapping_news(flapping, known, reason, now_ms)
         self.desk.say("told", known, self._key, news, now_ms)
         record.alarmed = True
 
@@ -126,7 +130,7 @@ class Watch:
             known.told_ms = now_ms
             news = self._opened_news(_OPENED, record.reason, now_ms)
             if record.flapping and rules.flapping is not None:
-                news = self._flapping_news(rules.flapping, record.reason, now_ms)
+                news = self._flapping_news(rules.flapping, known, record.reason, now_ms)
             self.desk.say("still", known, self._key, news, now_ms)
         self.desk.wake(self._key, known.told_ms + rules.repeat_ms)
 
@@ -187,10 +191,21 @@ class Watch:
             )
         return News(kind, "critical", title, text, self._advice(), self._data())
 
-    def _flapping_news(self, flapping: Flapping, reason: str, now_ms: int) -> News:
+    def _openings(self, known: Episode, now_ms: int) -> tuple[int, int]:
+        """Return how often it has opened, and within what time: lately, or since it last worked.
+
+        Who is down for long, with long pauses between the probes, opens seldom enough; each time
+        that it does so is told of no more than of one that opens every minute.
+        """
+        openings, count = self._record.openings, known.tally.get(_OPENINGS, 0)
+        if self.desk.is_thorough and count > len(openings):
+            return count, now_ms - known.since_ms
+        return len(openings), now_ms - openings[0] if openings else 0
+
+    def _flapping_news(self, flapping: Flapping, known: Episode, reason: str, now_ms: int) -> News:
         record = self._record
-        count = len(record.openings)
-        within_ms = now_ms - record.openings[0] if count else flapping.within_ms
+        count, within_ms = self._openings(known, now_ms)
+        within_ms = within_ms or flapping.within_ms
         return News(
             "breaker.flapping",
             "critical",

@@ -11,7 +11,7 @@ from headgate.cli.options import Asked, reading, written
 from headgate.cli.tables import ago, left, print_json, say, show, table
 from headgate.gate.clock import now_ms
 from headgate.model.errors import ConfigurationError, NotFoundError
-from headgate.model.silence import Silence
+from headgate.model.silence import NewSilence, Silence
 from headgate.notifier.again import send_again
 from headgate.orchestrator.times import utc
 from headgate.store.alerts import AlertStore, Delivery, DeliveryState, Told
@@ -117,7 +117,7 @@ def silence(
         )
     by = options.asked(reason, actor, dry_run, request_id)
     made = written(
-        Silence,
+        NewSilence,
         id=by.id,
         kind=kind,
         severity=severity,

@@ -8,41 +8,12 @@ from typing import NoReturn
 import typer
 from temporalio.service import RPCError
 
-from headgate.cli import (
-    alerts,
-    allocate,
-    apply,
-    audit,
-    backtest,
-    bench,
-    breaker,
-    breakers,
-    demo,
-    dev,
-    export,
-    holders,
-    keys,
-    metrics,
-    migrate,
-    nexus_endpoint,
-    notifier,
-    plan,
-    pool,
-    quota,
-    search_attributes,
-    serve,
-    simulate,
-    status,
-    tenants,
-    throttle,
-    top,
-    why,
-    worker,
-)
+from headgate.cli.commands import NAMES, Commands
 from headgate.model.errors import HeadgateError
 from headgate.version import __version__
 
 app = typer.Typer(
+    cls=Commands,
     name="headgate",
     help="Durable circuit breakers and tenant quotas for job orchestrators on Temporal.",
     pretty_exceptions_enable=False,
@@ -62,38 +33,6 @@ def _root(
     ),
 ) -> None:
     pass
-
-
-app.command("allocate")(allocate.command)
-app.command("apply")(apply.command)
-app.command("migrate")(migrate.command)
-app.command("worker")(worker.command)
-app.command("serve")(serve.command)
-app.command("dev")(dev.command)
-app.command("demo")(demo.command)
-app.command("backtest")(backtest.command)
-app.command("simulate")(simulate.command)
-app.command("bench")(bench.command)
-app.command("plan")(plan.command)
-app.command("status")(status.command)
-app.command("breakers")(breakers.command)
-app.command("tenants")(tenants.command)
-app.command("top")(top.command)
-app.command("metrics")(metrics.command)
-app.command("audit")(audit.command)
-app.command("export")(export.command)
-app.command("why")(why.command)
-app.command("holders")(holders.command)
-app.command("release")(holders.release)
-app.command("nexus-endpoint")(nexus_endpoint.command)
-app.command("search-attributes")(search_attributes.command)
-app.add_typer(breaker.app, name="breaker")
-app.add_typer(quota.app, name="quota")
-app.add_typer(pool.app, name="pool")
-app.add_typer(throttle.app, name="throttle")
-app.add_typer(alerts.app, name="alerts")
-app.add_typer(notifier.app, name="notifier")
-app.add_typer(keys.app, name="keys")
 
 
 def main() -> NoReturn:
@@ -133,6 +72,5 @@ def _leave(code: int) -> NoReturn:
 
 
 def _help_for(arguments: list[str]) -> str:
-    known = {command.name for command in app.registered_commands}
-    command = next((argument for argument in arguments if argument in known), None)
+    command = next((argument for argument in arguments if argument in NAMES), None)
     return f"headgate {command} --help" if command else "headgate --help"

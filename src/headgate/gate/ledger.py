@@ -10,6 +10,7 @@ from typing import Final
 
 from headgate.gate.clock import monotonic_s
 from headgate.gate.group_commit import GroupCommit
+from headgate.gate.metrics import NOT_COUNTED, GateMetrics
 from headgate.gate.spacing import Spacing
 from headgate.gate.stock import Stock
 from headgate.gate.workflows import GovernanceWorkflow
@@ -37,6 +38,7 @@ class LedgerLink:
         ledger: The workflow.
         ended: Is told the id of a permit whose job has closed elsewhere.
         slots: Returns how busy the workers of this process are.
+        metrics: What is counted for people.
     """
 
     def __init__(
@@ -46,7 +48,10 @@ class LedgerLink:
         ledger: GovernanceWorkflow,
         ended: Callable[[str], None],
         slots: Callable[[], SlotUse | None] = lambda: None,
+        metrics: GateMetrics = NOT_COUNTED,
     ) -> None:
+        self._metrics = metrics
+        self._has_told = False
         self._tenant = tenant
         self._gate = gate
         self._ledger = ledger
@@ -100,7 +105,9 @@ class LedgerLink:
         """Return what this gate has of a resource."""
         found = self._stocks.get(resource)
         if found is None:
-            found = self._stocks[resource] = Stock(self._tenant, resource, self._tell)
+            count_ungoverned = self._metrics.ungoverned(resource)
+            found = Stock(self._tenant, resource, self._tell, count_ungoverned=count_ungoverned)
+            self._stocks[resource] = found
         return found
 
     def stock_of_jobs(self, resource: str) -> Stock | None:
@@ -127,6 +134,9 @@ class LedgerLink:
         for stock in self.stocks:
             if stock.return_all():
                 await self._ask(stock)
+            # It may have heard of jobs that have ended elsewhere just now.
+            if stock.block.has_news and not stock.is_away and stock.return_all():
+                await self._ask(stock)
         await self._commit.idle()
         if self._turn_s:
             try:
@@ -143,8 +153,15 @@ class LedgerLink:
     async def _ask(self, stock: Stock) -> None:
         try:
             await self._commit.ask(stock)
-        except UnavailableError as error:
-            _LOG.warning("no answer to what %s of %s: %s", stock.resource, self._tenant, error)
+        except Exception as error:
+            # Nobody else would hear of it; and whoever keeps the blocks has to go on.
+            if not isinstance(error, UnavailableError):
+                stock.trouble = str(error)
+            if not self._has_told:
+                _LOG.warning("no answer from the ledger of %s, asking on: %s", self._tenant, error)
+                self._has_told = True
+        else:
+            self._has_told = False
 
     async def _try_release(self, permit_id: str) -> None:
         try:

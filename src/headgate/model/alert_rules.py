@@ -17,7 +17,7 @@ class Flapping(Contract):
 
     Attributes:
         openings: So many openings and re-openings ...
-        within_ms: ... within this time.
+        within_ms: ... within this time; or since it was last CLOSED, however long that took.
         calm_ms: It has calmed down when it has been CLOSED for so long.
     """
 
@@ -47,6 +47,8 @@ class AlertRules(Contract):
             together, what comes together within this time.
         snapshot_lag_ms: For so long a workflow could not save its state.
         notifier_ms: For so long no alert of a workflow could be delivered.
+        notify_task_queue: Where workflows hand their alerts over, such as that of ``headgate
+            notifier run --task-queue``; null: as they were started, else where they run.
     """
 
     usage_levels: Annotated[list[Percent], Field(max_length=20)] = [80, 90, 100]
@@ -57,12 +59,13 @@ class AlertRules(Contract):
     denied_ms: Span | None = 300_000
     waiting_ms: Span | None = 900_000
     guarantee_ms: Span | None = 120_000
-    half_open_ms: Span | None = 300_000
+    half_open_ms: Span | None = 60_000
     flapping: Flapping | None = Flapping()
     expiring_ms: Span | None = 900_000
     reclaimed_every_ms: Span | None = 300_000
     snapshot_lag_ms: Span | None = 300_000
     notifier_ms: Span | None = 900_000
+    notify_task_queue: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
     @field_validator("usage_levels")
     @classmethod

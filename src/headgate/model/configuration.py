@@ -1,19 +1,22 @@
 """The contents of ``headgate.yaml``."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from headgate.model.alert_rules import AlertChanges, AlertRules
 from headgate.model.consistency import (
     calls_have_breakers,
     channels_exist,
+    channels_have_owners,
     groups_exist,
     no_circles,
     pools_follow,
     pools_hold,
+    shares_count,
 )
-from headgate.model.contract import Contract, Name
+from headgate.model.contract import Contract, Name, is_stored
 from headgate.model.governed import GovernedCalls
 from headgate.model.ids import DEFAULT
 from headgate.model.lease import WhenAway, WhenAwayName
@@ -180,7 +183,7 @@ class Configuration(Contract):
     activities: Annotated[GovernedCalls, BeforeValidator(_empty_if_null)] = {}
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
+    def _is_consistent(self, info: ValidationInfo) -> Self:
         no_circles(
             "downstreams",
             "depends_on",
@@ -196,6 +199,9 @@ class Configuration(Contract):
         pools_follow(self)
         calls_have_breakers(self)
         channels_exist(self)
+        if not is_stored(info):
+            shares_count(self)
+            channels_have_owners(self)
         return self
 
     def breaker(self, downstream: str) -> BreakerSettings:
@@ -251,15 +257,18 @@ class Configuration(Contract):
         if spec is None:
             return PoolSettings(alerts=self.alerts)
         first = min(spec.capacities)
+        tenants = {name: self.tenants[name].group for name in self.members(spec)}
+        groups = self._groups_of(tenants.values())
         return PoolSettings(
             capacity=dict(sorted(spec.capacities.items())),
             strategy=spec.strategy,
-            tenants={name: self.tenants[name].group for name in self.members(spec)},
+            tenants=tenants,
             groups={
                 name: GroupShare(
                     parent=group.parent, **group.shares.get(first, Share()).model_dump()
                 )
                 for name, group in sorted(self.groups.items())
+                if name in groups
             },
             enforced=not spec.observe_only,
             damping=spec.damping,
@@ -270,6 +279,15 @@ class Configuration(Contract):
             shedding=spec.shedding,
             alerts=self.alerts,
         )
+
+    def _groups_of(self, groups: Iterable[str | None]) -> set[str]:
+        """Return these groups, and those above them."""
+        found: set[str] = set()
+        for name in groups:
+            while name is not None and name not in found:
+                found.add(name)
+                name = self.groups[name].parent
+        return found
 
     def members(self, pool: Pool) -> list[str]:
         """Return the tenants of a pool, sorted."""

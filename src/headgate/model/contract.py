@@ -1,8 +1,16 @@
 """What every contract has in common: validated, immutable, strict about what it knows."""
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+
+STORED: Final[dict[str, Any]] = {"is_stored": True}
+"""The context in which what was applied before is validated."""
+
+
+def is_stored(info: ValidationInfo) -> bool:
+    """Return whether this was applied before: mistakes that were not refused then are borne."""
+    return info.context is not None and info.context.get("is_stored") is True
 
 
 class Contract(BaseModel):

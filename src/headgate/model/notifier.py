@@ -3,11 +3,12 @@
 import re
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from headgate.model.alert import Alert, Severity
+from headgate.model.alert_kinds import KINDS
 from headgate.model.channels import Channel, checked_url
-from headgate.model.contract import Contract, Name
+from headgate.model.contract import Contract, Name, is_stored
 
 _KIND: Final = re.compile(r"([a-z_]+(\.[a-z_]+)*(\.?\*)?|\*)")
 
@@ -20,12 +21,29 @@ def _kind_pattern(text: str) -> str:
     return text
 
 
+_KIND_SCHEMA: Final = {"pattern": f"^({_KIND.pattern})$", "minLength": 1, "maxLength": 100}
+
 KindPattern = Annotated[
-    str,
-    AfterValidator(_kind_pattern),
-    Field(json_schema_extra={"pattern": f"^({_KIND.pattern})$", "minLength": 1, "maxLength": 100}),
+    str, AfterValidator(_kind_pattern), Field(json_schema_extra={**_KIND_SCHEMA})
 ]
 """The kind of an alert, such as ``breaker.opened``, or how it begins: ``breaker.*``."""
+
+
+def _known_kind(pattern: str, info: ValidationInfo) -> str:
+    if is_stored(info) or any(matches(pattern, kind) for kind in KINDS):
+        return pattern
+    alike = [kind for kind in KINDS if kind.partition(".")[0] == pattern.partition(".")[0]]
+    known = alike or sorted({f"{kind.partition('.')[0]}.*" for kind in KINDS})
+    raise ValueError(f"{pattern} is no kind of alert (there is: {', '.join(known)})")
+
+
+KnownKinds = Annotated[
+    str,
+    AfterValidator(_kind_pattern),
+    AfterValidator(_known_kind),
+    Field(json_schema_extra={**_KIND_SCHEMA}),
+]
+"""Likewise, and there are alerts that it fits."""
 
 Pattern = Annotated[str, Field(min_length=1, max_length=250)]
 """A name, or how it begins: ``acme-*``."""
@@ -61,7 +79,7 @@ class Route(Contract):
         channels: Where to.
     """
 
-    kinds: Annotated[list[KindPattern], Field(min_length=1)] | None = None
+    kinds: Annotated[list[KnownKinds], Field(min_length=1)] | None = None
     severities: Annotated[list[Severity], Field(min_length=1)] | None = None
     tenants: Annotated[list[Pattern], Field(min_length=1)] | None = None
     channels: Annotated[list[Name], Field(min_length=1)]

@@ -7,7 +7,7 @@ from pydantic import Field
 from headgate.model.alert import Alert, Severity
 from headgate.model.audit import AuditEntry
 from headgate.model.contract import Message, Millis
-from headgate.model.notifier import KindPattern, Pattern, matches, tenant_of
+from headgate.model.notifier import KindPattern, KnownKinds, Pattern, matches, tenant_of
 
 _Words = Annotated[str, Field(min_length=1, max_length=500)]
 
@@ -64,3 +64,13 @@ class Silence(Message):
             and matches(self.subject, alert.subject)
             and (self.tenant is None or (tenant is not None and matches(self.tenant, tenant)))
         )
+
+
+class NewSilence(Silence):
+    """One that somebody asks for: there are alerts that it fits.
+
+    Attributes:
+        kind: See base class.
+    """
+
+    kind: KnownKinds | None = None

@@ -1,14 +1,19 @@
 """Sending an alert once more."""
 
+from typing import Final
+
 from headgate.model.audit import AuditEntry
-from headgate.model.channels import PagerDutyChannel
+from headgate.model.channels import AlertmanagerChannel, PagerDutyChannel
 from headgate.model.errors import ConfigurationError, NotFoundError
 from headgate.notifier.incidents import with_resolves
-from headgate.notifier.outgoing import single
+from headgate.notifier.outgoing import people_time, single
 from headgate.store.alerts import AlertStore
 from headgate.store.channels import ChannelStore
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
+
+_OF_INCIDENTS: Final = (AlertmanagerChannel, PagerDutyChannel)
+"""What is told there lasts until its end is told."""
 
 
 async def send_again(
@@ -39,10 +44,12 @@ async def send_again(
 
     Raises:
         NotFoundError: There is no such alert.
-        ConfigurationError: There is no such channel, or it is another tenant's.
+        ConfigurationError: There is no such channel, or it is another tenant's; or what the alert
+            tells of is over, and there it would begin an incident that nobody ends.
     """
     settings = (await ConfigurationStore(database).load()).notifier
-    told = await AlertStore(database).one(alert_id)
+    alerts = AlertStore(database)
+    told = await alerts.one(alert_id)
     if told is None:
         raise NotFoundError(f"{alert_id}: no such alert; headgate alerts list shows the latest")
     known = ", ".join(sorted(settings.channels)) or "none"
@@ -60,6 +67,14 @@ async def send_again(
             raise ConfigurationError(
                 f"channel {name}: is tenant {owner}'s own, and this alert is not about its quota"
             )
+    lasting = [name for name in channels if isinstance(settings.channels[name], _OF_INCIDENTS)]
+    end = await alerts.end_of(alert_id) if lasting else None
+    if end is not None:
+        raise ConfigurationError(
+            f"{alert_id} is over since {people_time(end.at_ms)}, and {', '.join(lasting)} would "
+            f"begin an incident that nobody ends: send its end again ({end.id}), or name another "
+            "channel"
+        )
     if dry_run:
         return channels
     store = ChannelStore(database)

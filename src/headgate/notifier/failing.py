@@ -1,5 +1,6 @@
 """What the Notifier itself tells of: channels that do not take alerts, and tests."""
 
+from collections.abc import Collection
 from uuid import uuid4
 
 from headgate.alerts.words import many, span
@@ -9,7 +10,13 @@ from headgate.store.channels import Standing
 
 
 def news(
-    channel: str, standing: Standing, now_ms: int, *, after_ms: int, at_once: bool = False
+    channel: str,
+    standing: Standing,
+    now_ms: int,
+    *,
+    after_ms: int,
+    at_once: bool = False,
+    repeat_ms: int | None = None,
 ) -> list[Alert]:
     """Return what people have to be told of a channel, which they do not know yet.
 
@@ -19,6 +26,7 @@ def news(
         now_ms: Unix time.
         after_ms: How long it may fail before people are told.
         at_once: It has failed in a way that will not pass by itself.
+        repeat_ms: After what time they are told again of what lasts; None: they are not.
     """
     told = [
         _given_up(channel, count, reason, now_ms)
@@ -28,7 +36,31 @@ def news(
     ]
     told += _of_failing(channel, standing, now_ms, after_ms, at_once)
     told += _of_refusing(channel, standing, now_ms)
+    if repeat_ms is not None and standing.is_configured:
+        known = {alert.kind for alert in told}
+        told += _still(channel, standing, now_ms, repeat_ms, known)
     return told
+
+
+def _still(
+    channel: str, standing: Standing, now_ms: int, repeat_ms: int, just_told: Collection[str]
+) -> list[Alert]:
+    """Return what people were told of long ago and that is still so."""
+    state, again = standing.state, []
+    for kind, known in sorted(standing.told.items()):
+        if kind in just_told or now_ms - known.at_ms < repeat_ms:
+            continue
+        since_ms = known.at_ms if known.since_ms is None else known.since_ms
+        if kind == FAILING and state.failing_since_ms is not None:
+            told = _is_failing(channel, standing, since_ms, now_ms)
+        elif kind == REFUSING and standing.refused:
+            told = _is_refusing(channel, standing, now_ms)
+        else:
+            continue
+        lasted = f"It has been so for {span(now_ms - since_ms)}."
+        changes = {"title": f"Still: {told.title}", "text": f"{told.text} {lasted}"}
+        again.append(told.model_copy(update={**changes, "since_ms": since_ms}))
+    return again
 
 
 def trial(channel: str, number: str, actor: str, now_ms: int) -> Alert:
@@ -103,22 +135,7 @@ def _works_again(channel: str, standing: Standing, known: Alert, now_ms: int) ->
 def _of_refusing(channel: str, standing: Standing, now_ms: int) -> list[Alert]:
     known, count = standing.told.get(REFUSING), standing.refused
     if known is None and count:
-        # It may be this message, or all: a wrong key of PagerDuty looks like that.
-        refusal = _reason(channel, standing.refusal)
-        return [
-            _alert(
-                channel,
-                REFUSING,
-                now_ms,
-                "critical",
-                f"Channel {channel} refuses what it is sent",
-                f"{many(count, 'message')} refused: {refusal}. It is tried for three days, and "
-                "others meanwhile.",
-                f"See whether its url and its secret are right; headgate alerts list --channel "
-                f"{channel} --state composed shows what waits. That it is over is told as well.",
-                messages=count,
-            )
-        ]
+        return [_is_refusing(channel, standing, now_ms)]
     if known is not None and not count:
         return [
             _alert(
@@ -133,6 +150,23 @@ def _of_refusing(channel: str, standing: Standing, now_ms: int) -> list[Alert]:
             )
         ]
     return []
+
+
+def _is_refusing(channel: str, standing: Standing, now_ms: int) -> Alert:
+    # It may be this message, or all: a wrong key of PagerDuty looks like that.
+    refusal = _reason(channel, standing.refusal)
+    return _alert(
+        channel,
+        REFUSING,
+        now_ms,
+        "critical",
+        f"Channel {channel} refuses what it is sent",
+        f"{many(standing.refused, 'message')} refused: {refusal}. It is tried for three days, and "
+        "others meanwhile.",
+        f"See whether its url and its secret are right; headgate alerts list --channel "
+        f"{channel} --state composed shows what waits. That it is over is told as well.",
+        messages=standing.refused,
+    )
 
 
 def _given_up(channel: str, count: int, reason: str, now_ms: int) -> Alert:

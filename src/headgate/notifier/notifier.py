@@ -20,16 +20,16 @@ from uuid import uuid4
 from headgate.model.alert import Alert
 from headgate.model.channel_alerts import TEST
 from headgate.model.channels import AlertmanagerChannel, Channel, PagerDutyChannel
-from headgate.model.errors import ConfigurationError, HeadgateError
+from headgate.model.errors import HeadgateError
 from headgate.model.notifier import NotifierSettings
-from headgate.notifier import alertmanager, failing, senders
+from headgate.notifier import failing, senders
 from headgate.notifier.composing import GROUP_MAX, Waiting, compose
 from headgate.notifier.delivery import DeliveryError
 from headgate.notifier.incidents import with_resolves
-from headgate.notifier.outgoing import Outgoing, single
+from headgate.notifier.outgoing import Outgoing, part_of, single
 from headgate.notifier.posting import Poster
 from headgate.store.alerts import AlertStore
-from headgate.store.channels import ChannelState, ChannelStore, Failure, Row, Standing, Tell
+from headgate.store.channels import ChannelState, ChannelStore, Failure, Part, Row, Standing, Tell
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.silences import SilenceStore
@@ -52,6 +52,9 @@ _AT_ONCE: Final = 2_000
 _MISCONFIGURED_S: Final = 30.0
 _RECOMPOSE_S: Final = 60.0
 _REASON_MAX: Final = 500
+_TOO_LONG: Final = 413
+_DISLIKED: Final = frozenset({400, 422})
+_DIVIDED_AT_ANY_RATE: Final = 16
 _NOT_COMPOSED: Final = "what waits cannot be made into messages"
 
 _log = logging.getLogger("headgate.notifier")
@@ -80,6 +83,7 @@ class Notifier:
         self._retry_s = retry_s
         self._name = f"notifier-{uuid4().hex[:12]}"
         self._settings = NotifierSettings()
+        self._repeat_ms: int | None = None
         self._settings_until = 0.0
         self._forget_at = 0.0
         self._clean_at = 0.0
@@ -173,12 +177,14 @@ class Notifier:
     async def _serve_all(self) -> None:
         """Begin to serve every channel for which something can be done."""
         settings = await self._current()
+        await self._channels.lift(sorted(settings.channels))
         waiting = await self._channels.with_work()
         if time.monotonic() >= self._clean_at:
             self._clean_at = time.monotonic() + _CLEAN_EVERY_S
             await self._alerts.forget_old(_KEPT_S)
         if time.monotonic() >= self._forget_at:
             self._forget_at = time.monotonic() + _FORGET_EVERY_S
+            waiting |= await self._channels.failing()  # also when nothing waits for them
             known = waiting | await self._channels.unserved()
             if known - {*settings.channels}:
                 self._settings_until = 0.0
@@ -223,13 +229,19 @@ class Notifier:
         self._told(await self._channels.look(name, self._teller(name, settings)))
         if state.is_disabled or state.is_waiting:
             return False
-        row = _next(await self._channels.open(name, _AT_ONCE))
+        row = await self._channels.next(name)
         if row is None:
             made = await self._composed(name, channel, settings, state)
             if made is not False:
                 return bool(made)
             await self._remind(name, channel, settings, state)
             return False
+        if row.held:
+            message = Outgoing.model_validate(row.content)
+            free = [id for id in row.members if id not in row.held]
+            parts = await self._parts(name, channel, settings, message, [row.held, free])
+            await self._channels.divide(name, message.id, parts)
+            return True
         if await self._channels.lately(name) >= channel.max_per_minute:
             return False  # what was kept while it was away comes no faster either
         return await self._send(name, channel, settings, state, row)
@@ -259,17 +271,18 @@ class Notifier:
         found = await self._channels.waiting(name, _AT_ONCE)
         silences = await self._silences.in_force()
         silenced = {
-            alert.id: silence.id
-            for alert, _, is_known in found
+            one.alert.id: silence.id
+            for one in found
             for silence in silences
             # Who was told that something is wrong is also told that it is over.
-            if silence.covers(alert) and not is_known and alert.kind != TEST
+            if silence.covers(one.alert) and not one.is_known and one.alert.kind != TEST
         }
-        if silenced:
-            await self._channels.silence(name, silenced)
-        waiting = [
-            Waiting(alert, waited_ms) for alert, waited_ms, _ in found if alert.id not in silenced
-        ]
+        # And who was not, is not.
+        unheard = {one.alert.id: one.silence for one in found if one.silence is not None}
+        if silenced or unheard:
+            await self._channels.silence(name, silenced, unheard)
+            return True  # what else is over by that is seen when it is looked at anew
+        waiting = [Waiting(one.alert, one.waited_ms) for one in found]
         if not waiting:
             return False
         messages = compose(
@@ -313,11 +326,17 @@ class Notifier:
                 await senders.send(self._poster, name, channel, message, part)
         except DeliveryError as error:
             tries = row.attempts if error.of_message else state.failures
+            parts: list[Part] = []
+            if await self._is_to_divide(name, channel, message, error):
+                half = (len(row.members) + 1) // 2
+                halves = [row.members[:half], row.members[half:]]
+                parts = await self._parts(name, channel, settings, message, halves)
             told = await self._channels.failed(
                 name,
                 message.id,
                 self._failure(error, _ms_since(began), tries),
                 self._teller(name, settings, at_once=error.is_final),
+                parts,
             )
             _log.warning("%s", error)
         else:
@@ -326,6 +345,43 @@ class Notifier:
             )
         self._told(told)
         return True
+
+    async def _is_to_divide(
+        self, name: str, channel: Channel, message: Outgoing, error: DeliveryError
+    ) -> bool:
+        """Return whether a message that tells of many alerts is tried again in two halves.
+
+        What is too long may be taken in parts, and one alert that is not liked should not take
+        hundreds with it. Of a receiver that likes nothing at all, down to single alerts only once
+        it has taken something: else they would flood it when it is put right.
+        """
+        if len(message.alerts) < 2 or isinstance(channel, PagerDutyChannel):
+            return False  # to PagerDuty a group is one incident, however many it is about
+        if error.status in _DISLIKED:
+            is_large = len(message.alerts) > _DIVIDED_AT_ANY_RATE
+            return is_large or await self._channels.has_taken_since(name, message.id)
+        return error.status == _TOO_LONG
+
+    async def _parts(
+        self,
+        name: str,
+        channel: Channel,
+        settings: NotifierSettings,
+        message: Outgoing,
+        shares: Sequence[Sequence[str]],
+    ) -> list[Part]:
+        """Return the messages that a message becomes when it is divided, by alerts."""
+        parts = []
+        for share in shares:
+            some = [alert for alert in message.alerts if alert.id in share]
+            if not some:
+                continue
+            part = part_of(message, some, name, channel, settings)
+            if isinstance(channel, PagerDutyChannel):
+                part = await with_resolves(self._channels, name, part)
+            ids = [alert.id for alert in some]
+            parts.append(Part(part.model_dump(mode="json"), part.topic, ids))
+        return parts
 
     async def _remind(
         self, name: str, channel: Channel, settings: NotifierSettings, state: ChannelState
@@ -342,19 +398,14 @@ class Notifier:
                 ):
                     return
                 some = [single(one, channel, settings) for one in still[begin : begin + GROUP_MAX]]
-                await alertmanager.remind(self._poster, name, channel, some)
-        except (DeliveryError, ConfigurationError) as error:
+                await senders.remind(self._poster, name, channel, some)
+        except DeliveryError as error:
             # Nothing is lost by it: what fires there lasts for a day, and this is tried again.
-            failed = (
-                error
-                if isinstance(error, DeliveryError)
-                else DeliveryError(f"channel {name}: {error}", "misconfigured")
-            )
-            _log.warning("%s; what is still so is told again in a while", failed)
+            _log.warning("%s; what is still so is told again in a while", error)
             told = await self._channels.not_reminded(
                 name,
-                self._failure(failed, _ms_since(began), state.failures),
-                self._teller(name, settings, at_once=failed.is_final),
+                self._failure(error, _ms_since(began), state.failures),
+                self._teller(name, settings, at_once=error.is_final),
             )
         else:
             told = await self._channels.reminded(
@@ -392,7 +443,14 @@ class Notifier:
 
         def tell(standing: Standing) -> list[tuple[Alert, list[str]]]:
             after_ms = settings.failing_after_ms
-            found = failing.news(name, standing, _now_ms(), after_ms=after_ms, at_once=at_once)
+            found = failing.news(
+                name,
+                standing,
+                _now_ms(),
+                after_ms=after_ms,
+                at_once=at_once,
+                repeat_ms=self._repeat_ms,
+            )
             return [(alert, ways(alert)) for alert in found]
 
         return tell
@@ -405,7 +463,8 @@ class Notifier:
 
     async def _current(self) -> NotifierSettings:
         if time.monotonic() >= self._settings_until:
-            self._settings = (await self._configuration.load()).notifier
+            applied = await self._configuration.load()
+            self._settings, self._repeat_ms = applied.notifier, applied.alerts.repeat_ms
             self._settings_until = time.monotonic() + _SETTINGS_AGE_S
         return self._settings
 
@@ -429,17 +488,6 @@ def _forgetful(settings: NotifierSettings) -> list[str]:
     return sorted(
         name for name, one in settings.channels.items() if isinstance(one, AlertmanagerChannel)
     )
-
-
-def _next(rows: Sequence[Row]) -> Row | None:
-    """Return the first message that may be sent: what is about the same keeps its order."""
-    held: set[str] = set()
-    for row in rows:
-        subjects = {alert["subject"] for alert in row.content["alerts"]}
-        if row.is_due and not subjects & held:
-            return row
-        held |= subjects
-    return None
 
 
 def _now_ms() -> int:

@@ -120,6 +120,20 @@ def summary(
     )
 
 
+def part_of(
+    message: Outgoing,
+    alerts: Sequence[Alert],
+    name: str,
+    channel: Channel,
+    settings: NotifierSettings,
+) -> Outgoing:
+    """Return the message that tells of some of the alerts of a group or a summary."""
+    if len(alerts) == 1:
+        return single(alerts[0], channel, settings)
+    make = group if message.form == "group" else summary
+    return make(alerts, name, channel, settings)
+
+
 def _together(
     alerts: Sequence[Alert],
     name: str,
@@ -205,12 +219,16 @@ def since_of(alert: Alert) -> int:
     return alert.at_ms if alert.since_ms is None else alert.since_ms
 
 
-_MENTION: Final = re.compile(r"@(?=(?:all|channel|everyone|here)\b)", re.IGNORECASE)
+_MENTION: Final = re.compile(
+    r"@(?=(?:all|channel|everyone|here)\b)|(?<!\w)@(?=[\w&!])|<(?=!)", re.IGNORECASE
+)
+"""All at once, one person or a role (``@ada``, ``<@U1>``, ``<@&7>``) and Slack's ``<!here>``; what
+stands behind a letter, as in an address of mail, calls nobody."""
 
 
 def without_mentions(text: str) -> str:
     """Return text that calls nobody in a chat: names of tenants and reasons are not ours."""
-    return _MENTION.sub("@\u200b", text)
+    return _MENTION.sub("\\g<0>\u200b", text)
 
 
 def in_full(message: Outgoing) -> str:

@@ -1,4 +1,11 @@
-"""From the kind of a channel to what sends to it."""
+"""From the kind of a channel to what sends to it.
+
+Whatever goes wrong comes out of here as what the Notifier knows: a failure that is recorded, tried
+again and told of. What a library raises may show an address, so its kind is all that is said of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from headgate.model.channels import (
     AlertmanagerChannel,
@@ -28,7 +35,7 @@ async def send(
     Raises:
         DeliveryError: It was not taken, or could not be sent as things are.
     """
-    try:
+    with _failures_of(name):
         if isinstance(channel, WebhookChannel):
             await webhook.send(poster, name, channel, message)
         elif isinstance(channel, AlertmanagerChannel):
@@ -39,8 +46,30 @@ async def send(
             await slack.send(poster, name, channel, message)
         else:
             await by_apprise.send(name, channel, message)
+
+
+async def remind(
+    poster: Poster, name: str, channel: AlertmanagerChannel, still: Sequence[Outgoing]
+) -> None:
+    """Say once more what is still so.
+
+    Raises:
+        DeliveryError: It was not taken, or could not be sent as things are.
+    """
+    with _failures_of(name):
+        await alertmanager.remind(poster, name, channel, still)
+
+
+@contextmanager
+def _failures_of(name: str) -> Iterator[None]:
+    try:
+        yield
+    except DeliveryError:
+        raise
     except ConfigurationError as error:
         raise DeliveryError(f"channel {name}: {error}", "misconfigured") from error
+    except Exception as error:
+        raise DeliveryError(f"channel {name}: could not be sent ({type(error).__name__})") from None
 
 
 def check(name: str, channel: Channel) -> None:
@@ -62,6 +91,10 @@ def check(name: str, channel: Channel) -> None:
             by_apprise.check(channel)
     except ConfigurationError as error:
         raise ConfigurationError(f"notifier.channels.{name}: {error}") from error
+    except Exception as error:
+        raise ConfigurationError(
+            f"notifier.channels.{name}: could not be opened ({type(error).__name__})"
+        ) from None
 
 
 def check_all(settings: NotifierSettings) -> None:

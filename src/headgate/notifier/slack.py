@@ -66,6 +66,7 @@ def _mark(lead: Alert) -> str:
 def _escaped(text: str) -> str:
     """Return text in which nothing calls anybody or becomes a link.
 
-    Slack calls a channel by ``<!channel>``, Mattermost by ``@channel``.
+    Slack calls a channel by ``<!channel>`` and people by ``<@U1>``, Mattermost by ``@channel`` and
+    ``@ada``.
     """
     return without_mentions(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

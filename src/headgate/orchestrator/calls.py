@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from temporalio import activity
 from temporalio.common import MetricMeter
@@ -33,6 +34,7 @@ _SHORT_PATIENCE_S: Final = 2.0
 """A call that Temporal may retry as often as it likes waits no longer in the process: meanwhile it
 would keep a slot from others."""
 
+_LONGEST_KEY: Final = 500
 _PATIENT_PART: Final = 0.5
 """The part of its time that a call may wait; the rest is for what it is there to do."""
 
@@ -69,15 +71,19 @@ class GovernedCalls(ActivityInboundInterceptor):
             gate = self._running = await self._gate()
         if how is None:
             assert permit is not None
-            return await self._under_permit(input, gate, permit)
+            return await self._under_permit(input, gate, permit, info)
         return await self._governed_call(input, gate, how, permit, info)
 
     # Under a job's permit ----------------------------------------------------------------------
 
-    async def _under_permit(self, input: ExecuteActivityInput, gate: AnyGate, call: Call) -> Any:
-        ticket = await gate.begin(call)
+    async def _under_permit(
+        self, input: ExecuteActivityInput, gate: AnyGate, call: Call, info: activity.Info
+    ) -> Any:
+        key = _key(info)
+        ticket = await gate.begin(call, key)
         if isinstance(ticket, Refusal):
-            raise _denied(ticket, call.downstream, call.tenant, call.resource)
+            about = _About(call.downstream, call.tenant, call.resource)
+            ticket = await _insist(lambda _: gate.begin(call, key), info, about, refusal=ticket)
         end = _End(gate.rules(call), None)
         try:
             with end:
@@ -109,18 +115,25 @@ class GovernedCalls(ActivityInboundInterceptor):
             if how.units_of is not None:
                 units = _units(how, input)
         tenant = tenant or NOBODY
+        kept = None
         if resource is not None and what.hold == "job":
             await self._hold_for_job(gate, how, tenant, resource, units, info)
-            resource = None
+            kept, resource = resource, None
         lane = gate.lane(what.downstream, tenant, resource)
-        ticket = lane.enter(units, _call_ms(info)) or await self._admitted(
-            gate, lane, how, tenant, resource, units, info
-        )
+        if permit is not None and permit.downstream == what.downstream:
+            # Its permit has been let pass for it: with a probe perhaps, or the last place.
+            ticket = await self._admitted(gate, lane, how, tenant, resource, units, info, permit)
+        else:
+            ticket = lane.enter(units, _call_ms(info)) or await self._admitted(
+                gate, lane, how, tenant, resource, units, info
+            )
         rules = lane.downstream.verdict.outcomes
         end = _End(rules, how)
         try:
             with end:
                 end.result = await self.next.execute_activity(input)
+            if kept is not None and info.attempt == 1 and info.workflow_run_id is not None:
+                gate.jobs.called(info.workflow_run_id, tenant, kept)
             return end.result
         finally:
             if end.outcome is not CallOutcome.SUCCESS or not lane.leave(ticket):
@@ -135,31 +148,19 @@ class GovernedCalls(ActivityInboundInterceptor):
         resource: str | None,
         units: int,
         info: activity.Info,
+        permit: Call | None = None,
     ) -> Ticket:
-        """Wait for admission as long as that makes sense here, else leave it to Temporal's retry.
+        key, hold_ms, priority = _key(info), _call_ms(info), how.call.priority
+        wait = lane.wait
+        if permit is not None:
+            wait = partial(lane.wait_under, partial(gate.begin, permit, key))
 
-        A retry costs one of the activity's attempts. Where these are limited, a call waits in the
-        process as long as its timeout bears it.
-        """
-        patience = _Patience.of(info)
-        downstream, began_s = how.call.downstream, time.monotonic()
-        key = f"{info.workflow_run_id}:{info.activity_id}:{info.attempt}"
-        async with _heartbeats(info):
-            while True:
-                answer = await lane.wait(
-                    units,
-                    tenant,
-                    key,
-                    patience_s=patience.left_s,
-                    hold_ms=_call_ms(info),
-                    priority=how.call.priority,
-                )
-                if isinstance(answer, Ticket):
-                    _count_wait(downstream, time.monotonic() - began_s)
-                    return answer
-                if not await patience.outlasts(answer):
-                    _count_wait(downstream, time.monotonic() - began_s)
-                    raise _denied(answer, downstream, tenant, resource)
+        async def ask(patience_s: float) -> Ticket | Refusal:
+            return await wait(
+                units, tenant, key, patience_s=patience_s, hold_ms=hold_ms, priority=priority
+            )
+
+        return await _insist(ask, info, _About(how.call.downstream, tenant, resource))
 
     async def _hold_for_job(
         self,
@@ -198,6 +199,49 @@ class GovernedCalls(ActivityInboundInterceptor):
                     raise _denied(refusal, how.call.downstream, tenant, resource)
 
 
+class _About(NamedTuple):
+    """What a call is, for who asks why it was held back."""
+
+    downstream: str
+    tenant: str | None
+    resource: str | None
+
+
+async def _insist(
+    ask: Callable[[float], Awaitable[Ticket | Refusal]],
+    info: activity.Info,
+    about: _About,
+    refusal: Refusal | None = None,
+) -> Ticket:
+    """Wait for admission as long as that makes sense here, else leave it to Temporal's retry.
+
+    A retry costs one of the activity's attempts. Where these are limited, a call waits in the
+    process as long as its timeouts bear it.
+
+    Args:
+        ask: Asks for admission, and may take so many seconds for it.
+        info: Of the activity.
+        about: What is called, and for whom.
+        refusal: What it was answered just now, if it has asked already.
+
+    Raises:
+        ApplicationError: It is held back for longer than that.
+    """
+    patience, began_s = _Patience.of(info), time.monotonic()
+    answer: Ticket | Refusal | None = refusal
+    async with _heartbeats(info):
+        while True:
+            if answer is None:
+                answer = await ask(patience.left_s)
+            if isinstance(answer, Ticket):
+                _count_wait(about.downstream, time.monotonic() - began_s)
+                return answer
+            if not await patience.outlasts(answer):
+                _count_wait(about.downstream, time.monotonic() - began_s)
+                raise _denied(answer, *about)
+            answer = None
+
+
 @dataclass(slots=True)
 class _Patience:
     """How long a call may wait in this process.
@@ -211,9 +255,14 @@ class _Patience:
     @classmethod
     def of(cls, info: activity.Info) -> "_Patience":
         elapsed_s = max(0.0, (datetime.now(UTC) - info.started_time).total_seconds())
-        timeouts = [t for t in (info.start_to_close_timeout, info.schedule_to_close_timeout) if t]
-        whole_s = min((t.total_seconds() for t in timeouts), default=_DEFAULT_TIMEOUT_S)
-        left_s = max(0.0, whole_s - elapsed_s)
+        whole_s: list[float] = []
+        if info.start_to_close_timeout:
+            whole_s.append(info.start_to_close_timeout.total_seconds())
+        if info.schedule_to_close_timeout:
+            # It holds for all attempts. Both times are the server's.
+            past = info.started_time - info.scheduled_time
+            whole_s.append((info.schedule_to_close_timeout - past).total_seconds())
+        left_s = max(0.0, min(whole_s, default=_DEFAULT_TIMEOUT_S) - elapsed_s)
         retries = info.retry_policy
         may_wait_s = left_s * _PATIENT_PART
         if retries is None or retries.maximum_attempts == 0:
@@ -233,6 +282,11 @@ class _Patience:
             return False
         await asyncio.sleep(pause_s)
         return True
+
+
+def _key(info: activity.Info) -> str:
+    """Return what tells one attempt of one call from all others, as the id of a probe may be."""
+    return f"{info.workflow_run_id}:{info.attempt}:{info.activity_id}"[:_LONGEST_KEY]
 
 
 def _call_ms(info: activity.Info) -> int:

@@ -299,6 +299,7 @@ class _Asking:
             reason = Reason(
                 code=ReasonCode.WAITED_TOO_LONG,
                 message=f"its turn did not come in time; when it asked, {waiting.reason.message}",
+                resource=waiting.reason.resource,
                 limit=waiting.reason.limit,
                 used=waiting.reason.used,
                 needed=waiting.reason.needed,

@@ -30,7 +30,7 @@ async def held_back(job: WorkflowExecutionDescription, converter: DataConverter)
                 code=reason.code,
                 message=f"its call {pending.activity_type.name} was held back: {reason.message}",
                 tenant=about.tenant,
-                resource=None if of_breaker else about.resource,
+                resource=None if of_breaker else reason.resource or about.resource,
                 downstream=about.downstream if of_breaker else None,
                 limit=reason.limit,
                 used=reason.used,

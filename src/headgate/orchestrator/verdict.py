@@ -15,6 +15,7 @@ from headgate.orchestrator.obstacles import (
     in_the_breaker,
     in_the_ledger,
     ranked,
+    told_of,
 )
 from headgate.orchestrator.times import lasting, utc
 
@@ -125,7 +126,7 @@ def _obstacles(evidence: Evidence, notes: list[str]) -> list[Obstacle]:
                 f"its ledger has no request {ask.id}: it has just been served, or was taken out"
             )
     for view in evidence.views:
-        obstacle = in_the_ledger(view, evidence.pools.get((view.tenant, view.resource)))
+        obstacle = in_the_ledger(view, evidence.pools.get((view.tenant, told_of(view))))
         if obstacle is not None:
             found.append(obstacle)
     return found
@@ -188,7 +189,7 @@ def headline(obstacle: Obstacle) -> str:
         return (
             f"pool {one.pool} is used up: {one.tenant} holds {one.used} of its {one.limit}{place}"
         )
-    if one.code is ReasonCode.QUOTA_USED_UP:
+    if one.code is ReasonCode.QUOTA_USED_UP and one.tenant and one.resource:
         return (
             f"the quota of {one.tenant} is used up: it holds {one.used} of {one.limit} "
             f"{one.resource}{place}"

@@ -1,5 +1,7 @@
 """The book of permits: what is granted, what has ended, and that every one is accounted for."""
 
+from dataclasses import dataclass
+
 from headgate.model.ledger import Resolution
 from headgate.quota.deadlines import Deadlines
 from headgate.quota.decide import admits, opens_at, take
@@ -10,6 +12,14 @@ from headgate.quota.queues import Queues
 from headgate.quota.record import LedgerRecord, Meter, Permit, Waiter
 from headgate.quota.standing import Standing
 from headgate.quota.watch import Watch
+
+
+@dataclass(slots=True)
+class _Ages:
+    """Units held of a resource, and the times since when: summed up, each times its units."""
+
+    units: int = 0
+    since_ms: int = 0
 
 
 class Book:
@@ -43,6 +53,9 @@ class Book:
         for id, permit in record.permits.items():
             self.expiries.add(id, permit.expires_at_ms)
             self.checks.add(id, permit.check_at_ms)
+        self._ages: dict[str, _Ages] = {}
+        for permit in record.permits.values():
+            self._count_age(permit, 1)
         self._held_beside = sum(len(permit.also) for permit in record.permits.values())
         self._sweep_at = max(MAX_METERS_KEPT, 2 * len(record.meters))
 
@@ -94,6 +107,7 @@ class Book:
             namespace=waiter.namespace,
         )
         record.permits[id] = permit
+        self._count_age(permit, 1)
         self._held_beside += len(permit.also)
         self.expiries.add(id, permit.expires_at_ms)
         self.checks.add(id, permit.check_at_ms)
@@ -106,6 +120,7 @@ class Book:
         """
         record = self._record
         permit = record.permits.pop(id)
+        self._count_age(permit, -1)
         self._held_beside -= len(permit.also)
         record.wakes.pop(id, None)
         record.revision += 1
@@ -148,8 +163,22 @@ class Book:
     def adopt(self, id: str, permit: Permit) -> None:
         """Take in a permit that was granted out of a block; what it holds counts already."""
         self._record.permits[id] = permit
+        self._count_age(permit, 1)
         self.expiries.add(id, permit.expires_at_ms)
         self.checks.add(id, permit.check_at_ms)
+
+    def held_for_ms(self, resource: str, now_ms: int) -> int:
+        """Return for how long the permits of ``resource`` have been held, by units on average."""
+        ages = self._ages.get(resource)
+        return 0 if ages is None else max(0, now_ms - ages.since_ms // ages.units)
+
+    def _count_age(self, permit: Permit, sign: int) -> None:
+        for resource, units in permit.needs:
+            ages = self._ages.setdefault(resource, _Ages())
+            ages.units += sign * units
+            ages.since_ms += sign * units * permit.granted_at_ms
+            if not ages.units:
+                del self._ages[resource]
 
     def meter(self, resource: str, now_ms: int) -> Meter:
         """Return the meter of ``resource``, a new one if need be."""

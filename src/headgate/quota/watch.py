@@ -125,6 +125,7 @@ class Watch:
     def _look_at(self, resource: str, rules: AlertRules, now_ms: int) -> None:
         limits = self._standing.of(resource)
         meter = self._record.meters.get(resource) or _NOTHING
+        denied = f"quota.denied/{self._of(resource)}"
         self._look_at_usage(resource, rules, limits, meter, now_ms)
         if meter.windows or self._has_windows(resource):
             zone = "UTC" if limits is None else limits.time_zone
@@ -134,6 +135,9 @@ class Watch:
                 self._look_at_window(resource, kind, rules, of.get(kind), window, zone, now_ms)
         if meter is not _NOTHING:
             self._look_at_denials(resource, rules, meter, now_ms)
+        elif self.desk.is_thorough and denied in self.desk.episodes:
+            # Its account was added to that of all others meanwhile; what was told is over as well.
+            self._look_at_denials(resource, rules, Meter(), now_ms)
         self._look_at_line(resource, rules, now_ms)
         if self._record.resource_throttles:
             self._look_at_resource_throttles(resource, rules, now_ms)

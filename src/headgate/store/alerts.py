@@ -144,8 +144,9 @@ class AlertStore:
             )
             await connection.execute(
                 "DELETE FROM alert_message m WHERE state <> 'pending' AND "
-                "created_at < now() - $1 * interval '1 s' AND NOT EXISTS (SELECT FROM delivery d "
-                "WHERE d.channel = m.channel AND d.message_id = m.id)",
+                "created_at < now() - $1 * interval '1 s' AND NOT EXISTS (SELECT FROM "
+                "alert_in_message i JOIN alert a ON a.id = i.alert_id "
+                "WHERE i.channel = m.channel AND i.message_id = m.id)",
                 after_s,
             )
             await connection.execute(
@@ -216,14 +217,24 @@ class AlertStore:
         )
         return Told.model_validate(dict(rows[0])) if rows else None
 
+    async def end_of(self, alert_id: str) -> Alert | None:
+        """Return what says that what an alert tells of is over; None: it is not, or has no end."""
+        rows = await self._database.fetch(
+            "SELECT e.content FROM alert a JOIN LATERAL (SELECT content, status, seq FROM alert l "
+            "WHERE l.key = a.key AND l.key <> '' ORDER BY seq DESC LIMIT 1) e ON true "
+            "WHERE a.id = $1 AND a.status = 'firing' AND e.status = 'resolved' AND e.seq > a.seq",
+            alert_id,
+        )
+        return Alert.model_validate(rows[0]["content"]) if rows else None
+
     async def attempts(self, alert_id: str, among: Sequence[str] | None = None) -> list[Attempt]:
-        """Return every attempt at the messages that tell of an alert, oldest first."""
+        """Return every attempt at the messages that tell of an alert or have told, oldest first."""
         rows = await self._database.fetch(
             "SELECT t.channel, t.message_id AS message, "
             "(extract(epoch FROM t.at) * 1000)::bigint AS at_ms, t.took_ms, t.outcome, t.status, "
-            "t.error FROM alert_attempt t JOIN delivery d ON d.channel = t.channel "
-            "AND d.message_id = t.message_id WHERE d.alert_id = $1 "
-            "AND ($2::text[] IS NULL OR d.channel = ANY ($2)) ORDER BY t.id",
+            "t.error FROM alert_in_message i JOIN alert_attempt t ON t.channel = i.channel "
+            "AND t.message_id = i.message_id WHERE i.alert_id = $1 "
+            "AND ($2::text[] IS NULL OR i.channel = ANY ($2)) ORDER BY t.id",
             alert_id,
             None if among is None else list(among),
         )
@@ -281,19 +292,25 @@ async def _told_of_its_beginning(connection: asyncpg.Connection, alert: Alert) -
     """Return where it was told that something began that is over now; None: nobody knows.
 
     There it is told that it is over, and nowhere else, whatever the routes say of the other kind
-    and severity that the end has. Channels that are no more (nothing is known of them, and nothing
-    waits for them) do not count: where there is no other, the routes decide.
+    and severity that the end has: where its beginning went nowhere, or was silenced, nowhere.
+    Channels that are no more (nothing is known of them, and nothing waits for them) do not count:
+    where there is no other, the routes decide. They do so as well of what began unheard: its alert
+    was left out of a full outbox, or was told too long ago.
     """
     if alert.status != "resolved" or not alert.key:
         return None
     rows = await connection.fetch(
-        "SELECT d.channel, bool_or(d.state <> 'silenced') AS is_told "
-        "FROM delivery d JOIN alert a ON a.id = d.alert_id "
+        "SELECT d.channel, bool_or(d.state <> 'silenced') AS is_told, bool_or(d.state = 'pending' "
+        "OR EXISTS (SELECT FROM channel c WHERE c.name = d.channel)) AS is_there "
+        "FROM alert a LEFT JOIN delivery d ON d.alert_id = a.id "
         "WHERE a.key = $2 AND a.key <> '' AND a.status = 'firing' "
         "AND a.seq > coalesce((SELECT max(seq) FROM alert WHERE key = $2 AND key <> '' "
-        "AND status = 'resolved' AND id <> $1), 0) AND (d.state = 'pending' "
-        "OR EXISTS (SELECT FROM channel c WHERE c.name = d.channel)) GROUP BY d.channel",
+        "AND status = 'resolved' AND id <> $1), 0) GROUP BY d.channel",
         alert.id,
         alert.key,
     )
-    return [row["channel"] for row in rows if row["is_told"]] if rows else None
+    went = [row for row in rows if row["channel"] is not None]
+    there = [row for row in went if row["is_there"]]
+    if not rows or (went and not there):
+        return None
+    return [row["channel"] for row in there if row["is_told"]]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
@@ -81,23 +81,54 @@ Tell = Callable[[Standing], Sequence[tuple[Alert, Sequence[str]]]]
 it is about, so that neither is lost without the other and nothing is told twice."""
 
 
+class Untold(NamedTuple):
+    """An alert that is in no message yet.
+
+    Attributes:
+        alert: The alert.
+        waited_ms: For how long it has waited.
+        is_known: It resolves one of which the channel has been told.
+        silence: It resolves what the channel has not been told of, by this silence.
+    """
+
+    alert: Alert
+    waited_ms: int
+    is_known: bool
+    silence: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A message that was not taken yet.
 
     Attributes:
-        seq: Its place.
         content: What was composed.
-        is_due: It may be tried now.
         attempts: How often it was tried.
         parts_taken: How much of it has been taken, where it takes several requests.
+        members: The alerts that only it tells of: none that was sent again alone meanwhile.
+        held: Those of them that have to wait for an earlier message about the same.
     """
 
-    seq: int
     content: dict[str, Any]
-    is_due: bool
     attempts: int
     parts_taken: int
+    members: list[str]
+    held: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the messages that a message is divided into.
+
+    Attributes:
+        message: What is sent.
+        topic: What makes alerts fit into one group.
+        alerts: The ids of those that it tells of.
+    """
+
+    message: dict[str, Any]
+    topic: str
+    alerts: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,50 +239,97 @@ class ChannelStore:
 
     # What waits --------------------------------------------------------------------------------
 
-    async def waiting(self, channel: str, limit: int) -> list[tuple[Alert, int, bool]]:
+    async def waiting(self, channel: str, limit: int) -> list[Untold]:
         """Return the alerts that are in no message yet, in order.
+
+        Not those about what a message tells of that is still to be taken: they come after it, and
+        nothing that is told together with them should have to wait for it.
 
         Of more than ``limit`` those about no tenant come first: they are few, wait for no group,
         and thousands of tenants should not stand between them and the people on call.
-
-        Returns:
-            Alert, for how many milliseconds it has waited, and whether it resolves one of which
-            this channel has been told.
         """
         rows = await self._database.fetch(
+            "WITH held AS MATERIALIZED (SELECT DISTINCT i.subject FROM alert_message m "
+            "JOIN alert_in_message i ON i.channel = m.channel AND i.message_id = m.id "
+            "WHERE m.channel = $1 AND m.state = 'pending') "
             "SELECT a.content, (extract(epoch FROM now() - d.created_at) * 1000)::bigint AS waited,"
             # Told once is told, though what was said again later may have been silenced.
-            " EXISTS (SELECT FROM alert p "
-            "JOIN delivery o ON o.alert_id = p.id AND o.channel = d.channel "
-            "AND o.state IN ('composed', 'delivered') "
+            " coalesce(begun.is_known, false) AS is_known, "
+            "CASE WHEN begun.is_unheard THEN begun.silence END AS silence "
+            "FROM (SELECT d.alert_id FROM delivery d JOIN alert a ON a.id = d.alert_id "
+            "WHERE d.channel = $1 AND d.state = 'pending' "
+            "AND a.subject NOT IN (SELECT subject FROM held) "
+            "ORDER BY a.tenant IS NOT NULL, a.seq LIMIT $2) first "
+            "JOIN delivery d ON d.alert_id = first.alert_id AND d.channel = $1 "
+            "JOIN alert a ON a.id = d.alert_id "
+            "LEFT JOIN LATERAL (SELECT bool_or(o.state IN ('composed', 'delivered')) AS is_known, "
+            "bool_and(o.state = 'silenced') AS is_unheard, max(o.silence_id) AS silence "
+            "FROM alert p JOIN delivery o ON o.alert_id = p.id AND o.channel = d.channel "
             "WHERE a.status = 'resolved' AND a.key <> '' AND p.key = a.key AND p.key <> '' "
             "AND p.status = 'firing' AND p.seq < a.seq AND p.seq > coalesce((SELECT max(r.seq) "
             "FROM alert r WHERE r.key = a.key AND r.key <> '' AND r.status = 'resolved' "
-            "AND r.seq < a.seq), 0)"
-            ") AS is_known "
-            "FROM (SELECT d.alert_id FROM delivery d JOIN alert a ON a.id = d.alert_id "
-            "WHERE d.channel = $1 AND d.state = 'pending' "
-            "ORDER BY a.tenant IS NOT NULL, a.seq LIMIT $2) first "
-            "JOIN delivery d ON d.alert_id = first.alert_id AND d.channel = $1 "
-            "JOIN alert a ON a.id = d.alert_id ORDER BY a.seq",
+            "AND r.seq < a.seq), 0)) begun ON true ORDER BY a.seq",
             channel,
             limit,
         )
         return [
-            (Alert.model_validate(row["content"]), row["waited"], bool(row["is_known"]))
+            Untold(
+                Alert.model_validate(row["content"]), row["waited"], row["is_known"], row["silence"]
+            )
             for row in rows
         ]
 
-    async def silence(self, channel: str, silences: Mapping[str, str]) -> None:
-        """Write down that alerts are not told of, by alert and silence."""
-        async with self._database.connection() as connection:
+    async def silence(
+        self, channel: str, silences: Mapping[str, str], unheard: Mapping[str, str]
+    ) -> None:
+        """Write down that alerts are not told of.
+
+        Args:
+            channel: Its name.
+            silences: The silence of each, by alert; it counts as long as it holds.
+            unheard: By alert, of what is over, the silence that kept its beginning from there;
+                whether it still holds does not matter.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            # Locked: none is lifted before what it keeps silent stands there, to be found by that.
+            rows = await connection.fetch(
+                "SELECT id FROM silence WHERE id = ANY($1) AND ended_at IS NULL AND until > now() "
+                "AND NOT lifted ORDER BY id FOR SHARE",
+                sorted({*silences.values()}),
+            )
+            held = {row["id"] for row in rows}
+            covered = {alert: id for alert, id in silences.items() if id in held}
             await connection.executemany(
                 "UPDATE delivery SET state = 'silenced', silence_id = $3, note = $4 "
                 "WHERE channel = $1 AND alert_id = $2 AND state = 'pending'",
                 [
-                    (channel, alert, silence, f"silenced by {silence}")
-                    for alert, silence in silences.items()
+                    (channel, alert, id, f"silenced by {id}")
+                    for alert, id in {**unheard, **covered}.items()
                 ],
+            )
+
+    async def lift(self, channels: Sequence[str]) -> None:
+        """Have told what silences that have ended kept from channels and that is still so.
+
+        Of each thing the latest word, where nothing has been told of it since; what stands alone
+        has passed.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            rows = await connection.fetch(
+                "UPDATE silence SET lifted = true "
+                "WHERE NOT lifted AND (ended_at IS NOT NULL OR until <= now()) RETURNING id"
+            )
+            if not rows:
+                return
+            await connection.execute(
+                "UPDATE delivery d SET state = 'pending', created_at = now(), silence_id = NULL, "
+                "note = NULL FROM alert a WHERE d.state = 'silenced' AND d.silence_id = ANY($1) "
+                "AND d.channel = ANY($2) AND a.id = d.alert_id AND a.status = 'firing' "
+                "AND a.key <> '' AND NOT EXISTS (SELECT FROM alert l WHERE l.key = a.key "
+                "AND l.key <> '' AND l.seq > a.seq AND (l.status = 'resolved' OR EXISTS (SELECT "
+                "FROM delivery o WHERE o.alert_id = l.id AND o.channel = d.channel)))",
+                [row["id"] for row in rows],
+                list(channels),
             )
 
     async def lately(self, channel: str) -> int:
@@ -302,14 +380,16 @@ class ChannelStore:
             "CASE m.form WHEN 'alert' THEN o.key END AS key FROM over o "
             "CROSS JOIN LATERAL (SELECT f.id FROM alert f WHERE f.key = o.key AND f.key <> '' "
             "AND f.status = 'firing' AND f.seq > o.since AND f.seq < o.seq OFFSET 0) f "
-            "CROSS JOIN LATERAL (SELECT d.message_id FROM delivery d "
-            "WHERE d.alert_id = f.id AND d.channel = $1 OFFSET 0) d "
-            "JOIN alert_message m ON m.channel = $1 AND m.id = d.message_id GROUP BY 1, 2, 4) "
+            "CROSS JOIN LATERAL (SELECT i.message_id FROM alert_in_message i "
+            "WHERE i.alert_id = f.id AND i.channel = $1 OFFSET 0) i "
+            "CROSS JOIN LATERAL (SELECT m.id, m.form, m.seq FROM alert_message m "
+            "WHERE m.channel = $1 AND m.id = i.message_id OFFSET 0) m GROUP BY 1, 2, 4) "
             "SELECT coalesce(b.key, b.id) AS incident FROM begun b "
-            "WHERE b.form = 'alert' OR NOT EXISTS (SELECT FROM delivery e "
-            "JOIN alert f ON f.id = e.alert_id AND f.status = 'firing' AND f.key <> '' "
-            "WHERE e.channel = $1 AND e.message_id = b.id "
-            "AND NOT EXISTS (SELECT FROM over o WHERE o.key = f.key AND o.seq > f.seq) "
+            "WHERE b.form = 'alert' OR NOT EXISTS (SELECT FROM (SELECT e.alert_id "
+            "FROM alert_in_message e WHERE e.channel = $1 AND e.message_id = b.id OFFSET 0) e "
+            "CROSS JOIN LATERAL (SELECT l.key, l.seq FROM alert l WHERE l.id = e.alert_id "
+            "AND l.status = 'firing' AND l.key <> '' OFFSET 0) f "
+            "WHERE NOT EXISTS (SELECT FROM over o WHERE o.key = f.key AND o.seq > f.seq) "
             # What was given up is over as well; what still waits ends it when it is told.
             "AND NOT EXISTS (SELECT FROM alert r WHERE r.key = f.key AND r.key <> '' "
             "AND r.status = 'resolved' AND r.seq > f.seq AND EXISTS (SELECT FROM delivery s "
@@ -438,15 +518,51 @@ class ChannelStore:
                     "UPDATE channel SET not_before = '-infinity' WHERE name = $1", channel
                 )
 
-    async def open(self, channel: str, limit: int) -> list[Row]:
-        """Return the messages that were not taken yet, in order."""
+    async def next(self, channel: str) -> Row | None:
+        """Return the first message that may be tried now; None: there is none.
+
+        What is about the same keeps its order. When there is no other, also one that was never
+        tried and of which only a part has to wait for an earlier message.
+        """
         rows = await self._database.fetch(
-            "SELECT seq, content, due_at <= now() AS is_due, attempts, parts_taken "
-            "FROM alert_message WHERE channel = $1 AND state = 'pending' ORDER BY seq LIMIT $2",
+            "WITH open AS MATERIALIZED (SELECT m.id, m.due_at <= now() AS is_due, m.attempts, "
+            "m.parts_taken, coalesce(m.place, ARRAY[m.seq]) AS place, i.alert_id, i.subject "
+            "FROM alert_message m JOIN alert_in_message i ON i.channel = m.channel "
+            "AND i.message_id = m.id WHERE m.channel = $1 AND m.state = 'pending'), "
+            "ordered AS (SELECT *, first_value(id) OVER "
+            "(PARTITION BY subject ORDER BY place) = id AS is_first FROM open), "
+            "next AS (SELECT o.id, bool_and(is_first) AS is_whole, "
+            "coalesce(array_agg(o.alert_id) FILTER (WHERE d.state = 'composed'), '{}') AS members, "
+            "coalesce(array_agg(o.alert_id) FILTER (WHERE d.state = 'composed' AND NOT is_first), "
+            "'{}') AS held FROM ordered o LEFT JOIN delivery d ON d.channel = $1 "
+            "AND d.alert_id = o.alert_id AND d.message_id = o.id "
+            "WHERE is_due GROUP BY o.id, place, attempts, parts_taken "
+            "HAVING bool_and(is_first) "
+            "OR bool_or(is_first) AND attempts = 0 AND parts_taken = 0 "
+            "ORDER BY 2 DESC, place LIMIT 1) "
+            "SELECT m.content, m.attempts, m.parts_taken, n.members, "
+            "CASE WHEN n.is_whole THEN '{}' ELSE n.held END AS held "
+            "FROM next n JOIN alert_message m ON m.channel = $1 AND m.id = n.id",
             channel,
-            limit,
         )
-        return [Row(**dict(row)) for row in rows]
+        return Row(**dict(rows[0])) if rows else None
+
+    async def divide(self, channel: str, message: str, parts: Sequence[Part]) -> None:
+        """Put several messages in the place of one that was not taken; see ``Row.members``."""
+        async with self._database.connection() as connection, connection.transaction():
+            await _divide(connection, channel, message, parts)
+
+    async def has_taken_since(self, channel: str, message: str) -> bool:
+        """Return whether a channel has taken any message since that one was made."""
+        found = await self._database.fetch_value(
+            "SELECT true FROM alert_message m WHERE m.channel = $1 AND m.id = $2 AND EXISTS "
+            "(SELECT FROM alert_attempt t WHERE t.channel = $1 AND t.at > m.created_at "
+            "AND t.outcome = 'delivered' AND t.message_id <> $3)",
+            channel,
+            message,
+            REMINDER,
+        )
+        return bool(found)
 
     async def delivered(self, channel: str, message: str, took_ms: int, tell: Tell) -> int:
         """Write down that a message was taken, and with it all its alerts.
@@ -478,8 +594,16 @@ class ChannelStore:
         message: str,
         failure: Failure,
         tell: Tell,
+        parts: Sequence[Part] = (),
     ) -> int:
         """Write down a failed attempt, and when to try again: the message, or all the channel.
+
+        Args:
+            channel: Its name.
+            message: The id of what was tried.
+            failure: What happened.
+            tell: What to tell of it.
+            parts: What to try at once in place of the message.
 
         Returns:
             How many alerts ``tell`` has led to.
@@ -493,9 +617,11 @@ class ChannelStore:
                 message,
                 failure.error,
                 failure.again_s if failure.of_message else 0.0,
-                failure.of_message,
+                failure.of_message and not parts,
             )
             await failure.attempt(connection, channel, message)
+            if parts:
+                await _divide(connection, channel, message, parts)
             if not failure.of_message:
                 await failure.fail(connection, channel)
             return await _tell(connection, channel, tell)
@@ -554,6 +680,13 @@ class ChannelStore:
     async def unserved(self) -> set[str]:
         """Return the channels that something is known of, and that nobody serves right now."""
         rows = await self._database.fetch("SELECT name FROM channel WHERE claimed_until <= now()")
+        return {row["name"] for row in rows}
+
+    async def failing(self) -> set[str]:
+        """Return the channels that have failed lately, and that nobody serves right now."""
+        rows = await self._database.fetch(
+            "SELECT name FROM channel WHERE claimed_until <= now() AND failing_since IS NOT NULL"
+        )
         return {row["name"] for row in rows}
 
     async def forget(self, channel: str, tell: Tell) -> int:
@@ -656,6 +789,7 @@ async def _add(
         topic,
         message,
     )
+    await _note_alerts(connection, channel, message)
     told = await connection.fetch(
         "UPDATE delivery SET state = 'composed', message_id = $2, note = NULL "
         "WHERE channel = $1 AND alert_id = ANY($3) AND state = coalesce($4, state) RETURNING true",
@@ -665,6 +799,63 @@ async def _add(
         state,
     )
     return len(told)
+
+
+async def _note_alerts(
+    connection: asyncpg.Connection, channel: str, message: dict[str, Any]
+) -> None:
+    """Write down which alerts a message tells of."""
+    await connection.execute(
+        "INSERT INTO alert_in_message (channel, message_id, alert_id, subject) "
+        "SELECT $1, $2, one->>'id', one->>'subject' FROM jsonb_array_elements($3::jsonb) one "
+        "ON CONFLICT DO NOTHING",
+        channel,
+        message["id"],
+        message["alerts"],
+    )
+
+
+async def _divide(
+    connection: asyncpg.Connection, channel: str, message: str, parts: Sequence[Part]
+) -> None:
+    """Put several messages in the place of one; what was tried of it stays on record."""
+    for number, part in enumerate(parts):
+        await connection.execute(
+            "INSERT INTO alert_message AS o "
+            "(channel, id, form, topic, content, created_at, refused, place) "
+            "SELECT channel, $3, $4, $5, $6, created_at, refused, "
+            "coalesce(place, ARRAY[seq]) || $7::bigint "
+            "FROM alert_message WHERE channel = $1 AND id = $2 ON CONFLICT (channel, id) DO UPDATE "
+            "SET state = 'pending', due_at = now(), created_at = excluded.created_at, "
+            "refused = excluded.refused, place = excluded.place, parts_taken = 0",
+            channel,
+            message,
+            part.message["id"],
+            part.message["form"],
+            part.topic,
+            part.message,
+            number,
+        )
+        await _note_alerts(connection, channel, part.message)
+        await connection.execute(
+            "UPDATE delivery SET message_id = $3 WHERE channel = $1 AND message_id = $2 "
+            "AND alert_id = ANY($4) AND state = 'composed'",
+            channel,
+            message,
+            part.message["id"],
+            list(part.alerts),
+        )
+    await connection.execute(
+        "UPDATE alert_message SET state = 'abandoned', done_at = now(), refused = false "
+        "WHERE channel = $1 AND id = $2 AND attempts > 0",
+        channel,
+        message,
+    )
+    await connection.execute(
+        "DELETE FROM alert_message WHERE channel = $1 AND id = $2 AND attempts = 0",
+        channel,
+        message,
+    )
 
 
 async def _fail(

@@ -8,6 +8,7 @@ import asyncpg
 
 from headgate.model.audit import AuditEntry
 from headgate.model.configuration import Configuration
+from headgate.model.contract import STORED
 from headgate.model.errors import ConflictError
 from headgate.model.ids import DEFAULT, Kind, workflow_id
 from headgate.model.pool import PoolSettings
@@ -231,7 +232,7 @@ def _configuration(rows: Sequence[asyncpg.Record]) -> Configuration:
             document[row["name"]] = row["spec"]
         else:
             document[_SECTIONS[row["kind"]]][row["name"]] = row["spec"]
-    return Configuration.model_validate(document)
+    return Configuration.model_validate(document, context=STORED)
 
 
 def _workflow(target: str) -> str | None:

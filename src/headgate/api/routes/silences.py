@@ -12,7 +12,7 @@ from headgate.api.writes import Adding, Done, Reason
 from headgate.gate.clock import now_ms
 from headgate.model.alert import Severity
 from headgate.model.contract import Contract
-from headgate.model.notifier import KindPattern, Pattern
+from headgate.model.notifier import KnownKinds, Pattern
 from headgate.model.silence import Silence
 from headgate.orchestrator.times import utc
 
@@ -44,7 +44,7 @@ class SilenceOrder(Contract):
         dry_run: Answer what it would concern, change nothing.
     """
 
-    kind: KindPattern | None = None
+    kind: KnownKinds | None = None
     severity: Severity | None = None
     subject: _Pattern | None = None
     tenant: _Pattern | None = None

@@ -1,0 +1,34 @@
+"""Commands are imported when they are asked for, and all of them are there."""
+
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from headgate.cli.commands import NAMES
+from headgate.cli.main import app
+
+
+def test_every_command_is_found_and_says_what_it_does() -> None:
+    root = typer.main.get_command(app)
+    commands = root.commands  # type: ignore[attr-defined]
+    assert list(commands) == list(NAMES)
+    assert [command.name for command in commands.values()] == list(NAMES)
+    assert all(command.get_short_help_str() for command in commands.values())
+
+
+@pytest.mark.parametrize("name", ["status", "why", "breaker", "release"])
+def test_who_asks_for_one_does_not_wait_for_what_others_need(name: str) -> None:
+    found = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "import sys, typer; from headgate.cli.main import app; "
+            f"typer.main.get_command(app).commands[{name!r}]; print(*sys.modules)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert not {"fastapi", "uvicorn", "headgate.devstack.stack"} & {*found.stdout.split()}
