@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -132,6 +133,52 @@ async def test_alerts_are_listed_shown_and_sent_again(office: Office) -> None:
     assert ("lost by the chat", "resend", f"alert/{alert(1).id}") in [tuple(row) for row in audit]
 
 
+async def test_alerts_are_searched_and_older_ones_looked_through(office: Office) -> None:
+    await office.tell(alert(1), crossing("acme"), crossing("globex"))
+    found = await office.parsed("alerts", "list", "--search", "GLOBEX")
+    assert [one["alert"]["id"] for one in found] == [crossing("globex").id]
+    said = await office.done("alerts", "list", "-n", "1")
+    (hint,) = re.findall(r"older ones with --before (\d+)", said)
+    older = await office.parsed("alerts", "list", "--before", hint)
+    assert len(older) == 2 and all(one["seq"] < int(hint) for one in older)
+
+
+async def test_what_would_be_sent_or_silenced_is_told_and_not_done(office: Office) -> None:
+    await office.tell(crossing("acme"))
+    sent = len(office.ops.requests)
+    reason, dry = ("--reason", "a drill"), "--dry-run"
+    said = await office.done("alerts", "resend", crossing("acme").id, *reason, dry)
+    assert said == "would be sent again to ops, own\n"
+    silence = ("alerts", "silence", "--kind", "quota.*", "--for", "2h", *reason)
+    trial = await office.done(*silence, dry)
+    assert trial.startswith("would be no word of alerts with kind quota.* until ")
+    assert "1 of 1 open alert concerned" in trial
+    assert await office.parsed("alerts", "silences") == []
+    made = await office.parsed(*silence)
+    assert made["open_alerts"] == 1
+    would = await office.done("alerts", "unsilence", made["id"], *reason, dry)
+    assert would == "alerts with kind quota.* would be told of again\n"
+    assert len(await office.parsed("alerts", "silences")) == 1
+    await office.done("notifier", "enable", "ops", *reason, dry)
+    await office.notifier.work()
+    assert len(office.ops.requests) == sent
+    audit = await office.database.fetch("SELECT action, how FROM audit")
+    assert [tuple(row) for row in audit] == [("silence", "cli")]
+
+
+async def test_a_silence_that_is_asked_for_twice_is_made_and_ended_once(office: Office) -> None:
+    reason, kind = ("--reason", "a drill"), ("--kind", "quota.*", "--for", "2h")
+    silence = ("alerts", "silence", *kind, *reason, "--request-id", "drill-1")
+    first, again = await office.parsed(*silence), await office.parsed(*silence)
+    assert first == again and first["id"] == "drill-1"
+    end = ("alerts", "unsilence", "drill-1", *reason, "--request-id", "drill-2")
+    assert await office.done(*end) == await office.done(*end)
+    other = ("alerts", "unsilence", "drill-1", "--reason", "another", "--request-id", "drill-2")
+    assert "has been used for something else" in await office.refused(*other)
+    audit = await office.database.fetch("SELECT action, request_id FROM audit ORDER BY id")
+    assert [tuple(row) for row in audit] == [("silence", "drill-1"), ("unsilence", "drill-2")]
+
+
 async def test_what_was_told_in_a_group_is_sent_again_alone(office: Office) -> None:
     await office.tell(*(crossing(f"t{n}") for n in range(9)))
     assert len(office.ops.requests) == 1
@@ -185,10 +232,23 @@ async def test_alerts_are_silenced_for_a_while(office: Office) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("silence", "--for", "2h", "--reason", "x"), "nothing says which alerts: add --kind"),
-        (("silence", "--kind", "Quota", "--for", "2h", "--reason", "x"), "kind: is no kind of"),
-        (("silence", "--severity", "bad", "--for", "2h", "--reason", "x"), "severity: input sh"),
-        (("silence", "--kind", "*", "--for", "2", "--reason", "x"), "--for '2': write a durat"),
+        (
+            ("silence", "--for", "2h", "--reason", "a drill"),
+            "nothing says which alerts: add --kind",
+        ),
+        (
+            ("silence", "--kind", "Quota", "--for", "2h", "--reason", "a drill"),
+            "kind: is no kind of",
+        ),
+        (
+            ("silence", "--severity", "bad", "--for", "2h", "--reason", "a drill"),
+            "severity: input sh",
+        ),
+        (
+            ("silence", "--kind", "*", "--for", "2", "--reason", "a drill"),
+            "--for '2': write a durat",
+        ),
+        (("silence", "--kind", "*", "--for", "2h", "--reason", "x"), "--reason: string should"),
         (("list", "--state", "lost"), "--state 'lost': write pending, composed"),
         (("show", "x"), "x: no such alert; headgate alerts list shows the latest"),
     ],

@@ -19,11 +19,13 @@ from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.configuration import Configuration
 from headgate.model.entity import EntityOptions
 from headgate.model.errors import UnavailableError
-from headgate.model.ids import Kind
+from headgate.model.ids import Kind, workflow_id
 from headgate.orchestrator.configure import Change, Configurator, Plan
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
+from tests.cli.command import HEADGATE
+from tests.cli.test_overview import terminal
 from tests.harness import Governance, acquire, eventually
 from tests.store.fresh_database import migrated_database
 
@@ -346,5 +348,35 @@ async def test_the_command_shows_the_difference_applies_it_and_is_content_the_se
         wet = (await headgate_apply("--reason", "a start", "--actor", "ada")).splitlines()
         assert wet[:-1] == dry[:-1]
         assert wet[-1] == "1 change applied"
-        assert [(row["actor"], row["reason"]) for row in await site.audit()] == [("ada", "a start")]
+        (row,) = await site.audit()
+        assert (row["actor"], row["reason"]) == ("ada", "a start")
+        told = workflow_id("ledger", site.of("acme"))
+        assert (row["how"], row["workflow"]) == ("cli", told) and row["request_id"]
         assert (await headgate_apply()).startswith("nothing to change")
+
+
+async def test_a_terminal_is_shown_how_far_it_has_come_and_a_pipe_is_not(
+    stack: Stack, site: Site, client: Client, tmp_path: Path
+) -> None:
+    file = tmp_path / "headgate.yaml"
+    file.write_text(f"tenants:\n  {site.of('acme')}:\n    quotas:\n      scan: {{}}\n")
+    environ = os.environ | {
+        "TEMPORAL_ADDRESS": stack.temporal_address,
+        "HEADGATE_DATABASE_URL": site.dsn,
+        "TERM": "xterm",
+    }
+    async with governance_worker(client, site.governance.database):
+        for command in ("plan", "apply"):
+            with terminal(80, 24) as (ours, theirs):
+                process = await asyncio.create_subprocess_exec(
+                    *(HEADGATE, command, "-f", str(file)),
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=theirs,
+                    env=environ,
+                )
+                out, _ = await process.communicate()
+                seen = os.read(ours, 65_536).decode()
+            assert process.returncode == 0, seen
+            assert "asking what runs" in seen and "100%" in seen
+            assert b"asking" not in out
+            assert ("telling what runs" in seen) == (command == "apply")

@@ -5,9 +5,12 @@ import json
 import pytest
 
 from headgate.devstack.stack import Stack
+from headgate.model.ids import workflow_id
 from headgate.model.policy import BreakerPolicy
+from headgate.store.database import Database
 from tests.cli.command import run
 from tests.harness import Governance, eventually
+from tests.store.fresh_database import migrated_database
 
 
 @pytest.fixture
@@ -53,9 +56,46 @@ async def test_a_breaker_is_throttled_seen_and_resumed(
     assert resumed.out == f"{name} is CLOSED: no failures seen\n"
 
 
+async def test_a_breaker_is_forced_once_and_not_by_an_old_sight(
+    governance: Governance, stack: Stack, name: str
+) -> None:
+    async with migrated_database(stack.dsn) as dsn, Database(dsn) as database:
+        environ = {"TEMPORAL_ADDRESS": stack.temporal_address, "HEADGATE_DATABASE_URL": dsn}
+        await governance.set_policy(name, BreakerPolicy())
+        about = ("--actor", "ada", "--reason", "a drill")
+        force = ("breaker", "force-open", name, *about, "--request-id", f"{name}-1", "--json")
+        seen = str((await governance.breaker_state(name)).revision)
+        first = await run(*force, "--if-revision", seen, environ=environ)
+        again = await run(*force, "--if-revision", seen, environ=environ)
+        assert (first.code, again.code) == (0, 0), again.err
+        stale = await run("breaker", "resume", name, *about, "--if-revision", seen, environ=environ)
+        assert "people have changed it since revision" in stale.refusal
+        other = ("breaker", "shadow", name, *about, "--request-id", f"{name}-1")
+        assert "has been used for something else" in (await run(*other, environ=environ)).refusal
+        view = await governance.breaker_state(name)
+        assert view.state == "FORCED_OPEN"
+        assert len([step for step in view.transitions if step.actor]) == 1
+        (row,) = await database.fetch(
+            "SELECT id, how, actor, workflow FROM api_request WHERE id = $1", f"{name}-1"
+        )
+        assert tuple(row) == (f"{name}-1", "cli", "cli ada", workflow_id("breaker", name))
+
+
+async def test_a_breaker_is_forced_while_nobody_says_where_postgres_is(
+    governance: Governance, environ: dict[str, str], name: str
+) -> None:
+    await governance.set_policy(name, BreakerPolicy())
+    force = ("breaker", "force-open", name, "--actor", "ada", "--reason", "a drill")
+    address = {"TEMPORAL_ADDRESS": environ["TEMPORAL_ADDRESS"]}
+    for where in (address, {**address, "HEADGATE_DATABASE_URL": "postgresql://127.0.0.1:1/no"}):
+        forced = await run(*force, environ=where)
+        assert forced.out == f"{name} is FORCED_OPEN: set by ada: a drill\n", forced.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("reset", "x", "--reason", "a drill", "--request-id", "a b"), "--request-id: write up to"),
         (("force-open", "nobody", "--reason", "a drill"), "no breaker runs for 'nobody'"),
         (("show", "nobody"), "no breaker is known for 'nobody'"),
         (("reset", "x", "--reason", "a drill", "--actor", "a" * 300), "--actor"),
@@ -77,3 +117,5 @@ async def test_search_attributes_are_registered_once(environ: dict[str, str]) ->
     await run("search-attributes", "--register", environ=environ)
     again = await run("search-attributes", "--register", environ=environ)
     assert again.out == "namespace default has HeadgateKind and BreakerState\n"
+    said = await run("search-attributes", "--json", environ=environ)
+    assert json.loads(said.out) == {"namespace": "default", "registered": []}

@@ -19,11 +19,11 @@ from tests.cli.command import ENVIRON, HEADGATE, run
 from tests.cli.conftest import Desk
 
 DOCUMENT = Path(__file__).parents[2] / "docs/cli.md"
-WITHOUT_JSON = {
-    *("worker", "dev", "serve", "notifier run"),
-    *("migrate", "nexus-endpoint", "search-attributes", "keys revoke"),
-}
-"""They run something, or say one line about what has been prepared."""
+WITHOUT_JSON = {"worker", "dev", "serve", "notifier run"}
+"""They run until they are ended."""
+
+_ALWAYS = {"quota", "throttle", "pool", "breaker"}
+READ = {"list", "show", "pressure"}
 
 
 def _commands() -> Iterator[tuple[str, typer.core.TyperCommand]]:
@@ -101,6 +101,16 @@ def test_every_command_prints_json_but_those_that_have_nothing_to_tell() -> None
         if not any("--json" in parameter.opts for parameter in command.params)
     }
     assert without == WITHOUT_JSON
+
+
+def test_every_command_that_changes_something_can_be_tried_and_sent_again() -> None:
+    for name, command in _commands():
+        options = {option for parameter in command.params for option in parameter.opts}
+        group, _, inner = name.partition(" ")
+        if group in _ALWAYS and inner not in READ:
+            assert {"--reason", "--actor", "--dry-run", "--request-id"} <= options, name
+        if {"--reason", "--actor"} <= options:
+            assert "--dry-run" in options or group == "keys", name
 
 
 def test_every_command_is_documented() -> None:

@@ -1,5 +1,6 @@
 """``headgate nexus-endpoint``, on the real stack."""
 
+import json
 from uuid import uuid4
 
 import pytest
@@ -27,6 +28,13 @@ async def test_an_endpoint_is_created_once(environ: dict[str, str]) -> None:
     again = await run("nexus-endpoint", "--name", name, "--create", environ=environ)
     assert again.out == leads
     assert (await run("nexus-endpoint", "--name", name, environ=environ)).out == leads
+    said = await run("nexus-endpoint", "--name", name, "--json", environ=environ)
+    assert json.loads(said.out) == {
+        "endpoint": name,
+        "created": False,
+        "task_queue": "headgate",
+        "namespace": "default",
+    }
 
 
 async def test_a_name_that_cannot_be_used_is_told_in_a_line(environ: dict[str, str]) -> None:

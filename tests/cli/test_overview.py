@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import struct
 import termios
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 from headgate.cli.yaml_file import read_yaml
 from headgate.model.configuration import Configuration
+from headgate.model.ids import workflow_id
 from headgate.view.exported import plain, to_yaml
 from tests.cli.command import ENVIRON, HEADGATE
 from tests.cli.conftest import Desk
@@ -109,8 +111,17 @@ async def test_the_audit_is_searched(desk: Desk) -> None:
     await desk.done("quota", "pause", core, "--actor", "bob", "--reason", "a drill")
     by_ada = await saved(desk, "audit", "--actor", "ada", until="not paid")
     assert "a drill" not in by_ada
-    found = await saved(desk, "audit", "--target", core.upper(), "--action", "pause", until="bob")
+    found = await saved(desk, "audit", "--search", core.upper(), "--action", "pause", until="bob")
     assert "not paid" not in found
+    # As the API has it: the target itself, and what is below it.
+    assert "not paid" in await desk.done("audit", "--target", f"ledger/{acme}")
+    assert "nothing in the audit" in await desk.done("audit", "--target", f"ledger/{acme}"[:-1])
+    assert "nothing in the audit" in await desk.done("audit", "--until", "1h")
+    latest = await desk.done("audit", "--limit", "1", "--action", "pause")
+    (hint,) = re.findall(r"older ones with --before (\d+)", latest)
+    older = json.loads(await desk.done("audit", "--action", "pause", "--before", hint, "--json"))
+    assert [entry["actor"] for entry in older] == ["ada"]
+    assert (older[0]["how"], older[0]["workflow"]) == ("cli", workflow_id("ledger", acme))
     entries = json.loads(await desk.done("audit", "--since", "1h", "--limit", "1", "--json"))
     assert [entry["actor"] for entry in entries] == ["bob"]
     assert "nothing in the audit matches" in await desk.done("audit", "--actor", "nobody")

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from headgate.model.ids import workflow_id
 from headgate.model.lease import LeaseAsk
 from headgate.model.ledger import Exchange, ExchangeReply, LedgerPage
 from headgate.model.policy import BreakerPolicy
@@ -240,6 +241,40 @@ async def test_the_block_that_a_gate_holds_is_seen(desk: Desk) -> None:
     assert re.search(r"gate-a +scan +2 +0 +0", shown), shown
     found = json.loads(await desk.done("holders", acme, "--json"))
     assert [(one["gate"], one["counted"]) for one in found["leases"]] == [("gate-a", 2)]
+
+
+async def test_a_configured_quota_is_tried_changed_and_taken_out(desk: Desk) -> None:
+    acme = desk.of("acme")
+    quotas = {"scan": {"max_active": 4, "leased": True}, "*": {"max_active": 1}}
+    await desk.apply(tenants={acme: {"quotas": quotas}})
+    change = ("quota", "set", acme, "scan", "max_active=8", "rate=5/s", *ABOUT)
+    trial = await desk.done(*change, "--dry-run")
+    assert "quotas.scan.max_active: 4 -> 8" in trial and "1 change would be applied" in trial
+    seen = (await desk.governance.account(acme)).revision
+    once = (*change, "--request-id", "grow-1", "--if-revision", str(seen), "--json")
+    first, again = json.loads(await desk.done(*once)), json.loads(await desk.done(*once))
+    assert first["changes"] == again["changes"]
+    quota = ((await desk.governance.account(acme)).quotas or {})["scan"]
+    assert (quota.max_active, str(quota.rate), quota.leased) == (8, "5/s", True)
+    stale = (*("quota", "set", acme, "scan", "rate=none"), *ABOUT, "--if-revision", str(seen))
+    assert "people have changed it since revision" in (await desk.headgate(*stale)).refusal
+    await desk.done("quota", "set", acme, "scan", "rate=none", *ABOUT)
+    assert "it is configured so already" in await desk.done(
+        "quota", "set", acme, "scan", "max_active=8", *ABOUT
+    )
+    await desk.done("quota", "unset", acme, "scan", *ABOUT)
+    view = await desk.governance.account(acme)
+    assert set(view.quotas or {}) == {"*"}
+    rows = await desk.governance.database.fetch(
+        "SELECT actor, how, workflow FROM audit WHERE request_id = 'grow-1'"
+    )
+    assert [tuple(row) for row in rows] == [("ada", "cli", workflow_id("ledger", acme))]
+    for said, *arguments in (
+        ("lists no tenant 'x'", "quota", "set", "x", "scan", "max_active=1", *ABOUT),
+        ("has no quota of", "quota", "unset", acme, "scan", *ABOUT),
+        ("max: there is no such field", "quota", "set", acme, "scan", "max=1", *ABOUT),
+    ):
+        assert said in (await desk.headgate(*arguments)).refusal
 
 
 async def test_what_is_not_there_is_said_with_what_is(desk: Desk) -> None:

@@ -1,28 +1,27 @@
 """``headgate alerts``: what people were told of, and what they do not want to hear of."""
 
 import asyncio
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import typer
 
 from headgate.cli import options
 from headgate.cli.durations import parse_duration
-from headgate.cli.options import reading, written
+from headgate.cli.options import Asked, reading, written
 from headgate.cli.tables import ago, left, print_json, say, show, table
-from headgate.cli.user import current_user
 from headgate.gate.clock import now_ms
 from headgate.model.errors import ConfigurationError, NotFoundError
 from headgate.model.silence import NewSilence, Silence
 from headgate.notifier.again import send_again
-from headgate.orchestrator.operate import new_command_id
 from headgate.orchestrator.times import utc
-from headgate.store.alerts import AlertStore, Delivery, DeliveryState
+from headgate.store.alerts import AlertStore, Delivery, DeliveryState, Told
 from headgate.store.silences import SilenceStore
 
 app = typer.Typer(
     help="Look at alerts and where they went, send one again, silence some.", no_args_is_help=True
 )
 
+_LOOKED_AT: Final = 1_000
 _STATES: Final = get_args(DeliveryState)
 _KIND: Final = typer.Option(None, "--kind", help="Such as breaker.opened, or quota.*")
 _SEVERITY: Final = typer.Option(None, "--severity", help="info, warning or critical.")
@@ -40,13 +39,32 @@ def list_alerts(
     channel: str | None = typer.Option(None, "--channel", help="Of this channel."),
     severity: str | None = _SEVERITY,
     is_open: bool = typer.Option(False, "--open", help="Only what is still so."),
+    search: str | None = typer.Option(
+        None, "--search", help="Only those with this in their subject or title."
+    ),
+    before: int | None = typer.Option(
+        None, "--before", min=0, help="Only those older than the one with this seq (--json)."
+    ),
     limit: int = typer.Option(20, "-n", "--limit", min=1, max=1_000, help="How many."),
     as_json: bool = options.JSON,
 ) -> None:
     """List the latest alerts, newest first, with where they went."""
     if state is not None and state not in _STATES:
         raise ConfigurationError(f"--state {state!r}: write {', '.join(_STATES)}")
-    asyncio.run(_list(kind, severity, tenant, state, channel, is_open, limit, as_json))
+    found = asyncio.run(
+        _recent(
+            limit,
+            kind=kind,
+            severity=severity,
+            tenant=tenant,
+            state=state,
+            channel=channel,
+            search=search,
+            is_open=is_open or None,
+            before=before,
+        )
+    )
+    _print_list(found, limit, as_json)
 
 
 @app.command("show")
@@ -66,10 +84,13 @@ def resend(
     ),
     reason: str = options.REASON,
     actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
     as_json: bool = options.JSON,
 ) -> None:
     """Send an alert once more, under the id that it has."""
-    asyncio.run(_resend(id, channel, reason, actor or current_user(), as_json))
+    by = options.asked(reason, actor, dry_run, request_id)
+    asyncio.run(_resend(id, channel, by, as_json))
 
 
 @app.command("silence")
@@ -81,6 +102,8 @@ def silence(
     duration: str = typer.Option(..., "--for", help="How long, such as 2h."),
     reason: str = options.REASON,
     actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
     as_json: bool = options.JSON,
 ) -> None:
     """Do not tell of some alerts for a while; they are recorded all the same.
@@ -92,18 +115,19 @@ def silence(
             "nothing says which alerts: add --kind, --severity, --subject or --tenant "
             "(--kind '*' for all of them)"
         )
+    by = options.asked(reason, actor, dry_run, request_id)
     made = written(
         NewSilence,
-        id=new_command_id(),
+        id=by.id,
         kind=kind,
         severity=severity,
         subject=subject,
         tenant=tenant,
         until_ms=now_ms() + parse_duration(duration, "--for"),
-        actor=actor or current_user(),
-        reason=reason,
+        actor=by.actor,
+        reason=by.reason,
     )
-    asyncio.run(_silence(made, as_json))
+    asyncio.run(_silence(made, by, as_json))
 
 
 @app.command("silences")
@@ -117,32 +141,21 @@ def unsilence(
     id: str = typer.Argument(help="Of the silence, as alerts silences has it."),
     reason: str = options.REASON,
     actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
     as_json: bool = options.JSON,
 ) -> None:
     """End a silence before its time."""
-    asyncio.run(_unsilence(id, reason, actor or current_user(), as_json))
+    by = options.asked(reason, actor, dry_run, request_id)
+    asyncio.run(_unsilence(id, by, as_json))
 
 
-async def _list(
-    kind: str | None,
-    severity: str | None,
-    tenant: str | None,
-    state: str | None,
-    channel: str | None,
-    is_open: bool,
-    limit: int,
-    as_json: bool,
-) -> None:
+async def _recent(limit: int, **which: Any) -> list[Told]:
     async with reading() as db:
-        found = await AlertStore(db).recent(
-            limit,
-            kind=kind,
-            severity=severity,
-            tenant=tenant,
-            state=state,
-            channel=channel,
-            is_open=is_open or None,
-        )
+        return await AlertStore(db).recent(limit, **which)
+
+
+def _print_list(found: list[Told], limit: int, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
@@ -155,6 +168,8 @@ async def _list(
         say(f"{ago(alert.at_ms)}  {severity}  {alert.title}", 2)
         say(f"  {_ways(one.deliveries)}", 4)
         print(f"  {alert.id}")
+    if len(found) == limit:
+        print(f"only {limit} are shown: older ones with --before {found[-1].seq}")
 
 
 async def _show(id: str, as_json: bool) -> None:
@@ -183,32 +198,45 @@ async def _show(id: str, as_json: bool) -> None:
         show(rows)
 
 
-async def _resend(id: str, channel: str | None, reason: str, actor: str, as_json: bool) -> None:
+async def _resend(id: str, channel: str | None, by: Asked, as_json: bool) -> None:
     async with reading() as db:
+        await by.note(db, f"alert/{id}")
         channels = await send_again(
             db,
             id,
             channel,
-            actor=actor,
-            reason=reason,
-            request_id=new_command_id(),
+            actor=by.actor,
+            reason=by.reason,
+            request_id=by.id,
             at_ms=now_ms(),
+            dry_run=by.dry_run,
         )
     if as_json:
-        print_json({"alert": id, "channels": channels})
+        print_json({"alert": id, "channels": channels, "dry_run": by.dry_run})
+        return
+    if by.dry_run:
+        say(f"would be sent again to {', '.join(channels)}", 2)
         return
     say(f"sent again to {', '.join(channels)}; headgate alerts show tells how it ended", 2)
 
 
-async def _silence(made: Silence, as_json: bool) -> None:
+async def _silence(made: Silence, by: Asked, as_json: bool) -> None:
     async with reading() as db:
+        await by.note(db, "silence")
+        store, still = SilenceStore(db), await AlertStore(db).recent(_LOOKED_AT, is_open=True)
         entry = made.entry("silence", made.actor, made.reason, now_ms(), made.id)
-        await SilenceStore(db).add(made, [entry])
+        if not by.dry_run and not await store.add(made, [entry]):
+            made = await store.one(made.id) or made  # it was made by an earlier attempt
+    count = sum(made.covers(one.alert) for one in still)
     if as_json:
-        print_json(made)
+        told = {"open_alerts": count, "dry_run": by.dry_run}
+        print_json({**made.model_dump(mode="json"), **told})
         return
-    say(f"no word of alerts with {made.words} until {utc(made.until_ms)}", 2)
-    print(made.id)
+    would = "would be " if by.dry_run else ""
+    say(f"{would}no word of alerts with {made.words} until {utc(made.until_ms)}", 2)
+    say(f"{count} of {len(still)} open alert{'' if len(still) == 1 else 's'} concerned", 2)
+    if not by.dry_run:
+        print(made.id)
 
 
 async def _silences(as_json: bool) -> None:
@@ -226,20 +254,25 @@ async def _silences(as_json: bool) -> None:
     show(rows)
 
 
-async def _unsilence(id: str, reason: str, actor: str, as_json: bool) -> None:
+async def _unsilence(id: str, by: Asked, as_json: bool) -> None:
     async with reading() as db:
+        await by.note(db, f"silence/{id}")
         store = SilenceStore(db)
-        one = next((one for one in await store.in_force() if one.id == id), None)
-        if one is None or not await store.end(
-            id, one.entry("unsilence", actor, reason, now_ms(), new_command_id())
-        ):
+        one = await store.one(id)
+        if one is not None and by.dry_run:
+            is_over = one not in await store.in_force()
+        else:
+            is_over = one is None or not await store.end(
+                id, one.entry("unsilence", by.actor, by.reason, now_ms(), by.id)
+            )
+        if one is None or is_over:
             raise NotFoundError(
                 f"{id}: no such silence holds; headgate alerts silences lists those that do"
             )
     if as_json:
-        print_json({"id": id})
+        print_json({"id": id, "dry_run": by.dry_run})
         return
-    say(f"alerts with {one.words} are told of again", 2)
+    say(f"alerts with {one.words} {'would be' if by.dry_run else 'are'} told of again", 2)
 
 
 def _ways(deliveries: list[Delivery]) -> str:

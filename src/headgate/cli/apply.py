@@ -1,18 +1,21 @@
 """``headgate apply``: make what runs be as the file says."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import typer
 
+from headgate.cli import options
 from headgate.cli.configuration import read
 from headgate.cli.connect import connect_temporal, database
 from headgate.cli.options import BELOW_USAGE, JSON
+from headgate.cli.progress import progress
 from headgate.cli.tables import print_json, say
-from headgate.cli.user import current_user
 from headgate.model.configuration import Configuration
 from headgate.model.errors import ConfigurationError
+from headgate.model.plan import PlannedChange
 from headgate.notifier.senders import check_all
 from headgate.orchestrator.configure import Configurator, Plan
 from headgate.store.migrate import require_current
@@ -41,22 +44,24 @@ def command(
     lacking = _lacking(wanted)
     if lacking and require_secrets:
         raise ConfigurationError("\n".join(lacking))
-    plan = asyncio.run(_run(wanted, dry_run, reason, actor or current_user(), allow_below_usage))
+    by = options.asked(reason, actor, dry_run)
+    with progress() as shown:
+        plan = asyncio.run(_run(wanted, by, allow_below_usage, shown))
+    planned = [
+        PlannedChange(action=one.action, target=one.target, lines=one.lines())
+        for one in plan.changes
+    ]
     if as_json:
-        changes = [
-            {"action": one.action, "target": one.target, "lines": one.lines()}
-            for one in plan.changes
-        ]
         print_json(
             {
-                "changes": changes,
+                "changes": planned,
                 "dry_run": dry_run,
                 "below_usage": plan.below_usage,
                 "lacking_secrets": lacking,
             }
         )
         return
-    _show(plan, dry_run)
+    print_changes(planned, dry_run)
     if lacking:
         say(
             "not to be seen from here; what counts is the environment of the governance worker, "
@@ -76,24 +81,30 @@ def _lacking(wanted: Configuration) -> list[str]:
 
 
 async def _run(
-    wanted: Configuration, dry_run: bool, reason: str, actor: str, allow_below_usage: bool
+    wanted: Configuration,
+    by: options.Asked,
+    allow_below_usage: bool,
+    shown: Callable[[str, int, int], None],
 ) -> Plan:
     async with database() as db:
         await require_current(db)
-        configurator = Configurator(await connect_temporal(), db)
-        if dry_run:
+        configurator = Configurator(await connect_temporal(), db, shown=shown)
+        if by.dry_run:
             return await configurator.plan(wanted)
-        return await configurator.apply(wanted, actor, reason, allow_below_usage)
+        return await configurator.apply(
+            wanted, by.actor, by.reason, allow_below_usage, how=options.CLI
+        )
 
 
-def _show(plan: Plan, dry_run: bool) -> None:
-    if not plan.changes:
+def print_changes(changes: Sequence[PlannedChange], dry_run: bool) -> None:
+    """Print what was changed of the configuration, or would be."""
+    if not changes:
         print("nothing to change: what runs is as the file says")
         return
-    for change in plan.changes:
+    for change in changes:
         print(f"{_SIGN[change.action]} {change.target}")
-        for line in change.lines():
+        for line in change.lines:
             print(f"    {line}")
-    count = len(plan.changes)
-    changes = "1 change" if count == 1 else f"{count} changes"
-    print(f"{changes} would be applied" if dry_run else f"{changes} applied")
+    count = len(changes)
+    words = "1 change" if count == 1 else f"{count} changes"
+    print(f"{words} would be applied" if dry_run else f"{words} applied")

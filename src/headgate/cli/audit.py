@@ -21,44 +21,57 @@ _LONGEST: Final = 100
 def command(
     actor: str | None = typer.Option(None, "--actor", help="Only what this one did."),
     target: str | None = typer.Option(
-        None, "--target", help="Only what has this in its target, such as breaker/scanner or acme."
+        None, "--target", help="Only of this and what is below it: breaker/scanner, ledger/acme."
+    ),
+    search: str | None = typer.Option(
+        None, "--search", help="Only what has this in its target, such as acme."
     ),
     action: str | None = typer.Option(None, "--action", help="Only this, such as override."),
     since: str | None = typer.Option(
         None, "--since", help="Only since then: 2h ago, or a time such as 2026-11-24T22:00Z."
     ),
+    until: str | None = typer.Option(None, "--until", help="Only until then; likewise."),
+    before: int | None = typer.Option(
+        None, "--before", min=0, help="Only what is older than the line with this id."
+    ),
     limit: int = typer.Option(50, "--limit", min=1, max=10_000, help="At most so many."),
     as_json: bool = options.JSON,
 ) -> None:
     """Show who changed what, when and why; the latest first, as Postgres has it."""
-    since_ms = None if since is None else _since_ms(since)
-    found = asyncio.run(_entries(actor, target, action, since_ms, limit))
+    found = asyncio.run(
+        _entries(
+            limit,
+            before_id=before,
+            actor=actor,
+            target=target,
+            search=search,
+            action=action,
+            since_ms=None if since is None else _moment(since, "--since"),
+            until_ms=None if until is None else _moment(until, "--until"),
+        )
+    )
     if as_json:
         print_json(found)
         return
     if not found:
-        asked = actor or target or action or since
+        asked = actor or target or search or action or since or until or before is not None
         print("nothing in the audit matches" if asked else "nothing has been changed yet")
     for entry in found:
         _print(entry)
     if len(found) == limit:
-        print(f"only the latest {limit} are shown: see --limit and --since")
+        print(f"only {limit} are shown: older ones with --before {found[-1].id}")
 
 
-def _since_ms(text: str) -> int:
+def _moment(text: str, what: str) -> int:
     text = text.removesuffix("ago").strip()
     if is_duration(text):
-        return now_ms() - parse_duration(text, "--since")
-    return moment(text, "--since")
+        return now_ms() - parse_duration(text, what)
+    return moment(text, what)
 
 
-async def _entries(
-    actor: str | None, target: str | None, action: str | None, since_ms: int | None, limit: int
-) -> list[AuditLine]:
+async def _entries(limit: int, **which: Any) -> list[AuditLine]:
     async with reading() as db:
-        return await AuditStore(db).lines(
-            limit, actor=actor, search=target, action=action, since_ms=since_ms
-        )
+        return await AuditStore(db).lines(limit, **which)
 
 
 def _print(entry: AuditLine) -> None:

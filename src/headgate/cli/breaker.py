@@ -7,18 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from headgate.cli.connect import connect_temporal, database
-from headgate.cli.durations import parse_duration
-from headgate.cli.user import current_user
+from headgate.cli import options
+from headgate.cli.connect import connect_temporal
+from headgate.cli.options import Asked, perhaps_noting, reading
 from headgate.gate.clock import now_ms
 from headgate.model.breaker import BreakerAction, BreakerCommand, BreakerView
 from headgate.model.errors import ConfigurationError
-from headgate.orchestrator.operate import command_breaker, new_command_id
-from headgate.store.migrate import require_current
+from headgate.orchestrator.operate import command_breaker
 from headgate.store.snapshots import SnapshotStore
 from headgate.view.standing import affected_now
 from headgate.view.words import whom
@@ -28,21 +26,16 @@ app = typer.Typer(
 )
 
 _NAME = typer.Argument(help="The downstream.")
-_REASON = typer.Option(..., "--reason", help="Why; stands in the audit.")
-_ACTOR = typer.Option("", "--actor", help="Who; the user that runs the command, if not given.")
-_FOR = typer.Option(None, "--for", help="How long, such as 30m; until resume, if not given.")
-_DRY_RUN = typer.Option(False, "--dry-run", help="Show what it would be; change nothing.")
-_JSON = typer.Option(False, "--json", help="Print JSON.")
 
 
 @app.command("list")
-def list_breakers(as_json: bool = _JSON) -> None:
+def list_breakers(as_json: bool = options.JSON) -> None:
     """List every breaker, as Postgres has it."""
     asyncio.run(_list(as_json))
 
 
 @app.command("show")
-def show(name: str = _NAME, as_json: bool = _JSON) -> None:
+def show(name: str = _NAME, as_json: bool = options.JSON) -> None:
     """Show one breaker with its last transitions."""
     asyncio.run(_show(name, as_json))
 
@@ -52,13 +45,16 @@ def _setting(action: BreakerAction, what: str) -> None:
 
     def command(
         name: str = _NAME,
-        reason: str = _REASON,
-        actor: str = _ACTOR,
-        duration: str | None = _FOR,
-        dry_run: bool = _DRY_RUN,
-        as_json: bool = _JSON,
+        reason: str = options.REASON,
+        actor: str = options.ACTOR,
+        duration: str | None = options.FOR,
+        dry_run: bool = options.DRY_RUN,
+        request_id: str | None = options.REQUEST_ID,
+        if_revision: int | None = options.IF_REVISION,
+        as_json: bool = options.JSON,
     ) -> None:
-        _command(name, action, reason, actor, duration, dry_run, as_json)
+        by = options.asked(reason, actor, dry_run, request_id, if_revision)
+        _command(name, action, by, duration, as_json)
 
     app.command(action.replace("_", "-"), help=what)(command)
 
@@ -72,69 +68,72 @@ _setting("shadow", "Let every call pass, and record what the breaker would have 
 def throttle(
     name: str = _NAME,
     to: str = typer.Option(..., "--to", help="The share of calls that passes, such as 50%."),
-    reason: str = _REASON,
-    actor: str = _ACTOR,
-    duration: str | None = _FOR,
-    dry_run: bool = _DRY_RUN,
-    as_json: bool = _JSON,
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    duration: str | None = options.FOR,
+    dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
+    if_revision: int | None = options.IF_REVISION,
+    as_json: bool = options.JSON,
 ) -> None:
     """Let at most a share of the calls pass; the breaker goes on as usual."""
-    _command(name, "throttle", reason, actor, duration, dry_run, as_json, _share(to))
+    by = options.asked(reason, actor, dry_run, request_id, if_revision)
+    _command(name, "throttle", by, duration, as_json, _share(to))
 
 
 @app.command("resume")
 def resume(
     name: str = _NAME,
-    reason: str = _REASON,
-    actor: str = _ACTOR,
-    dry_run: bool = _DRY_RUN,
-    as_json: bool = _JSON,
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
+    if_revision: int | None = options.IF_REVISION,
+    as_json: bool = options.JSON,
 ) -> None:
     """End what people have set; the breaker is what it would have been."""
-    _command(name, "resume", reason, actor, None, dry_run, as_json)
+    by = options.asked(reason, actor, dry_run, request_id, if_revision)
+    _command(name, "resume", by, None, as_json)
 
 
 @app.command("reset")
 def reset(
     name: str = _NAME,
-    reason: str = _REASON,
-    actor: str = _ACTOR,
-    dry_run: bool = _DRY_RUN,
-    as_json: bool = _JSON,
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
+    if_revision: int | None = options.IF_REVISION,
+    as_json: bool = options.JSON,
 ) -> None:
     """Forget all outcomes and close, as if the breaker were new."""
-    _command(name, "reset", reason, actor, None, dry_run, as_json)
+    by = options.asked(reason, actor, dry_run, request_id, if_revision)
+    _command(name, "reset", by, None, as_json)
 
 
 def _command(
     name: str,
     action: BreakerAction,
-    reason: str,
-    actor: str,
+    by: Asked,
     duration: str | None,
-    dry_run: bool,
     as_json: bool,
     share: float | None = None,
 ) -> None:
-    for_ms = None if duration is None else parse_duration(duration, "--for")
-    try:
-        command = BreakerCommand(
-            id=new_command_id(),
-            action=action,
-            actor=actor or current_user(),
-            reason=reason,
-            for_ms=for_ms,
-            share=share,
-            dry_run=dry_run,
-        )
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise ConfigurationError(f"--{problem['loc'][0]}: {problem['msg'].lower()}") from error
-    view = asyncio.run(_tell(name, command))
+    command = options.written(
+        BreakerCommand, action=action, for_ms=options.for_ms(duration), share=share, **by.fields
+    )
+
+    async def run() -> BreakerView:
+        client = await connect_temporal()
+        async with perhaps_noting() as db:
+            await by.note(db, name, "breaker")
+            return await command_breaker(client, name, command)
+
+    view = asyncio.run(run())
     if as_json:
         print(json.dumps(view.model_dump(mode="json"), indent=2))
         return
-    print(f"{name} {'would be' if dry_run else 'is'} {view.state}: {_why(view)}")
+    print(f"{name} {'would be' if by.dry_run else 'is'} {view.state}: {_why(view)}")
 
 
 def _share(text: str) -> float:
@@ -145,13 +144,8 @@ def _share(text: str) -> float:
     return float(match[1]) / 100
 
 
-async def _tell(name: str, command: BreakerCommand) -> BreakerView:
-    return await command_breaker(await connect_temporal(), name, command)
-
-
 async def _breakers() -> list[BreakerView]:
-    async with database() as db:
-        await require_current(db)
+    async with reading() as db:
         return await SnapshotStore(db).breakers()
 
 

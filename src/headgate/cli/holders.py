@@ -51,14 +51,18 @@ def release(
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
     as_json: bool = options.JSON,
 ) -> None:
     """Take a permit from its holder, which is not told; or a request out of its line."""
     action = options.written(ReleasePermit, permit=permit)
-    command = ledger_command(action, reason, actor, dry_run=dry_run)
+    by = options.asked(reason, actor, dry_run, request_id)
+    command = ledger_command(action, by)
 
     async def run() -> Answered:
         async with operating() as (client, db):
+            target = f"permit/{permit}" if tenant is None else tenant
+            await by.note(db, target, None if tenant is None else "ledger")
             return await release_permit(client, db, command, tenant)
 
     found = asyncio.run(run())

@@ -45,6 +45,7 @@ def create(
                 actor or current_user(),
                 tenant,
                 None if lasts is None else timedelta(milliseconds=lasts),
+                options.CLI,
             )
 
     key, text = asyncio.run(run())
@@ -84,15 +85,20 @@ def revoke(
     id: str = typer.Argument(help="As keys list has it."),
     reason: str = options.REASON,
     actor: str = options.ACTOR,
+    as_json: bool = options.JSON,
 ) -> None:
     """Refuse a key from now on, and end the logins that were made with it."""
+    by = options.asked(reason, actor)
 
     async def run() -> bool:
         async with reading() as db:
-            return await KeyStore(db).revoke(id, actor or current_user(), reason)
+            return await KeyStore(db).revoke(id, by.actor, by.reason, options.CLI)
 
     if not asyncio.run(run()):
         raise NotFoundError(f"there is no key {id!r} that is not revoked: see headgate keys list")
+    if as_json:
+        print_json({"id": id, "revoked_by": by.actor})
+        return
     print(f"{id} is revoked")
 
 

@@ -13,7 +13,7 @@ from temporalio.worker import Worker
 from headgate.activities.notifications import NotificationActivities
 from headgate.cli import options
 from headgate.cli.connect import connect_temporal, database
-from headgate.cli.options import reading, written
+from headgate.cli.options import Asked, reading
 from headgate.cli.tables import print_json, say
 from headgate.cli.user import current_user
 from headgate.gate.clock import now_ms
@@ -55,10 +55,11 @@ def enable(
     channel: str = _CHANNEL,
     reason: str = options.REASON,
     actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
     as_json: bool = options.JSON,
 ) -> None:
     """Try a channel again at once, also one that was disabled because its endpoint was gone."""
-    asyncio.run(_enable(channel, reason, actor or current_user(), as_json))
+    asyncio.run(_enable(channel, options.asked(reason, actor, dry_run), as_json))
 
 
 @app.command("run")
@@ -112,23 +113,28 @@ async def _test(channel: str, within_s: int, actor: str, as_json: bool) -> None:
     say(f"{channel} took a test alert in {last.took_ms} ms ({alert.id})", 2)
 
 
-async def _enable(channel: str, reason: str, actor: str, as_json: bool) -> None:
+async def _enable(channel: str, by: Asked, as_json: bool) -> None:
     async with reading() as db:
         await _require(db, channel)
-        entry = written(
-            AuditEntry,
-            at_ms=now_ms(),
-            actor=actor,
-            reason=reason,
-            action="enable",
-            target=f"channel/{channel}",
-            request_id=new_command_id(),
-        )
-        known = await ChannelStore(db).enable(channel, entry)
+        await by.note(db, f"channel/{channel}")
+        store = ChannelStore(db)
+        if by.dry_run:
+            known = await store.state(channel) is not None
+        else:
+            entry = AuditEntry(
+                at_ms=now_ms(),
+                actor=by.actor,
+                reason=by.reason,
+                action="enable",
+                target=f"channel/{channel}",
+                request_id=by.id,
+            )
+            known = await store.enable(channel, entry)
     if as_json:
-        print_json({"channel": channel, "was_used": known})
+        print_json({"channel": channel, "was_used": known, "dry_run": by.dry_run})
         return
-    print(f"{channel} is tried again at once" if known else f"{channel} was not disabled")
+    would = "would be" if by.dry_run else "is"
+    print(f"{channel} {would} tried again at once" if known else f"{channel} was not disabled")
 
 
 async def _run(task_queue: str | None) -> None:

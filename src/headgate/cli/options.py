@@ -1,8 +1,13 @@
 """What the operators' commands share: their options, and reading what was written there."""
 
+import hashlib
+import json
+import os
 import re
+import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -14,12 +19,15 @@ from headgate.cli.connect import connect_temporal, database
 from headgate.cli.durations import parse_duration
 from headgate.cli.user import current_user
 from headgate.gate.clock import now_ms
-from headgate.model.contract import Name
-from headgate.model.errors import ConfigurationError
+from headgate.model.contract import Actor, Name, Why
+from headgate.model.errors import ConfigurationError, UnavailableError
+from headgate.model.ids import Kind, workflow_id
 from headgate.model.ledger import LedgerAction, LedgerCommand
 from headgate.orchestrator.operate import new_command_id
+from headgate.store.address import DATABASE_URL
 from headgate.store.database import Database
 from headgate.store.migrate import require_current
+from headgate.store.requests import RequestStore
 
 Written = TypeVar("Written", bound=BaseModel)
 
@@ -31,6 +39,17 @@ UNTIL: Final = typer.Option(
 )
 TO: Final = typer.Option(..., "--to", help="What is left, such as 50%; 0: nothing.")
 DRY_RUN: Final = typer.Option(False, "--dry-run", help="Show what it would do; change nothing.")
+REQUEST_ID: Final = typer.Option(
+    None,
+    "--request-id",
+    help="The same for every attempt at it: it is done once. Stands in the audit.",
+)
+IF_REVISION: Final = typer.Option(
+    None,
+    "--if-revision",
+    min=0,
+    help="Only if people have set nothing since this revision, which --json shows.",
+)
 JSON: Final = typer.Option(False, "--json", help="Print JSON.")
 BELOW_USAGE: Final = typer.Option(
     False, "--allow-below-usage", help="Also if a limit is then below what is held."
@@ -39,6 +58,11 @@ BELOW_USAGE: Final = typer.Option(
 _PERCENT: Final = re.compile(r"(\d{1,2}(?:\.\d{1,3})?)%")
 _SHORTEST_MS: Final = 1_000
 _NAME: Final = TypeAdapter[str](Name)
+_ACTOR: Final = TypeAdapter[str](Actor)
+_WHY: Final = TypeAdapter[str](Why)
+_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,200}")
+CLI: Final = "cli"
+"""How the actors of commands are authenticated: by whoever lets them use Postgres and Temporal."""
 
 
 @asynccontextmanager
@@ -59,6 +83,16 @@ async def operating() -> AsyncIterator[tuple[Client, Database]]:
         yield await connect_temporal(), db
 
 
+@asynccontextmanager
+async def perhaps_noting() -> AsyncIterator[Database | None]:
+    """Use Postgres for the block, to note what is asked; None: nobody has said where it is."""
+    if not os.environ.get(DATABASE_URL):
+        yield None
+        return
+    async with database() as db:
+        yield db
+
+
 def written(kind: type[Written], /, **fields: Any) -> Written:
     """Return a message made of what the options say.
 
@@ -71,19 +105,95 @@ def written(kind: type[Written], /, **fields: Any) -> Written:
         raise ConfigurationError(_problem(error)) from error
 
 
-def ledger_command(
-    action: LedgerAction, reason: str, actor: str, *, dry_run: bool, below_usage: bool = False
-) -> LedgerCommand:
-    """Return a command to a ledger, with an id of its own."""
-    return written(
-        LedgerCommand,
-        id=new_command_id(),
-        actor=actor or current_user(),
-        reason=reason,
-        action=action,
-        dry_run=dry_run,
-        allow_below_usage=below_usage,
-    )
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the options of a command that changes something have in common.
+
+    Attributes:
+        id: Of the request.
+        actor: Who asks.
+        reason: Why.
+        dry_run: It is only tried.
+        if_revision: What it was decided by.
+    """
+
+    id: str
+    actor: str
+    reason: str
+    dry_run: bool = False
+    if_revision: int | None = None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The same, as commands to workflows have it."""
+        return {
+            "id": self.id,
+            "actor": self.actor,
+            "reason": self.reason,
+            "dry_run": self.dry_run,
+            "if_revision": self.if_revision,
+        }
+
+    async def note(self, db: Database | None, target: str, kind: Kind | None = None) -> None:
+        """Write down that the command line asks for this, before it is done.
+
+        So the audit can say so, and an id stands for one thing. Where Postgres is away nothing is
+        written: what runs can be told to pause all the same.
+
+        Args:
+            db: Perhaps not there.
+            target: About what.
+            kind: What workflow is told of it, if one is.
+
+        Raises:
+            ConfigurationError: The id has been used for something else.
+        """
+        if self.dry_run or db is None:
+            return
+        words = [word for word in sys.argv[1:] if word != "--json"]
+        with suppress(UnavailableError):
+            fits = await RequestStore(db).begin(
+                self.id,
+                f"cli {self.actor}"[:500],
+                CLI,
+                hashlib.sha256(json.dumps(words).encode()).digest(),
+                target,
+                None if kind is None else workflow_id(kind, target),
+            )
+            if not fits:
+                raise ConfigurationError(
+                    f"--request-id {self.id}: has been used for something else; use a new one, or "
+                    "write the very same command"
+                )
+
+
+def asked(
+    reason: str,
+    actor: str,
+    dry_run: bool = False,
+    request_id: str | None = None,
+    if_revision: int | None = None,
+) -> Asked:
+    """Return who asks and why, checked.
+
+    Raises:
+        ConfigurationError: One of them cannot stand in the audit.
+    """
+    if request_id is not None and not _REQUEST_ID.fullmatch(request_id):
+        raise ConfigurationError("--request-id: write up to 200 printable signs without spaces")
+    who = actor or current_user()
+    for name, kind, text in (("actor", _ACTOR, who), ("reason", _WHY, reason)):
+        try:
+            kind.validate_python(text)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ConfigurationError(f"--{name}: {message[:1].lower()}{message[1:]}") from error
+    return Asked(request_id or new_command_id(), who, reason, dry_run, if_revision)
+
+
+def ledger_command(action: LedgerAction, by: Asked, *, below_usage: bool = False) -> LedgerCommand:
+    """Return a command to a ledger."""
+    return written(LedgerCommand, action=action, allow_below_usage=below_usage, **by.fields)
 
 
 def share(text: str) -> float:

@@ -1,6 +1,7 @@
 """``headgate plan``: who would gain and who would lose, before anything is applied."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from headgate.cli import options
 from headgate.cli.configuration import read
 from headgate.cli.connect import connect_temporal
 from headgate.cli.options import reading
+from headgate.cli.progress import progress
 from headgate.cli.tables import print_json, say, show, table
 from headgate.model.configuration import Configuration
 from headgate.model.plan import Forecast, PoolForecast, TenantForecast
@@ -27,7 +29,8 @@ def command(
 
     Nothing is changed. What demand will be once this is applied nobody knows.
     """
-    found = asyncio.run(_forecast(read(file)))
+    with progress() as shown:
+        found = asyncio.run(_forecast(read(file), shown))
     if as_json:
         print_json(found)
         return
@@ -36,9 +39,9 @@ def command(
         _print_pool(pool)
 
 
-async def _forecast(wanted: Configuration) -> Forecast:
+async def _forecast(wanted: Configuration, shown: Callable[[str, int, int], None]) -> Forecast:
     async with reading() as db:
-        return await forecast(await connect_temporal(), db, wanted)
+        return await forecast(await connect_temporal(), db, wanted, shown=shown)
 
 
 def _print_changes(found: Forecast) -> None:

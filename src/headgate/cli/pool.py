@@ -8,14 +8,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from headgate.cli import options
 from headgate.cli.connect import connect_temporal
-from headgate.cli.options import operating, reading
+from headgate.cli.options import Asked, operating, reading
 from headgate.cli.tables import ago, ends, percent, print_json, say, show, table
-from headgate.cli.user import current_user
 from headgate.model.errors import ConfigurationError
 from headgate.model.limits import PressureLevel, PressureView
 from headgate.model.pool import PoolCommand, PoolView
 from headgate.orchestrator.backpressure import backpressure
-from headgate.orchestrator.operate import command_pool, new_command_id
+from headgate.orchestrator.operate import command_pool
 from headgate.store.snapshots import SnapshotStore
 
 app = typer.Typer(help="See pools; set the capacity of one for a time.", no_args_is_help=True)
@@ -69,21 +68,21 @@ def set_capacity(
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
+    if_revision: int | None = options.IF_REVISION,
     as_json: bool = options.JSON,
 ) -> None:
     """Give a pool another capacity; ended by resume."""
+    by = options.asked(reason, actor, dry_run, request_id, if_revision)
     units = options.pairs(capacity, "scan=40")
     command = options.written(
         PoolCommand,
-        id=new_command_id(),
         action="set_capacity",
-        actor=actor or current_user(),
-        reason=reason,
         capacity={resource: _units(resource, text) for resource, text in units.items()},
         for_ms=options.for_ms(duration, until),
-        dry_run=dry_run,
+        **by.fields,
     )
-    tell_pool(pool, command, as_json)
+    tell_pool(pool, command, by, as_json)
 
 
 @app.command("resume")
@@ -92,25 +91,22 @@ def resume(
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
+    if_revision: int | None = options.IF_REVISION,
     as_json: bool = options.JSON,
 ) -> None:
     """Give a pool the configured capacity again."""
-    command = options.written(
-        PoolCommand,
-        id=new_command_id(),
-        action="resume",
-        actor=actor or current_user(),
-        reason=reason,
-        dry_run=dry_run,
-    )
-    tell_pool(pool, command, as_json)
+    by = options.asked(reason, actor, dry_run, request_id, if_revision)
+    command = options.written(PoolCommand, action="resume", **by.fields)
+    tell_pool(pool, command, by, as_json)
 
 
-def tell_pool(pool: str, command: PoolCommand, as_json: bool) -> None:
+def tell_pool(pool: str, command: PoolCommand, by: Asked, as_json: bool) -> None:
     """Tell a governor something, and print what its pool is then."""
 
     async def run() -> PoolView:
         async with operating() as (client, db):
+            await by.note(db, pool, "governor")
             return await command_pool(client, db, pool, command)
 
     view = asyncio.run(run())

@@ -1,14 +1,17 @@
 """``headgate quota``: what tenants may take and do take, and what operators set for a time."""
 
 import asyncio
+from collections.abc import Callable
 
 import typer
 
 from headgate.cli import options
-from headgate.cli.options import ledger_command, operating, reading
+from headgate.cli.apply import print_changes
+from headgate.cli.options import Asked, ledger_command, operating, reading
 from headgate.cli.tables import ago, ends, percent, print_json, say, show, table
 from headgate.gate.clock import now_ms
 from headgate.model.errors import ConfigurationError
+from headgate.model.ids import DEFAULT
 from headgate.model.ledger import (
     CommandReply,
     LedgerAction,
@@ -20,8 +23,11 @@ from headgate.model.ledger import (
     SetPause,
 )
 from headgate.model.quota import Quota, QuotaChanges
+from headgate.orchestrator.configure import Configurator
+from headgate.orchestrator.configured_quota import QuotaOrder, QuotaSet, set_quota
 from headgate.orchestrator.operate import command_ledger
 from headgate.orchestrator.times import lasting, utc
+from headgate.store.migrate import require_current
 from headgate.store.snapshots import SnapshotStore
 
 app = typer.Typer(
@@ -30,6 +36,8 @@ app = typer.Typer(
 
 _TENANT = typer.Argument(help="The tenant.")
 _RESOURCE = typer.Argument("*", help="The resource; all of them, if not given.")
+_LISTED = typer.Argument(help="The tenant; '*' for those that are not listed.")
+_NAMED = typer.Argument(help="The resource; '*' for those that are not named.")
 _EXAMPLE = "max_active=20"
 
 
@@ -61,11 +69,14 @@ def override(
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
+    if_revision: int | None = options.IF_REVISION,
     as_json: bool = options.JSON,
 ) -> None:
     """Set another quota for a time; then the configured one holds again by itself."""
     if (duration is None) == (end is None) or (duration is not None and begin is not None):
         raise ConfigurationError("say how long: either --for, or --until, perhaps with --from")
+    by = options.asked(reason, actor, dry_run, request_id, if_revision)
     fields = options.pairs(changes, _EXAMPLE)
     ends_at_ms = options.until_ms(duration) if end is None else options.moment(end, "--until")
     action = options.written(
@@ -75,7 +86,96 @@ def override(
         begins_at_ms=None if begin is None else options.moment(begin, "--from"),
         ends_at_ms=ends_at_ms,
     )
-    tell(tenant, action, reason, actor, dry_run, as_json, below_usage=allow_below_usage)
+    tell(tenant, action, by, as_json, below_usage=allow_below_usage)
+
+
+@app.command("set")
+def set_configured(
+    tenant: str = _LISTED,
+    resource: str = _NAMED,
+    changes: list[str] = typer.Argument(
+        help="Fields of the quota, such as max_active=20 leased=true; none: as if never written."
+    ),
+    allow_below_usage: bool = options.BELOW_USAGE,
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
+    if_revision: int | None = options.IF_REVISION,
+    as_json: bool = options.JSON,
+) -> None:
+    """Change one configured quota for good; what is not named of it stays as it is.
+
+    A file that headgate apply takes may change it back: headgate export has what is applied.
+    """
+    by = options.asked(reason, actor, dry_run, request_id, if_revision)
+    fields = options.pairs(changes, _EXAMPLE)
+
+    def changed(old: Quota | None) -> Quota:
+        known = {} if old is None else old.model_dump(mode="json", exclude_unset=True)
+        merged = {**known, **fields}
+        return options.written(
+            Quota, **{name: value for name, value in merged.items() if value is not None}
+        )
+
+    _configure(tenant, resource, changed, by, allow_below_usage, as_json)
+
+
+@app.command("unset")
+def unset_configured(
+    tenant: str = _LISTED,
+    resource: str = _NAMED,
+    allow_below_usage: bool = options.BELOW_USAGE,
+    reason: str = options.REASON,
+    actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
+    if_revision: int | None = options.IF_REVISION,
+    as_json: bool = options.JSON,
+) -> None:
+    """Take one quota out of the configuration; what holds for '*' then holds for the resource."""
+    by = options.asked(reason, actor, dry_run, request_id, if_revision)
+    _configure(tenant, resource, lambda _: None, by, allow_below_usage, as_json)
+
+
+def _configure(
+    tenant: str,
+    resource: str,
+    change: Callable[[Quota | None], Quota | None],
+    by: Asked,
+    allow_below_usage: bool,
+    as_json: bool,
+) -> None:
+    for text, what in ((tenant, "tenant"), (resource, "resource")):
+        if text != DEFAULT:
+            options.name(text, what)
+    order = QuotaOrder(
+        tenant=tenant,
+        resource=resource,
+        change=change,
+        actor=by.actor,
+        reason=by.reason,
+        request_id=by.id,
+        how=options.CLI,
+        if_revision=by.if_revision,
+        allow_below_usage=allow_below_usage,
+        dry_run=by.dry_run,
+    )
+
+    async def run() -> QuotaSet:
+        async with operating() as (client, db):
+            await require_current(db)
+            await by.note(db, tenant, None if tenant == DEFAULT else "ledger")
+            return await set_quota(Configurator(client, db), db, order)
+
+    done = asyncio.run(run())
+    if as_json:
+        print_json({"changes": done.changes, "dry_run": by.dry_run, "revision": done.revision})
+        return
+    if not done.changes:
+        print("nothing to change: it is configured so already")
+        return
+    print_changes(done.changes, by.dry_run)
 
 
 @app.command("pause")
@@ -85,11 +185,14 @@ def pause(
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
+    if_revision: int | None = options.IF_REVISION,
     as_json: bool = options.JSON,
 ) -> None:
     """Grant nothing to a tenant until resume; for a time: headgate throttle tenant --to 0."""
+    by = options.asked(reason, actor, dry_run, request_id, if_revision)
     action = options.written(SetPause, resource=resource)
-    tell(tenant, action, reason, actor, dry_run, as_json)
+    tell(tenant, action, by, as_json)
 
 
 @app.command("resume")
@@ -99,11 +202,14 @@ def resume(
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
+    if_revision: int | None = options.IF_REVISION,
     as_json: bool = options.JSON,
 ) -> None:
     """End every pause and cut that was set for exactly this."""
+    by = options.asked(reason, actor, dry_run, request_id, if_revision)
     action = options.written(Resume, resource=resource)
-    tell(tenant, action, reason, actor, dry_run, as_json)
+    tell(tenant, action, by, as_json)
 
 
 @app.command("lift")
@@ -113,27 +219,24 @@ def lift(
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
+    if_revision: int | None = options.IF_REVISION,
     as_json: bool = options.JSON,
 ) -> None:
     """End one override or throttle of a tenant."""
-    tell(tenant, options.written(Lift, id=id), reason, actor, dry_run, as_json)
+    by = options.asked(reason, actor, dry_run, request_id, if_revision)
+    tell(tenant, options.written(Lift, id=id), by, as_json)
 
 
 def tell(
-    tenant: str,
-    action: LedgerAction,
-    reason: str,
-    actor: str,
-    dry_run: bool,
-    as_json: bool,
-    *,
-    below_usage: bool = False,
+    tenant: str, action: LedgerAction, by: Asked, as_json: bool, *, below_usage: bool = False
 ) -> None:
     """Tell a ledger something, and print what it says."""
-    command = ledger_command(action, reason, actor, dry_run=dry_run, below_usage=below_usage)
+    command = ledger_command(action, by, below_usage=below_usage)
 
     async def run() -> CommandReply:
         async with operating() as (client, db):
+            await by.note(db, tenant, "ledger")
             return await command_ledger(client, db, tenant, command)
 
     options.name(tenant, "tenant")

@@ -10,14 +10,13 @@ from headgate.cli.options import ledger_command, operating, reading
 from headgate.cli.pool import tell_pool
 from headgate.cli.quota import print_reply, tell
 from headgate.cli.tables import ends, left, percent, print_json, say, show, table
-from headgate.cli.user import current_user
 from headgate.gate.clock import now_ms
 from headgate.model.breaker import BreakerCommand, BreakerView
 from headgate.model.ledger import Lift, SetThrottle
 from headgate.model.pool import PoolCommand
 from headgate.model.quota import Throttle
 from headgate.orchestrator.holders import Answered
-from headgate.orchestrator.operate import command_breaker, new_command_id
+from headgate.orchestrator.operate import command_breaker
 from headgate.orchestrator.throttles import (
     ResourceThrottles,
     Spread,
@@ -46,16 +45,19 @@ def tenant(
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
+    if_revision: int | None = options.IF_REVISION,
     as_json: bool = options.JSON,
 ) -> None:
     """Cut all limits of a tenant to a share, or grant it nothing."""
+    by = options.asked(reason, actor, dry_run, request_id, if_revision)
     action = options.written(
         SetThrottle,
         resource=resource,
         share=options.share(to),
         until_ms=options.until_ms(duration, until),
     )
-    tell(tenant, action, reason, actor, dry_run, as_json)
+    tell(tenant, action, by, as_json)
 
 
 @app.command("resource")
@@ -67,12 +69,14 @@ def resource(
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
     as_json: bool = options.JSON,
 ) -> None:
     """Cut the limits of all tenants for a resource, or grant nothing of it to anybody."""
+    by = options.asked(reason, actor, dry_run, request_id)
     # Checked as a command to a ledger would be, for the same words about the same mistakes.
     action = options.written(SetThrottle, resource=resource, share=options.share(to))
-    command = ledger_command(action, reason, actor, dry_run=dry_run)
+    command = ledger_command(action, by)
     throttle = options.written(
         Throttle,
         id=command.id,
@@ -86,6 +90,7 @@ def resource(
 
     async def run() -> Spread:
         async with operating() as (client, db):
+            await by.note(db, f"resource/{resource}")
             return await ResourceThrottles(client, db).set(throttle, dry_run=dry_run)
 
     _print_spread(asyncio.run(run()), "throttled", as_json)
@@ -100,23 +105,20 @@ def pool(
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
+    if_revision: int | None = options.IF_REVISION,
     as_json: bool = options.JSON,
 ) -> None:
     """Cut the capacity of a pool to a share; ended by headgate pool resume."""
-    tell_pool(
-        pool,
-        options.written(
-            PoolCommand,
-            id=new_command_id(),
-            action="throttle",
-            actor=actor or current_user(),
-            reason=reason,
-            share=options.share(to),
-            for_ms=options.for_ms(duration, until),
-            dry_run=dry_run,
-        ),
-        as_json,
+    by = options.asked(reason, actor, dry_run, request_id, if_revision)
+    command = options.written(
+        PoolCommand,
+        action="throttle",
+        share=options.share(to),
+        for_ms=options.for_ms(duration, until),
+        **by.fields,
     )
+    tell_pool(pool, command, by, as_json)
 
 
 @app.command("downstream")
@@ -128,24 +130,25 @@ def downstream(
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
+    if_revision: int | None = options.IF_REVISION,
     as_json: bool = options.JSON,
 ) -> None:
     """Let a share of the calls pass, or none; ended by headgate breaker resume."""
+    by = options.asked(reason, actor, dry_run, request_id, if_revision)
     share = options.share(to)
     action: Literal["throttle", "force_open"] = "throttle" if share else "force_open"
     command = options.written(
         BreakerCommand,
-        id=new_command_id(),
         action=action,
-        actor=actor or current_user(),
-        reason=reason,
         for_ms=options.for_ms(duration, until),
         share=share or None,
-        dry_run=dry_run,
+        **by.fields,
     )
 
     async def run() -> BreakerView:
-        async with operating() as (client, _):
+        async with operating() as (client, db):
+            await by.note(db, name, "breaker")
             return await command_breaker(client, name, command)
 
     view = asyncio.run(run())
@@ -164,13 +167,16 @@ def lift(
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
     as_json: bool = options.JSON,
 ) -> None:
     """End one throttle, of all tenants or of one."""
-    command = ledger_command(options.written(Lift, id=id), reason, actor, dry_run=dry_run)
+    by = options.asked(reason, actor, dry_run, request_id)
+    command = ledger_command(options.written(Lift, id=id), by)
 
     async def run() -> Spread | Answered:
         async with operating() as (client, db):
+            await by.note(db, f"throttle/{id}")
             return await lift_anywhere(client, db, command, now_ms())
 
     ended = asyncio.run(run())

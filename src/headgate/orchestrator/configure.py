@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from uuid import uuid4
@@ -103,6 +103,7 @@ class Configurator:
         task_queue: Of the governance workers.
         options: How workflows that are started here keep house.
         worker_within_s: How long to wait for a governance worker that is just being started.
+        shown: Is told what is being done, how many are done and of how many.
     """
 
     def __init__(
@@ -112,11 +113,13 @@ class Configurator:
         task_queue: str = GOVERNANCE_TASK_QUEUE,
         options: EntityOptions | None = None,
         worker_within_s: float = 2.0,
+        shown: Callable[[str, int, int], None] = lambda *_: None,
     ) -> None:
         self._client = client
         self._task_queue = task_queue
         self._options = options or EntityOptions()
         self._worker_within_s = worker_within_s
+        self._shown = shown
         self._worker_seen = False
         self._looking = asyncio.Lock()
         self._configuration = ConfigurationStore(database)
@@ -153,18 +156,18 @@ class Configurator:
         async def compare(kind: Kind, subject: str) -> None:
             async with limit:
                 new = _wanted(wanted, throttles, kind, subject)
-                if only_new and new == _wanted(applied, throttles, kind, subject):
-                    return
-                await self._compare(plan, kind, subject, new)
+                if not only_new or new != _wanted(applied, throttles, kind, subject):
+                    await self._compare(plan, kind, subject, new)
 
         for kind, named in subjects.items():
             named |= {*await self._snapshots.subjects(kind)}
-        await asyncio.gather(
-            *(
+        await self._counted(
+            "asking what runs",
+            [
                 compare(kind, subject)
                 for kind, named in subjects.items()
                 for subject in sorted(named - {DEFAULT})
-            )
+            ],
         )
         self._compare_documents(plan, applied, wanted)
         plan.changes.sort(key=lambda change: change.target)
@@ -276,8 +279,9 @@ class Configurator:
             plan.revisions[f"{kind}/{subject}"] = view.revision
 
         # One that cannot be told is no reason to leave the others half told.
-        told = await asyncio.gather(
-            *(tell(kind, subject, new) for (kind, subject), new in plan.settings.items()),
+        told = await self._counted(
+            "telling what runs",
+            [tell(kind, subject, new) for (kind, subject), new in plan.settings.items()],
             return_exceptions=True,
         )
         failed = [
@@ -295,6 +299,28 @@ class Configurator:
                 f"stored, but {len(failed)} of {len(told)} could not be told; apply again to "
                 f"finish. The first: {kind}/{subject}: {' '.join(str(why).split())}"
             )
+
+    async def _counted(
+        self,
+        doing: str,
+        steps: Sequence[Coroutine[Any, Any, None]],
+        *,
+        return_exceptions: bool = False,
+    ) -> list[BaseException | None]:
+        """Do all of it at once, as far as it may be, and show how many are done."""
+        done = 0
+
+        async def counted(step: Coroutine[Any, Any, None]) -> None:
+            nonlocal done
+            try:
+                await step
+            finally:
+                done += 1
+                self._shown(doing, done, len(steps))
+
+        return await asyncio.gather(
+            *(counted(step) for step in steps), return_exceptions=return_exceptions
+        )
 
     async def _compare(self, plan: Plan, kind: Kind, subject: str, new: Settings) -> None:
         view = await self.running(kind, subject)

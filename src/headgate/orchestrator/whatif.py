@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 from temporalio.client import Client
@@ -29,6 +30,7 @@ async def forecast(
     database: Database,
     wanted: Configuration,
     task_queue: str = GOVERNANCE_TASK_QUEUE,
+    shown: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Forecast:
     """Return what a configuration would change, and who would gain and lose; changes nothing.
 
@@ -40,11 +42,12 @@ async def forecast(
         database: Migrated.
         wanted: The proposed configuration.
         task_queue: Of the governance workers.
+        shown: Is told what is being done, how many are done and of how many.
 
     Raises:
         UnavailableError: Something that runs cannot be asked what it runs with.
     """
-    plan = await Configurator(client, database, task_queue).plan(wanted)
+    plan = await Configurator(client, database, task_queue, shown=shown).plan(wanted)
     snapshots = SnapshotStore(database)
     ledgers = {view.tenant: view for view in await snapshots.ledgers()}
     saved = {view.pool: view for view in await snapshots.pools()}

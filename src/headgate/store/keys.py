@@ -65,8 +65,17 @@ class KeyStore:
         created_by: str,
         tenant: str | None = None,
         lasts: timedelta | None = None,
+        how: str | None = None,
     ) -> tuple[ApiKey, str]:
         """Make a key, with a line in the audit.
+
+        Args:
+            name: Whom it stands for.
+            role: What it may do.
+            created_by: Who makes it.
+            tenant: Only for this one; None: for all.
+            lasts: How long it is valid; None: until it is revoked.
+            how: How that one was authenticated.
 
         Returns:
             The key, and its secret text, which cannot be had again.
@@ -87,7 +96,9 @@ class KeyStore:
             )
             key = _key(row)
             shown = key.model_dump(mode="json", exclude_none=True, exclude={"created_at"})
-            await _note(connection, created_by, "key_created", id, "a key was made", after=shown)
+            await _note(
+                connection, created_by, how, "key_created", id, "a key was made", after=shown
+            )
         return key, f"{KEY_PREFIX}{id}_{secret}"
 
     async def list(self) -> list[ApiKey]:
@@ -99,7 +110,7 @@ class KeyStore:
         """Return whether there has ever been a key."""
         return bool(await self._database.fetch_value("SELECT EXISTS (SELECT FROM api_key)"))
 
-    async def revoke(self, id: str, actor: str, reason: str) -> bool:
+    async def revoke(self, id: str, actor: str, reason: str, how: str | None = None) -> bool:
         """Refuse a key from now on, and end its sessions, with a line in the audit.
 
         Returns:
@@ -115,7 +126,7 @@ class KeyStore:
             if name is None:
                 return False
             await connection.execute("DELETE FROM api_session WHERE key_id = $1", id)
-            await _note(connection, actor, "key_revoked", id, reason, before={"name": name})
+            await _note(connection, actor, how, "key_revoked", id, reason, before={"name": name})
             return True
 
     async def find(self, text: str) -> ApiKey | None:
@@ -176,6 +187,7 @@ def _key(row: asyncpg.Record) -> ApiKey:
 async def _note(
     connection: asyncpg.Connection,
     actor: str,
+    how: str | None,
     action: str,
     id: str,
     reason: str,
@@ -183,9 +195,10 @@ async def _note(
     after: dict[str, object] | None = None,
 ) -> None:
     await connection.execute(
-        "INSERT INTO audit (actor, reason, action, target, before, after) "
-        "VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO audit (actor, how, reason, action, target, before, after) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7)",
         actor,
+        how,
         reason,
         action,
         f"key/{id}",

@@ -1,0 +1,33 @@
+"""``headgate keys`` and ``headgate migrate``, on a real database."""
+
+import json
+
+from headgate.devstack.stack import Stack
+from headgate.store.database import Database
+from tests.cli.command import run
+from tests.store.fresh_database import fresh_database
+
+
+async def test_a_database_is_prepared_and_a_key_made_and_revoked(stack: Stack) -> None:
+    async with fresh_database(stack.dsn) as dsn, Database(dsn) as database:
+        environ = {"HEADGATE_DATABASE_URL": dsn}
+        assert "run headgate migrate" in (await run("migrate", "--check", environ=environ)).refusal
+        prepared = json.loads((await run("migrate", "--json", environ=environ)).out)
+        assert prepared["applied"][0] == "0001_initial" and prepared["database"]
+        again = json.loads((await run("migrate", "--json", environ=environ)).out)
+        assert again == {**prepared, "applied": []}
+
+        create = ("keys", "create", "ci-bot", "--actor", "ada", "--json")
+        made = json.loads((await run(*create, environ=environ)).out)
+        assert made["key"].startswith(f"hgk_{made['id']}_") and made["role"] == "viewer"
+        revoke = ("keys", "revoke", made["id"], "--actor", "bob", "--reason", "it leaked")
+        revoked = await run(*revoke, "--json", environ=environ)
+        assert json.loads(revoked.out) == {"id": made["id"], "revoked_by": "bob"}
+        assert "that is not revoked" in (await run(*revoke, environ=environ)).refusal
+        (key,) = json.loads((await run("keys", "list", "--json", environ=environ)).out)
+        assert key["revoked_by"] == "bob"
+        rows = await database.fetch("SELECT actor, how, action FROM audit ORDER BY id")
+        assert [tuple(row) for row in rows] == [
+            ("ada", "cli", "key_created"),
+            ("bob", "cli", "key_revoked"),
+        ]
