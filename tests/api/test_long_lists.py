@@ -7,77 +7,18 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
-from temporalio.client import Client
 
-from headgate.api.server import serving
-from headgate.api.service import Service, Temporal
-from headgate.api.settings import ApiSettings
 from headgate.devstack.stack import Stack
-from headgate.gate.clock import now_ms
-from headgate.model.errors import UnavailableError
-from headgate.model.pool import MemberView, PoolSettings, PoolView
-from headgate.model.quota import Throttle
-from headgate.model.silence import Silence
-from headgate.model.snapshot import Snapshot
-from headgate.store.database import Database
-from headgate.store.silences import SilenceStore
-from headgate.store.snapshots import SnapshotStore
 from tests.api.conftest import Desk
-from tests.harness import acquire
-from tests.store.fresh_database import migrated_database
-
-POOLS, MEMBERS, SET = 120, 450, 230
-
-
-async def nowhere() -> Client:
-    raise UnavailableError("reading needs no Temporal")
+from tests.api.many import MEMBERS, POOLS, SET, many
+from tests.harness import acquire, eventually
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def caller(stack: Stack) -> AsyncIterator[httpx2.AsyncClient]:
-    """Whoever reads an API over many pools, a pool of many tenants, and much that people set."""
-    async with migrated_database(stack.dsn) as dsn, Database(dsn) as database:
-        names = [f"pool-{number:03}" for number in range(POOLS)]
-        for name in names:
-            tenants = [f"t-{number:03}" for number in range(MEMBERS if name == names[0] else 2)]
-            view = PoolView(
-                pool=name,
-                settings=PoolSettings(tenants=dict.fromkeys(tenants)),
-                capacity={"scan": 500},
-                # The last by name waits for most.
-                members={
-                    tenant: MemberView(waiting={"scan": number})
-                    for number, tenant in enumerate(tenants)
-                },
-                revision=1,
-                incarnation=1,
-            )
-            await SnapshotStore(database).save(
-                Snapshot(
-                    kind="governor",
-                    subject=name,
-                    incarnation=1,
-                    revision=1,
-                    at_ms=now_ms(),
-                    state="{}",
-                    view=view.model_dump_json(),
-                )
-            )
-        until_ms = now_ms() + 600_000
-        for number in range(SET):
-            told: dict[str, Any] = {"id": f"s-{number}", "actor": "ada", "reason": "a test"}
-            cut = Throttle(**told, resource=f"r-{number}", share=0.5, since_ms=now_ms())
-            await database.execute(
-                "INSERT INTO resource_throttle (id, throttle, until_ms) VALUES ($1, $2, NULL)",
-                cut.id,
-                cut.model_dump(mode="json"),
-            )
-            await SilenceStore(database).add(
-                Silence(**told, subject=f"x-{number}", until_ms=until_ms + number), []
-            )
-        service = Service(database, Temporal(nowhere), ApiSettings(open_as="test"))
-        async with serving(service) as base, httpx2.AsyncClient(base_url=base) as opened:
-            yield opened
+    """Whoever reads an API over many of everything."""
+    async with many(stack) as base, httpx2.AsyncClient(base_url=base) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize(
@@ -156,8 +97,13 @@ async def test_all_that_hold_and_wait_are_on_pages_of_a_tenant(desk: Desk) -> No
     await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 120}}}})
     wishes = [acquire(f"p{number:03}", wait_ms=600_000) for number in range(330)]
     await desk.governance.exchange(tenant, wishes)
-    await desk.saved("ledger", tenant)
     viewer = await desk.caller("viewer")
+
+    async def in_line() -> int:
+        answer = await viewer.get(f"/v1/tenants/{tenant}/holders")
+        return int(answer.json().get("waiter_count", 0))
+
+    await eventually(in_line, lambda count: count == 210)
     texts = await followed(viewer, f"/tenants/{tenant}")
     ids = [set(re.findall(r"job-p\d\d\d", text)) for text in texts]
     assert len(texts) == 3 and len(set().union(*ids)) == 330

@@ -1,6 +1,7 @@
 """What people on call do to quotas and resources, from the pages."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from playwright.async_api import Page, expect
 
@@ -145,7 +146,7 @@ async def test_a_pool_and_a_breaker_are_given_back_from_the_overview(
     await desk.saved("governor", pool)
     await desk.saved("breaker", scanner)
     operator = await desk.caller("operator")
-    orders = {
+    orders: dict[str, dict[str, Any]] = {
         f"/v1/pools/{pool}/commands": {"action": "throttle", "share": 0.5},
         f"/v1/downstreams/{scanner}/commands": {"action": "shadow"},
     }

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from headgate.api import problems
 from headgate.api.access import ANYONE, require_declared
 from headgate.api.bounds import Bounds
+from headgate.api.compressed import Compressed
 from headgate.api.dashboard import pages
 from headgate.api.dashboard.render import NotLoggedInError, error_page
 from headgate.api.description import described
@@ -87,4 +88,5 @@ def create_app(service: Service) -> FastAPI:
 
 def asgi(service: Service) -> ASGIApp:
     """Return the API as it is served: every answer, also to what fails, has the headers."""
-    return Bounds(Segments(create_app(service)), service.settings.most_body)
+    pages_and_api = Compressed(Segments(create_app(service)))
+    return Bounds(pages_and_api, service.settings.most_body)

@@ -559,7 +559,8 @@ def _watched(report: WhyReport | None) -> str:
     """Return what a report is made of, so that it is made anew when that changes."""
     if report is None:
         return ""
-    names = {f"ledger/{one.tenant}" for one in (*report.holds, *report.obstacles) if one.tenant}
+    names = {f"ledger/{one.tenant}" for one in report.holds}
+    names |= {f"ledger/{one.tenant}" for one in report.obstacles if one.tenant}
     names |= {f"breaker/{one.downstream}" for one in report.obstacles if one.downstream}
     names |= {f"governor/{one.pool}" for one in report.obstacles if one.pool}
     return " ".join(sorted(names))
