@@ -63,7 +63,7 @@ def _many(way: Lane) -> Many:
 
     def warm() -> None:
         # The first outcome of a gate is looked at closely.
-        ticket = way.downstream._let_pass(None, None)
+        ticket = way.downstream._let_pass("warm", None)
         way.downstream.settle(ticket, Ended(success, 1), "bench")
 
     warm()

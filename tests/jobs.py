@@ -20,6 +20,7 @@ class ScanJobInput:
     units: int = 1
     linger_ms: int = 0
     scanner_queue: str | None = None
+    also: dict[str, int] | None = None
 
 
 @workflow.defn
@@ -32,6 +33,7 @@ class ScanJob:
             resource=job.resource,
             downstream=job.downstream,
             units=job.units,
+            also=job.also,
             priority=job.priority,
             max_wait=wait,
         ) as permit:

@@ -47,6 +47,8 @@ from headgate.workflows.entity import Entity, decoded, now_ms, require
 _RECORD = TypeAdapter(LedgerRecord)
 _AT_ONCE = 100
 _UNHURRIED = "headgate-unhurried-blocks"
+_THOROUGH = "headgate-jobs-in-several-blocks"
+_AS_MEANT = "headgate-limits-as-meant"
 _GOVERNOR_AWAY = timedelta(seconds=10)
 _TELL_EVERY = timedelta(milliseconds=TELL_EVERY_MS)
 
@@ -60,6 +62,7 @@ class LedgerWorkflow(Entity):
     @workflow.init
     def __init__(self, start: LedgerInput) -> None:
         super().__init__(start.tenant, start.options, start.saved_revision)
+        self._as_before = not workflow.patched(_AS_MEANT)
         record = start.record
         if start.packed is not None:
             record = _RECORD.validate_json(unpack(start.packed))
@@ -198,10 +201,16 @@ class LedgerWorkflow(Entity):
         )
         every_ms = self.options.check_holders_every_ms
         if restored.state is None:
-            self._ledger = Ledger.begin(self.subject, settings, restored.incarnation, every_ms)
+            self._ledger = Ledger.begin(
+                self.subject, settings, restored.incarnation, every_ms, as_before=self._as_before
+            )
+            self._ledger.asks_first = not self._as_before
             return
         record = _RECORD.validate_json(unpack(restored.state))
-        self._ledger = Ledger.restore(record, restored.incarnation, now_ms, every_ms)
+        self._ledger = Ledger.restore(
+            record, restored.incarnation, now_ms, every_ms, as_before=self._as_before
+        )
+        self._ledger.asks_first = not self._as_before
         self._ledger.configure(settings, now_ms)
 
     def dump(self) -> tuple[str, str]:
@@ -232,6 +241,7 @@ class LedgerWorkflow(Entity):
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
         """See base class."""
         self._ledger_now.is_unhurried = workflow.patched(_UNHURRIED)
+        self._ledger_now.is_thorough = workflow.patched(_THOROUGH)
         return (self._wake(), self._look_after_holders(), self._tell_governors())
 
     async def _wake(self) -> None:
@@ -309,6 +319,9 @@ class LedgerWorkflow(Entity):
                 continue
             for permit in found.permits:
                 ledger.reclaim(permit, now_ms())
+            if ledger.asks_first:
+                for permit in found.open:
+                    ledger.runs(permit, now_ms())
             self.changed()
             self.leave_mark()
 
@@ -365,7 +378,10 @@ class LedgerWorkflow(Entity):
         return "" if held is None else held.namespace  # one in a block belongs to a gate from here
 
     def _around(self, record: LedgerRecord) -> Ledger:
-        return Ledger(record, self.options.check_holders_every_ms)
+        every_ms = self.options.check_holders_every_ms
+        ledger = Ledger(record, every_ms, as_before=self._as_before)
+        ledger.asks_first = not self._as_before
+        return ledger
 
     @property
     def _ledger_now(self) -> Ledger:

@@ -37,6 +37,7 @@ class Desk:
         self._client = client
         self._stack = AsyncExitStack()
         self._served = AsyncExitStack()
+        self._working = AsyncExitStack()
 
     def of(self, key: str) -> str:
         """A name of the test's own."""
@@ -62,6 +63,14 @@ class Desk:
     async def stop(self) -> None:
         """End the API that is served."""
         await self._served.aclose()
+
+    async def work(self) -> None:
+        """Run a governance worker until the test is over, or ``stop_working``."""
+        await self._working.enter_async_context(self.governance.running())
+
+    async def stop_working(self) -> None:
+        """End the governance worker."""
+        await self._working.aclose()
 
     async def key(
         self,
@@ -115,10 +124,13 @@ async def desk(
         # The holders of these tests are only names: nobody is to find out that they have ended.
         kept = options.model_copy(update={"check_holders_every_ms": 600_000})
         governance = Governance(client, database, task_queue, kept)
-        async with governance.running():
-            opened = Desk(client, governance, name)
+        opened = Desk(client, governance, name)
+        await opened.work()
+        try:
             await opened.serve()
+            yield opened
+        finally:
             try:
-                yield opened
-            finally:
                 await opened.close()
+            finally:
+                await opened.stop_working()

@@ -1,6 +1,7 @@
 """Live updates."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 import asyncpg
 import httpx2
+import pytest
 from temporalio.client import Client
 
 from headgate.api.server import serving
@@ -171,3 +173,46 @@ async def test_who_sees_one_tenant_hears_of_no_other(desk: Desk) -> None:
         await desk.apply(tenants={other: quotas, mine: quotas})
         event = await until(events, mine)
         assert {one["subject"] for one in event["data"]} == {mine}
+
+
+@asynccontextmanager
+async def busy(desk: Desk) -> AsyncIterator[None]:
+    """Something changes again and again: there is no quiet moment, and nothing is of a tenant."""
+
+    async def change() -> None:
+        for number in itertools.count():
+            await desk.service.alerts.take([alert(number)], {alert(number).id: ["ops"]})
+            await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(change())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+@pytest.mark.parametrize("tenant", [None, "globex"])
+async def test_a_key_that_is_revoked_hears_nothing_more_however_much_there_is_to_tell(
+    desk: Desk, tenant: str | None
+) -> None:
+    await desk.serve(poll_s=0.05, listen_s=0.5)
+    caller = await desk.caller("viewer", tenant)
+    (key,) = await desk.keys.list()
+    async with busy(desk), caller.stream("GET", "/v1/events") as answer:
+        lines = answer.aiter_lines()
+
+        async def until(said: str) -> None:
+            async for line in lines:
+                if said in line:
+                    return
+            raise AssertionError(f"the stream has ended before {said}")
+
+        # Whoever sees one tenant is told nothing of this, and that we are here all the same.
+        await asyncio.wait_for(until("changed" if tenant is None else "still here"), 10)
+        await desk.keys.revoke(key.id, "test", "the test is about it")
+
+        async def end() -> None:
+            async for _ in lines:
+                pass
+
+        await asyncio.wait_for(end(), 10)

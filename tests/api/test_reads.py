@@ -2,9 +2,15 @@
 
 from typing import Any
 
+from temporalio.client import Client
+
+from headgate.api.service import Temporal
+from headgate.devstack.stack import Stack
 from headgate.model.breaker import BreakerState
+from headgate.model.errors import UnavailableError
 from tests.api.conftest import Desk
-from tests.harness import acquire, eventually
+from tests.harness import Orchestrator, acquire, eventually
+from tests.jobs import ScanJobInput
 
 
 async def test_a_downstream_is_shown_with_its_age_its_margin_and_its_transitions(
@@ -112,6 +118,33 @@ async def test_a_pool_says_who_has_what_and_what_another_division_would_give(des
     assert [one["pool"] for one in pressures] == [pool]
 
 
+async def test_producers_are_told_how_long_to_wait_also_by_a_header(
+    desk: Desk, stack: Stack
+) -> None:
+    tenant, pool = desk.of("a"), desk.of("pool")
+    pressure = {"waiting": {"elevated": 2}, "retry_after_ms": 2_500}
+    await desk.apply(
+        tenants={tenant: {"quotas": {"scan": {}}}},
+        pools={pool: {"resource": "scan", "capacity": 1, "backpressure": pressure}},
+    )
+    await desk.saved("governor", pool)
+    viewer = await desk.caller("viewer")
+
+    async def told() -> tuple[int, str | None]:
+        answer = await viewer.get(f"/v1/backpressure/{pool}")
+        return answer.json()["data"]["retry_after_ms"], answer.headers.get("Retry-After")
+
+    assert await told() == (0, None)
+    governance = desk.governance
+    working = Orchestrator(stack.temporal_address, governance.task_queue, governance.options)
+    working.scanner.open.clear()
+    async with working.running():
+        for _ in range(3):
+            await working.start(ScanJobInput(tenant=tenant))
+        assert await eventually(told, lambda found: found[0] > 0) == (2_500, "3")
+        working.scanner.open.set()
+
+
 async def test_why_a_job_waits_and_who_denies_it(desk: Desk) -> None:
     tenant = desk.of("t")
     await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 1}}}})
@@ -127,6 +160,47 @@ async def test_why_a_job_waits_and_who_denies_it(desk: Desk) -> None:
     missing = await viewer.get("/v1/jobs/nobody/why")
     assert missing.status_code == 404
     assert missing.headers["content-type"] == "application/problem+json"
+
+
+async def test_who_sees_one_tenant_is_told_why_its_jobs_wait_also_for_a_breaker(
+    desk: Desk, stack: Stack
+) -> None:
+    acme, globex, name = desk.of("acme"), desk.of("globex"), desk.of("scanner")
+    await desk.apply(
+        tenants={acme: {"quotas": {"scan": {}}}, globex: {"quotas": {"scan": {}}}},
+        downstreams={name: {}},
+    )
+    operator = await desk.caller("operator")
+    order = {"action": "force_open", "reason": "a drill"}
+    forced = await operator.post(f"/v1/downstreams/{name}/commands", json=order)
+    assert forced.status_code == 200, forced.text
+    ours, others = await desk.caller("viewer", acme), await desk.caller("viewer", globex)
+    governance = desk.governance
+    working = Orchestrator(stack.temporal_address, governance.task_queue, governance.options)
+    async with working.running():
+        job = await working.start(ScanJobInput(tenant=acme, downstream=name))
+        path = f"/v1/jobs/{job.id}/why"
+        told = await eventually(
+            lambda: ours.get(path),
+            lambda told: told.status_code == 200 and bool(told.json()["obstacles"]),
+        )
+        assert told.json()["tenants"] == [acme]
+        assert [one["code"] for one in told.json()["obstacles"]] == ["forced_open"]
+        assert (await others.get(path)).status_code == 404
+        page = await ours.get("/jobs", params={"workflow_id": job.id})
+        assert page.status_code == 200 and name in page.text
+        assert f'href="/downstreams/{name}"' not in page.text, "that page is not for them"
+        await job.terminate("the test is over")
+
+
+async def test_a_page_that_needs_temporal_says_that_it_is_away(desk: Desk) -> None:
+    async def connect() -> Client:
+        raise UnavailableError("Temporal does not answer")
+
+    desk.service.temporal = Temporal(connect)
+    viewer = await desk.caller("viewer", Accept="text/html")
+    page = await viewer.get("/jobs", params={"workflow_id": "job"})
+    assert page.status_code == 503 and "Temporal does not answer" in page.text
 
 
 async def test_health_needs_no_key_and_names_no_secret(desk: Desk) -> None:

@@ -30,6 +30,7 @@ _MORE_IS_REFUSED: Final = {
     "POST /v1/downstreams/{downstream}/commands": "a share goes with throttle only",
     "POST /v1/pools/{pool}/commands": "what goes with which action; resources the pool has not",
     "POST /v1/pools/{pool}/what-if": "quotas that make no sense together; resources likewise",
+    "POST /v1/throttles": "a time that has passed already, or a time and a length at once",
     "POST /v1/silences": "one that names nothing; a pattern that is no kind of alert",
     "PUT /v1/tenants/{tenant}/quotas/{resource}": "quotas that make no sense, zones, hours",
     "POST /v1/tenants/{tenant}/commands": "overrides that make no sense together, or are over",
@@ -42,6 +43,7 @@ tests/api/test_writes.py tells what is accepted there.
 
 _CALLERS: Final[dict[str, RoleName | None]] = {
     "admin": "admin",
+    "operator": "operator",
     "viewer": "viewer",
     "tenant": "operator",
     "nobody": None,

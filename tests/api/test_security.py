@@ -2,6 +2,7 @@
 
 import json
 import time
+from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,16 @@ from fastapi.routing import APIRoute
 
 from headgate.api.access import ANYONE, Guard, declared, require_declared, routes_of
 from headgate.api.app import create_app
+from headgate.api.dashboard.render import assets
 from headgate.api.principal import Role
 from headgate.api.rates import Rates
 from headgate.api.server import settings_for
 from headgate.api.settings import OidcSettings
 from headgate.model.errors import ConfigurationError
+from headgate.store.database import Database
+from headgate.store.keys import KeyStore
 from tests.api.conftest import Desk
+from tests.harness import acquire, eventually
 
 PUBLIC = {"/healthz", "/readyz", "/v1/openapi.json", "/login", "/logout", "/static/{file}"}
 
@@ -101,6 +106,113 @@ async def test_another_tenants_object_is_not_there(desk: Desk) -> None:
     assert raised.status_code == 403
 
 
+async def _denials(desk: Desk) -> list[tuple[str, str, int]]:
+    lines = await desk.service.audit.lines(50, action="denied")
+    return [(line.actor, line.target, (line.after or {})["status"]) for line in lines]
+
+
+async def test_what_a_route_itself_refuses_is_in_the_audit(desk: Desk) -> None:
+    mine, other = desk.of("mine"), desk.of("other")
+    quotas = {"quotas": {"scan": {"max_active": 1}}}
+    await desk.apply(tenants={mine: quotas, other: quotas})
+    caller = await desk.caller("operator", tenant=mine)
+    path = f"/v1/tenants/{mine}/commands"
+    more = {"action": {"kind": "resume", "resource": "*"}, "reason": "more for me"}
+    assert (await caller.post(path, json=more)).status_code == 403
+    for alerts in ("/v1/alerts", "/alerts"):
+        assert (await caller.get(alerts, params={"tenant": other})).status_code == 404
+    await desk.governance.exchange(other, [acquire("theirs")])
+    everyone, why = await desk.caller("viewer"), "/v1/jobs/job-theirs/why"
+    await eventually(lambda: everyone.get(why), lambda found: found.status_code == 200)
+    assert (await caller.get(why)).status_code == 404
+    assert await _denials(desk) == [
+        ("operator-key", f"GET {why}", 404),
+        ("operator-key", "GET /alerts", 404),
+        ("operator-key", "GET /v1/alerts", 404),
+        ("operator-key", f"POST {path}", 403),
+    ]
+
+
+async def test_a_page_is_denied_as_the_api_is(desk: Desk) -> None:
+    caller = await desk.caller()
+    wrong = {"Authorization": "Bearer hgk_000000000000_wrong", "Accept": "text/html"}
+    assert (await caller.get("/tenants", headers=wrong)).status_code == 401
+    assert await _denials(desk) == [("nobody", "GET /tenants", 401)]
+    codes = [(await caller.get("/tenants", headers=wrong)).status_code for _ in range(40)]
+    assert 429 in codes, "strangers are put off before they fill the audit"
+    # Who says nothing is led to the login, and has not been denied anything.
+    before = len(await _denials(desk))
+    assert (await caller.get("/tenants")).status_code == 303
+    assert len(await _denials(desk)) == before
+
+
+async def test_what_other_sites_have_browsers_send_is_in_the_audit_with_whose_browser(
+    desk: Desk,
+) -> None:
+    caller, key = await desk.caller(), await desk.key("operator")
+    same = {"Sec-Fetch-Site": "same-origin"}
+    logged_in = await caller.post("/login", data={"key": key}, headers=same)
+    assert logged_in.status_code == 303
+    cross = {"Sec-Fetch-Site": "cross-site"}
+    order = {"action": "reset", "reason": "a trap"}
+    path = f"/v1/downstreams/{desk.of('s')}/commands"
+    assert (await caller.post(path, json=order, headers=cross)).status_code == 403
+    assert (await caller.post("/login", data={"key": key}, headers=cross)).status_code == 403
+    assert (await caller.post("/logout", headers=cross)).status_code == 403
+    assert await _denials(desk) == [
+        ("nobody", "POST /logout", 403),
+        ("nobody", "POST /login", 403),
+        ("operator-key", f"POST {path}", 403),
+    ]
+    (line, *_) = await desk.service.audit.lines(1, action="denied", actor="operator-key")
+    assert line.how is not None and line.how.startswith("session ")
+
+
+@pytest.mark.parametrize("key", ["hgk_%00_x", "hgk_%ED%A0%80_x", "hgk_%FF_%00", "%00", ""])
+async def test_no_key_that_is_none_gets_as_far_as_postgres(desk: Desk, key: str) -> None:
+    stranger = await desk.caller()
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Sec-Fetch-Site": "same-origin",
+    }
+    answer = await stranger.post("/login", content=f"key={key}", headers=headers)
+    assert answer.status_code == 401 and "unknown, revoked or over" in answer.text
+
+
+@pytest.mark.parametrize(
+    "keys", [["\ud800"], [1, "\ud800"], [0, "a\x00"], [2**70, "a"], ["1", "a"], [True, "a"], {}, 1]
+)
+async def test_a_cursor_that_was_tampered_with_is_refused(desk: Desk, keys: object) -> None:
+    viewer = await desk.caller("viewer")
+    cursor = urlsafe_b64encode(json.dumps(keys).encode()).decode()
+    for path in ("/v1/tenants", "/v1/downstreams", "/v1/audit", "/tenants", "/v1/alerts"):
+        answer = await viewer.get(path, params={"cursor": cursor})
+        assert answer.status_code == 400, (path, answer.text)
+
+
+async def test_names_of_files_that_are_none_are_not_kept(desk: Desk) -> None:
+    stranger = await desk.caller()
+    for number in range(20):
+        answer = await stranger.get(f"/static/no-such-file-{number}")
+        assert answer.status_code == 404
+    assert {"headgate.css", "headgate.js", "icon.svg"} == set(assets())
+    assert assets.cache_info().currsize == 1
+
+
+async def test_who_calls_is_not_told_where_postgres_and_temporal_are(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = "127.0.0.1:1/nowhere"
+    async with Database(f"postgresql://headgate:secret@{address}") as nowhere:
+        desk.service.keys = KeyStore(nowhere)
+        stranger = await desk.caller()
+        wrong = {"Authorization": "Bearer hgk_000000000000_wrong"}
+        answer = await stranger.get("/v1/me", headers=wrong)
+    assert answer.status_code == 503 and answer.headers["retry-after"]
+    assert "127.0.0.1" not in answer.text and "HEADGATE" not in answer.text
+    assert address in caplog.text
+
+
 async def test_a_key_that_is_revoked_or_over_opens_nothing(desk: Desk) -> None:
     admin = await desk.caller("admin")
     assert (await admin.get("/v1/me")).json()["role"] == "admin"
@@ -123,6 +235,7 @@ async def test_too_many_requests_are_put_off(desk: Desk) -> None:
     assert late.headers["retry-after"] == "2"
     other = await desk.caller("viewer")
     assert (await other.get("/v1/me")).status_code == 200
+    assert await _denials(desk) == [("viewer-key", "GET /v1/me", 429)], "once, not each time"
 
 
 async def test_a_request_that_is_too_large_is_refused(desk: Desk) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import httpx2
+import pytest
 
 from headgate.model.breaker import BreakerState
 from headgate.model.ids import workflow_id
@@ -162,6 +163,134 @@ async def test_a_pool_is_cut_and_a_resource_is_paused_for_all(desk: Desk) -> Non
     found = await eventually(in_force, lambda found: set(found) == {"pool", "resource", "tenant"})
     assert found["tenant"]["subject"] == tenant and found["tenant"]["what"] == "max_active 4"
     assert found["tenant"]["until_ms"] == ends_at_ms
+    # Each says how old it is, and the revision at which its end can be decided.
+    assert found["resource"]["revision"] is None and found["resource"]["age_ms"] == 0
+    for kind in ("pool", "tenant"):
+        assert 0 <= found[kind]["age_ms"] < 60_000 and found[kind]["saved_at_ms"] > 0
+    resumed = await operator.post(
+        f"/v1/pools/{pool}/commands",
+        json={"action": "resume", "reason": "all of it again"},
+        headers={"If-Match": f'"{found["pool"]["revision"]}"'},
+    )
+    assert resumed.status_code == 200, resumed.text
+
+
+async def test_a_pause_for_all_is_set_once_and_lifted_once_and_the_audit_says_so(
+    desk: Desk,
+) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {}}}})
+    await desk.saved("ledger", tenant)
+    operator = await desk.caller("operator")
+
+    async def is_paused() -> bool:
+        limits = (await desk.governance.account(tenant)).limits.get("scan")
+        return limits is not None and bool(limits.paused)
+
+    pause = {"resource": "scan", "share": 0, "for_ms": 3_600_000, "reason": "stop all of it"}
+    once = {"Idempotency-Key": desk.of("pause")}
+    first = await operator.post("/v1/throttles", json=pause, headers=once)
+    again = await operator.post("/v1/throttles", json=pause, headers=once)
+    assert first.status_code == again.status_code == 200, again.text
+    assert first.json() == again.json() and await is_paused()
+
+    path = f"/v1/throttles/{desk.of('pause')}/lift"
+    trial = await operator.post(path, json={"reason": "it is over", "dry_run": True})
+    assert trial.status_code == 200 and await is_paused()
+    end, over = {"Idempotency-Key": desk.of("lift")}, {"reason": "it is over"}
+    lifted = await operator.post(path, json=over, headers=end)
+    assert lifted.status_code == 200, lifted.text
+    assert lifted.json()["data"]["throttle"]["id"] == desk.of("pause") and not await is_paused()
+    repeated = await operator.post(path, json=over, headers=end)
+    assert repeated.status_code == 200 and repeated.json() == lifted.json()
+    # Whoever has not heard of the lift, and sends the pause once more, does not set it anew.
+    late = await operator.post("/v1/throttles", json=pause, headers=once)
+    assert late.json()["data"]["throttle"] == first.json()["data"]["throttle"]
+    assert not await is_paused()
+    assert (await operator.get("/v1/throttles")).json()["items"] == []
+    missing = await operator.post(path, json={"reason": "once more"})
+    assert missing.status_code == 404
+
+    lines = await _audit(operator, "resource/scan", 2)
+    assert [(line["action"], line["request_id"]) for line in lines] == [
+        ("lift", desk.of("lift")),
+        ("throttle", desk.of("pause")),
+    ]
+    assert all(line["how"].startswith("key ") for line in lines)
+
+
+async def test_pauses_for_all_that_are_set_at_the_same_moment_all_hold(desk: Desk) -> None:
+    tenant, names = desk.of("t"), [f"r{number}" for number in range(5)]
+    await desk.apply(tenants={tenant: {"quotas": {name: {} for name in names}}})
+    await desk.saved("ledger", tenant)
+    operator = await desk.caller("operator")
+    answers = await asyncio.gather(
+        *(
+            operator.post("/v1/throttles", json={"resource": name, "share": 0, "reason": "stop it"})
+            for name in names
+        )
+    )
+    assert [answer.status_code for answer in answers] == [200] * 5
+    found = (await operator.get("/v1/throttles")).json()["items"]
+    assert sorted(one["subject"] for one in found) == names
+    limits = (await desk.governance.account(tenant)).limits
+    assert all(limits[name].paused for name in names)
+
+
+async def test_an_override_is_lifted_once_by_its_id_and_the_audit_names_the_workflow(
+    desk: Desk,
+) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    await desk.saved("ledger", tenant)
+    operator = await desk.caller("operator")
+    action = {"kind": "override", "resource": "scan", "changes": {"max_active": 4}}
+    set_ = await operator.post(
+        f"/v1/tenants/{tenant}/commands",
+        json={"action": {**action, "ends_at_ms": now_ms() + 3_600_000}, "reason": "a big day"},
+    )
+    id = set_.json()["request_id"]
+    await eventually(lambda: operator.get("/v1/throttles"), lambda found: id in found.text)
+    path, once = f"/v1/throttles/{id}/lift", {"Idempotency-Key": desk.of("lift")}
+    first = await operator.post(path, json={"reason": "it is over"}, headers=once)
+    again = await operator.post(path, json={"reason": "it is over"}, headers=once)
+    assert first.status_code == again.status_code == 200, again.text
+    assert first.json() == again.json()
+    assert first.json()["workflow"] == workflow_id("ledger", tenant)
+    lines = await _audit(operator, f"ledger/{tenant}", 2)
+    assert [line["action"] for line in lines] == ["lift", "override"]
+    assert {line["workflow"] for line in lines} == {workflow_id("ledger", tenant)}
+
+
+async def test_what_is_set_ends_at_a_time_where_one_is_named(desk: Desk) -> None:
+    pool, scanner = desk.of("pool"), desk.of("scanner")
+    await desk.apply(
+        tenants={desk.of("t"): {"quotas": {"scan": {}}}},
+        pools={pool: {"resource": "scan", "capacity": 8}},
+        downstreams={scanner: {}},
+    )
+    await desk.saved("governor", pool)
+    operator = await desk.caller("operator")
+    until_ms = now_ms() + 3_600_000
+    cut = {"action": "throttle", "share": 0.5, "reason": "half of it"}
+    orders = {
+        "/v1/throttles": {"resource": "scan", "share": 0.5, "reason": "half of it"},
+        f"/v1/pools/{pool}/commands": cut,
+        f"/v1/downstreams/{scanner}/commands": cut,
+    }
+    for path, order in orders.items():
+        both = {**order, "until_ms": until_ms, "for_ms": 60_000}
+        past = {**order, "until_ms": now_ms() - 1_000}
+        for wrong, why in ((both, "not by both"), (past, "has passed already")):
+            refused = await operator.post(path, json=wrong)
+            assert refused.status_code == 422, refused.text
+            assert why in refused.text
+        done = await operator.post(path, json={**order, "until_ms": until_ms})
+        assert done.status_code == 200, done.text
+        data = done.json()["data"]
+        ends_ms = (data.get("override") or data.get("throttle"))["until_ms"]
+        # How long that is, is sent on to some; so it may be as much later as that takes.
+        assert until_ms <= ends_ms < until_ms + 60_000
 
 
 async def test_an_admin_changes_the_configured_quota_and_an_operator_may_not(desk: Desk) -> None:
@@ -180,6 +309,112 @@ async def test_an_admin_changes_the_configured_quota_and_an_operator_may_not(des
     assert quota.max_active == 9
 
 
+async def _configured(desk: Desk, tenant: str) -> int | None:
+    applied = await desk.service.configuration.load()
+    return applied.tenants[tenant].quotas["scan"].max_active
+
+
+async def test_a_configured_quota_is_changed_once_and_the_audit_says_by_whom_and_how(
+    desk: Desk,
+) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    await desk.saved("ledger", tenant)
+    admin = await desk.caller("admin")
+    path = f"/v1/tenants/{tenant}/quotas/scan"
+    nine = {"quota": {"max_active": 9}, "reason": "they pay for it"}
+    once = {"Idempotency-Key": desk.of("once")}
+    first = await admin.put(path, json=nine, headers=once)
+    assert first.status_code == 200, first.text
+    seven = await admin.put(path, json={"quota": {"max_active": 7}, "reason": "not so many"})
+    assert seven.status_code == 200, seven.text
+    again = await admin.put(path, json=nine, headers=once)
+    assert again.status_code == 200 and again.json()["data"] == first.json()["data"]
+    assert await _configured(desk, tenant) == 7
+    assert (await desk.governance.account(tenant)).limits["scan"].max_active == 7
+    found = (await admin.get("/v1/audit", params={"target": f"ledger/{tenant}"})).json()["items"]
+    mine = [line for line in found if line["request_id"] == desk.of("once")]
+    (line,) = mine
+    assert (line["actor"], line["reason"]) == ("admin-key", "they pay for it")
+    assert line["how"].startswith("key ") and line["workflow"] == workflow_id("ledger", tenant)
+    assert line["before"]["quotas"]["scan"]["max_active"] == 2
+    assert line["after"]["quotas"]["scan"]["max_active"] == 9
+
+
+async def test_a_late_repeat_of_what_changed_nothing_does_not_undo_what_came_after(
+    desk: Desk,
+) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    admin = await desk.caller("admin")
+    path = f"/v1/tenants/{tenant}/quotas/scan"
+    two = {"quota": {"max_active": 2}, "reason": "it is so already"}
+    once = {"Idempotency-Key": desk.of("once")}
+    for max_active in (None, 5, None):
+        body = two if max_active is None else {"quota": {"max_active": 5}, "reason": "more of it"}
+        done = await admin.put(path, json=body, headers=once if max_active is None else {})
+        assert done.status_code == 200, done.text
+    assert await _configured(desk, tenant) == 5
+
+
+async def test_a_configured_quota_is_left_alone_if_people_have_set_something_since(
+    desk: Desk,
+) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    await desk.saved("ledger", tenant)
+    admin = await desk.caller("admin")
+    path = f"/v1/tenants/{tenant}/quotas/scan"
+    seen = {"If-Match": (await admin.get(f"/v1/tenants/{tenant}")).headers["ETag"]}
+    await desk.governance.exchange(tenant, [acquire("1")])
+    body = {"quota": {"max_active": 9}, "reason": "they pay for it"}
+    done = await admin.put(path, json=body, headers=seen)
+    assert done.status_code == 200, done.text
+    other = {"quota": {"max_active": 7}, "reason": "not so many"}
+    stale = await admin.put(path, json=other, headers=seen)
+    assert stale.status_code == 412 and stale.json()["code"] == "changed_since"
+    assert await _configured(desk, tenant) == 9
+    fresh = await admin.put(path, json=other, headers={"If-Match": done.headers["ETag"]})
+    assert fresh.status_code == 200, fresh.text
+    assert await _configured(desk, tenant) == 7
+
+
+async def test_quotas_that_are_changed_at_the_same_moment_are_all_changed(desk: Desk) -> None:
+    names = [desk.of(f"t{number}") for number in range(4)]
+    await desk.apply(tenants={name: {"quotas": {"scan": {"max_active": 2}}} for name in names})
+    admin = await desk.caller("admin")
+    answers = await asyncio.gather(
+        *(
+            admin.put(
+                f"/v1/tenants/{name}/quotas/scan",
+                json={"quota": {"max_active": 9}, "reason": "all of them"},
+            )
+            for name in names
+        )
+    )
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert [await _configured(desk, name) for name in names] == [9] * 4
+    limits = [(await desk.governance.account(name)).limits["scan"].max_active for name in names]
+    assert limits == [9] * 4
+
+
+async def test_a_configured_quota_below_what_is_held_is_refused_as_such(desk: Desk) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    await desk.governance.exchange(tenant, [acquire("1"), acquire("2")])
+    admin = await desk.caller("admin")
+    path = f"/v1/tenants/{tenant}/quotas/scan"
+    body = {"quota": {"max_active": 1}, "reason": "too much of it"}
+    refused = await admin.put(path, json=body)
+    assert refused.status_code == 409 and refused.json()["code"] == "below_usage"
+    assert "allow_below_usage" in refused.json()["detail"]
+    assert "--" not in refused.json()["detail"]
+    assert await _configured(desk, tenant) == 2
+    done = await admin.put(path, json={**body, "allow_below_usage": True})
+    assert done.status_code == 200, done.text
+    assert await _configured(desk, tenant) == 1
+
+
 async def test_a_reason_is_required_and_what_is_not_there_is_not_found(desk: Desk) -> None:
     operator = await desk.caller("operator")
     nobody = f"/v1/downstreams/{desk.of('nobody')}/commands"
@@ -191,6 +426,27 @@ async def test_a_reason_is_required_and_what_is_not_there_is_not_found(desk: Des
     broken = await operator.post(nobody, content=b"{", headers={"Content-Type": "application/json"})
     assert broken.status_code == 400
     assert broken.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/throttles", {"resource": "scan", "share": 0, "reason": "stop it"}),
+        ("/v1/throttles/x/lift", {"reason": "go on"}),
+        ("/v1/silences", {"kind": "*", "for_ms": 60_000, "reason": "a drill"}),
+        ("/v1/silences/x/end", {"reason": "it is over"}),
+        ("/v1/alerts/x/resend", {"reason": "once more"}),
+    ],
+)
+async def test_what_has_no_revision_says_so_and_does_not_ignore_one(
+    desk: Desk, path: str, body: dict[str, Any]
+) -> None:
+    operator = await desk.caller("operator")
+    refused = await operator.post(path, json=body, headers={"If-Match": '"7"'})
+    assert refused.status_code == 400 and "If-Match" in refused.json()["detail"]
+    assert (await operator.get("/v1/silences")).json()["items"] == []
+    allowed = await operator.post(path, json=body, headers={"If-Match": "*"})
+    assert allowed.status_code in (200, 404, 409)
 
 
 async def test_two_attempts_at_the_same_moment_are_one(desk: Desk) -> None:

@@ -2,19 +2,21 @@
 
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import quote
 
 import pytest
 from fastapi.routing import APIRoute
-from playwright.async_api import Page, ViewportSize
+from playwright.async_api import Page, ViewportSize, expect
 
 from headgate.api.access import routes_of
 from headgate.api.app import create_app
 from headgate.gate.clock import now_ms
 from headgate.model.breaker import BreakerState
 from tests.api.conftest import Desk
-from tests.browser.test_dashboard import log_in
+from tests.browser.test_dashboard import log_in, log_out
 from tests.foreign.packages import axe
 from tests.harness import acquire
+from tests.notifier.site import crossing
 
 _WIDE: Final[ViewportSize] = {"width": 1280, "height": 900}
 _NARROW: Final[ViewportSize] = {"width": 400, "height": 800}
@@ -64,12 +66,22 @@ async def governed(desk: Desk) -> tuple[str, str, str]:
     opening = {"breaker": {"consecutive_failures": 3, "open_ms": 600_000}}
     await desk.apply(
         downstreams={scanner: opening, **{desk.of(state): {} for state in states}},
-        tenants={tenant: {"quotas": {"scan": {"max_active": 1, "per_hour": 100}}}},
+        tenants={
+            tenant: {
+                "quotas": {
+                    "scan": {"max_active": 1, "per_hour": 100},
+                    "mail": {"max_active": 1},
+                }
+            }
+        },
         pools={pool: {"resource": "scan", "capacity": 4}},
     )
     await desk.governance.report(scanner, 1, failures=3)
     await desk.governance.until_state(scanner, BreakerState.OPEN)
     await desk.governance.exchange(tenant, [acquire("a"), acquire("b", wait_ms=60_000)])
+    # Nobody is to be told that its turn has come: there are no such jobs.
+    wishes = [acquire("held", "mail"), acquire("waits", "mail", wait_ms=600_000)]
+    await desk.governance.exchange(tenant, wishes)
     await desk.saved("ledger", tenant)
     await desk.saved("governor", pool)
     admin, viewer = await desk.caller("admin"), await desk.caller("viewer")
@@ -95,6 +107,10 @@ async def governed(desk: Desk) -> tuple[str, str, str]:
         assert done.status_code == 200, (path, done.text)
         denied = await viewer.post(path, json={**body, "reason": "may not"})
         assert denied.status_code == 403
+    told = crossing(tenant, sequence=70)
+    await desk.service.alerts.take([told], {told.id: ["ops"]})
+    quiet = {"kind": "quota.*", "for_ms": 600_000, "reason": "to be looked at"}
+    assert (await admin.post("/v1/silences", json=quiet)).status_code == 200
     await desk.saved("breaker", scanner, *[desk.of(state) for state in states])
     return scanner, tenant, pool
 
@@ -126,6 +142,7 @@ async def test_axe_finds_nothing_on_any_page(desk: Desk, page: Page, script: Pat
     # What a viewer is shown is less of the same.
     await log_in(page, desk, "operator", "/")
     paths = [
+        "/jobs?workflow_id=job-waits",
         *pages_of(desk),
         "/downstreams?state=RAMP",
         f"/downstreams/{scanner}",
@@ -137,11 +154,21 @@ async def test_axe_finds_nothing_on_any_page(desk: Desk, page: Page, script: Pat
         f"/pools/{pool}?capacity.scan=2&strategy=equal",
         f"/pools/{pool}?capacity.scan=many",
         "/jobs?workflow_id=nobody",
+        f"/alerts/{quote(crossing(tenant, sequence=70).id, safe='')}",
+        "/alerts?kind=quota.*",
+        "/alerts?kind=nonsense!",
         "/audit?actor=nobody",
     ]
     for path in paths:
         await page.goto(desk.base + path)
         await looker.look(path)
+        if path == "/alerts":
+            await expect(
+                page.get_by_role("link", name=crossing(tenant, sequence=70).title)
+            ).to_have_count(2)
+            await expect(page.get_by_role("button", name="End")).to_be_visible()
+        if path.endswith("job-waits"):
+            await expect(page.locator("[data-live=report]")).to_contain_text("place 1")
     await page.goto(f"{desk.base}/tenants/{tenant}")
     await page.locator("h1").click()
     await page.keyboard.press("?")
@@ -151,6 +178,18 @@ async def test_axe_finds_nothing_on_any_page(desk: Desk, page: Page, script: Pat
         await page.get_by_role("button", name=label).first.click()
         await looker.look(f"the dialog {label}")
         await page.keyboard.press("Escape")
+    # Whoever sees one tenant: its pages, and those that are not for it.
+    await log_out(page)
+    await log_in(page, desk, "viewer", f"/tenants/{tenant}", tenant)
+    for path, status in (
+        (f"/tenants/{tenant}", 200),
+        ("/alerts", 200),
+        ("/downstreams", 403),
+        ("/tenants/another", 404),
+    ):
+        answer = await page.goto(desk.base + path)
+        assert answer is not None and answer.status == status, (path, answer)
+        await looker.look(f"{path} of a tenant")
     assert looker.found == [], "\n" + "\n".join(looker.found)
     # That it would have found something.
     await page.evaluate("document.querySelector('h1').style.color = 'gray'")

@@ -1,6 +1,7 @@
 """The dashboard in a browser, on the running stack."""
 
 import os
+from urllib.parse import quote
 
 from playwright.async_api import Page, expect
 
@@ -11,12 +12,43 @@ from tests.harness import acquire, eventually
 from tests.notifier.site import crossing
 
 
-async def log_in(page: Page, desk: Desk, role: RoleName, to: str) -> None:
-    key = await desk.key(role)
+async def log_in(
+    page: Page, desk: Desk, role: RoleName, to: str, tenant: str | None = None
+) -> None:
+    key = await desk.key(role, tenant)
     await page.goto(desk.base + to)
     await page.get_by_label("Key", exact=True).fill(key)
     await page.get_by_role("button", name="Log in").click()
     await page.wait_for_url(desk.base + to)
+
+
+async def log_out(page: Page) -> None:
+    await page.get_by_role("button", name="Log out").click()
+    await page.wait_for_url("**/login")
+
+
+async def test_another_tenants_page_is_not_found(desk: Desk, page: Page) -> None:
+    mine, other = desk.of("mine"), desk.of("other")
+    quotas = {"quotas": {"scan": {"max_active": 1}}}
+    await desk.apply(tenants={mine: quotas, other: quotas})
+    await desk.saved("ledger", mine, other)
+    key = await desk.key("operator", mine)
+    # Not even one who asks for it by name at the login is told that it is there.
+    await page.goto(f"{desk.base}/tenants/{other}")
+    await page.get_by_label("Key", exact=True).fill(key)
+    await page.get_by_role("button", name="Log in").click()
+    missing = page.get_by_role("heading", name="There is no such thing")
+    await expect(missing).to_be_visible()
+    said = (await page.locator("main").inner_text()).replace(other, "X")
+    for path in (f"/tenants/{other}", "/tenants/nobody"):
+        answer = await page.goto(desk.base + path)
+        assert answer is not None and answer.status == 404
+        await expect(missing).to_be_visible()
+        text = await page.locator("main").inner_text()
+        assert text.replace(other, "X").replace("nobody", "X") == said, "as if it were not there"
+    await page.goto(desk.base)
+    await expect(page.locator("h1")).to_have_text(mine)
+    assert other not in await page.content()
 
 
 async def test_a_breaker_that_trips_appears_without_a_reload(desk: Desk, page: Page) -> None:
@@ -94,7 +126,7 @@ async def test_a_tenant_gets_twice_its_quota_for_an_hour(desk: Desk, page: Page)
     await desk.saved("ledger", tenant)
     await log_in(page, desk, "operator", f"/tenants/{tenant}")
     await page.get_by_role("button", name="Override").click()
-    await expect(page.locator("#f-amount")).to_have_value("4")
+    await expect(page.get_by_label("max_active")).to_have_value("4")
     await page.get_by_label("Reason").fill("a big day")
     await page.get_by_role("button", name="Do it").click()
 
@@ -123,12 +155,19 @@ async def test_the_page_goes_on_after_the_api_was_started_again(desk: Desk, page
 
 
 async def test_keys_and_narrow_pages(desk: Desk, page: Page) -> None:
-    scanner, tenant = desk.of("scanner"), desk.of("t")
+    scanner, tenant, pool = desk.of("scanner"), desk.of("t"), desk.of("pool")
     await desk.apply(
-        downstreams={scanner: {}}, tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}}
+        downstreams={scanner: {}},
+        tenants={tenant: {"quotas": {"scan": {"max_active": 1}, "mail": {"max_active": 1}}}},
+        pools={pool: {"resource": "scan", "capacity": 4}},
     )
+    wishes = [acquire("a", "mail"), acquire("b", "mail", wait_ms=600_000)]
+    await desk.governance.exchange(tenant, wishes)
+    told = crossing(tenant, sequence=70)
+    await desk.service.alerts.take([told], {told.id: ["ops"]})
     await desk.saved("breaker", scanner)
     await desk.saved("ledger", tenant)
+    await desk.saved("governor", pool)
     await log_in(page, desk, "operator", "/")
     await page.keyboard.press("g")
     await page.keyboard.press("d")
@@ -146,10 +185,20 @@ async def test_keys_and_narrow_pages(desk: Desk, page: Page) -> None:
         f"/downstreams/{scanner}",
         "/tenants",
         f"/tenants/{tenant}",
+        "/pools",
+        f"/pools/{pool}",
+        f"/pools/{pool}?capacity.scan=2&strategy=equal",
+        "/alerts",
+        f"/alerts/{quote(told.id, safe='')}",
         "/audit",
         "/jobs",
+        "/jobs?workflow_id=job-b",
+        "/jobs?workflow_id=nobody",
+        "/tenants/nobody",
     ):
         await page.goto(desk.base + path)
+        if path.endswith("job-b"):
+            await expect(page.locator("[data-live=report]")).to_contain_text("place 1")
         width = await page.evaluate("document.documentElement.scrollWidth")
         assert width <= 400, (path, width)
 

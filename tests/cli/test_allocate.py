@@ -111,6 +111,9 @@ def test_several_resources(tmp_path: Path) -> None:
          "3: tenants.0.demand: is 3, but the capacity is by resource: write {cpu: 3}"),
         ("capacity: {cpu: 1}\ntenants:\n - {tenant: a, demand: {gpu: 3}}",
          "3: tenants.0.demand.gpu: the pool has no gpu: write one of cpu"),
+        ("capacity: {cpu: 1}\ntenants:\n - {tenant: a, demand: {cpu: 3}, guaranteed: 1}",
+         "3: tenants.0.guaranteed: cannot be used with several resources, which are divided by "
+         "weight alone: remove it, or write one number as capacity"),
         ("capacity: 1\ntenants:\n - {tenant: a, demand: {cpu: 3}}",
          "3: tenants.0.demand: is by resource, but the capacity is not: write a whole number, or"
          " write the capacity by resource"),

@@ -78,6 +78,21 @@ def test_the_example_is_valid() -> None:
         (QUOTA % "guaranteed: 4" + "pools: {p: {resource: scan, capacity: 3, strategy: reserved}}",
          "4: tenants.acme.quotas.scan: guarantees 4, but pool p has 3 scan: lower the guarantee or "
          "raise the capacity"),
+        (QUOTA % "reservations: [{begin: '08:00', end: '09:00', guaranteed: 4}]" +
+         "pools: {p: {resource: scan, capacity: 3, strategy: reserved}}",
+         "4: tenants.acme.quotas.scan: guarantees 4, but pool p has 3 scan"),
+        (QUOTA % "guaranteed: 2" + "pools: {p: {capacity: {scan: 3, cpu: 1}, tenants: [acme]}}",
+         "5: pools.p.tenants.0: tenant acme has no quota of cpu"),
+        (QUOTA % "guaranteed: 2" + "pools: {p: {capacity: {scan: 3, cpu: 1}}}",
+         "4: tenants.acme.quotas.scan: guarantees 2 of scan, but pool p divides several resources "
+         "by dominant shares, which know no guarantees"),
+        ("pools: {p: {capacity: {a: 1, b: 2}, history_half_life_ms: 1000}}",
+         "1: pools.p.history_half_life_ms: the past does not count where several resources are"),
+        ("groups: {g: {shares: {scna: {}}}}\npools: {p: {resource: scan, capacity: 3}}",
+         "1: groups.g.shares.scna: no pool shares scna (they share: scan)"),
+        ("groups: {g: {shares: {scan: {guaranteed: 3, maximum: 2}}}}\n"
+         "pools: {p: {resource: scan, capacity: 3}}",
+         "1: groups.g.shares.scan: guaranteed is 3, but maximum is 2"),
         ("pools: {p: {resource: scan, capacity: 3, follows: scanner}}", "1: pools.p.follows: "
          "scanner is no listed downstream (there is: none): list it under downstreams"),
         ("downstreams: {scanner: {limit: {max_in_flight: 3}}}\n"

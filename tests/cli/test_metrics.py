@@ -1,6 +1,7 @@
 """``headgate metrics``, and what holds for every command."""
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -64,6 +65,11 @@ async def test_metrics_are_printed_and_served(desk: Desk) -> None:
     printed = (await desk.headgate("metrics")).out
     names = {family.name for family in text_string_to_metric_families(printed)}
     assert "headgate_verdict" in names
+    found = json.loads(await desk.done("metrics", "--json", "--tenants", "0"))
+    assert {one["name"] for one in found} == names
+    (verdict,) = [one for one in found if one["name"] == "headgate_verdict"]
+    assert sum(sample["value"] for sample in verdict["samples"]) == 1
+    assert "--json" in (await desk.headgate("metrics", "--json", "--serve", "[::1]:9464")).refusal
     async with serving(desk) as address, httpx2.AsyncClient(trust_env=False) as client:
         answer = await client.get(address)
         assert answer.headers["content-type"].startswith("text/plain; version=")
@@ -84,6 +90,8 @@ async def test_metrics_are_not_served_to_the_network() -> None:
 async def test_the_list_of_metrics_needs_nothing() -> None:
     listed = (await run("metrics", "--list")).out
     assert all(metric.name in listed for metric in METRICS)
+    described = json.loads((await run("metrics", "--list", "--json")).out)
+    assert [one["name"] for one in described] == [metric.name for metric in METRICS]
 
 
 def test_every_command_prints_json_but_those_that_have_nothing_to_tell() -> None:

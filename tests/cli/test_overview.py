@@ -60,8 +60,11 @@ async def test_without_a_worker_the_status_is_stale(desk: Desk) -> None:
         "CREATE TRIGGER past BEFORE INSERT OR UPDATE ON governance_worker "
         "FOR EACH ROW EXECUTE FUNCTION past()"
     )
-    await database.execute("UPDATE governance_worker SET version = version")
-    found = await _ends_with(desk, 3, "status")
+    try:
+        await database.execute("UPDATE governance_worker SET version = version")
+        found = await _ends_with(desk, 3, "status")
+    finally:
+        await database.execute("DROP FUNCTION past() CASCADE")  # the database is used again
     assert "no governance worker has been seen for 60 min" in found["line"]
 
 
@@ -160,6 +163,12 @@ async def test_what_is_exported_is_applied_without_a_change(desk: Desk, tmp_path
     assert again.out.startswith("nothing to change: what runs is as the file says\n")
     assert "is there already" in (await desk.headgate("export", "-o", str(file))).refusal
     assert json.loads(await desk.done("export", "--json"))["tenants"]
+    plain_file = tmp_path / "exported.json"
+    said = json.loads(await desk.done("export", "--json", "-o", str(plain_file)))
+    assert said == {"written_to": str(plain_file)}
+    assert json.loads(plain_file.read_text(encoding="utf-8"))["tenants"]
+    again = await desk.headgate("apply", "-f", str(plain_file))
+    assert again.out.startswith("nothing to change: what runs is as the file says\n")
 
 
 async def test_top_draws_at_80_columns_and_ends_with_q(desk: Desk) -> None:

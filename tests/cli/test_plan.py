@@ -10,7 +10,7 @@ import yaml
 from headgate.model.configuration import Configuration
 from headgate.model.ledger import LedgerView
 from headgate.model.plan import Forecast, PoolForecast
-from headgate.model.pool import CapacityOverride, MemberView, PoolView
+from headgate.model.pool import CapacityOverride, Followed, MemberView, PoolView
 from headgate.orchestrator.whatif import pool_forecast
 from tests.cli.conftest import Desk
 from tests.harness import eventually
@@ -72,6 +72,50 @@ def test_more_capacity_unblocks_those_who_wait() -> None:
     acme = found.tenants[0]
     assert (acme.held, acme.wanted, acme.allocated, acme.difference) == (6, 12, 6, 4)
     assert (acme.waiting, acme.unblocked, acme.blocked, acme.over) == (6, 4, 0, 0)
+
+
+def test_what_a_pool_follows_goes_on_limiting_it() -> None:
+    wanted = configuration(12)
+    wanted.pools["slots"] = wanted.pools["slots"].model_copy(update={"follows": "scanner"})
+    limit = Followed(downstream="scanner", limit=8, since_ms=0, revision=7)
+    view = pool_now().model_copy(update={"follows": limit})
+    found = pool_forecast(wanted, "slots", "live", view, LEDGERS, 0)
+    assert found.capacity == {"scan": 8}
+    assert targets(found) == {"acme": 6, "globex": 2}
+    # What it follows no more limits nothing.
+    assert pool_forecast(configuration(12), "slots", "live", view, LEDGERS, 0).capacity == {
+        "scan": 12
+    }
+
+
+def test_a_group_counts_only_where_it_has_members() -> None:
+    wanted = Configuration.model_validate(
+        {
+            "groups": {
+                "all": {"shares": {"scan": {"guaranteed": 60}}},
+                "east": {"parent": "all", "shares": {"scan": {"guaranteed": 50}}},
+                "empty": {"shares": {"scan": {"guaranteed": 50}}},
+            },
+            "tenants": {
+                "acme": {"group": "east", "quotas": {"scan": {}}},
+                "globex": {"quotas": {"scan": {}}},
+            },
+            "pools": {
+                "one": {"resource": "scan", "capacity": 60, "tenants": ["acme"]},
+                "other": {"resource": "scan", "capacity": 60, "tenants": ["globex"]},
+            },
+        }
+    )
+    assert {*wanted.governor("one").groups} == {"all", "east"}
+    assert not wanted.governor("other").groups
+
+
+def test_jobs_of_several_units_count_with_all_of_them() -> None:
+    of_three = ledger("acme", 6, 2).model_copy(update={"waiting_units": {"scan": 6}})
+    ledgers = LEDGERS | {"acme": of_three}
+    found = pool_forecast(configuration(12), "slots", "live", pool_now(), ledgers, 0)
+    acme = found.tenants[0]
+    assert (acme.wanted, acme.target, acme.waiting, acme.unblocked) == (12, 10, 2, 1)
 
 
 def test_a_lower_limit_shows_what_is_held_too_much() -> None:

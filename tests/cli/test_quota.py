@@ -115,6 +115,20 @@ async def test_a_resource_is_throttled_for_all_and_lifted(desk: Desk) -> None:
     assert (await audit(desk, "throttle"))[0][2] == "resource/scan"
 
 
+async def test_a_throttle_ends_at_a_time_where_one_is_named(desk: Desk) -> None:
+    acme = desk.of("acme")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}}}})
+    args = ("throttle", "tenant", acme, "--to", "50%", *ABOUT)
+    said = await desk.done(*args, "--until", "2099-01-02T03:04Z", "--json")
+    assert json.loads(said)["after"]["until_ms"] == 4_071_006_240_000
+    for also, why in (
+        (("--for", "1h", "--until", "2099-01-02T03:04Z"), "by --for or by --until, not by both"),
+        (("--until", "2020-01-02T03:04Z"), "--until '2020-01-02T03:04Z' has passed already"),
+        (("--until", "tomorrow"), "write a time such as"),
+    ):
+        assert why in (await desk.headgate(*args, *also)).refusal
+
+
 async def test_how_full_a_pool_is_and_what_it_follows_is_seen(desk: Desk) -> None:
     acme, pool, scanner = desk.of("acme"), desk.of("slots"), desk.of("scanner")
     await desk.apply(

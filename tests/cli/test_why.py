@@ -141,6 +141,29 @@ async def test_a_used_up_pool_is_told_with_who_has_it(desk: Desk) -> None:
         )
 
 
+async def test_of_several_resources_the_pool_of_that_which_is_lacking_is_told(desk: Desk) -> None:
+    acme, slots, tokens = desk.of("acme"), desk.of("slots"), desk.of("tokens")
+    await desk.apply(
+        tenants={acme: {"quotas": {"scan": {}, "tok": {}}}},
+        pools={
+            slots: {"resource": "scan", "capacity": 100},
+            tokens: {"resource": "tok", "capacity": 500},
+        },
+    )
+    async with desk.orchestrator() as working:
+        first = await held(desk, working, tenant=acme, also={"tok": 450})
+        job = await working.start(ScanJobInput(tenant=acme, also={"tok": 100}))
+        report = await eventually(
+            lambda: why(desk, job, ReasonCode.POOL_USED_UP),
+            lambda report: bool(report.obstacles[0].parts) and report.obstacles[0].limit == 500,
+        )
+        (obstacle,) = report.obstacles
+        assert (obstacle.resource, obstacle.pool) == ("tok", tokens)
+        assert (obstacle.used, obstacle.needed) == (450, 100)
+        assert f"pool {tokens} is used up: {acme} holds 450 of its 500" in report.verdict
+        assert f"held by      {first.id}: 450 for" in await desk.done("why", job.id)
+
+
 async def test_a_job_without_a_worker_is_found_in_its_ledger(desk: Desk) -> None:
     acme = desk.of("acme")
     await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 1}}}})

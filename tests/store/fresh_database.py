@@ -12,6 +12,14 @@ from headgate.store.migrate import migrate
 _spare: dict[str, list[str]] = {}
 """Migrated databases that nobody uses and that are empty, by the address of their server."""
 
+_SHAPE = """
+    SELECT count(*) || ' ' || (SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal)
+        || ' ' || (SELECT count(*) FROM pg_proc WHERE pronamespace = $1::regnamespace)
+    FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid WHERE relnamespace = $1::regnamespace
+"""
+_shapes: set[str] = set()
+"""How many columns, triggers and functions there are in one just migrated."""
+
 
 @asynccontextmanager
 async def fresh_database(dsn: str) -> AsyncIterator[str]:
@@ -36,13 +44,16 @@ async def migrated_database(dsn: str) -> AsyncIterator[str]:
         address = await _create(dsn)
         async with Database(address) as database:
             await migrate(database)
+            _shapes.add(await database.fetch_value(_SHAPE, SCHEMA))
+    is_empty = False
     try:
         yield address
-        await _empty(address)
-    except BaseException:
-        await _drop(dsn, address)
-        raise
-    spare.append(address)
+        is_empty = await _empty(address)
+    finally:
+        if is_empty:
+            spare.append(address)
+        else:
+            await _drop(dsn, address)
 
 
 async def _create(dsn: str) -> str:
@@ -63,7 +74,8 @@ async def _drop(dsn: str, address: str) -> None:
         await admin.close()
 
 
-async def _empty(address: str) -> None:
+async def _empty(address: str) -> bool:
+    """Empty the database; return whether it is now as one just migrated."""
     connection = await asyncpg.connect(address)
     try:
         # Who is still there might write into the next test.
@@ -77,5 +89,6 @@ async def _empty(address: str) -> None:
             SCHEMA,
         )
         await connection.execute(f"TRUNCATE {tables} RESTART IDENTITY")
+        return await connection.fetchval(_SHAPE, SCHEMA) in _shapes
     finally:
         await connection.close()

@@ -10,7 +10,7 @@ from headgate.model.alert_rules import AlertRules
 from headgate.model.configuration import Configuration
 from headgate.model.errors import UnavailableError
 from headgate.model.settings import BreakerSettings, LedgerSettings
-from headgate.store.configuration import ConfigurationStore
+from headgate.store.configuration import ConfigurationStore, OutdatedError
 from headgate.store.database import Database
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "headgate.yaml"
@@ -139,3 +139,16 @@ async def test_configuration_and_audit_are_written_together_or_not_at_all(
         await store.save(Configuration(), "ada\0", "a reason", change)
     assert await store.load() == FULL
     assert await own_database.fetch_value("SELECT count(*) FROM audit") == 1
+
+
+async def test_what_somebody_else_has_applied_meanwhile_is_not_undone(
+    own_database: Database,
+) -> None:
+    store = ConfigurationStore(own_database)
+    seen = await store.load()
+    await store.save(FULL, "ada", "a reason", {}, based_on=seen)
+    with pytest.raises(OutdatedError):
+        await store.save(Configuration(), "bob", "a reason", {}, based_on=seen)
+    assert await store.load() == FULL
+    await store.save(Configuration(), "bob", "a reason", {}, based_on=FULL)
+    assert await store.load() == Configuration()

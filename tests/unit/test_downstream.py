@@ -1,10 +1,11 @@
-"""What a gate answers about one downstream, with a breaker that only listens."""
+"""What a gate answers about one downstream."""
 
-from typing import Any, Literal, cast
+import asyncio
+from typing import Literal, cast
 
 import pytest
-from temporalio.service import RPCError, RPCStatusCode
 
+from headgate.gate import Call
 from headgate.gate import downstream as downstream_module
 from headgate.gate.clock import now_ms
 from headgate.gate.downstream import Downstream
@@ -12,32 +13,16 @@ from headgate.gate.lane import Lane
 from headgate.gate.outcomes import NOBODY, Ended
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.gate.workflows import GovernanceWorkflow
-from headgate.model.breaker import MOST_AFFECTED, BreakerState, CallOutcome, Report, Verdict
+from headgate.model.breaker import (
+    MOST_AFFECTED,
+    BreakerState,
+    CallOutcome,
+    Verdict,
+)
 from headgate.model.lease import WhenAway
+from headgate.model.limits import LimitPolicy
 from headgate.model.reason import ReasonCode
-
-
-class QuietBreaker:
-    """Takes every report, and answers the verdict that it was given, unless it is away."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        self._verdict = verdict
-        self.is_away = False
-        self.asked = 0
-        self.reports: list[Report] = []
-
-    async def signal(self, name: str, report: Report, *_: Any, **__: Any) -> None:
-        """Take a report."""
-        assert name == "report"
-        # As it comes out of the wire: a name that no report may have would be refused there.
-        self.reports.append(Report.model_validate_json(report.model_dump_json()))
-
-    async def query(self, *_: Any, **__: Any) -> Verdict:
-        """Answer."""
-        self.asked += 1
-        if self.is_away:
-            raise RPCError("no connection", RPCStatusCode.UNAVAILABLE, b"")
-        return self._verdict
+from tests.unit.gates import QuietBreaker, gate_of, limited, one_place
 
 
 async def test_a_throttled_call_is_told_who_cut_it_and_when_to_ask_again() -> None:
@@ -161,6 +146,7 @@ async def test_a_verdict_holds_while_it_is_young_and_then_what_is_configured(
     assert [await way.call(), await way.call()] == [outdated, outdated]
     assert way.breaker.asked > asked
     way.breaker.is_away = False  # whatever held meanwhile, its word holds again
+    clock.at(2 * OUTDATED_S)
     assert await way.call() is known
     await way.downstream.close()
 
@@ -187,6 +173,62 @@ async def test_a_refusal_for_want_of_an_answer_says_so_and_when_to_come_again(cl
     assert isinstance(refusal, Refusal)
     assert refusal.reason.message == "the breaker of scanner has not answered for a while"
     assert refusal.retry_at_ms == clock.now_ms() + 5_000
+    await way.downstream.close()
+
+
+async def test_no_call_waits_for_a_breaker_that_has_just_failed_to_answer(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    way = Way(WhenAway.FAIL_STATIC, "all")
+    await way.call()
+    way.breaker.is_away = True
+    clock.at(OUTDATED_S)
+    await way.call()
+    # From now on it does not even refuse: the server takes connections and answers nothing.
+    way.breaker.hangs = True
+    before = way.breaker.asked
+    async with asyncio.timeout(0.9):
+        for passed_s in range(1, 10):
+            clock.at(OUTDATED_S + passed_s)
+            assert await way.call() is None
+            await asyncio.sleep(0)
+    assert way.breaker.asked == before + 1, "one question is under way"
+    told = [one for one in caplog.records if "not learned" in one.getMessage()]
+    assert len(told) == 1
+    await way.downstream.close()
+
+
+async def test_an_unanswered_breaker_is_asked_about_once_a_second(clock: Clock) -> None:
+    way = Way(WhenAway.FAIL_STATIC, "all")
+    await way.call()
+    way.breaker.is_away = True
+    clock.at(OUTDATED_S)
+    await way.call()
+    before = way.breaker.asked
+    for tenth in range(1, 30):
+        clock.at(OUTDATED_S + tenth / 10)
+        await way.call()
+        await asyncio.sleep(0)
+    assert way.breaker.asked == before + 2
+    way.breaker.is_away = False
+    clock.at(OUTDATED_S + 4)
+    await way.call()  # has it asked, and does not wait
+    await asyncio.sleep(0)
+    assert not way.downstream._is_away
+    await way.downstream.close()
+
+
+async def test_a_process_that_begins_without_an_answer_waits_once(clock: Clock) -> None:
+    way = Way(WhenAway.FAIL_STATIC, "all")
+    way.breaker.hangs = True
+    clock.at(0)
+    waiting = asyncio.create_task(way.call())
+    await asyncio.sleep(0)
+    clock.at(2)
+    async with asyncio.timeout(0.9):
+        for _ in range(3):
+            assert await way.call() is None
+    assert await waiting is None
     await way.downstream.close()
 
 
@@ -217,3 +259,186 @@ async def test_reports_say_whose_calls_failed_or_were_turned_away() -> None:
     assert len(open_way.breaker.reports[-1].affected) == MOST_AFFECTED
     await open_way.downstream.close()
     await way.downstream.close()
+
+
+# While calls wait for a place ---------------------------------------------------------------------
+
+
+async def one_in_flight_and_two_queueing(
+    breaker: QuietBreaker,
+) -> tuple[Downstream, Ticket, list[asyncio.Task[Ticket | Refusal]]]:
+    downstream = Downstream("scanner", "gate", "queue", cast(GovernanceWorkflow, breaker))
+    first = await downstream.admit("first", "acme")
+    assert isinstance(first, Ticket)
+    waiting = [asyncio.create_task(downstream.admit(f"call-{n}", "acme")) for n in range(2)]
+    async with asyncio.timeout(0.9):
+        while downstream._queueing < 2:
+            await asyncio.sleep(0)
+    return downstream, first, waiting
+
+
+async def test_a_call_that_queued_does_not_pass_a_breaker_that_opened_meanwhile() -> None:
+    downstream, first, waiting = await one_in_flight_and_two_queueing(QuietBreaker(limited()))
+    opened = limited(
+        state=BreakerState.OPEN, epoch=4, allow="none", until_ms=now_ms() + 60_000, reason="dead"
+    )
+    downstream.take(opened)
+    downstream.settle(first, Ended(CallOutcome.FAILURE, 1), "acme")
+    for answer in await asyncio.gather(*waiting):
+        assert isinstance(answer, Refusal)
+        assert answer.reason.code is ReasonCode.BREAKER_OPEN
+    assert not downstream.flights
+    await downstream.close()
+
+
+async def test_a_call_that_queued_heeds_what_this_gate_has_seen_fail_meanwhile() -> None:
+    breaker = QuietBreaker(limited(consecutive_failures=1))
+    downstream, first, waiting = await one_in_flight_and_two_queueing(breaker)
+    downstream.settle(first, Ended(CallOutcome.FAILURE, 1), "acme")
+    for answer in await asyncio.gather(*waiting):
+        assert isinstance(answer, Refusal)
+        assert "1 calls in a row failed here" in answer.reason.message
+    await downstream.close()
+
+
+async def test_a_call_that_queued_asks_for_a_probe_when_the_breaker_is_half_open_by_now() -> None:
+    breaker = QuietBreaker(limited())
+    downstream, first, waiting = await one_in_flight_and_two_queueing(breaker)
+    half_open = limited(state=BreakerState.HALF_OPEN, epoch=5, allow="probes")
+    breaker.lets_probe("call-1", half_open)
+    downstream.take(half_open)
+    downstream.settle(first, Ended(CallOutcome.FAILURE, 1), "acme")
+    refused, passed = await asyncio.gather(*waiting)
+    assert isinstance(refused, Refusal)
+    assert refused.reason.code is ReasonCode.PROBES_BUSY
+    assert isinstance(passed, Ticket)
+    assert passed.probe == "call-1"
+    await downstream.close()
+
+
+# Permits whose calls have not begun ---------------------------------------------------------------
+
+
+async def test_a_place_is_kept_for_the_call_of_a_permit_but_not_for_ever(clock: Clock) -> None:
+    downstream = one_place()
+    assert isinstance(await downstream.admit("permit", "acme", held=True), Ticket)
+    assert not downstream.flights, "no call is under way"
+    refused = await downstream.admit("call", "acme")
+    assert isinstance(refused, Refusal)
+    assert refused.reason.code is ReasonCode.IN_FLIGHT
+    # The job goes on in another process, and nobody ever says so here.
+    clock.at(10)
+    assert isinstance(await downstream.admit("call", "acme"), Ticket)
+    assert downstream.begin("permit") is None
+    await downstream.close()
+
+
+async def test_permits_that_are_never_used_leave_nothing_behind(clock: Clock) -> None:
+    downstream = one_place(QuietBreaker(limited(limit=None)))
+    for number in range(5):
+        await downstream.admit(f"permit-{number}", "acme", held=True)
+    clock.at(10)
+    await downstream.admit("permit-5", "acme", held=True)
+    assert list(downstream._promised) == ["permit-5"]
+    await downstream.close()
+
+
+async def test_a_permit_that_is_asked_for_again_takes_one_place() -> None:
+    downstream = one_place(QuietBreaker(limited(limit=LimitPolicy(max_in_flight=2))))
+    for _ in range(2):  # the answer to the first was lost with its workflow task
+        assert isinstance(await downstream.admit("permit", "acme", held=True), Ticket)
+    ticket = downstream.begin("permit")
+    assert ticket is not None
+    downstream.settle(ticket, Ended(CallOutcome.SUCCESS, 1), "acme")
+    assert downstream._places_taken() == 0
+    await downstream.close()
+
+
+async def test_who_waits_gets_the_place_of_a_permit_that_is_given_back() -> None:
+    downstream = one_place()
+    await downstream.admit("permit", "acme", held=True)
+    waiting = asyncio.create_task(downstream.admit("call", "acme"))
+    while not downstream._queueing:
+        await asyncio.sleep(0)
+    downstream.forget("permit")
+    assert isinstance(await waiting, Ticket)
+    await downstream.close()
+
+
+async def test_a_permit_whose_job_has_closed_elsewhere_keeps_no_place_and_no_probe() -> None:
+    breaker = QuietBreaker(limited(state=BreakerState.HALF_OPEN, allow="probes"))
+    breaker.probes = {"permit"}
+    downstream = one_place(breaker)
+    gate = gate_of(downstream)
+    passed = await downstream.admit("permit", "acme", held=True)
+    assert isinstance(passed, Ticket)
+    assert passed.probe == "permit"
+    gate._ended("acme", "permit")
+    await downstream.flush()
+    (probe,) = breaker.reports[-1].probes
+    assert (probe.id, probe.outcome) == ("permit", CallOutcome.IGNORED)
+    await downstream.close()
+
+
+@pytest.mark.parametrize("what", ["opens", "fails here", "is full"])
+async def test_a_permits_first_call_heeds_what_has_happened_since(what: str) -> None:
+    downstream = one_place(QuietBreaker(limited(consecutive_failures=1)))
+    await downstream.admit("permit", "acme", held=True)
+    if what == "opens":
+        downstream.take(limited(state=BreakerState.OPEN, epoch=4, allow="none"))
+    else:
+        other = Ticket(downstream.era, 0.0, None, 0)
+        downstream.flights.add(other)
+        if what == "fails here":
+            downstream.settle(other, Ended(CallOutcome.FAILURE, 1), "acme")
+    assert downstream.begin("permit") is None
+    await downstream.close()
+
+
+@pytest.mark.parametrize("is_let_pass_here", [True, False])
+async def test_of_the_calls_under_one_permit_one_is_its_probe(is_let_pass_here: bool) -> None:
+    breaker = QuietBreaker(limited(state=BreakerState.HALF_OPEN, allow="probes"))
+    breaker.probes = {"permit"}
+    downstream = one_place(breaker)
+    gate = gate_of(downstream)
+    if is_let_pass_here:
+        assert isinstance(await downstream.admit("permit", "acme", held=True), Ticket)
+    call = Call(downstream="scanner", tenant="acme", permit="permit", probe="permit", probe_epoch=3)
+    answers = await asyncio.gather(*(gate.begin(call, f"call-{n}") for n in range(5)))
+    (passed,) = (answer for answer in answers if isinstance(answer, Ticket))
+    assert passed.probe == "permit"
+    gate.end(call, passed, Ended(CallOutcome.SUCCESS, 1))
+    assert isinstance(await gate.begin(call, "later"), Refusal), "it has been made"
+    await downstream.close()
+
+
+async def test_calls_under_one_permit_are_counted_one_by_one() -> None:
+    downstream = one_place(QuietBreaker(limited(limit=LimitPolicy(max_in_flight=3))))
+    gate = gate_of(downstream)
+    await downstream.admit("permit", "acme", held=True)
+    call = Call(downstream="scanner", tenant="acme", permit="permit")
+    answers = await asyncio.gather(*(gate.begin(call, f"call-{n}") for n in range(4)))
+    passed = [answer for answer in answers if isinstance(answer, Ticket)]
+    assert len(passed) == len(downstream.flights) == 3
+    for ticket in passed:
+        gate.end(call, ticket, Ended(CallOutcome.SUCCESS, 1))
+    assert not downstream.flights
+    await downstream.close()
+
+
+# Probes -------------------------------------------------------------------------------------------
+
+
+async def test_a_call_that_asks_for_a_probe_again_gets_a_new_answer(clock: Clock) -> None:
+    half_open = limited(state=BreakerState.HALF_OPEN, allow="probes")
+    breaker = QuietBreaker(half_open)
+    downstream = one_place(breaker)
+    refused = await downstream.admit("call", "acme")
+    assert isinstance(refused, Refusal)
+    assert refused.reason.code is ReasonCode.PROBES_BUSY
+    breaker.lets_probe("call", half_open)  # one has said nothing, so another may take its place
+    clock.at(1)
+    passed = await downstream.admit("call", "acme")
+    assert isinstance(passed, Ticket)
+    assert passed.probe == "call"
+    await downstream.close()

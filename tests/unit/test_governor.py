@@ -145,6 +145,91 @@ def test_what_is_idle_is_borrowed_and_the_guarantee_comes_back_without_damping()
     assert site.told == {"lender": 6, "borrower": 2}
 
 
+KEEPER = {"keeper": Share(guaranteed=5, lend_limit=0), "other": Share(guaranteed=1)}
+
+
+@pytest.mark.parametrize("wanted", [8, 3])
+def test_what_is_not_lent_nobody_else_gets_even_as_comfort(wanted: int) -> None:
+    damping = CALM.model_copy(update={"headroom": 1})
+    site = Site(KEEPER, damping=damping)
+    site.want(keeper=0, other=wanted)
+    site.rounds(5)
+    assert site.told == {"keeper": 5, "other": 3}
+    site.want(keeper=5)
+    site.rounds(1)
+    assert site.held["keeper"] == 5
+
+
+def test_what_was_given_before_it_was_not_to_be_lent_comes_back() -> None:
+    site = Site({"keeper": Share(guaranteed=5), "other": Share(guaranteed=1)})
+    site.want(keeper=0, other=8)
+    site.rounds(5)
+    assert site.held["other"] == 8
+    site.shares = KEEPER
+    site.want(keeper=0)
+    site.rounds(30)
+    assert site.told == {"keeper": 5, "other": 3}
+
+
+def test_what_one_keeps_whose_ledger_does_not_run_is_given_to_nobody() -> None:
+    site = Site(KEEPER)
+    site.want(keeper=0, other=8)
+    site.rounds(3)
+    assert site.told == {"keeper": 5, "other": 3}
+    site.governor.told("keeper", site.governor.record.members["keeper"].sequence, False)
+    site.shares = {"other": KEEPER["other"]}  # the keeper says nothing any more
+    for _ in range(5):
+        site.now_ms += ROUND_MS
+        site.governor.advance(site.now_ms)
+        assert "keeper" not in site.governor.to_tell()
+        site.deliver()
+    assert site.held["other"] == 3
+
+
+def test_what_a_group_keeps_is_for_those_in_it() -> None:
+    shares = {"inside": Share(), "outside": Share(guaranteed=1)}
+    site = Site(
+        shares,
+        tenants={"inside": "g", "outside": None},
+        groups={"g": GroupShare(guaranteed=5, lend_limit=0)},
+        damping=CALM.model_copy(update={"headroom": 1}),
+    )
+    site.want(inside=0, outside=8)
+    site.rounds(5)
+    assert site.told["outside"] == 3
+    site.want(inside=5)
+    site.rounds(3)
+    assert site.held == {"inside": 5, "outside": 3}
+
+
+@pytest.mark.parametrize("strategy", [Strategy.RESERVED, Strategy.PRIORITY])
+def test_nobody_gets_more_comfort_than_it_may_borrow(strategy: Strategy) -> None:
+    shares = {"a": Share(guaranteed=2, borrow_limit=1), "b": Share()}
+    site = Site(shares, strategy=strategy, damping=CALM.model_copy(update={"headroom": 4}))
+    site.want(a=2, b=0)
+    site.rounds(5)
+    assert site.told["a"] == 3
+
+
+def test_a_guarantee_beyond_the_maximum_is_kept_from_nobody() -> None:
+    site = Site({"cut": Share(guaranteed=5, lend_limit=0, maximum=1), "other": Share()})
+    site.want(cut=0, other=8)
+    site.rounds(3)
+    assert site.told == {"cut": 1, "other": 7}
+
+
+def test_a_cut_pool_refuses_no_job_that_fits_when_the_cut_is_over() -> None:
+    site = Site(RESERVED)
+    site.want(borrower=8)
+    command = PoolCommand(id="c", actor="kim", reason="test", action="throttle", share=0)
+    obey(site.governor, command, site.now_ms)
+    message = site.governor.allocation_of("borrower")
+    assert (message.capacity, message.whole) == ({"r": 0}, {"r": 8})
+    more = PoolCommand(id="d", actor="kim", reason="test", action="set_capacity", capacity={"r": 9})
+    obey(site.governor, more, site.now_ms)
+    assert site.governor.allocation_of("borrower").whole == {"r": 9}
+
+
 def test_what_is_left_is_shared_on_top_of_guarantees() -> None:
     site = Site(RESERVED, capacity={"r": 12})
     site.want(lender=20, borrower=20)
@@ -328,51 +413,111 @@ def test_older_news_and_strangers_are_left_aside() -> None:
     assert "stranger" not in site.governor.record.members
 
 
-def test_several_resources_are_divided_by_dominant_share() -> None:
-    settings = PoolSettings(
-        capacity={"cpu": 9, "memory": 18},
-        strategy=Strategy.PROPORTIONAL,
-        tenants={"a": None, "b": None},
-        damping=CALM,
-        source="listed",
+def test_what_one_who_has_left_still_holds_counts_until_it_is_back() -> None:
+    site = Site({"goes": Share(), "stays": Share()})
+    site.want(goes=8, stays=0)
+    site.rounds(3)
+    assert site.held == {"goes": 8, "stays": 0}
+    left = site.settings.model_copy(update={"tenants": {"stays": None}})
+    site.governor.configure(left, site.now_ms)
+    site.want(stays=8)
+    site.rounds(20, lasting=("goes",))
+    assert site.told["stays"] == 0
+    (condition,) = site.governor.view().conditions
+    assert condition.message == "goes shares the pool no more, and may still hold 8 r"
+    # Its ledger has not heard yet that it shares the pool no more, and may grant it again.
+    site.held["goes"] = 2
+    site.say("goes")
+    site.rounds(3, lasting=("goes",))
+    assert site.told["stays"] == 0
+    site.shares["goes"] = Share(weight=0.0, maximum=0)
+    for held, rest in ((2, 6), (0, 8)):
+        site.held["goes"] = held
+        site.say("goes")
+        site.rounds(3, lasting=("goes",))
+        assert site.told["stays"] == rest
+    assert not site.governor.view().conditions
+
+
+def test_one_who_comes_back_is_asked_what_it_holds() -> None:
+    site = Site({"goes": Share(), "stays": Share()})
+    site.want(goes=5, stays=0)
+    site.rounds(3)
+    left = site.settings.model_copy(update={"tenants": {"stays": None}})
+    site.governor.configure(left, site.now_ms)
+    site.governor.configure(site.settings, site.now_ms)
+    site.want(stays=8)
+    site.rounds(3, lasting=("goes",))
+    assert not site.governor.record.left
+    assert (site.held["goes"], site.told["stays"]) == (5, 3)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "parts"), [(Strategy.PROPORTIONAL, (9, 3)), (Strategy.EQUAL, (6, 6))]
+)
+def test_equal_takes_no_account_of_weights_with_several_resources(
+    strategy: Strategy, parts: tuple[int, int]
+) -> None:
+    claims = {"heavy": Claim(wanted=99, share=Share(weight=3)), "light": Claim(wanted=99)}
+    governor = divided(
+        {"cpu": 12, "memory": 12},
+        {tenant: {"cpu": claim, "memory": claim} for tenant, claim in claims.items()},
+        strategy,
     )
-    governor = Governor.begin("p", settings, 1)
-    for tenant, demand in {"a": {"cpu": 9, "memory": 36}, "b": {"cpu": 27, "memory": 9}}.items():
-        governor.told(tenant, governor.record.members[tenant].sequence, True)
-        governor.demand(
-            Demand(
-                pool="p",
-                tenant=tenant,
-                incarnation=1,
-                revision=1,
-                sequence=governor.record.members[tenant].sequence,
-                claims={name: Claim(wanted=units) for name, units in demand.items()},
-            ),
-            NOW_MS,
-        )
-    # Once it knows the incarnations, it tells each again; each says so; then it divides.
-    for _ in range(3):
-        for tenant in governor.to_tell():
-            sequence = governor.allocation_of(tenant).sequence
-            governor.told(tenant, sequence, True)
-            member = governor.record.members[tenant]
-            governor.demand(
-                Demand(
-                    pool="p",
-                    tenant=tenant,
-                    incarnation=1,
-                    revision=2,
-                    sequence=sequence,
-                    claims=member.claims,
-                ),
-                NOW_MS,
-            )
-        governor.advance(NOW_MS + 100_000)
+    targets = {name: member.target for name, member in governor.record.members.items()}
+    assert targets == {
+        "heavy": {"cpu": parts[0], "memory": parts[0]},
+        "light": {"cpu": parts[1], "memory": parts[1]},
+    }
+
+
+def test_several_resources_are_divided_by_dominant_share() -> None:
+    governor = divided(
+        {"cpu": 9, "memory": 18},
+        {
+            "a": {"cpu": Claim(wanted=9), "memory": Claim(wanted=36)},
+            "b": {"cpu": Claim(wanted=27), "memory": Claim(wanted=9)},
+        },
+    )
     targets = {name: member.target for name, member in governor.record.members.items()}
     assert targets["a"]["cpu"] + targets["b"]["cpu"] <= 9
     assert targets["a"]["memory"] + targets["b"]["memory"] <= 18
     assert targets["a"]["memory"] == pytest.approx(12, abs=1)  # two thirds of all memory
     assert targets["b"]["cpu"] == pytest.approx(6, abs=1)  # two thirds of all cpu
+
+
+def divided(
+    capacity: dict[str, int],
+    claims: dict[str, dict[str, Claim]],
+    strategy: Strategy = Strategy.PROPORTIONAL,
+) -> Governor:
+    """A governor that has heard of everybody and has divided."""
+    settings = PoolSettings(
+        capacity=capacity,
+        strategy=strategy,
+        tenants=dict.fromkeys(claims),
+        damping=CALM,
+        source="listed",
+    )
+    governor = Governor.begin("p", settings, 1)
+    # Once it knows the incarnations, it tells each again; each says so; then it divides.
+    for revision in range(1, 5):
+        for tenant in claims if revision == 1 else governor.to_tell():
+            sequence = governor.allocation_of(tenant).sequence
+            governor.told(tenant, sequence, True)
+            governor.demand(
+                Demand(
+                    pool="p",
+                    tenant=tenant,
+                    incarnation=1,
+                    revision=revision,
+                    sequence=sequence,
+                    claims=claims[tenant],
+                ),
+                NOW_MS,
+            )
+        governor.advance(NOW_MS + 100_000)
+    return governor
 
 
 # Jobs that need several units at once, and groups -----------------------------------------------

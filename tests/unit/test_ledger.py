@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from headgate.model.ledger import Exchange, LedgerView
+from headgate.model.ledger import Exchange, LedgerCommand, LedgerView, SetThrottle
 from headgate.model.quota import Quota, Rate
 from headgate.model.reason import ReasonCode
 from headgate.model.settings import LedgerSettings
@@ -247,10 +247,10 @@ def test_whoever_may_ask_again_is_told_a_time_to_come(quota: dict[str, Any]) -> 
 
 
 def test_an_explanation_never_speaks_of_a_limit_that_is_not_there() -> None:
-    ledger = make(rate="10/s", burst=10)
+    ledger = Ledger.begin("acme", quotas(scan={"rate": "10/s", "burst": 10}, tok={}), 1)
     ask(ledger, "a", units=5)
-    ask(ledger, "big", units=10, wait_ms=60_000)
-    wait = ask(ledger, "small", wait_ms=60_000)
+    ask(ledger, "big", units=10, also={"tok": 1}, wait_ms=60_000)
+    wait = ask(ledger, "small", resource="tok", wait_ms=60_000)
     assert wait.reason is not None
     assert "None" not in wait.reason.message
     assert wait.reason.code is ReasonCode.QUEUED
@@ -265,6 +265,106 @@ def test_estimates_follow_how_long_permits_are_held() -> None:
     ask(ledger, "b", now_ms=now_ms)
     ask(ledger, "c", now_ms=now_ms)
     assert ask(ledger, "d", now_ms=now_ms).retry_at_ms == now_ms + 4_000
+
+
+@pytest.mark.parametrize(
+    ("quota", "used", "held_ms", "asked", "wait_ms"),
+    [
+        pytest.param(
+            {"max_active": 10}, 10, 600_000, 10, 600_000, id="one_large_job_after_another"
+        ),
+        pytest.param({"max_active": 500}, 500, 60_000, 100, 12_000, id="a_fifth_of_all"),
+        pytest.param({"max_active": 500}, 450, 60_000, 100, 6_000, id="half_of_it_is_free"),
+    ],
+)
+def test_estimates_count_units_and_not_jobs(
+    quota: dict[str, int], used: int, held_ms: int, asked: int, wait_ms: int
+) -> None:
+    ledger = make(**quota)
+    ask(ledger, "before", units=used)
+    now_ms = NOW_MS + held_ms
+    ledger.release("before", now_ms)
+    ask(ledger, "a", units=used, now_ms=now_ms)
+    wait = ask(ledger, "b", units=asked, wait_ms=900_000, now_ms=now_ms)
+    assert wait.retry_at_ms == now_ms + wait_ms
+    behind = ask(ledger, "c", units=asked, wait_ms=900_000, now_ms=now_ms)
+    assert behind.retry_at_ms == now_ms + wait_ms + asked * held_ms // quota["max_active"]
+
+
+def test_a_permit_that_has_not_come_back_for_long_is_expected_to_take_as_long_again() -> None:
+    ledger = make(max_active=1)
+    ask(ledger, "a")
+    now_ms = NOW_MS + 3_000_000
+    wait = ask(ledger, "b", wait_ms=900_000, now_ms=now_ms)
+    assert wait.retry_at_ms == now_ms + 3_000_000
+    assert wait.reason is not None
+    assert wait.reason.message.endswith("; about 50 min to go (estimate)")
+
+
+def test_one_that_is_held_for_long_among_many_tells_little() -> None:
+    ledger = make(max_active=100)
+    ask(ledger, "old")
+    now_ms = NOW_MS + 3_000_000
+    for nth in range(99):
+        ask(ledger, str(nth), now_ms=now_ms)
+    wait = ask(ledger, "b", wait_ms=900_000, now_ms=now_ms)
+    assert wait.retry_at_ms == now_ms + 300  # on average they have been held for 30 s
+
+
+def test_a_window_that_those_ahead_use_up_is_told_with_the_end_of_the_one_that_is_enough() -> None:
+    ledger = make(max_active=9, per_hour=10)
+    ask(ledger, "a")
+    window = ledger.record.meters["scan"].windows["per_hour"]
+    waits = [ask(ledger, id, units=9, wait_ms=90_000_000) for id in "bcd"]
+    told = [one.reason for one in waits if one.reason is not None]
+    assert [one.code for one in told] == [
+        ReasonCode.QUOTA_USED_UP, ReasonCode.WINDOW, ReasonCode.WINDOW,
+    ]  # fmt: skip
+    assert "1 of 10 scan a hour of tenant acme used and 18 asked for by those ahead" in (
+        told[2].message
+    )
+    ends_ms = window.ends_at_ms
+    assert [one.retry_at_ms for one in waits[1:]] == [ends_ms, ends_ms + 3_600_000]
+
+
+# Pauses, and what has no end ---------------------------------------------------------------------
+
+
+def paused(until_ms: int | None) -> Ledger:
+    ledger = make(max_active=5)
+    ledger.operate(
+        LedgerCommand(
+            id="p",
+            actor="ada",
+            reason="a drill",
+            action=SetThrottle(resource="scan", share=0, until_ms=until_ms),
+        ),
+        NOW_MS,
+    )
+    return ledger
+
+
+def test_the_end_of_a_pause_is_told_to_all_who_wait() -> None:
+    ledger = paused(NOW_MS + 3_600_000)
+    for id in "abc":
+        wait = ask(ledger, id, wait_ms=7_200_000)
+        view = ledger.why(id, NOW_MS)
+        assert wait.reason is not None and view is not None
+        assert "(estimate)" not in wait.reason.message
+        assert (wait.reason.endless, wait.retry_at_ms) == (False, NOW_MS + 3_600_000)
+        assert view.retry_at_ms == NOW_MS + 3_600_000
+
+
+def test_of_a_pause_that_people_have_to_end_nobody_says_when() -> None:
+    ledger = paused(None)
+    for id in "ab":
+        wait = ask(ledger, id, wait_ms=7_200_000)
+        view = ledger.why(id, NOW_MS)
+        assert wait.reason is not None and view is not None
+        assert wait.reason.endless
+        assert "to go" not in wait.reason.message
+        assert wait.retry_at_ms is not None, "it may be asked again"
+        assert view.retry_at_ms is None
 
 
 # Ending ------------------------------------------------------------------------------------------
@@ -594,6 +694,29 @@ def test_a_limit_changed_in_a_window_keeps_what_is_used() -> None:
     assert ask(ledger, "e", now_ms=HOUR_END_MS).outcome is GRANTED
 
 
+def test_a_limit_set_in_the_middle_of_a_window_finds_what_was_granted_before() -> None:
+    ledger = make()
+    ask(ledger, "a", units=5)
+    ledger.release("a", NOW_MS)
+    assert ledger.view().limits["scan"].windows == {}, "what nothing limits is not shown"
+    assert ledger.next_deadline() is None, "and wakes nobody up"
+    ledger = again(ledger)
+    per_day = quotas(scan={"per_day": 5})
+    assert ledger.below_usage(per_day) == []
+    assert len(ledger.below_usage(quotas(scan={"per_day": 4}))) == 1
+    ledger.configure(per_day, NOW_MS)
+    assert code(ask(ledger, "b")) is ReasonCode.WINDOW
+
+
+def test_what_only_the_star_stands_for_is_counted_from_when_it_is_limited() -> None:
+    ledger = Ledger.begin("acme", LedgerSettings(quotas={"*": Quota()}, source="listed"), 1)
+    ask(ledger, "a", units=5)
+    assert ledger.record.meters["scan"].windows == {}
+    before = Ledger.begin("acme", quotas(scan={}), 1, as_before=True)
+    ask(before, "a", units=5)
+    assert before.record.meters["scan"].windows == {}, "runs that began before do as they did"
+
+
 def test_more_than_a_window_can_ever_have_is_refused_at_once() -> None:
     assert code(ask(make(per_day=4), "a", units=5, wait_ms=60_000)) is ReasonCode.CAN_NEVER_FIT
 
@@ -714,6 +837,15 @@ def test_all_of_a_workflow_is_shown_and_nothing_is_changed_by_asking() -> None:
     ledger.demands()
     ledger.below_usage(quotas(scan={"max_active": 0}))
     assert RECORD.dump_json(ledger.record) == before
+
+
+def test_the_view_says_how_many_wait_and_for_how_much() -> None:
+    ledger = Ledger.begin("acme", quotas(scan={"max_active": 3}, tok={"max_active": 9}), 1)
+    ask(ledger, "a", units=3)
+    for id in "bc":
+        ask(ledger, id, units=2, also={"tok": 4}, wait_ms=60_000)
+    view = ledger.view()
+    assert (view.waiting, view.waiting_units) == ({"scan": 2, "tok": 2}, {"scan": 4, "tok": 8})
 
 
 def test_the_view_says_what_limits_now_and_survives_json() -> None:

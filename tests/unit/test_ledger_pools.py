@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from headgate.model.ledger import Acquire, Exchange, Holder, Outcome
 from headgate.model.pool import Allocation, Claim
 from headgate.model.quota import Quota
@@ -131,6 +133,7 @@ def test_a_restored_ledger_waits_for_a_new_word_and_says_who_it_is() -> None:
 
 def test_what_could_never_be_had_of_a_pool_is_refused_at_once() -> None:
     ledger = make(guaranteed=2, borrow_limit=3)
+    ledger.allocate(allocation(2, guarantees=True), NOW_MS)
     assert code(ask(ledger, "a", units=6, wait_ms=60_000)) is ReasonCode.CAN_NEVER_FIT
     assert ask(ledger, "b", units=5, wait_ms=60_000).outcome is WAITING
     other = make()
@@ -139,6 +142,50 @@ def test_what_could_never_be_had_of_a_pool_is_refused_at_once() -> None:
     assert ask(other, "b", units=4, wait_ms=60_000).outcome is WAITING
     other.allocate(allocation(2, 2, capacity={"scan": 3}), NOW_MS)
     assert "b" in other.record.waiters, "a pool that has shrunk may grow again"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param({}, id="by_weight_only"),
+        pytest.param({"guarantees": True, "enforced": False}, id="only_observes"),
+    ],
+)
+def test_a_borrow_limit_turns_nobody_away_where_it_does_not_hold(said: dict[str, Any]) -> None:
+    ledger = make(guaranteed=2, borrow_limit=3)
+    ledger.allocate(allocation(9, **said), NOW_MS)
+    assert ask(ledger, "a", units=6).outcome is GRANTED
+
+
+def test_who_waits_keeps_the_place_until_the_governor_says_that_a_borrow_limit_holds() -> None:
+    ledger = make(guaranteed=2, borrow_limit=3)
+    assert ask(ledger, "large", units=6, wait_ms=60_000).outcome is WAITING
+    assert ask(ledger, "small", units=5, wait_ms=60_000).outcome is WAITING
+    restored = Ledger.restore(again(ledger).record, 2, NOW_MS)
+    restored.configure(pooled(guaranteed=2, borrow_limit=3), NOW_MS)
+    assert set(restored.record.waiters) == {"large", "small"}, "the pool may only observe"
+    restored.allocate(allocation(5, incarnation=2, guarantees=True), NOW_MS)
+    assert [*restored.record.permits] == ["small"]
+    away = restored.record.turned_away["large"].decision
+    assert (away.outcome, code(away)) == (DENIED, ReasonCode.CAN_NEVER_FIT)
+
+
+def test_a_run_that_began_before_decides_as_it_did() -> None:
+    ledger = Ledger.begin("acme", pooled(guaranteed=2, borrow_limit=3), 1, as_before=True)
+    assert code(ask(ledger, "a", units=6, wait_ms=60_000)) is ReasonCode.CAN_NEVER_FIT
+
+
+def test_when_a_pool_gives_more_than_it_gives_now_nobody_knows() -> None:
+    ledger = started(2, jobs=2, max_active=9)
+    wait = ask(ledger, "large", units=3, wait_ms=600_000)
+    assert wait.reason is not None
+    assert (wait.reason.code, wait.reason.endless) == (ReasonCode.POOL_USED_UP, True)
+    assert "to go" not in wait.reason.message
+    behind = ask(ledger, "behind", wait_ms=600_000)
+    assert behind.reason is not None
+    assert (behind.reason.code, behind.reason.endless) == (ReasonCode.POOL_USED_UP, False)
+    refused = ask(ledger, "refused", units=3)
+    assert refused.retry_at_ms == NOW_MS + 1_000, "as long as it asks, the governor hears of it"
 
 
 # What the governor is told -----------------------------------------------------------------------

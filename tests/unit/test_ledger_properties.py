@@ -215,8 +215,10 @@ class NaiveLedger:
             quota = self.quota(resource)
             assert quota is not None
             hour = self.now_ms // HOUR_MS
-            # An hour counts on while it lasts, also when its limit is taken away in between.
-            if quota.per_hour is not None or self.hours.get(resource, (0, 0))[0] == hour:
+            # An hour counts on while it lasts, also when its limit is taken away meanwhile. Of what
+            # a quota names it counts in any case, so that a limit that is set finds what was used.
+            counts = quota.per_hour is not None or resource in (self.settings.quotas or {})
+            if counts or self.hours.get(resource, (0, 0))[0] == hour:
                 self.hours[resource] = (hour, self.used(resource) + units)
             if quota.rate is not None:
                 each_ms = Fraction(quota.rate.period_ms, quota.rate.limit)
@@ -695,8 +697,9 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             view = self.ledger.why(id, self.now_ms)
             assert view is not None
             assert view.reason is not None
-            assert view.retry_at_ms is not None
-            assert view.retry_at_ms > self.now_ms
+            assert view.reason.endless == (view.retry_at_ms is None)
+            assert view.retry_at_ms is None or view.retry_at_ms > self.now_ms
+            assert view.reason.endless <= ("(estimate)" not in view.reason.message)
             assert "None" not in view.reason.message
             assert (view.position == 1) == (not view.ahead)
         assert (record.revision, len(record.meters)) == before

@@ -11,10 +11,11 @@ from headgate.gate.limiter import NO_LIMIT, Limiter
 from headgate.gate.outcomes import Ended
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.gate.workflows import GovernanceWorkflow
+from headgate.limits.rate import MICRO
 from headgate.model.breaker import BreakerState, CallOutcome, Verdict
 from headgate.model.limits import ConcurrencyPolicy, LimitPolicy, RatePolicy
 from headgate.model.reason import ReasonCode
-from tests.unit.test_downstream import QuietBreaker
+from tests.unit.gates import QuietBreaker
 
 NOW_MS = 1_700_000_000_000
 FINE = Ended(CallOutcome.SUCCESS, 20)
@@ -142,4 +143,29 @@ async def test_a_call_waits_for_a_place_and_takes_it_when_another_ends(
     refused = await lane.wait(1, "acme", "c", patience_s=1, hold_ms=0)
     assert isinstance(refused, Refusal)
     assert refused.reason.code is ReasonCode.IN_FLIGHT
+    await downstream.close()
+
+
+async def test_a_call_that_its_share_of_a_ramp_refuses_takes_nothing_of_the_rate() -> None:
+    verdict = Verdict(
+        downstream="scanner",
+        state=BreakerState.CLOSED,
+        epoch=3,
+        allow="ramp",
+        most=0.01,
+        limit=LimitPolicy(rate=RatePolicy(max_per_s=1)),
+    )
+    breaker = cast(GovernanceWorkflow, QuietBreaker(verdict))
+    downstream = Downstream("scanner", "gate", "queue", breaker)
+    passed = await downstream.admit("call", "acme")
+    assert isinstance(passed, Ticket)
+    downstream.settle(passed, TOO_MUCH, "acme")
+    assert downstream._limiter is not None
+    rate = downstream._limiter._rate
+    assert rate is not None and rate.rate is not None
+    rate.tokens = MICRO
+    refused = await downstream.admit("call", "acme")
+    assert isinstance(refused, Refusal)
+    assert refused.reason.code is ReasonCode.RAMP
+    assert rate.tokens == MICRO
     await downstream.close()

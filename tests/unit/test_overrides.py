@@ -123,6 +123,16 @@ def test_a_limit_is_not_lowered_below_what_is_held_unless_said_so() -> None:
     assert ask(ledger, "b").outcome is DENIED
 
 
+def test_an_override_to_come_is_not_judged_by_windows_that_are_over_by_then() -> None:
+    ledger = make(max_active=20, per_hour=20, per_day=20)
+    ask(ledger, "a", units=10)
+    soon = {"begins_at_ms": NOW_MS + 1_000, "ends_at_ms": NOW_MS + 40 * 86_400_000}
+    later = soon | {"begins_at_ms": NOW_MS + 30 * 86_400_000}
+    assert say(ledger, "o1", override(**soon, per_day=5)).refused == "below_usage"
+    assert say(ledger, "o2", override(**later, max_active=5)).refused == "below_usage"
+    assert say(ledger, "o3", override(**later, per_day=5, per_hour=5)).accepted
+
+
 def test_the_same_command_is_done_once_and_answered_the_same() -> None:
     ledger = make(max_active=1)
     first = say(ledger, "o", override(max_active=2))

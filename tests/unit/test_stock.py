@@ -1,13 +1,26 @@
 """What a gate grants by itself, and when it does not: with a clock of the test's own."""
 
 import asyncio
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from temporalio.common import MetricMeter
+from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.gate.block import SAFETY_S, Block
+from headgate.gate.ledger import LedgerLink
+from headgate.gate.metrics import GateMetrics
 from headgate.gate.stock import UNGOVERNED, Shortage, Stock
-from headgate.model.lease import LEASE_MS, LeaseGrant, LeaseHolder, WhenAway
+from headgate.gate.workflows import GovernanceWorkflow
+from headgate.model.lease import (
+    LEASE_MS,
+    MOST_HOLD_MS,
+    MOST_UNITS,
+    LeaseGrant,
+    LeaseHolder,
+    WhenAway,
+)
 from headgate.model.reason import Reason, ReasonCode
 
 
@@ -19,7 +32,13 @@ class Bank:
         self.answer = {"units": 2, **grant}
         self.is_away = False
         self.asked = 0
-        self.stock = Stock("acme", "scan", self.tell, lambda: self.now_s)
+        self.passed_uncounted = 0
+        self.stock = Stock(
+            "acme", "scan", self.tell, lambda: self.now_s, count_ungoverned=self._count
+        )
+
+    def _count(self) -> None:
+        self.passed_uncounted += 1
 
     def tell(self, stock: Stock) -> None:
         self.asked += 1
@@ -129,12 +148,31 @@ async def test_when_the_ledger_is_away(when_away: WhenAway) -> None:
     answer = await bank.take()
     if when_away is WhenAway.FAIL_OPEN:
         assert answer is UNGOVERNED
-        assert bank.stock.ungoverned == 1
+        assert bank.passed_uncounted == 1
     else:
         assert isinstance(answer, Shortage)
         assert answer.reason.code is ReasonCode.UNAVAILABLE
     bank.is_away = False
+    bank.now_s += 1
+    if when_away is WhenAway.FAIL_OPEN:
+        await bank.take()  # has it asked
     assert isinstance(await bank.take(), Block)
+
+
+async def test_while_the_ledger_is_known_to_be_away_no_call_waits_and_it_is_asked_on() -> None:
+    bank = Bank(when_away=WhenAway.FAIL_OPEN)
+    await bank.take()
+    bank.is_away = True
+    bank.now_s += 40
+    assert await bank.take() is UNGOVERNED
+    asked = bank.asked
+    async with asyncio.timeout(5):
+        for _ in range(10):
+            bank.now_s += 0.1
+            assert await bank.take(patience_s=60) is UNGOVERNED
+    assert bank.passed_uncounted == 11
+    assert asked + 1 <= bank.asked <= asked + 2
+    assert not bank.stock.has_waiting
 
 
 async def test_jobs_keep_their_units_and_the_ledger_is_told_of_them_in_time() -> None:
@@ -177,3 +215,80 @@ async def test_an_idle_stock_wants_nothing_and_begins_anew_when_used() -> None:
     assert bank.stock.is_idle
     assert bank.stock.next_ask_s() is None
     assert await bank.take() is not first
+
+
+class Meter:
+    """Writes down what is counted."""
+
+    def __init__(self) -> None:
+        self.counted: list[tuple[str, int, Any]] = []
+
+    def create_counter(self, name: str, *_: str) -> Any:
+        def add(value: int, additional_attributes: Any = None) -> None:
+            self.counted.append((name, value, additional_attributes))
+
+        return SimpleNamespace(add=add)
+
+    def create_histogram_float(self, *_: str) -> None: ...
+
+
+async def test_what_passes_without_its_ledger_is_exported_and_so_is_that_nothing_did() -> None:
+    meter = Meter()
+    metrics = GateMetrics(cast(MetricMeter, meter))
+    ledger = cast(GovernanceWorkflow, None)
+    stock = LedgerLink("acme", "gate", ledger, lambda _: None, metrics=metrics).stock("scan")
+    name, of = "headgate_ungoverned_calls_total", {"resource": "scan"}
+    assert meter.counted == [(name, 0, of)]
+    stock._pass_uncounted()
+    assert meter.counted == [(name, 0, of), (name, 1, of)]
+
+
+class Unaskable:
+    """A ledger whose name Temporal refuses."""
+
+    async def update(self, *_: Any, **__: Any) -> None:
+        raise RPCError("WorkflowId length exceeds limit", RPCStatusCode.INVALID_ARGUMENT, b"")
+
+
+async def test_a_call_hears_what_to_mend_and_who_keeps_the_blocks_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    link = LedgerLink("acme", "gate", cast(GovernanceWorkflow, Unaskable()), lambda _: None)
+    link._is_introduced = True
+    stock = link.stock("scan")
+    shortages = [await stock.take(1, 0.7, hold_ms=0) for _ in range(2)]
+    for shortage in shortages:
+        assert isinstance(shortage, Shortage)
+        assert shortage.reason.message == (
+            "the ledger of acme cannot be asked: WorkflowId length exceeds limit"
+        )
+    assert link._keeper is not None and not link._keeper.done()
+    told = [one for one in caplog.records if "WorkflowId length" in one.getMessage()]
+    assert len(told) == 1
+    link._keeper.cancel()
+
+
+async def test_a_call_may_last_longer_than_a_ledger_can_be_told() -> None:
+    bank = Bank()
+    assert isinstance(await bank.take(hold_ms=400 * 86_400_000), Block)
+    assert bank.stock.block.told_hold_ms == MOST_HOLD_MS
+
+
+async def test_calls_may_wait_for_more_than_a_ledger_can_be_told() -> None:
+    bank = Bank(units=MOST_UNITS)
+    taken = await bank.take(MOST_UNITS)
+    waiting = [asyncio.create_task(bank.take(MOST_UNITS - n, patience_s=5)) for n in range(3)]
+    await asyncio.sleep(0)
+    bank.tell(bank.stock)
+    bank.stock.give(taken, MOST_UNITS)
+    for n, one in enumerate(waiting):
+        bank.stock.give(await one, MOST_UNITS - n)
+    assert bank.stock.next_ask_s() is not None
+
+
+async def test_more_than_anybody_can_have_is_refused_at_once() -> None:
+    bank = Bank()
+    answer = await bank.take(MOST_UNITS + 1, patience_s=60)
+    assert isinstance(answer, Shortage)
+    assert (answer.reason.code, answer.retry_in_s) == (ReasonCode.CAN_NEVER_FIT, None)
+    assert isinstance(await bank.take(), Block)

@@ -3,15 +3,18 @@
 import pytest
 
 from headgate.model.breaker import BreakerState, BreakerView, Override, Throttle
-from headgate.model.ledger import PermitView, WaiterView, WhyView
+from headgate.model.ledger import LedgerCommand, PermitView, SetThrottle, WaiterView, WhyView
 from headgate.model.policy import BreakerPolicy
 from headgate.model.pool import MemberView, PoolSettings, PoolView
 from headgate.model.reason import Reason, ReasonCode
 from headgate.model.settings import BreakerSettings
 from headgate.model.why import JobAsk, Obstacle
-from headgate.orchestrator.obstacles import in_the_breaker, ranked
+from headgate.orchestrator.obstacles import in_the_breaker, ranked, told_of
 from headgate.orchestrator.times import lasting
 from headgate.orchestrator.verdict import Evidence, conclude
+from headgate.quota import Ledger
+from tests.unit.ledgers import ask as ask_ledger
+from tests.unit.ledgers import quotas
 
 NOW = 1_700_000_000_000
 
@@ -99,6 +102,17 @@ def breaker(state: BreakerState = BreakerState.CLOSED, **changes: object) -> Bre
     return BreakerView.model_validate({**fields, **changes})
 
 
+def pool_of(resource: str) -> PoolView:
+    return PoolView(
+        pool=f"pool-of-{resource}",
+        settings=PoolSettings(),
+        capacity={resource: 500},
+        members={"acme": MemberView(held={resource: 12}, allocated={resource: 12})},
+        revision=1,
+        incarnation=1,
+    )
+
+
 def evidence(**said: object) -> Evidence:
     found = Evidence("job", NOW, status="RUNNING", is_open=True)
     for name, value in said.items():
@@ -158,6 +172,53 @@ def test_a_used_up_pool_is_told_with_who_has_what_of_it() -> None:
     ]
 
 
+def test_of_several_resources_that_which_is_lacking_is_named_with_its_pool() -> None:
+    both = {"scan": {"max_active": 500}, "tok": {"max_active": 500}}
+    ledger = Ledger.begin("acme", quotas(**both), 1)
+    ask_ledger(ledger, "a", resource="tok", units=400)
+    ask_ledger(ledger, "b", also={"tok": 100})
+    ask_ledger(ledger, "job", also={"tok": 100}, wait_ms=60_000)
+    ask_ledger(ledger, "next", wait_ms=60_000, also={"tok": 1})
+    ask_ledger(ledger, "last", wait_ms=60_000)
+    (said,) = ledger.why_workflow("job-job", NOW)
+    (obstacle,) = conclude(evidence(views=[said])).obstacles
+    assert (obstacle.resource, obstacle.limit, obstacle.used) == ("tok", 500, 500)
+    assert obstacle.needed == 100
+    assert [who.units_of(obstacle.resource) for who in obstacle.holders] == [400, 100]
+    assert conclude(evidence(views=[said])).verdict.startswith(
+        "waits: the quota of acme is used up: it holds 500 of 500 tok; "
+    )
+    # Who would fit but for those ahead is told their numbers where it needs the same, too.
+    queued = [ledger.why_workflow(f"job-{id}", NOW)[0].reason for id in ("next", "last")]
+    assert [(one.resource, one.limit, one.needed) for one in queued if one is not None] == [
+        ("tok", 500, 1),
+        ("scan", None, 1),
+    ]
+
+
+def test_of_several_pools_that_of_what_is_lacking_is_shown() -> None:
+    said = view(
+        ReasonCode.POOL_USED_UP,
+        also={"tok": 100},
+        reason=Reason(
+            code=ReasonCode.POOL_USED_UP, message="x", resource="tok", limit=500, used=500
+        ),
+    )
+    assert told_of(said) == "tok"
+    pools = {("acme", name): pool_of(name) for name in ("scan", "tok")}
+    (obstacle,) = conclude(evidence(views=[said], pools=pools)).obstacles
+    assert (obstacle.resource, obstacle.pool) == ("tok", "pool-of-tok")
+    assert [(part.tenant, part.held) for part in obstacle.parts] == [("acme", 12)]
+
+
+def test_a_call_that_was_held_back_is_told_in_its_own_words() -> None:
+    call = Obstacle(
+        code=ReasonCode.QUOTA_USED_UP, message="its call to scan was held back", used=4, limit=4
+    )
+    verdict = conclude(evidence(calls=[call])).verdict
+    assert verdict.startswith("waits: its call to scan was held back; ")
+
+
 def test_an_exact_time_is_told_as_one() -> None:
     reason = Reason(code=ReasonCode.RATE, message="the rate of 5/s for scan is used up")
     report = conclude(evidence(views=[view(reason=reason, position=1)]))
@@ -170,13 +231,34 @@ def test_an_exact_time_is_told_as_one() -> None:
 def test_what_people_have_set_has_no_estimate() -> None:
     reason = Reason(
         code=ReasonCode.SUSPENDED,
-        message="scan was paused by ada: a drill, number 3 in line behind a; "
-        "about 60 s to go (estimate)",
+        message="scan was paused by ada: a drill, number 3 in line behind a",
+        endless=True,
     )
     report = conclude(evidence(views=[view(reason=reason)]))
     assert report.verdict == "waits: scan was paused by ada: a drill; until people end it"
     assert report.goes_on_at_ms is None
     assert (report.obstacles[0].holders, report.obstacles[0].ahead) == ([], [])
+
+
+def test_the_end_of_a_pause_is_told_whoever_is_ahead() -> None:
+    ledger = Ledger.begin("acme", quotas(scan={"max_active": 5}), 1)
+    pause = SetThrottle(resource="scan", share=0, until_ms=NOW + 3_600_000)
+    command = LedgerCommand(id="p", actor="ada", reason="a drill", action=pause)
+    ledger.operate(command, NOW)
+    for id in ("a", "b"):
+        ask_ledger(ledger, id, wait_ms=7_200_000)
+        report = conclude(evidence(views=ledger.why_workflow(f"job-{id}", NOW)))
+        assert report.verdict == (
+            "waits: scan was paused by ada: a drill; not before 2023-11-14 23:13:20Z, in 60 min"
+        )
+
+
+def test_a_job_in_a_line_without_an_end_is_told_no_time_without_its_ledger_either() -> None:
+    reason = Reason(code=ReasonCode.SUSPENDED, message="scan was paused", endless=True)
+    waits = ask(reason=reason, retry_at_ms=NOW + 60_000)
+    assert conclude(evidence(asks=[waits])).goes_on_at_ms is None
+    again = ask(reason=reason, retry_at_ms=NOW + 60_000, state="asks_again")
+    assert conclude(evidence(asks=[again])).goes_on_at_ms == NOW + 60_000
 
 
 def test_a_shut_breaker_comes_before_the_line_and_both_are_told() -> None:

@@ -17,7 +17,7 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.worker import Worker
 
-from headgate import HeadgatePlugin, governed
+from headgate import HeadgatePlugin, governance, governed
 from headgate.devstack.stack import Stack
 from headgate.model.breaker import BreakerState, CallOutcome
 from headgate.model.errors import ConfigurationError
@@ -146,12 +146,13 @@ class Workplace:
     async def running(self, **worker: Any) -> AsyncIterator["Workplace"]:
         self.client = await Client.connect(self._address, plugins=[self.plugin])
         worker.setdefault("activities", self.activities())
-        working = Worker(self.client, task_queue=self.task_queue, workflows=[TaskJob], **worker)
+        worker.setdefault("workflows", [TaskJob])
+        working = Worker(self.client, task_queue=self.task_queue, **worker)
         async with soon_left(working):
             yield self
 
     async def start(
-        self, task: Task, tenant: str | None = None
+        self, task: Task, tenant: str | None = None, memo: dict[str, Any] | None = None
     ) -> WorkflowHandle[TaskJob, list[str]]:
         return await self.client.start_workflow(
             TaskJob.run,
@@ -160,10 +161,13 @@ class Workplace:
             task_queue=self.task_queue,
             execution_timeout=timedelta(minutes=1),
             priority=Priority(fairness_key=tenant) if tenant else Priority.default,
+            memo=memo,
         )
 
-    async def run(self, task: Task, tenant: str | None = None) -> list[str]:
-        return await (await self.start(task, tenant)).result()
+    async def run(
+        self, task: Task, tenant: str | None = None, memo: dict[str, Any] | None = None
+    ) -> list[str]:
+        return await (await self.start(task, tenant, memo)).result()
 
 
 def denial(error: WorkflowFailureError) -> ApplicationError:
@@ -223,6 +227,27 @@ async def test_an_open_breaker_keeps_calls_away_and_says_when_to_come_again(
         assert error.next_retry_delay > timedelta(minutes=5)
         assert "OPEN" in error.message
         assert place.service.calls == calls
+
+
+async def test_whose_call_is_held_back_is_known_though_a_breaker_is_nobodys(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    async with Workplace(stack, governance, name).running() as place:
+        soon = POLICY.model_copy(update={"open_ms": 30_000, "consecutive_failures": 1})
+        await governance.set_policy(place.downstream, soon)
+        place.service.broken = True
+        with pytest.raises(WorkflowFailureError):
+            await place.run(Task(["guarded"], attempts=1, timeout_s=5))
+        await governance.until_state(place.downstream, BreakerState.OPEN)
+        waiting = await place.start(Task(["guarded"], timeout_s=5), name)
+        report = await eventually(
+            lambda: explain(governance.client, governance.database, waiting.id),
+            lambda report: bool(report.obstacles),
+        )
+        (obstacle,) = report.obstacles
+        assert (obstacle.code, obstacle.tenant) == (ReasonCode.BREAKER_OPEN, name)
+        assert (obstacle.downstream, report.tenants) == (place.downstream, [name])
+        await waiting.terminate("the test is over")
 
 
 async def test_a_call_with_few_attempts_waits_in_the_process_for_its_turn(
@@ -308,6 +333,44 @@ class RemoteJob:
         return result
 
 
+@workflow.defn
+class PermitJob:
+    """Makes its calls under a permit that says nothing of what they call."""
+
+    @workflow.run
+    async def run(self, tenant: str) -> list[str]:
+        async with governance.permit(tenant=tenant, resource="page", also={"scan": 1}):
+            return [
+                await workflow.execute_activity(
+                    "counted",
+                    1,
+                    start_to_close_timeout=timedelta(seconds=5),
+                    retry_policy=RetryPolicy(maximum_attempts=1),
+                    result_type=str,
+                )
+                for _ in range(2)
+            ]
+
+
+async def test_a_call_takes_nothing_that_the_permit_of_its_job_holds(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    await governance.set_quotas(name, page=Quota(max_active=1), scan=Quota(max_active=1))
+    async with Workplace(stack, governance, name).running(workflows=[PermitJob]) as place:
+        handle = await place.client.start_workflow(
+            PermitJob.run,
+            name,
+            id=f"task-{uuid4().hex[:12]}",
+            task_queue=place.task_queue,
+            execution_timeout=timedelta(minutes=1),
+        )
+        assert await handle.result() == ["fine", "fine"]
+    view = await eventually(
+        lambda: governance.account(name), lambda v: v.units_held.get("scan") == 0
+    )
+    assert view.accounts["scan"].granted == 1
+
+
 async def test_the_table_governs_what_the_code_does_not(
     stack: Stack, governance: Governance, name: str
 ) -> None:
@@ -341,6 +404,19 @@ async def test_a_tenant_that_is_no_name_fails_the_job_and_says_so(
     assert isinstance(cause, ApplicationError)
     assert cause.type == "headgate.InvalidRequest"
     assert "the function tenant returned 5: have it return a name" in cause.message
+
+
+@pytest.mark.parametrize("memo", [5, ["acme"], b"acme"])
+async def test_a_memo_that_is_no_name_fails_the_job_and_says_so(
+    stack: Stack, governance: Governance, name: str, memo: object
+) -> None:
+    async with Workplace(stack, governance, name).running() as place:
+        with pytest.raises(WorkflowFailureError) as failure:
+            await place.run(Task(["counted"]), memo={"headgate-tenant": memo})
+    cause = failure.value.cause
+    assert isinstance(cause, ApplicationError)
+    assert cause.type == "headgate.InvalidRequest"
+    assert "the memo headgate-tenant is not a string" in cause.message
 
 
 async def test_without_a_tenant_and_without_a_quota_the_reason_says_what_to_do(

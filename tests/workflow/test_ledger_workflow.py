@@ -114,14 +114,38 @@ async def test_jobs_are_woken_as_soon_as_the_rate_allows(
     assert (account.granted, account.denied) == (5, 0)
 
 
-async def test_a_permit_that_is_not_given_back_expires_and_wakes_the_next(
+async def test_a_permit_that_is_not_given_back_ends_and_wakes_the_next(
     governance: Governance, orchestrator: Orchestrator, name: str
 ) -> None:
     await governance.set_quotas(name, scan=Quota(max_active=1, max_hold_ms=1_500))
     await governance.exchange(name, [acquire("forgotten")])
     await orchestrator.run(ScanJobInput(tenant=name))
     await governance.exchange(name, [], releases=["forgotten"])  # too late to count
-    await governance.until_scans(name, granted=2, expired=1, released=1)
+    # Its holder is asked for first, and there is none.
+    await governance.until_scans(name, granted=2, reclaimed=1, released=1)
+
+
+async def test_a_job_that_runs_for_longer_than_its_permit_may_be_held_keeps_it(
+    governance: Governance, orchestrator: Orchestrator, name: str
+) -> None:
+    await governance.watchful().set_quotas(name, scan=Quota(max_active=1, max_hold_ms=1_000))
+    orchestrator.scanner.open.clear()
+    job = await orchestrator.start(ScanJobInput(tenant=name))
+
+    async def held_for(least_ms: int) -> str:
+        """Return the permit, once it may be held for so long, and its holder is not asked for."""
+        page = await eventually(
+            lambda: governance.holders(name),
+            lambda page: any(
+                least_ms <= one.expires_at_ms - one.granted_at_ms < 60_000 for one in page.permits
+            ),
+        )
+        return page.permits[0].id
+
+    assert await held_for(0) == await held_for(1_001)
+    orchestrator.scanner.open.set()
+    await job.result()
+    await governance.until_scans(name, granted=1, released=1, expired=0, reclaimed=0)
 
 
 async def test_a_plain_client_can_read_and_give_back(

@@ -258,7 +258,7 @@ async def test_a_call_that_is_cut_off_by_the_stop_says_nothing_of_the_downstream
     site = await Site.connect(stack, database, options)
     site.scanner.open.clear()
     async with soon_left(site.governance_worker()):
-        await site.governance.set_quotas(name, scan=Quota(max_active=1))
+        await site.governance.watchful().set_quotas(name, scan=Quota(max_active=1))
         await site.governance.set_policy(name, BreakerPolicy(consecutive_failures=1))
         async with soon_left(site.job_worker()):
             job = await site.start(ScanJobInput(tenant=name, downstream=name))

@@ -35,6 +35,11 @@ class Capacities:
         """Return what there is with what people have set, followed limits aside."""
         return self._known().whole
 
+    def most(self) -> dict[str, int]:
+        """Return what there may be: a cut is for a time, and what fits then may wait for that."""
+        whole, configured = self.whole(), self._record.settings.capacity
+        return {name: max(units, configured.get(name, 0)) for name, units in whole.items()}
+
     def _known(self) -> _Has:
         record, known = self._record, self._has
         if (

@@ -96,6 +96,7 @@ class Division:
         unallocated: Units that nobody gets, those held back among them.
         held_back: Units of unused guarantees that are not lent, by tenant; only where there are
             any.
+        groups_hold_back: Likewise, of guarantees of groups beyond those of their members.
         conditions: What people should know.
         scaled: What guarantees of tenants count as, where that is less than they are.
         scaled_groups: Likewise, of groups.
@@ -104,6 +105,7 @@ class Division:
     allocations: dict[str, int]
     unallocated: int
     held_back: dict[str, int] = field(default_factory=dict)
+    groups_hold_back: dict[str, int] = field(default_factory=dict)
     conditions: list[Condition] = field(default_factory=list)
     scaled: dict[str, int] = field(default_factory=dict)
     scaled_groups: dict[str, int] = field(default_factory=dict)

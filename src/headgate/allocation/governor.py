@@ -10,6 +10,7 @@ from headgate.allocation.demands import changes_nothing, smooth
 from headgate.allocation.governor_record import GovernorRecord, Member
 from headgate.allocation.governor_view import pool_view
 from headgate.allocation.groups import Groups
+from headgate.allocation.left import heard, leave, without_left
 from headgate.allocation.members import ceiling_of
 from headgate.allocation.pressure import PoolPressure
 from headgate.allocation.shares import Shares
@@ -65,7 +66,7 @@ class Governor:
         self._active = Active(record)
         groups = Groups(record.settings, self._active)
         self._shares = Shares(record, self._active, groups)
-        self._standings = Standings(record, self._active, groups)
+        self._standings = Standings(record, self._active, groups, self._shares)
         self._pressure = PoolPressure(record)
 
     @classmethod
@@ -102,8 +103,7 @@ class Governor:
         if settings.follows != record.settings.follows:
             record.followed, record.asked_for_limit = None, False
         record.settings = settings
-        for tenant in [name for name in record.members if name not in settings.tenants]:
-            del record.members[tenant]
+        leave(record, settings.tenants, now_ms)
         record.unheard = [tenant for tenant in record.unheard if tenant in settings.tenants]
         self._ask(new)
         self._said += 1
@@ -119,6 +119,11 @@ class Governor:
         record = self.record
         if message.tenant not in record.settings.tenants:
             record.strangers += 1
+            if heard(record, message, now_ms):
+                self._said += 1
+                record.revision += 1
+                record.unsettled = True
+                self.advance(now_ms)
             return
         member = record.members.get(message.tenant)
         if member is None:
@@ -339,7 +344,7 @@ class Governor:
         if record.settings.history_half_life_ms is not None:
             for _, member in self._active.members():
                 smooth(member, record.settings, now_ms)
-        capacity = self.capacity()
+        capacity = without_left(record, self.capacity(), now_ms)
         for tenant in self._shares.renew(capacity, self._said, now_ms):
             self._standings.look_at(tenant)
         if self.enforces:

@@ -64,6 +64,23 @@ class Member:
 
 
 @dataclass(slots=True)
+class Left:
+    """Who shares the pool no more.
+
+    Attributes:
+        units: What it may still hold, by resource.
+        heard_ms: When it last said so, or left.
+        incarnation: Of its ledger, when it last said something.
+        revision: Likewise.
+    """
+
+    units: Amounts
+    heard_ms: int
+    incarnation: int = 0
+    revision: int = -1
+
+
+@dataclass(slots=True)
 class GovernorRecord:
     """The state of one governor.
 
@@ -93,6 +110,7 @@ class GovernorRecord:
         planned_ms: When it was last reckoned what may wait.
         malformed: Signals that could not be used.
         told_revision: When people last set something.
+        left: What tenants who share the pool no more may still hold.
     """
 
     pool: str
@@ -120,6 +138,7 @@ class GovernorRecord:
     planned_ms: int = 0
     malformed: int = 0
     told_revision: int = 0
+    left: dict[str, Left] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from headgate.alerts.desk import Desk
 from headgate.allocation.capacities import Capacities
 from headgate.allocation.demands import demands_at
 from headgate.allocation.governor_record import GovernorRecord, Member
+from headgate.allocation.left import conditions
 from headgate.allocation.members import ceiling_of, weight_of
 from headgate.model.limits import PressureView
 from headgate.model.pool import MemberView, PoolView
@@ -42,7 +43,7 @@ def pool_view(
             for tenant, member in sorted(record.members.items())
         },
         unheard=list(record.unheard),
-        conditions=list(record.conditions),
+        conditions=[*record.conditions, *conditions(record)],
         rounds=record.rounds,
         divided_at_ms=record.divided_at_ms,
         revision=record.revision,

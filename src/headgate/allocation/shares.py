@@ -12,6 +12,7 @@ from headgate.allocation.groups import Groups
 from headgate.allocation.history import adjusted_weights
 from headgate.allocation.members import wanted_of, weight_of
 from headgate.allocation.repeated import RepeatedDivision
+from headgate.allocation.strategies import counted_weight
 from headgate.allocation.turns import Turns
 from headgate.decay import MICRO
 from headgate.model.pool import Condition
@@ -39,10 +40,21 @@ class Shares:
         self._targeted: tuple[int, int] | None = None
         # What the last division made of each.
         self._parted: dict[str, int] = {}
+        self._kept: dict[str, int] = {}
+        self._reserved = 0
 
     def look_at(self, tenant: str) -> None:
         """Note that a member has or wants something else."""
         self._claims.look_at(tenant)
+
+    def kept_by(self, tenant: str) -> int:
+        """Return what a member does not lend of what it does not use: nobody else may have it."""
+        return self._kept.get(tenant, 0)
+
+    @property
+    def reserved(self) -> int:
+        """What else nobody may have: kept by groups, and by members whose ledgers do not run."""
+        return self._reserved
 
     def renew(self, capacity: Mapping[str, int], said: int, now_ms: int) -> Iterable[str]:
         """Note who should have what, and in the record what people should know about it.
@@ -75,6 +87,13 @@ class Shares:
                     member.target = target
                     changed.add(tenant)
             self._parted = parts
+        kept = division.held_back
+        if kept or self._kept:
+            kept = {t: part for t, part in kept.items() if not record.members[t].stopped}
+            changed.update(tenant for tenant, _ in kept.items() ^ self._kept.items())
+        self._kept = kept
+        self._reserved = sum(division.held_back.values()) - sum(kept.values())
+        self._reserved += sum(division.groups_hold_back.values())
         changed |= left_out | self._turns.left_out  # it matters also to be so no longer
         record.conditions = [Condition(type=c.type, message=c.message) for c in division.conditions]
         return changed
@@ -85,7 +104,7 @@ class Shares:
             DominantClaim(
                 tenant=tenant,
                 demand={name: wanted_of(m, name) for name in capacity},
-                weight=weight_of(m),
+                weight=counted_weight(weight_of(m), self._record.settings.strategy),
             )
             for tenant, m in members
         ]
@@ -115,6 +134,7 @@ class Shares:
                 allocations=others.allocations | turns,
                 unallocated=others.unallocated,
                 held_back=others.held_back,
+                groups_hold_back=others.groups_hold_back,
             )
         self._known = (said, units), division, turns
         return division, turns

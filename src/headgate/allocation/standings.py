@@ -7,8 +7,9 @@ from headgate.allocation.active import Active
 from headgate.allocation.demands import demand_of, smooth
 from headgate.allocation.governor_record import GovernorRecord, Member
 from headgate.allocation.groups import Groups
-from headgate.allocation.members import share_of
+from headgate.allocation.members import right_of, share_of
 from headgate.allocation.rounds import Place, Places, keep_limits, step
+from headgate.allocation.shares import Shares
 from headgate.model.pool import Share, Strategy
 
 
@@ -35,9 +36,13 @@ class Standings:
         record: Of the governor; its settings stay.
         active: Whom a round looks at.
         groups: Of the pool.
+        shares: Who should have what.
     """
 
-    def __init__(self, record: GovernorRecord, active: Active, groups: Groups) -> None:
+    def __init__(
+        self, record: GovernorRecord, active: Active, groups: Groups, shares: Shares
+    ) -> None:
+        self._shares = shares
         self._record = record
         self._active = active
         self._groups = groups
@@ -53,7 +58,8 @@ class Standings:
         """Return the next steps from what all have to their targets."""
         record, taken = self._record, Steps()
         young: set[str] = set()
-        for resource, units in capacity.items():
+        for resource, total in capacity.items():
+            units = total - self._shares.reserved
             places, lately = self._places(resource, now_ms)
             young |= lately
             next_step = step(
@@ -90,14 +96,16 @@ class Standings:
             young.discard(tenant)
             places.of[tenant] = places.of[tenant]._replace(may_cut=True)
         for tenant, member in again:
-            target, allocated = member.target.get(resource, 0), member.allocated.get(resource, 0)
+            # What a member does not lend nobody else may have, so it may as well have it.
+            target = member.target.get(resource, 0) + self._shares.kept_by(tenant)
+            allocated = member.allocated.get(resource, 0)
             ceiling = max(allocated, member.outstanding.get(resource, 0))
             wanted = owed = first = held = 0
             claim = member.claims.get(resource)
             if claim is not None:
                 wanted, held = claim.wanted, claim.held
                 ceiling = max(ceiling, held)
-                owed = min(wanted, claim.share.guaranteed)
+                owed = min(wanted, right_of(claim.share))
                 if claim.next:
                     first = held + claim.next
                     if target < first:
@@ -137,8 +145,8 @@ class Standings:
             case Strategy.FIXED:
                 return max(0, (share.maximum or 0) - target)
             case Strategy.RESERVED | Strategy.PRIORITY:
-                standing = share.guaranteed
-                if settings.strategy is Strategy.RESERVED and share.borrow_limit is not None:
+                standing = right_of(share)
+                if share.borrow_limit is not None:
                     limit = min(limit, share.guaranteed + share.borrow_limit)
             case _:
                 standing = 0

@@ -77,11 +77,12 @@ def divide(
     budget = wanted if strategy is Strategy.UNLIMITED else capacity - sum(kept)
     tree.pour(budget, strategy is Strategy.PRIORITY)
     of_tenants = {id(node) for node, _ in tree.tenants} if keepers or scaled else set()
-    held_back = {}
+    held_back, groups_hold_back = {}, {}
     for node, units in zip(keepers, kept, strict=True):
         if id(node) in of_tenants and units:
             held_back[node.name] = units
         elif units:
+            groups_hold_back[node.name] = units
             message = f"group {node.name} holds {units} units of its unused guarantee back"
             conditions.append(Condition(type=HELD_BACK, message=message))
     if strategy not in (*GUARANTEEING, Strategy.FIXED):
@@ -92,6 +93,7 @@ def divide(
         allocations,
         max(0, capacity - given),
         held_back,
+        groups_hold_back,
         conditions,
         {node.name: node.guaranteed for node in scaled if id(node) in of_tenants},
         {node.name: node.guaranteed for node in scaled if id(node) not in of_tenants},
@@ -144,7 +146,7 @@ class Flat:
             self._rights = [claim.fixed or 0 for claim in claims]
             weights = list(self._rights)
         else:
-            weights = [_weight(claim.weight, strategy) for claim in claims]
+            weights = [counted_weight(claim.weight, strategy) for claim in claims]
         self._weights = whole_weights(weights)
         self._weightless = not all(self._weights)
         self._total = sum(self._rights)
@@ -205,6 +207,7 @@ class Flat:
             {name: units for name, units in zip(self._names, kept, strict=True) if units}
             if kept is not none
             else {},
+            {},
             conditions,
             scaled,
         )
@@ -268,7 +271,7 @@ def _gather_tenants(tree: Tree, strategy: Strategy) -> None:
             node.weight = right
             node.claim(min(usable, right), min(usable, right), None)
         else:
-            node.weight = _weight(claim.weight, strategy)
+            node.weight = counted_weight(claim.weight, strategy)
             node.ceiling = usable if node.weight else 0
 
 
@@ -282,7 +285,9 @@ def _gather_group(node: Node, group: Group, strategy: Strategy) -> None:
     if strategy in GUARANTEEING:
         node.priority = group.priority
         own, lend_limit = min(group.guaranteed, node.guaranteed), group.lend_limit
-    node.weight = node.guaranteed if strategy is Strategy.FIXED else _weight(group.weight, strategy)
+    node.weight = (
+        node.guaranteed if strategy is Strategy.FIXED else counted_weight(group.weight, strategy)
+    )
     limit = _limit(replace(group, guaranteed=own), strategy)
     if limit is not None:
         # What its members hold back is lent to nobody, so it counts towards what the group may
@@ -299,7 +304,7 @@ def _limit(group: Group, strategy: Strategy) -> int | None:
     return min(limits, default=None)
 
 
-def _weight(weight: float, strategy: Strategy) -> float:
+def counted_weight(weight: float, strategy: Strategy) -> float:
     """Return what a weight counts as; none at all is none under ``equal``, too."""
     if strategy is Strategy.UNLIMITED:
         return 1

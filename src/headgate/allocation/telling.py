@@ -3,6 +3,7 @@
 from headgate.allocation.capacities import Capacities
 from headgate.allocation.given import Given
 from headgate.allocation.governor_record import GovernorRecord, Member
+from headgate.allocation.strategies import GUARANTEEING
 from headgate.model.limits import PressureView
 from headgate.model.pool import Allocation
 
@@ -67,9 +68,10 @@ class Telling:
             why=self._why(others),
             capacity=capacity,
             allocated=allocated,
-            whole=self._capacities.whole(),
+            whole=self._capacities.most(),
             pressure=pressure,
             may_wait=member.may_wait,
+            guarantees=record.settings.strategy in GUARANTEEING,
         )
 
     def told(self, tenant: str, sequence: int) -> bool:

@@ -7,6 +7,7 @@ from headgate.alerts.desk import Desk, News
 from headgate.alerts.episode import Episode, Lasts, Turn
 from headgate.alerts.words import clock, span
 from headgate.allocation.governor_record import GovernorRecord, Member
+from headgate.allocation.members import right_of
 from headgate.model.alert_rules import AlertRules
 from headgate.model.pool import CapacityOverride
 
@@ -71,9 +72,9 @@ class Watch:
         for tenant, member in members:
             for resource in capacity:
                 claim = member.claims.get(resource)
-                if claim is None or not claim.share.guaranteed:
+                if claim is None or not right_of(claim.share):
                     continue
-                has, guaranteed = member.allocated.get(resource, 0), claim.share.guaranteed
+                has, guaranteed = member.allocated.get(resource, 0), right_of(claim.share)
                 is_unmet = after_ms is not None and has < min(claim.wanted, guaranteed)
                 if is_unmet:
                     seen.add(self._key(tenant, resource))
@@ -122,7 +123,7 @@ class Watch:
         member = self._record.members.get(tenant) or Member()
         claim = member.claims.get(resource)
         has = member.allocated.get(resource, 0)
-        wanted, guaranteed = (0, 0) if claim is None else (claim.wanted, claim.share.guaranteed)
+        wanted, guaranteed = (0, 0) if claim is None else (claim.wanted, right_of(claim.share))
         data: dict[str, str | int | float | None] = {
             "tenant": tenant,
             "resource": resource,

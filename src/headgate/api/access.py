@@ -39,12 +39,38 @@ async def deny(
 ) -> NoReturn:
     """Write a denial down and raise it; strangers are put off before they fill the audit.
 
+    So is the page of another site, which may have a browser send what it likes.
+
     Raises:
         ProblemError: Always.
     """
     address = request.client.host if request.client is not None else ""
-    if principal is None and (wait_s := service.strangers.take(address)):
-        raise ProblemError(429, "too_many", "ask again after Retry-After", retry_after_s=wait_s)
+    is_strange = principal is None or error.code == "cross_site"
+    if is_strange and (wait_s := service.strangers.take(address)):
+        await put_off(request, service, principal, wait_s)
+    await _note(request, service, principal, error)
+    raise error
+
+
+async def put_off(
+    request: Request, service: Service, principal: Principal | None, wait_s: float
+) -> NoReturn:
+    """Answer whoever asks too often; it is written down once a minute, and not each time.
+
+    Raises:
+        ProblemError: Always.
+    """
+    error = ProblemError(429, "too_many", "ask again after Retry-After", retry_after_s=wait_s)
+    address = request.client.host if request.client is not None else ""
+    if not service.put_off.take(address if principal is None else principal.id):
+        await _note(request, service, principal, error)
+    raise error
+
+
+async def _note(
+    request: Request, service: Service, principal: Principal | None, error: ProblemError
+) -> None:
+    address = request.client.host if request.client is not None else ""
     await service.audit.note(
         actor="nobody" if principal is None else principal.name,
         how="none" if principal is None else principal.described,
@@ -53,7 +79,6 @@ async def deny(
         reason=error.detail,
         after={"status": error.status, "code": error.code, "address": address},
     )
-    raise error
 
 
 class Guard:
@@ -77,15 +102,23 @@ class Guard:
         try:
             principal = await authenticate(request, service)
         except ProblemError as error:
-            await deny(request, service, None, error)
+            await deny(request, service, error.principal, error)
         if principal is None:
-            await deny(request, service, None, nobody())
+            await self.ask_who(request, service)
         if wait_s := service.rates.take(principal.id):
-            raise ProblemError(429, "too_many", "ask again after Retry-After", retry_after_s=wait_s)
+            await put_off(request, service, principal, wait_s)
         if (refusal := self._refusal(request, principal)) is not None:
             await deny(request, service, principal, refusal)
         request.state.principal = principal
         return principal
+
+    async def ask_who(self, request: Request, service: Service) -> NoReturn:
+        """Answer a request that does not say who sends it.
+
+        Raises:
+            ProblemError: That this is denied.
+        """
+        await deny(request, service, None, nobody())
 
     def _refusal(self, request: Request, principal: Principal) -> ProblemError | None:
         if principal.tenant is not None:

@@ -1,5 +1,7 @@
 """From a request to who sends it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -50,17 +52,31 @@ async def authenticate(request: Request, service: Service) -> Principal | None:
     if (token := request.cookies.get(cookie)) is not None:
         key = await service.keys.session(token)
         if key is not None:
-            require_same_site(request, service)
-            return _of_key(key, "session")
+            principal = _of_key(key, "session")
+            with _refusing(principal):
+                require_same_site(request, service)
+            return principal
     if service.settings.open_as is not None:
         # A name that leads here although it is not ours: a page that wants to read with our rights.
         if (request.url.hostname or "") not in _LOOPBACK:
             raise ProblemError(
                 421, "wrong_host", "without authentication this is only served as localhost"
             )
-        require_same_site(request, service, unless_plain=True)
-        return Principal(service.settings.open_as, Role.ADMIN, "open", "open:local")
+        principal = Principal(service.settings.open_as, Role.ADMIN, "open", "open:local")
+        with _refusing(principal):
+            require_same_site(request, service, unless_plain=True)
+        return principal
     return None
+
+
+@contextmanager
+def _refusing(principal: Principal) -> Iterator[None]:
+    """Let the audit know whose browser it was that was made to send something."""
+    try:
+        yield
+    except ProblemError as error:
+        error.principal = principal
+        raise
 
 
 def require_same_site(request: Request, service: Service, *, unless_plain: bool = False) -> None:

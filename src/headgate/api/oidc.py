@@ -93,7 +93,8 @@ class Oidc:
                     if not self._keys:
                         raise UnavailableError(
                             f"the keys of {self._settings.issuer} cannot be had from "
-                            f"{self._settings.jwks}: {' '.join(str(error).split())}"
+                            f"{self._settings.jwks}: {' '.join(str(error).split())}",
+                            "the keys of the issuer of tokens cannot be had",
                         ) from error
                 self._loaded_s = time.monotonic()
         if kid not in self._keys:

@@ -74,6 +74,24 @@ def page_of(
     return Page(items=items, next_cursor=written(*keys(rows[limit - 1])) if more else None)
 
 
+def part_of(items: Sequence[Item], limit: int, cursor: str | None) -> Page[Item]:
+    """Return a page of a list that is at hand as a whole: its cursors are places in it.
+
+    Raises:
+        ProblemError: The cursor is not one of this list.
+    """
+    start = place(cursor)
+    end = start + limit
+    following = written(end) if end < len(items) else None
+    return Page(items=list(items[start:end]), next_cursor=following)
+
+
+def place(cursor: str | None) -> int:
+    """Return the place in a list that a cursor stands for; raises as ``read``."""
+    found = read(cursor, int)
+    return 0 if found is None else max(0, int(found[0]))
+
+
 def written(*keys: str | int) -> str:
     """Return a cursor."""
     return urlsafe_b64encode(json.dumps(keys).encode()).decode().rstrip("=")
@@ -90,12 +108,20 @@ def read(cursor: str | None, *kinds: type) -> list[str | int] | None:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         keys = json.loads(urlsafe_b64decode(padded.encode("ascii")))
-    except ValueError:
+    except (ValueError, RecursionError):
         keys = None
     fits = isinstance(keys, list) and [type(key) for key in keys] == list(kinds)
-    if not fits or any(isinstance(key, str) and "\x00" in key for key in keys):
+    if not fits or not all(_is_text(key) for key in keys if isinstance(key, str)):
         raise ProblemError(400, "bad_request", "cursor: write the next_cursor of this list")
     found: list[str | int] = keys
     if any(isinstance(key, int) and not -(2**62) < key < 2**62 for key in found):
         raise ProblemError(400, "bad_request", "cursor: write the next_cursor of this list")
     return found
+
+
+def _is_text(key: str) -> bool:
+    """Return whether Postgres takes it: no NUL, and no half of a character."""
+    try:
+        return b"\x00" not in key.encode()
+    except UnicodeEncodeError:
+        return False

@@ -13,7 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from temporalio.service import RPCError
 
+from headgate.api.principal import Principal
 from headgate.model.errors import (
+    BelowUsageError,
     ConfigurationError,
     ConflictError,
     NotFoundError,
@@ -81,6 +83,9 @@ class ProblemError(Exception):
         detail: What was wrong, and what to do.
         retry_after_s: For ``Retry-After``.
         headers: More headers.
+
+    Attributes:
+        principal: Who is refused, where that is known although it may not come in.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class ProblemError(Exception):
         super().__init__(detail)
         self.status, self.code, self.detail = status, code, detail
         self.headers = dict(headers or {})
+        self.principal: Principal | None = None
         if retry_after_s is not None:
             self.headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
 
@@ -102,6 +108,14 @@ class ProblemError(Exception):
 def not_found(detail: str) -> ProblemError:
     """Return the answer for what is not there, or is not the caller's to see."""
     return ProblemError(404, "not_found", detail)
+
+
+def in_public(error: Exception) -> str:
+    """Return what a caller is told of an error: no addresses of what stands behind the API."""
+    if isinstance(error, RPCError):
+        return f"Temporal does not answer ({error.status.name.lower()})"
+    text = error.public if isinstance(error, UnavailableError) else str(error)
+    return " ".join(text.split())
 
 
 def document(
@@ -169,11 +183,16 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
         return answer(request, error.status_code, code, str(error.detail), headers)
 
     async def ours(request: Request, error: Exception) -> Response:
-        text = " ".join(str(error).split())
+        text = in_public(error)
+        if isinstance(error, UnavailableError | RPCError):
+            _LOG.warning("%s %s: %s", request.method, request.url.path, error)
         if isinstance(error, NotFoundError):
             return answer(request, 404, "not_found", text)
         if isinstance(error, ConflictError):
             return answer(request, 412, "changed_since", text)
+        if isinstance(error, BelowUsageError):
+            detail = f"{error.limits}; repeat it with allow_below_usage"
+            return answer(request, 409, "below_usage", detail)
         if isinstance(error, UnavailableError | RPCError):
             return answer(request, 503, "unavailable", text, {"Retry-After": "2"})
         return answer(request, 409, "refused", text)

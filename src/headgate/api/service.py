@@ -26,6 +26,8 @@ from headgate.store.snapshots import SnapshotStore
 
 _STRANGERS_PER_SECOND = 2.0
 _STRANGERS_AT_ONCE = 20
+_PUT_OFF_PER_SECOND = 1 / 60
+"""How often it is written down that one caller asks too often."""
 
 
 class Temporal:
@@ -81,6 +83,7 @@ class Service:
     oidc: Oidc | None = field(init=False)
     rates: Rates = field(init=False)
     strangers: Rates = field(init=False)
+    put_off: Rates = field(init=False)
     feed: Feed = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,6 +101,7 @@ class Service:
         self.rates = Rates(settings.per_second, settings.burst, settings.now)
         self.feed = Feed(self.pages, settings.poll_s)
         self.strangers = Rates(_STRANGERS_PER_SECOND, _STRANGERS_AT_ONCE, settings.now)
+        self.put_off = Rates(_PUT_OFF_PER_SECOND, 1, settings.now)
 
 
 def service_of(request: Request) -> Service:

@@ -67,11 +67,11 @@ class ApiSettings:
         namespace: Of Temporal, for links.
         session_s: How long a login to the dashboard lasts.
         most_body: Bytes of a request at most.
-        most_page: Items of a page at most.
         per_second: Requests of one caller, sustained.
         burst: The same, at once.
         most_streams: Live updates at the same time, of all callers.
         poll_s: How often Postgres is looked at for them.
+        listen_s: After so long whoever listens has to be known still, and hears that we are here.
         now: The clock, in seconds; for the rates.
     """
 
@@ -82,9 +82,9 @@ class ApiSettings:
     namespace: str = "default"
     session_s: int = 12 * 3_600
     most_body: int = 65_536
-    most_page: int = 200
     per_second: float = 50.0
     burst: int = 200
     most_streams: int = 500
     poll_s: float = 0.3
+    listen_s: float = 15.0
     now: Callable[[], float] = time.monotonic

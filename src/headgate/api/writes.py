@@ -4,14 +4,16 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final, Generic, TypeVar
+from typing import Annotated, Final, Generic, Self, TypeVar
 
 from fastapi import Depends, Header, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from headgate.api.principal import Principal
 from headgate.api.problems import ProblemError, not_found
 from headgate.api.service import Service, service_of
+from headgate.gate.clock import now_ms
+from headgate.model.contract import Contract, Millis
 from headgate.model.ids import Kind, workflow_id
 from headgate.model.ledger import CommandReply
 from headgate.orchestrator.operate import new_command_id
@@ -24,7 +26,36 @@ _ETAG: Final = re.compile(r'"(\d{1,18})"')
 Reason = Annotated[str, Field(min_length=3, max_length=1_000, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """Why, in one line; it stands in the audit."""
 
-Duration = Annotated[int, Field(ge=1_000, le=365 * 86_400_000)] | None
+_SHORTEST_MS: Final = 1_000
+
+Duration = Annotated[int, Field(ge=_SHORTEST_MS, le=365 * 86_400_000)] | None
+
+
+class ForATime(Contract):
+    """What holds for a time, or until a time; neither: until it is ended.
+
+    Attributes:
+        for_ms: How long it holds.
+        until_ms: In place of ``for_ms``: until when, Unix time.
+    """
+
+    for_ms: Duration = None
+    until_ms: Millis | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if self.for_ms is not None and self.until_ms is not None:
+            raise ValueError("say how long by for_ms or by until_ms, not by both")
+        return self
+
+    def lasts_ms(self) -> int | None:
+        """Return how long it holds from now on; null: until it is ended."""
+        if self.until_ms is None:
+            return self.for_ms
+        left_ms = self.until_ms - now_ms()
+        if left_ms < _SHORTEST_MS:
+            raise ProblemError(422, "invalid", "until_ms has passed already: name a time to come")
+        return left_ms
 
 
 class Done(BaseModel, Generic[View]):
@@ -100,7 +131,11 @@ class Write:
         self, command: type[Command], id: str, principal: Principal, body: BaseModel
     ) -> Command:
         """Return what a body asks for as a workflow takes it: with who asks, and by what state."""
-        return command(id=id, actor=principal.name, if_revision=self.if_revision, **dict(body))
+        fields = dict(body)
+        if isinstance(body, ForATime):
+            del fields["until_ms"]
+            fields["for_ms"] = body.lasts_ms()
+        return command(id=id, actor=principal.name, if_revision=self.if_revision, **fields)
 
     def done(
         self,
@@ -124,18 +159,21 @@ class Write:
         )
 
 
+_Key = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[\x21-\x7e]+$",
+        description="The same for every attempt: it is done once. It becomes the request id.",
+    ),
+]
+
+
 def _write(
     request: Request,
     response: Response,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            min_length=1,
-            max_length=200,
-            pattern=r"^[\x21-\x7e]+$",
-            description="The same for every attempt: it is done once. It becomes the request id.",
-        ),
-    ] = None,
+    idempotency_key: _Key = None,
     if_match: Annotated[
         str | None,
         Header(
@@ -151,7 +189,18 @@ def _write(
     return Write(service_of(request), request, response, idempotency_key, revision)
 
 
+def _adding(request: Request, response: Response, idempotency_key: _Key = None) -> Write:
+    """What has no revision cannot be decided by one; to leave that unsaid would be to ignore it."""
+    if request.headers.get("if-match", "*") != "*":
+        raise ProblemError(
+            400, "bad_request", "If-Match: this has no revision that people decide by: leave it out"
+        )
+    return Write(service_of(request), request, response, idempotency_key, None)
+
+
 Writing = Annotated[Write, Depends(_write)]
+Adding = Annotated[Write, Depends(_adding)]
+"""A write of something that has no revision of its own, such as a silence."""
 
 
 def require_accepted(reply: CommandReply) -> None:

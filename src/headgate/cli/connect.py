@@ -49,7 +49,9 @@ async def connect_temporal(plugins: Sequence[Any] = ()) -> Client:
         await _require_namespace(client, address)
     except (RuntimeError, RPCError) as error:
         reason = " ".join(str(error).split())
-        raise UnavailableError(f"Temporal at {address}: {reason}; {_REMEDY}") from error
+        raise UnavailableError(
+            f"Temporal at {address}: {reason}; {_REMEDY}", "Temporal does not answer"
+        ) from error
     return client
 
 

@@ -1,6 +1,7 @@
 """``headgate export``: the applied configuration, as ``headgate apply`` takes it back."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import typer
@@ -28,10 +29,15 @@ def command(
     time is no part of it: see headgate throttle list. Secrets never stand in it.
     """
     document = plain(asyncio.run(_load()))
-    if as_json:
+    if output is None and as_json:
         print_json(document)
         return
-    text = to_yaml(document, utc(now_ms()))
+    # JSON as YAML reads it: signs beyond the first 65,536 are not written as two halves.
+    text = (
+        json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        if as_json
+        else to_yaml(document, utc(now_ms()))
+    )
     if output is None:
         print(text, end="")
         return
@@ -42,6 +48,9 @@ def command(
         raise ConfigurationError(f"{output} is there already: name another file") from None
     except OSError as error:
         raise ConfigurationError(f"{output} cannot be written: {error.strerror}") from error
+    if as_json:
+        print_json({"written_to": str(output)})
+        return
     say(f"written to {output}: headgate apply -f takes it back")
 
 

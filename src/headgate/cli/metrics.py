@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from typing import Final
 
 import typer
+from prometheus_client.parser import text_string_to_metric_families
 
 from headgate.cli import options
 from headgate.cli.options import reading
@@ -34,11 +35,15 @@ def command(
 
     Workers export their own through Temporal's runtime; see docs/monitoring.md.
     """
-    if describe or as_json:
+    if describe:
         _list(as_json)
         return
-    address = None if serve is None else _address(serve)
-    asyncio.run(_print(tenants) if address is None else _serve(*address, tenants))
+    if serve is None:
+        asyncio.run(_print(tenants, as_json))
+        return
+    if as_json:
+        raise ConfigurationError("--serve speaks Prometheus' text format only: leave out --json")
+    asyncio.run(_serve(*_address(serve), tenants))
 
 
 def _list(as_json: bool) -> None:
@@ -51,9 +56,26 @@ def _list(as_json: bool) -> None:
         print(f"{metric.name}{labels}\n  {metric.type} of {metric.source}: {metric.help}")
 
 
-async def _print(tenants: int) -> None:
+async def _print(tenants: int, as_json: bool) -> None:
     async with reading() as db:
-        print((await render(db, now_ms(), tenants)).decode(), end="")
+        text = (await render(db, now_ms(), tenants)).decode()
+    if not as_json:
+        print(text, end="")
+        return
+    print_json(
+        [
+            {
+                "name": family.name,
+                "type": family.type,
+                "help": family.documentation,
+                "samples": [
+                    {"name": one.name, "labels": one.labels, "value": one.value}
+                    for one in family.samples
+                ],
+            }
+            for family in text_string_to_metric_families(text)
+        ]
+    )
 
 
 async def _serve(host: str, port: int, tenants: int) -> None:

@@ -26,6 +26,9 @@ Written = TypeVar("Written", bound=BaseModel)
 REASON: Final = typer.Option(..., "--reason", help="Why; stands in the audit.")
 ACTOR: Final = typer.Option("", "--actor", help="Who; the user that runs it, if not given.")
 FOR: Final = typer.Option(None, "--for", help="How long, such as 30m; until lifted, if not given.")
+UNTIL: Final = typer.Option(
+    None, "--until", help="In place of --for: until when, such as 2026-11-24T22:00Z."
+)
 TO: Final = typer.Option(..., "--to", help="What is left, such as 50%; 0: nothing.")
 DRY_RUN: Final = typer.Option(False, "--dry-run", help="Show what it would do; change nothing.")
 JSON: Final = typer.Option(False, "--json", help="Print JSON.")
@@ -34,6 +37,7 @@ BELOW_USAGE: Final = typer.Option(
 )
 
 _PERCENT: Final = re.compile(r"(\d{1,2}(?:\.\d{1,3})?)%")
+_SHORTEST_MS: Final = 1_000
 _NAME: Final = TypeAdapter[str](Name)
 
 
@@ -114,15 +118,24 @@ def pairs(texts: Sequence[str], example: str) -> dict[str, str | None]:
     return found
 
 
-def for_ms(duration: str | None) -> int | None:
-    """Return the milliseconds of ``--for``, if it is given."""
-    return None if duration is None else parse_duration(duration, "--for")
+def for_ms(duration: str | None, until: str | None = None) -> int | None:
+    """Return the milliseconds of ``--for``, or up to ``--until``, if either is given."""
+    if until is None:
+        return None if duration is None else parse_duration(duration, "--for")
+    if duration is not None:
+        raise ConfigurationError("say how long by --for or by --until, not by both")
+    left_ms = moment(until, "--until") - now_ms()
+    if left_ms < _SHORTEST_MS:
+        raise ConfigurationError(f"--until {until!r} has passed already: name a time to come")
+    return left_ms
 
 
-def until_ms(duration: str | None) -> int | None:
-    """Return the Unix time at which ``--for`` is over, if it is given."""
-    length = for_ms(duration)
-    return None if length is None else now_ms() + length
+def until_ms(duration: str | None, until: str | None = None) -> int | None:
+    """Return the Unix time at which ``--for`` is over, or ``--until``, if either is given."""
+    length = for_ms(duration, until)
+    if length is None or until is None:
+        return None if length is None else now_ms() + length
+    return moment(until, "--until")
 
 
 def moment(text: str, what: str) -> int:

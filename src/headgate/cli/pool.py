@@ -65,6 +65,7 @@ def set_capacity(
     pool: str = _POOL,
     capacity: list[str] = typer.Argument(help="Units by resource, such as scan=40."),
     duration: str | None = options.FOR,
+    until: str | None = options.UNTIL,
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
@@ -79,7 +80,7 @@ def set_capacity(
         actor=actor or current_user(),
         reason=reason,
         capacity={resource: _units(resource, text) for resource, text in units.items()},
-        for_ms=options.for_ms(duration),
+        for_ms=options.for_ms(duration, until),
         dry_run=dry_run,
     )
     tell_pool(pool, command, as_json)

@@ -46,6 +46,11 @@ def command(
     oidc_tenant_claim: str = typer.Option(
         "headgate_tenant", envvar="HEADGATE_OIDC_TENANT_CLAIM", help="Where the tenant stands."
     ),
+    oidc_name_claim: str = typer.Option(
+        "email",
+        envvar="HEADGATE_OIDC_NAME_CLAIM",
+        help="What stands in the audit; sub, where it is missing.",
+    ),
 ) -> None:
     """Serve the REST API and the dashboard, until Ctrl-C.
 
@@ -63,6 +68,7 @@ def command(
             algorithms=tuple(oidc_algorithm),
             role_claim=oidc_role_claim,
             tenant_claim=oidc_tenant_claim,
+            name_claim=oidc_name_claim,
         )
     asyncio.run(_run(host, port, oidc, public_url, temporal_ui, trusted_proxy))
 

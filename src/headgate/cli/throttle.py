@@ -42,6 +42,7 @@ def tenant(
     to: str = options.TO,
     resource: str = typer.Option("*", "--resource", help="Of this only; all, if not given."),
     duration: str | None = options.FOR,
+    until: str | None = options.UNTIL,
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
@@ -49,7 +50,10 @@ def tenant(
 ) -> None:
     """Cut all limits of a tenant to a share, or grant it nothing."""
     action = options.written(
-        SetThrottle, resource=resource, share=options.share(to), until_ms=options.until_ms(duration)
+        SetThrottle,
+        resource=resource,
+        share=options.share(to),
+        until_ms=options.until_ms(duration, until),
     )
     tell(tenant, action, reason, actor, dry_run, as_json)
 
@@ -59,6 +63,7 @@ def resource(
     resource: str = typer.Argument(help="The resource; '*' for all of them."),
     to: str = options.TO,
     duration: str | None = options.FOR,
+    until: str | None = options.UNTIL,
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
@@ -73,7 +78,7 @@ def resource(
         id=command.id,
         resource=resource,
         share=action.share,
-        until_ms=options.until_ms(duration),
+        until_ms=options.until_ms(duration, until),
         actor=command.actor,
         reason=command.reason,
         since_ms=now_ms(),
@@ -91,6 +96,7 @@ def pool(
     pool: str = typer.Argument(help="The pool."),
     to: str = options.TO,
     duration: str | None = options.FOR,
+    until: str | None = options.UNTIL,
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
@@ -106,7 +112,7 @@ def pool(
             actor=actor or current_user(),
             reason=reason,
             share=options.share(to),
-            for_ms=options.for_ms(duration),
+            for_ms=options.for_ms(duration, until),
             dry_run=dry_run,
         ),
         as_json,
@@ -118,6 +124,7 @@ def downstream(
     name: str = typer.Argument(help="The downstream."),
     to: str = options.TO,
     duration: str | None = options.FOR,
+    until: str | None = options.UNTIL,
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
@@ -132,7 +139,7 @@ def downstream(
         action=action,
         actor=actor or current_user(),
         reason=reason,
-        for_ms=options.for_ms(duration),
+        for_ms=options.for_ms(duration, until),
         share=share or None,
         dry_run=dry_run,
     )
@@ -146,8 +153,8 @@ def downstream(
         print_json(view)
         return
     passes = f"at most {percent(share)} of the calls" if share else "no call"
-    until = view.override or view.throttle
-    holds = ends(until.until_ms if until is not None else None)
+    what_is_set = view.override or view.throttle
+    holds = ends(what_is_set.until_ms if what_is_set is not None else None)
     print(f"{'would do: ' if dry_run else ''}{passes} to {name} passes, {holds}")
 
 

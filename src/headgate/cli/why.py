@@ -58,14 +58,16 @@ def _print_obstacle(number: int, one: Obstacle, now_ms: int) -> None:
     _print_some(
         "held by",
         [
-            f"{permit.workflow_id}: {permit.units} for {lasting(now_ms - permit.granted_at_ms)}"
+            f"{permit.workflow_id}: {permit.units_of(one.resource)} for "
+            f"{lasting(now_ms - permit.granted_at_ms)}"
             for permit in one.holders
         ],
     )
     _print_some(
         "ahead",
         [
-            f"{waiter.workflow_id}: {waiter.units} for {lasting(now_ms - waiter.since_ms)}"
+            f"{waiter.workflow_id}: {waiter.units_of(one.resource)} for "
+            f"{lasting(now_ms - waiter.since_ms)}"
             for waiter in one.ahead
         ],
     )

@@ -93,11 +93,15 @@ async def require_answer(config: ClientConnectConfig, timeout_s: float, remedy: 
             await _connect(config)
     except TimeoutError as error:
         reason = f"no answer within {timeout_s:g} s"
-        raise UnavailableError(f"Temporal at {address}: {reason}; {remedy}") from error
+        raise UnavailableError(
+            f"Temporal at {address}: {reason}; {remedy}", "Temporal does not answer"
+        ) from error
     except (OSError, RuntimeError, UnicodeError) as error:
         refused = isinstance(error, ConnectionRefusedError)
         reason = "connection refused" if refused else " ".join(str(error).split())
-        raise UnavailableError(f"Temporal at {address}: {reason}; {remedy}") from error
+        raise UnavailableError(
+            f"Temporal at {address}: {reason}; {remedy}", "Temporal does not answer"
+        ) from error
 
 
 async def _connect(config: ClientConnectConfig) -> Client:

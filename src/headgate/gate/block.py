@@ -10,6 +10,8 @@ from typing import Final
 
 from headgate.model.lease import (
     HOLDERS_AT_ONCE,
+    MOST_HOLD_MS,
+    MOST_UNITS,
     LeaseAsk,
     LeaseGrant,
     LeaseHolder,
@@ -180,9 +182,9 @@ class Block:
             denied=self.denied,
             starts=starts,
             starts_ceiling=self.taken if self.starts == NO_LIMIT else self.starts,
-            waiting=self.lacking,
-            largest=self.largest,
-            hold_ms=self.hold_ms,
+            waiting=min(self.lacking, MOST_UNITS),
+            largest=min(self.largest, MOST_UNITS),
+            hold_ms=min(self.hold_ms, MOST_HOLD_MS),
             holders=holders,
             gone=gone,
         )
@@ -226,7 +228,7 @@ class Block:
         peak = max(self.most, self._most_before, out)
         if peak == 0 and not self.lacking:
             return 0
-        return int(max(peak, out + self.lacking) * _HEADROOM) + 1
+        return min(int(max(peak, out + self.lacking) * _HEADROOM) + 1, MOST_UNITS)
 
     def _wanted_starts(self, now_s: float) -> int:
         """Return how many units will be taken out until the next ask, as far as one can tell."""
@@ -234,7 +236,7 @@ class Block:
         per_s = (self.taken - self._taken_at_ask) / elapsed_s
         if per_s == 0 and not self.lacking:
             return 0
-        return self.lacking + int(per_s * _RENEW_MS / 1000 * _HEADROOM) + 1
+        return min(self.lacking + int(per_s * _RENEW_MS / 1000 * _HEADROOM) + 1, MOST_UNITS)
 
     def _forget_what_was_told(self, ask: LeaseAsk, *, answered: bool) -> None:
         for job in ask.holders:

@@ -1,12 +1,12 @@
 """What a gate knows of one downstream: the verdict, the calls in flight, what to report."""
 
 import asyncio
-import itertools
 import logging
 import math
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import chain, count
 from typing import Final
 
 from temporalio.client import WorkflowQueryFailedError, WorkflowQueryRejectedError
@@ -42,8 +42,22 @@ _VERDICT_AGE_MS: Final = 30_000
 _VERDICT_OUTDATED_MS: Final = 120_000
 """A verdict older than this is not gone by before it has been asked for, if the breaker answers."""
 
+_ANSWERS_WITHIN_S: Final = 1.0
+"""So long a call waits for an answer of the breaker, when it should not go by what is known."""
+
+_INTRODUCED_WITHIN_S: Final = 2.0
+"""So long calls wait for the first answer, from when it was asked for."""
+
+_LOST_S: Final = 10.0
+"""For so long after the breaker has failed to answer it is asked, but nobody waits for that."""
+
+_ASK_AGAIN_S: Final = 1.0
+
 _CAUTION_S: Final = 0.5
 """How long a call waits for those in flight that may be about to trip the breaker."""
+
+_PROMISE_S: Final = 10.0
+"""So long a place is kept for the first call of a permit: it may be made in another process."""
 
 _SPREAD: Final = 0.1
 _RETRY_FORCED_MS: Final = 5_000
@@ -60,7 +74,7 @@ class Downstream:
     Attributes:
         verdict: That holds.
         era: Under what calls are let pass now.
-        flights: Calls in flight, and those that may begin under a permit.
+        flights: Calls in flight.
         calm: Calls of this era that have ended well and are not added up yet.
         calm_until_s: Until when calls need no more than a count; 0: something is the matter.
         slow_s: From how many seconds on a call is slow.
@@ -97,16 +111,20 @@ class Downstream:
         self.slow_s = math.inf
         self.most = NO_LIMIT
         self.step_at_s = math.inf
-        self._held: dict[str, Ticket] = {}
+        self._promised: dict[str, Ticket] = {}
+        self._begun: dict[str, int] = {}
         self._watch = Watch()
         self._limiter: Limiter | None = None
         self._queueing = 0
         self._probes_busy_until_ms = 0
         self._is_away = False
+        self._lost_s = -math.inf
+        self._introduced_by_s = 0.0
         self._ramp = Ramp()
         self._settled = asyncio.Event()
         self._outcomes = Outcomes()
-        self._seq = itertools.count(1)
+        self._seq = count(1)
+        self._ask = count(1)
         self._due_changed = asyncio.Event()
         self._sending = asyncio.Lock()
         self._introduction: asyncio.Task[None] | None = None
@@ -122,24 +140,24 @@ class Downstream:
         Args:
             key: Identifies the call; the id of its probe, if it needs one.
             tenant: For whom; along a ramp tenants take turns.
-            held: It is for a job's permit: ``ticket`` finds it again by the key.
+            held: It is for a job's permit: nothing is in flight yet; ``begin`` finds it by the key.
         """
         await self.know()
-        if self.refusal() is not None:
-            await self._wait_while(self.may_soon_pass, PATIENCE_MS / 1000)
-        if self.refusal() is None:
-            # Do not send more calls after a failing one than the breaker would let fail.
-            await self._wait_while(self._is_risky, _CAUTION_S)
+        await self._bide()
+        if self._has_to_queue():
+            await self._queue()
+            # Meanwhile those in flight may have failed, or the breaker may have opened.
+            await self._bide()
         if (refusal := self.refusal()) is None:
             if self.when_lost is WhenAway.FAIL_OPEN:
-                return self._let_pass(key if held else None, None)
+                return self._let_pass(key, None, held)
             if self.verdict.allow == "probes":
                 return await self._admit_probe(key, tenant, held)
-            refusal = await self._limited() or self._not_yet(tenant)
+            refusal = self._limited(tenant)
         if refusal is not None:
             self.count_rejected(tenant)
             return refusal
-        return self._let_pass(key if held else None, None)
+        return self._let_pass(key, None, held)
 
     @property
     def when_lost(self) -> WhenAway | None:
@@ -171,22 +189,39 @@ class Downstream:
             return self._refuse(ReasonCode.BREAKER_OPEN, message, self._watch.own_trip_until_ms)
         return None
 
-    def ticket(self, key: str) -> Ticket | None:
-        """Return the ticket of a call that was let pass here and still may go on."""
-        ticket = self._held.get(key)
-        if ticket is not None and ticket.era is not self.era:
-            if self.verdict.allow in ("none", "probes"):
-                self.forget(key)
-                return None
-            ticket.era = self.era
+    def begin(self, key: str) -> Ticket | None:
+        """Let the first call under a permit pass that was let pass here, if it still may.
+
+        None: it has to ask like any other. Another call of the permit was first, the permit was
+        let pass in another process or some time ago, or what keeps calls away has come since.
+
+        Args:
+            key: Of the permit.
+        """
+        ticket = self._promised.pop(key, None)
+        if ticket is None:
+            return None
+        now_s = monotonic_s()
+        if ticket.probe is None and (
+            now_s >= ticket.began_s + _PROMISE_S
+            or (self._limiter is not None and len(self.flights) >= self._limiter.most)
+            or self.refusal() is not None
+        ):
+            return None
+        if ticket.probe is not None:
+            self._begun[ticket.probe] = ticket.era.epoch
+        ticket.era, ticket.began_s = self.era, now_s
+        self.flights.add(ticket)
         return ticket
 
-    def adopt(self, key: str, probe: str, epoch: int) -> Ticket | None:
-        """Return a ticket for a probe that was leased by another process for this call."""
-        if epoch < self.verdict.epoch:
+    def adopt(self, probe: str, epoch: int) -> Ticket | None:
+        """Let a call pass as a probe that came with its permit; one call of the permit only."""
+        if epoch < self.verdict.epoch or probe in self._begun:
             return None
-        ticket = self._let_pass(key, probe)
-        ticket.era = Era(epoch)
+        self._begun[probe] = epoch
+        ticket = Ticket(Era(epoch), monotonic_s(), None, 0)
+        ticket.probe = probe
+        self.flights.add(ticket)
         return ticket
 
     def settle(self, ticket: Ticket, ended: Ended, tenant: str) -> None:
@@ -195,7 +230,7 @@ class Downstream:
         if ended.outcome is CallOutcome.FAILURE:
             self._outcomes.affect(tenant)
         self.add_up()
-        self._land(ticket)
+        self.flights.discard(ticket)
         limit = self.verdict.slow_call_ms
         slow = limit is not None and ended.duration_ms >= limit
         if ticket.probe is not None:
@@ -219,24 +254,20 @@ class Downstream:
             self._limiter.ended(ended, limit_epoch, now - took_ms, now, in_flight=in_flight)
         self._look_whether_calm()
         self._due_changed.set()
-        self._settled.set()
-        self._settled.clear()
+        self._stir()
 
     def forget(self, key: str) -> None:
-        """Note that a call that was let pass will not be made."""
-        ticket = self._held.get(key)
-        if ticket is not None:
-            self.drop(ticket)
-
-    def drop(self, ticket: Ticket) -> None:
-        """Note that a call that was let pass will not be made after all."""
-        self._land(ticket)
+        """Note that no call of a permit will begin any more, if none has."""
+        ticket = self._promised.pop(key, None)
+        if ticket is None:
+            return
         if ticket.probe is not None:
             epoch = ticket.era.epoch
             self._outcomes.probes.append(
                 ProbeOutcome(id=ticket.probe, epoch=epoch, outcome=CallOutcome.IGNORED)
             )
             self._report_by(now_ms())
+        self._stir()
 
     def add_up(self) -> None:
         """Take in the calls that were only counted."""
@@ -258,7 +289,10 @@ class Downstream:
         """Take in a verdict, unless a later one is known."""
         self.add_up()
         self._heard_at_ms = now_ms()
-        self._is_away = False
+        if self._is_away:
+            self._is_away = False
+            self._lost_s = -math.inf
+            _LOG.warning("the breaker of %s answers again", self.name)
         if verdict.epoch < self.verdict.epoch:
             self._look_whether_calm()
             return
@@ -266,6 +300,8 @@ class Downstream:
         self._metrics.heard(verdict, self.verdict, self._heard_at_ms)
         if verdict.epoch != self.verdict.epoch:
             self._probes_busy_until_ms = 0
+            self._promised.clear()
+            self._begun = {id: at for id, at in self._begun.items() if at >= verdict.epoch}
             if verdict.allow == "ramp":
                 self._ramp.begin(self._heard_at_ms)
         self.verdict = verdict
@@ -274,8 +310,7 @@ class Downstream:
             self._limiter.follow(verdict.limit, verdict.limit_epoch)
         self.slow_s = math.inf if verdict.slow_call_ms is None else verdict.slow_call_ms / 1000
         self._look_whether_calm()
-        self._settled.set()
-        self._settled.clear()
+        self._stir()
 
     # Reporting ---------------------------------------------------------------------------------
 
@@ -323,17 +358,22 @@ class Downstream:
         if self._introduction is None:
             self._introduction = asyncio.create_task(self._introduce())
             self._reporter = asyncio.create_task(self._report_when_due())
+            self._introduced_by_s = monotonic_s() + _INTRODUCED_WITHIN_S
         if not self._introduction.done():
-            await asyncio.wait([self._introduction], timeout=2)
+            left_s = self._introduced_by_s - monotonic_s()
+            if left_s > 0:
+                await asyncio.wait([self._introduction], timeout=left_s)
             return
         age_ms = now_ms() - self._heard_at_ms
         if age_ms <= _VERDICT_AGE_MS:
             return
-        if self._refresh is None or self._refresh.done():
+        lost_for_s = monotonic_s() - self._lost_s
+        if (self._refresh is None or self._refresh.done()) and lost_for_s >= _ASK_AGAIN_S:
             self._refresh = asyncio.create_task(self._ask_verdict())
-        if age_ms > _VERDICT_OUTDATED_MS:
+        if age_ms > _VERDICT_OUTDATED_MS and lost_for_s >= _LOST_S:
             # So long silent, this gate may not have been told of a trip: ask before the call.
-            await asyncio.wait([self._refresh], timeout=1)
+            assert self._refresh is not None
+            await asyncio.wait([self._refresh], timeout=_ANSWERS_WITHIN_S)
 
     async def _introduce(self) -> None:
         """Say hello, so that the breaker runs and knows this gate, and ask what holds."""
@@ -344,16 +384,20 @@ class Downstream:
         try:
             self.take(await self._breaker.query("verdict", Verdict, timeout_s=2))
         except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
-            self._is_away = True
-            # What is known stays in force; the next use asks again.
-            _LOG.warning("verdict of %s not learned, going on as before: %s", self.name, error)
+            self._lost_s = monotonic_s()
+            if not self._is_away:
+                self._is_away = True
+                # What is known stays in force; the next use asks again.
+                _LOG.warning("verdict of %s not learned, going on as before: %s", self.name, error)
 
     def may_soon_pass(self) -> bool:
         """Return whether what keeps calls away may be over in a moment."""
         return self.refusal() is not None and self._watch.is_patient(self.verdict, now_ms())
 
     def _is_risky(self) -> bool:
-        began_ms = (round(ticket.began_s * 1000) for ticket in self.flights)
+        began_ms = (
+            round(ticket.began_s * 1000) for ticket in chain(self.flights, self._promised.values())
+        )
         return self._watch.is_cautious(self.verdict, began_ms, round(monotonic_s() * 1000))
 
     async def _wait_while(self, holds: Callable[[], bool], at_most_s: float) -> None:
@@ -365,21 +409,44 @@ class Downstream:
                 while holds():
                     await self._settled.wait()
 
-    async def _limited(self) -> Refusal | None:
-        """Wait a moment for a place among the calls in flight; return why there is none."""
+    async def _bide(self) -> None:
+        """Wait a moment for what may soon be over, or may soon show how the downstream is."""
+        if self.refusal() is not None:
+            await self._wait_while(self.may_soon_pass, PATIENCE_MS / 1000)
+        if self.refusal() is None:
+            # Do not send more calls after a failing one than the breaker would let fail.
+            await self._wait_while(self._is_risky, _CAUTION_S)
+
+    def _has_to_queue(self) -> bool:
+        """Return whether a call would pass if there were a place among those in flight."""
+        limiter = self._limiter
+        return (
+            limiter is not None
+            and self._places_taken() >= limiter.most
+            and self.verdict.allow in PASSES
+            and self.when_lost is not WhenAway.FAIL_OPEN
+            and self.refusal() is None
+        )
+
+    async def _queue(self) -> None:
+        """Wait a moment for a place among the calls in flight."""
+        self._queueing += 1
+        self._look_whether_calm()  # who leaves has to say so
+        try:
+            await self._wait_while(self._has_to_queue, PATIENCE_MS / 1000)
+        finally:
+            self._queueing -= 1
+
+    def _limited(self, tenant: str) -> Refusal | None:
+        """Return what stands in the way of a call now: then it takes nothing that others need."""
         limiter = self._limiter
         if limiter is None:
-            return None
-        if len(self.flights) >= limiter.most:
-            self._queueing += 1
-            self._look_whether_calm()  # who leaves has to say so
-            try:
-                await self._wait_while(
-                    lambda: len(self.flights) >= limiter.most, PATIENCE_MS / 1000
-                )
-            finally:
-                self._queueing -= 1
-        return limiter.admit(len(self.flights), now_ms())
+            return self._not_yet(tenant)
+        places = self._places_taken()
+        refusal = limiter.refusal(places, now_ms()) or self._not_yet(tenant)
+        if refusal is None:
+            limiter.begin(places)
+        return refusal
 
     def _not_yet(self, tenant: str) -> Refusal | None:
         """Return why a call has to wait for its share, or None when it may pass."""
@@ -396,18 +463,39 @@ class Downstream:
         pause_ms = self._ramp.pause_ms(share, rising=rising)
         return self._refuse(ReasonCode.RAMP, message, now + pause_ms)
 
-    def _let_pass(self, key: str | None, probe: str | None) -> Ticket:
+    def _let_pass(self, key: str, probe: str | None, held: bool = False) -> Ticket:
         ticket = Ticket(self.era, monotonic_s(), None, 0)
-        ticket.probe, ticket.key = probe, key
-        self.flights.add(ticket)
-        if key is not None:
-            self._held[key] = ticket
+        ticket.probe = probe
+        if held:
+            # The same permit again is one whose answer got lost; the latest comes last.
+            self._promised.pop(key, None)
+            self._promised[key] = ticket
+            self._forget_old()
+        else:
+            self.flights.add(ticket)
         return ticket
 
-    def _land(self, ticket: Ticket) -> None:
-        self.flights.discard(ticket)
-        if ticket.key is not None:
-            self._held.pop(ticket.key, None)
+    def _places_taken(self) -> int:
+        """Return how many calls are in flight or, under a permit, about to begin."""
+        self._forget_old()
+        return len(self.flights) + len(self._promised)
+
+    def _forget_old(self) -> None:
+        """Keep no place for long: many a job goes on, or ends, in another process."""
+        old: list[str] = []
+        since_s = monotonic_s() - _PROMISE_S
+        for key, ticket in self._promised.items():
+            if ticket.began_s > since_s:
+                break
+            if ticket.probe is None:  # of a probe the breaker wants to hear
+                old.append(key)
+        for key in old:
+            del self._promised[key]
+
+    def _stir(self) -> None:
+        """Have those who wait look again."""
+        self._settled.set()
+        self._settled.clear()
 
     def _look_whether_calm(self) -> None:
         """Say until when calls need only be counted: while there is nothing to decide or to tell.
@@ -440,9 +528,9 @@ class Downstream:
             self.count_rejected(tenant)
             return self._refuse(ReasonCode.UNAVAILABLE, str(error), now_ms() + _RETRY_PROBE_MS)
         if granted and self.verdict.epoch == epoch:
-            return self._let_pass(key if held else None, key)
+            return self._let_pass(key, key, held)
         if self.verdict.allow in PASSES:
-            return self._let_pass(key if held else None, None)
+            return self._let_pass(key, None, held)
         if self.verdict.allow == "probes":
             self._probes_busy_until_ms = now_ms() + _RETRY_PROBE_MS
         self.count_rejected(tenant)
@@ -452,8 +540,11 @@ class Downstream:
 
     async def _lease_probes(self, keys: Sequence[str]) -> list[bool]:
         request = ProbeRequest(gate=self._gate, epoch=self.verdict.epoch, ids=list(keys))
+        # Temporal answers an id that it knows with what it said then: each ask needs its own. Those
+        # whose answer gets lost are known to the breaker by the ids of their probes.
+        update_id = f"{self._gate}:{next(self._ask)}:{request.epoch}"
         reply = await self._breaker.update(
-            "lease_probes", request, f"{keys[0]}:{request.epoch}", ProbeReply, give_up_s=3
+            "lease_probes", request, update_id, ProbeReply, give_up_s=3
         )
         self.take(reply.verdict)
         return [key in reply.granted for key in keys]
@@ -488,10 +579,13 @@ class Downstream:
 
     async def _send(self, report: Report) -> None:
         """Send a report until the server has it: the same number each time, so it counts once."""
+        has_told = False
         while True:
             try:
                 await self._breaker.signal("report", report, give_up_s=10)
             except UnavailableError as error:
-                _LOG.warning("report for %s not delivered, trying on: %s", self.name, error)
+                if not has_told:
+                    _LOG.warning("report for %s not delivered, trying on: %s", self.name, error)
+                    has_told = True
                 continue
             return

@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Final
 
 from temporalio.client import Client
@@ -91,6 +92,7 @@ class Gate:
         self.is_running = False
         self.slots = WorkerSlots()
         self.jobs = JobHolds(self._ledger)
+        self._unsure: set[str] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -164,28 +166,38 @@ class Gate:
         """
         if message.downstream is not None:
             self._downstream(message.downstream).forget(message.id)
-        if not self.jobs.let_go(message.id):
+        self._unsure.discard(message.id)
+        if not self.jobs.let_go(message.tenant, message.id):
             await self._ledger(message.tenant).release(message.id)
 
     def release_soon(self, message: Release) -> None:
         """The same without waiting; lost with the process, it is found again."""
         if message.downstream is not None:
             self._downstream(message.downstream).forget(message.id)
-        if not self.jobs.let_go(message.id):
+        self._unsure.discard(message.id)
+        if not self.jobs.let_go(message.tenant, message.id):
             self._ledger(message.tenant).release_soon(message.id)
 
     # Calls -------------------------------------------------------------------------------------
 
-    async def begin(self, call: Call) -> Ticket | Refusal:
-        """Let a governed call pass or not, right before it is made."""
+    async def begin(self, call: Call, key: str) -> Ticket | Refusal:
+        """Let a call under a job's permit pass or not, right before it is made.
+
+        The first call of a permit passes with what the permit was let pass with; the others ask for
+        themselves, so that they are counted one by one, and none passes as another's probe.
+
+        Args:
+            call: As its header says.
+            key: Of this call alone; the id of its probe, if it needs one of its own.
+        """
         downstream = self._downstream(call.downstream)
-        if (ticket := downstream.ticket(call.permit)) is not None:
+        if (ticket := downstream.begin(call.permit)) is not None:
             return ticket
         if call.probe is not None and call.probe_epoch is not None:
-            adopted = downstream.adopt(call.permit, call.probe, call.probe_epoch)
+            adopted = downstream.adopt(call.probe, call.probe_epoch)
             if adopted is not None:
                 return adopted
-        return await downstream.admit(call.permit, call.tenant, held=True)
+        return await downstream.admit(key, call.tenant)
 
     def lane(self, downstream: str, tenant: str, resource: str | None) -> Lane:
         """Return the way of calls to a downstream for a tenant, out of its quota of a resource.
@@ -256,8 +268,12 @@ class Gate:
         link = self._ledger(request.tenant)
         try:
             leased = await self._leased(link, request) if from_block else None
-            return leased or await link.acquire(acquire)
+            decision = leased or await link.acquire(acquire)
+            self._unsure.discard(request.id)
+            return decision
         except UnavailableError as error:
+            if from_block:
+                self._unsure.add(request.id)  # until it is given back, or asked again
             return Decision(
                 id=request.id,
                 outcome=Outcome.DENIED,
@@ -266,37 +282,40 @@ class Gate:
             )
 
     async def _leased(self, link: LedgerLink, request: Admit) -> Decision | None:
-        """Grant a permit out of this gate's block, or return None: the ledger has to be asked."""
-        if request.also:
+        """Grant a permit out of this gate's block, or return None: the ledger has to be asked.
+
+        The answer may get lost with the workflow task, and then the same request comes again.
+        """
+        if request.also or request.id in self._unsure:
             return None
         stock = None if self._for_others else link.stock_of_jobs(request.resource)
         if stock is None:
             return None
         grant = stock.block.grant
         hold_ms = 0 if grant is None else grant.max_hold_ms
+        granted = Decision(
+            id=request.id, outcome=Outcome.GRANTED, expires_at_ms=now_ms() + hold_ms or None
+        )
+        if self.jobs.knows(request.tenant, request.id):
+            return granted
         taken = await stock.take(
             request.units, _LEASE_PATIENCE_S, hold_ms=hold_ms, priority=request.priority
         )
         if isinstance(taken, Shortage):
             return None
         if taken is not UNGOVERNED:
-            holder = request.holder
-            stock.hold(
-                taken,
-                LeaseHolder(
-                    id=request.id,
-                    workflow_id=holder.workflow_id,
-                    run_id=holder.run_id,
-                    units=request.units,
-                ),
+            job = LeaseHolder(
+                id=request.id,
+                workflow_id=request.holder.workflow_id,
+                run_id=request.holder.run_id,
+                units=request.units,
             )
-            self.jobs.note(request.id, stock)
-        return Decision(
-            id=request.id, outcome=Outcome.GRANTED, expires_at_ms=now_ms() + hold_ms or None
-        )
+            self.jobs.keep(stock, taken, job)
+        return granted
 
     async def _refused(self, request: Admit, refusal: Refusal, *, held: bool = False) -> Decision:
-        if held or request.held:
+        is_held = held or request.held
+        if is_held and not self.jobs.let_go(request.tenant, request.id):
             await self._ledger(request.tenant).release(request.id)
         return Decision(
             id=request.id,
@@ -314,11 +333,18 @@ class Gate:
             self._downstreams[name] = found
         return found
 
+    def _ended(self, tenant: str, id: str) -> None:
+        """Take back what a permit has here, whose job has closed elsewhere."""
+        self.jobs.ended(tenant, id)
+        for downstream in self._downstreams.values():
+            downstream.forget(id)
+
     def _ledger(self, tenant: str) -> LedgerLink:
         found = self._ledgers.get(tenant)
         if found is None:
             ledger = governing(self._client, "ledger", tenant, self._options, self._task_queue)
-            found = LedgerLink(tenant, self.id, ledger, self.jobs.ended, self.slots.now)
+            ended = partial(self._ended, tenant)
+            found = LedgerLink(tenant, self.id, ledger, ended, self.slots.now, self._metrics)
             self._ledgers[tenant] = found
         return found
 

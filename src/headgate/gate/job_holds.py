@@ -1,9 +1,11 @@
 """What jobs keep out of the blocks of this gate, until they end."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from headgate.gate.block import Block
+from headgate.gate.clock import monotonic_s
 from headgate.gate.stock import UNGOVERNED, Shortage, Stock
 from headgate.model.lease import LeaseHolder
 
@@ -20,28 +22,38 @@ class JobHolds:
 
     def __init__(self, link: Callable[[str], "LedgerLink"]) -> None:
         self._link = link
-        self._stocks: dict[str, Stock] = {}
-        self._of_run: dict[str, dict[str, asyncio.Future[Shortage | None]]] = {}
+        self._stocks: dict[tuple[str, str], Stock] = {}
+        self._asking: dict[tuple[str, str], asyncio.Future[Shortage | None]] = {}
+        self._calls: dict[str, int] = {}
 
-    def note(self, id: str, stock: Stock) -> None:
-        """Note out of which stock a permit came."""
-        self._stocks[id] = stock
+    def keep(self, stock: Stock, taken: Block, job: LeaseHolder) -> None:
+        """Have a job keep what was taken out for it; what it has already, it gets only once."""
+        key = (stock.tenant, job.id)
+        if key in self._stocks:
+            stock.give(taken, job.units)
+            return
+        stock.hold(taken, job)
+        self._stocks[key] = stock
 
-    def let_go(self, id: str) -> bool:
+    def knows(self, tenant: str, id: str) -> bool:
+        """Return whether a permit came out of a block of this gate, and is still held."""
+        return (tenant, id) in self._stocks
+
+    def let_go(self, tenant: str, id: str) -> bool:
         """Give a permit back; False: it is not from here."""
-        stock = self._stocks.pop(id, None)
+        stock = self._stocks.pop((tenant, id), None)
         if stock is None:
             return False
         if not stock.let_go(id):
             # Its block is over, so the ledger keeps the permit for itself by now.
-            self._link(stock.tenant).release_soon(id)
+            self._link(tenant).release_soon(id)
         return True
 
-    def ended(self, id: str) -> None:
+    def ended(self, tenant: str, id: str) -> None:
         """Forget a permit whose job has closed elsewhere."""
-        self._stocks.pop(id, None)
+        self._stocks.pop((tenant, id), None)
         run_id, _, _ = id.partition("/")
-        self._of_run.pop(run_id, None)
+        self._calls.pop(run_id, None)
 
     async def hold(
         self,
@@ -68,46 +80,59 @@ class JobHolds:
         Returns:
             Why it cannot, or None when it holds them.
         """
-        of_run = self._of_run.setdefault(run_id, {})
-        key = f"{stock.tenant} {stock.resource}"
-        known = of_run.get(key)
-        if known is not None:
-            return await asyncio.shield(known)
-        answer = of_run[key] = asyncio.get_running_loop().create_future()
-        shortage: Shortage | None = None
+        id = _id(run_id, stock.resource)
+        key = (stock.tenant, id)
+        until_s = monotonic_s() + patience_s
+        while (known := self._asking.get(key)) is not None:
+            await asyncio.wait([known])
+            if not known.cancelled():
+                return known.result()
+            # Whoever asked has been cancelled meanwhile, and nobody knows the answer.
+        if key in self._stocks:
+            return None
+        answer = self._asking[key] = asyncio.get_running_loop().create_future()
         try:
-            taken = await stock.take(units, patience_s, hold_ms=hold_ms, priority=priority)
-            if isinstance(taken, Shortage):
-                shortage = taken
-            elif taken is not UNGOVERNED:
-                id = f"{run_id}/{stock.resource}"
-                holder = LeaseHolder(id=id, workflow_id=workflow_id, run_id=run_id, units=units)
-                stock.hold(taken, holder)
-                self._stocks[id] = stock
+            taken = await stock.take(
+                units, max(0.0, until_s - monotonic_s()), hold_ms=hold_ms, priority=priority
+            )
+        except BaseException:
+            answer.cancel()
+            raise
         finally:
-            if shortage is not None or not self._holds(run_id, stock):
-                of_run.pop(key, None)
-            if not answer.done():
-                answer.set_result(shortage)
+            del self._asking[key]
+        shortage = taken if isinstance(taken, Shortage) else None
+        if isinstance(taken, Block) and taken is not UNGOVERNED:
+            job = LeaseHolder(id=id, workflow_id=workflow_id, run_id=run_id, units=units)
+            self.keep(stock, taken, job)
+        answer.set_result(shortage)
         return shortage
 
     def holds(self, run_id: str, tenant: str, resource: str) -> bool:
         """Return whether a run holds units of a tenant's resource."""
-        known = self._of_run.get(run_id, {}).get(f"{tenant} {resource}")
-        return known is not None and known.done()
+        return (tenant, _id(run_id, resource)) in self._stocks
 
-    def close(self, run_id: str, elsewhere: list[tuple[str, str]]) -> None:
+    def called(self, run_id: str, tenant: str, resource: str) -> None:
+        """Count a call of a job that holds units here, which was made here and nowhere else."""
+        if self.holds(run_id, tenant, resource):
+            self._calls[run_id] = self._calls.get(run_id, 0) + 1
+
+    def close(self, run_id: str, held: Sequence[tuple[str, str]], calls: int) -> None:
         """Give back all that a run holds: its workflow has closed.
+
+        Its calls may have been made in several processes, and then it holds something in each. The
+        ledger is told of it, unless this was the only one.
 
         Args:
             run_id: The run.
-            elsewhere: Tenant and resource of what it may hold out of other gates' blocks.
+            held: Tenant and resource of what it may hold here or out of other gates' blocks.
+            calls: How many calls it has had made for which it holds something.
         """
-        self._of_run.pop(run_id, None)
-        for tenant, resource in elsewhere:
-            id = f"{run_id}/{resource}"
-            if not self.let_go(id):
+        is_all_here = self._calls.pop(run_id, 0) >= calls
+        for tenant, resource in held:
+            id = _id(run_id, resource)
+            if not self.let_go(tenant, id) or not is_all_here:
                 self._link(tenant).release_soon(id)
 
-    def _holds(self, run_id: str, stock: Stock) -> bool:
-        return f"{run_id}/{stock.resource}" in self._stocks
+
+def _id(run_id: str, resource: str) -> str:
+    return f"{run_id}/{resource}"

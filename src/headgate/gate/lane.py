@@ -5,6 +5,7 @@ comparisons and counts, made here in one place and without waiting. Whatever is 
 left to ``Downstream`` and ``Stock``.
 """
 
+from collections.abc import Awaitable, Callable
 from time import monotonic
 
 from headgate.gate.clock import now_ms
@@ -127,7 +128,12 @@ class Lane:
             if isinstance(taken, Shortage):
                 return taken.refusal(now_ms())
             block = taken
-        passed = await to.admit(key, tenant)
+        try:
+            passed = await to.admit(key, tenant)
+        except BaseException:
+            if block is not None and stock is not None:
+                stock.give(block, units)
+            raise
         if isinstance(passed, Refusal):
             if block is not None and stock is not None:
                 stock.give(block, units)
@@ -136,6 +142,44 @@ class Lane:
             if block is not UNGOVERNED:
                 stock.hold(block, job)
         elif block is not None:
+            passed.block, passed.units = block, units
+        return passed
+
+    async def wait_under(
+        self,
+        begin: Callable[[], Awaitable[Ticket | Refusal]],
+        units: int,
+        tenant: str,
+        key: str,
+        *,
+        patience_s: float,
+        hold_ms: int,
+        priority: int = 0,
+    ) -> Ticket | Refusal:
+        """The same for a call under a permit, which its downstream has let pass already.
+
+        Args:
+            begin: Has the call take what the permit was let pass with; see ``Gate.begin``.
+            units: Of the stock.
+            tenant: For whom.
+            key: Of the call.
+            patience_s: How long to wait for units at most.
+            hold_ms: How long the call may take.
+            priority: The higher comes first.
+        """
+        stock = self._stock
+        if stock is None:
+            return await begin()
+        block = await stock.take(units, patience_s, hold_ms=hold_ms, priority=priority)
+        if isinstance(block, Shortage):
+            return block.refusal(now_ms())
+        passed: Ticket | Refusal | None = None
+        try:
+            passed = await begin()
+        finally:
+            if not isinstance(passed, Ticket):
+                stock.give(block, units)
+        if isinstance(passed, Ticket):
             passed.block, passed.units = block, units
         return passed
 

@@ -4,21 +4,24 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Final
 
 from headgate.gate.clock import monotonic_s
 from headgate.gate.group_commit import GroupCommit
+from headgate.gate.metrics import NOT_COUNTED, GateMetrics
 from headgate.gate.spacing import Spacing
 from headgate.gate.stock import Stock
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.errors import UnavailableError
+from headgate.model.lease import LEASES_AT_ONCE
 from headgate.model.ledger import Acquire, Decision, Exchange, ExchangeReply, Hello, Turn
 from headgate.model.limits import SlotUse
 
 _LOG = logging.getLogger("headgate.gate")
 _AT_ONCE: Final = 200
+_RETURNED_AT_ONCE: Final = LEASES_AT_ONCE // 2
 _GIVE_UP_S: Final = 5.0
 _HELLO_S: Final = 2.0
 _TURN_S: Final = 0.25
@@ -37,6 +40,7 @@ class LedgerLink:
         ledger: The workflow.
         ended: Is told the id of a permit whose job has closed elsewhere.
         slots: Returns how busy the workers of this process are.
+        metrics: What is counted for people.
     """
 
     def __init__(
@@ -46,7 +50,10 @@ class LedgerLink:
         ledger: GovernanceWorkflow,
         ended: Callable[[str], None],
         slots: Callable[[], SlotUse | None] = lambda: None,
+        metrics: GateMetrics = NOT_COUNTED,
     ) -> None:
+        self._metrics = metrics
+        self._has_told = False
         self._tenant = tenant
         self._gate = gate
         self._ledger = ledger
@@ -100,7 +107,9 @@ class LedgerLink:
         """Return what this gate has of a resource."""
         found = self._stocks.get(resource)
         if found is None:
-            found = self._stocks[resource] = Stock(self._tenant, resource, self._tell)
+            count_ungoverned = self._metrics.ungoverned(resource)
+            found = Stock(self._tenant, resource, self._tell, count_ungoverned=count_ungoverned)
+            self._stocks[resource] = found
         return found
 
     def stock_of_jobs(self, resource: str) -> Stock | None:
@@ -124,9 +133,10 @@ class LedgerLink:
             self._keeper.cancel()
         self._is_introduced = True  # whoever leaves will not come often enough to need a turn
         await self._commit.idle()
-        for stock in self.stocks:
-            if stock.return_all():
-                await self._ask(stock)
+        await self._return([stock for stock in self.stocks if stock.return_all()])
+        # They may have heard of jobs that have ended elsewhere just now.
+        ended = [one for one in self.stocks if one.block.has_news and not one.is_away]
+        await self._return([stock for stock in ended if stock.return_all()])
         await self._commit.idle()
         if self._turn_s:
             try:
@@ -143,8 +153,20 @@ class LedgerLink:
     async def _ask(self, stock: Stock) -> None:
         try:
             await self._commit.ask(stock)
-        except UnavailableError as error:
-            _LOG.warning("no answer to what %s of %s: %s", stock.resource, self._tenant, error)
+        except Exception as error:
+            # Nobody else would hear of it; and whoever keeps the blocks has to go on.
+            if not isinstance(error, UnavailableError):
+                stock.trouble = str(error)
+            if not self._has_told:
+                _LOG.warning("no answer from the ledger of %s, asking on: %s", self._tenant, error)
+                self._has_told = True
+        else:
+            self._has_told = False
+
+    async def _return(self, stocks: Sequence[Stock]) -> None:
+        """Give back what is not used, in few messages: whoever leaves has not much time."""
+        for n in range(0, len(stocks), _RETURNED_AT_ONCE):
+            await asyncio.gather(*map(self._ask, stocks[n : n + _RETURNED_AT_ONCE]))
 
     async def _try_release(self, permit_id: str) -> None:
         try:
@@ -226,18 +248,20 @@ class LedgerLink:
             await self._introduce()
             self._is_introduced = True
         number = next(self._number)
-        stocks = list(dict.fromkeys(ask for ask in asks if isinstance(ask, Stock)))
-        message = Exchange(
-            gate=self._gate,
-            number=number,
-            acquires=[ask for ask in asks if isinstance(ask, Acquire)],
-            releases=[ask for ask in asks if isinstance(ask, str)],
-            leases=[lease for stock in stocks for lease in stock.compose()],
-            took_ms=round(self._took_s * 1000),
-            slots=self._slots(),
-        )
+        stocks, others = _as_many_as_fit(ask for ask in asks if isinstance(ask, Stock))
+        for stock in others:
+            self._tell(stock)  # with the next message
         began_s = monotonic_s()
         try:
+            message = Exchange(
+                gate=self._gate,
+                number=number,
+                acquires=[ask for ask in asks if isinstance(ask, Acquire)],
+                releases=[ask for ask in asks if isinstance(ask, str)],
+                leases=[lease for stock in stocks for lease in stock.compose()],
+                took_ms=round(self._took_s * 1000),
+                slots=self._slots(),
+            )
             reply = await self._ledger.update(
                 "exchange", message, f"{self._gate}:{number}", ExchangeReply, _GIVE_UP_S
             )
@@ -263,3 +287,14 @@ class LedgerLink:
         self._changed.set()
         decisions = iter(reply.decisions)
         return [next(decisions) if isinstance(ask, Acquire) else None for ask in asks]
+
+
+def _as_many_as_fit(stocks: Iterable[Stock]) -> tuple[list[Stock], list[Stock]]:
+    """Return those of which one message can speak, and the others."""
+    found = list(dict.fromkeys(stocks))
+    blocks = 0
+    for n, stock in enumerate(found):
+        blocks += stock.blocks
+        if n and blocks > LEASES_AT_ONCE:
+            return found[:n], found[n:]
+    return found, []

@@ -8,9 +8,10 @@ from headgate.gate.ticket import Refusal
 from headgate.limits import (
     AdaptiveRate,
     Tally,
-    admit,
     begin,
     in_flight_limit,
+    shut_until,
+    spend,
     step,
     succeeded,
     throttled,
@@ -75,7 +76,20 @@ class Limiter:
         return math.inf if self._concurrency is None else self._concurrency.ends_at_ms
 
     def admit(self, in_flight: int, now_ms: int) -> Refusal | None:
-        """Let a call pass, or say what limit stands in its way.
+        """Let a call pass, or say what limit stands in its way; see ``refusal``."""
+        refusal = self.refusal(in_flight, now_ms)
+        if refusal is None:
+            self.begin(in_flight)
+        return refusal
+
+    def begin(self, in_flight: int) -> None:
+        """Let a call begin of which ``refusal`` has said in the same moment that it may."""
+        if self._rate is not None:
+            spend(self._rate)
+        self._note_in_flight(in_flight + 1)
+
+    def refusal(self, in_flight: int, now_ms: int) -> Refusal | None:
+        """Return what limit stands in the way of a call, without letting it pass.
 
         Args:
             in_flight: Calls in flight without it.
@@ -86,10 +100,9 @@ class Limiter:
             self._note_in_flight(in_flight)
             return Refusal(reason, now_ms + _RETRY_MS)
         if self._rate is not None and self.policy.rate is not None:
-            at_ms = admit(self._rate, self.policy.rate, now_ms)
+            at_ms = shut_until(self._rate, self.policy.rate, now_ms)
             if at_ms is not None:
                 return Refusal(self._rate_reason(), at_ms)
-        self._note_in_flight(in_flight + 1)
         return None
 
     def ended(

@@ -1,6 +1,7 @@
 """What a gate counts, through the meter of Temporal's runtime; free while none is configured."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from temporalio.client import Client
@@ -39,6 +40,7 @@ class GateMetrics:
         self._decisions = counter(meter, m.DECISIONS)
         self._admission = histogram(meter, m.ADMISSION)
         self._trip_delay = histogram(meter, m.TRIP_DELAY)
+        self._ungoverned = counter(meter, m.UNGOVERNED)
 
     @classmethod
     def of(cls, client: Client) -> "GateMetrics":
@@ -72,6 +74,15 @@ class GateMetrics:
             1, {"resource": resource, "decision": decision.outcome.value, "reason": reason}
         )
         self._admission.record(took_s, {"resource": resource})
+
+    def ungoverned(self, resource: str) -> Callable[[], None]:
+        """Return what counts a call that passes although the ledger is away.
+
+        The count is there from the beginning, with 0: else a first increase would be none.
+        """
+        add = partial(self._ungoverned.add, additional_attributes={"resource": resource})
+        add(0)
+        return partial(add, 1)
 
     def heard(self, verdict: Verdict, before: Verdict, now_ms: int) -> None:
         """Note how long a trip took to come here; a gate that knew nothing before was not told."""

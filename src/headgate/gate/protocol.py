@@ -1,6 +1,6 @@
 """What the orchestrator asks of a gate: ``Gate`` answers it, and so does the one for tests."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -49,6 +49,20 @@ class AnyLane(Protocol):
         """Let a call pass, perhaps after a while, or say why not."""
         ...
 
+    async def wait_under(
+        self,
+        begin: Callable[[], Awaitable[Ticket | Refusal]],
+        units: int,
+        tenant: str,
+        key: str,
+        *,
+        patience_s: float,
+        hold_ms: int,
+        priority: int = 0,
+    ) -> Ticket | Refusal:
+        """The same for a call under a permit, which its downstream has let pass already."""
+        ...
+
     def leave(self, ticket: Ticket) -> bool:
         """Count a call that ended well, if that is all there is to it; False: ask ``settle``."""
         ...
@@ -65,7 +79,11 @@ class AnyJobs(Protocol):
         """Return whether a run holds units of a tenant's resource."""
         ...
 
-    def close(self, run_id: str, elsewhere: list[tuple[str, str]]) -> None:
+    def called(self, run_id: str, tenant: str, resource: str) -> None:
+        """Count a call of a job that holds units here, which was made here and nowhere else."""
+        ...
+
+    def close(self, run_id: str, held: Sequence[tuple[str, str]], calls: int) -> None:
         """Give back all that a run holds: its workflow has closed."""
         ...
 
@@ -102,7 +120,7 @@ class AnyGate(Protocol):
         """The same without waiting."""
         ...
 
-    async def begin(self, call: Call) -> Ticket | Refusal:
+    async def begin(self, call: Call, key: str) -> Ticket | Refusal:
         """Let a call under a job's permit pass or not, right before it is made."""
         ...
 

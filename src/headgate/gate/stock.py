@@ -10,7 +10,15 @@ from typing import Final
 from headgate.gate.block import Block
 from headgate.gate.clock import monotonic_s
 from headgate.gate.ticket import Refusal
-from headgate.model.lease import LeaseAsk, LeaseGrant, LeaseHolder, WhenAway
+from headgate.model.lease import (
+    LEASES_AT_ONCE,
+    MOST_HOLD_MS,
+    MOST_UNITS,
+    LeaseAsk,
+    LeaseGrant,
+    LeaseHolder,
+    WhenAway,
+)
 from headgate.model.reason import Reason, ReasonCode
 
 _TELL_JOBS_AFTER_S: Final = 5.0
@@ -57,11 +65,15 @@ class _Waiting:
 class Stock:
     """Units of one resource of one tenant, as far as this gate may grant them by itself.
 
+    Attributes:
+        trouble: What people have to mend before the ledger can be asked; empty: nothing is known.
+
     Args:
         tenant: Whose.
         resource: What is counted.
         tell: Sends what ``compose`` returns to the ledger, and hands the answers to ``hear``.
         clock: Seconds that never go back.
+        count_ungoverned: Counts a call that passes although the ledger is away.
     """
 
     def __init__(
@@ -70,12 +82,13 @@ class Stock:
         resource: str,
         tell: Callable[["Stock"], None],
         clock: Callable[[], float] = monotonic_s,
+        count_ungoverned: Callable[[], None] = lambda: None,
     ) -> None:
         self.tenant = tenant
         self.resource = resource
         self.block = Block(resource, 1)
-        self.ungoverned = 0
         self._tell = tell
+        self._count_ungoverned = count_ungoverned
         self._clock = clock
         self._closing: list[Block] = []
         self._waiting: list[_Waiting] = []
@@ -83,11 +96,13 @@ class Stock:
         self._order = itertools.count()
         self._is_asking = False
         self.is_away = False
+        self.trouble = ""
         self._heard_s = 0.0
         self._asked_s = 0.0
         self._told_waiting = 0
         self._untold_since_s: dict[str, float] = {}
         self._unmet_until_s = 0.0
+        self._ask_on_s = 0.0
         self._look_at_s = 0.0
         self._taken_at_look = 0
 
@@ -111,6 +126,7 @@ class Stock:
             hold_ms: How long they may stay out.
             priority: Of the call.
         """
+        hold_ms = min(hold_ms, MOST_HOLD_MS)  # more the ledger cannot be told
         if hold_ms > self.block.hold_ms:
             self.block.hold_ms = hold_ms
         if (block := self.take_now(units, hold_ms)) is not None:
@@ -118,6 +134,9 @@ class Stock:
         if (shortage := self._hopeless(units)) is not None:
             self.block.denied += 1
             return shortage
+        if self.lets_pass_while_away:
+            self._ask_on(units)
+            return self._pass_uncounted()
         future: asyncio.Future[Block | Shortage] = asyncio.get_running_loop().create_future()
         heapq.heappush(
             self._waiting, _Waiting((-priority, next(self._order)), units, hold_ms, future)
@@ -133,11 +152,9 @@ class Stock:
                 return future.result()  # in the same moment
             self._forget(future, units)
             if self.lets_pass_while_away:
-                self.ungoverned += 1
-                return UNGOVERNED
+                return self._pass_uncounted()
             self.block.denied += 1
-            self.block.unmet = max(self.block.unmet, units)
-            self._unmet_until_s = self._clock() + _UNMET_S
+            self._come_again_for(units)
             return self._shortage()
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
@@ -223,6 +240,11 @@ class Stock:
             times.append(next(iter(self._untold_since_s.values())) + _TELL_JOBS_AFTER_S)
         return min(times, default=None)
 
+    @property
+    def blocks(self) -> int:
+        """How many blocks ``compose`` speaks of, at most."""
+        return len(self._closing) + 1 + bool(self.block.number)
+
     def compose(self) -> list[LeaseAsk]:
         """Return what to tell the ledger now."""
         now_s = self._clock()
@@ -237,11 +259,12 @@ class Stock:
         blocks = [*self._closing]
         if self.block.number or self._waiting or self.block.unmet:
             blocks.append(self.block)
-        return [block.ask(now_s) for block in blocks]
+        return [block.ask(now_s) for block in blocks[-LEASES_AT_ONCE:]]
 
     def hear(self, grants: Sequence[LeaseGrant]) -> list[str]:
         """Take the answers; return the jobs that have closed elsewhere."""
         self._is_asking = self.is_away = False
+        self.trouble = ""
         self._heard_s = self._clock()
         ended: list[str] = []
         for grant in grants:
@@ -275,8 +298,7 @@ class Stock:
                 self.has_waiting = bool(self._waiting)
                 if not waiting.future.done():
                     self.block.waiting -= waiting.units
-                    self.ungoverned += 1
-                    waiting.future.set_result(UNGOVERNED)
+                    waiting.future.set_result(self._pass_uncounted())
 
     def return_all(self) -> bool:
         """Want nothing more; return whether there is something to tell the ledger."""
@@ -284,6 +306,23 @@ class Stock:
         return bool(self.block.number or self._closing)
 
     # Inside ------------------------------------------------------------------------------------
+
+    def _pass_uncounted(self) -> Block:
+        self._count_ungoverned()
+        return UNGOVERNED
+
+    def _come_again_for(self, units: int) -> None:
+        """Ask the ledger, though nobody waits here just now."""
+        self.block.unmet = max(self.block.unmet, units)
+        self._unmet_until_s = self._clock() + _UNMET_S
+
+    def _ask_on(self, units: int) -> None:
+        """Ask now and then whether the ledger is back, since nobody waits for it."""
+        self._come_again_for(units)
+        now_s = self._clock()
+        if now_s >= self._ask_on_s:
+            self._ask_on_s = now_s + _SOON_S
+            self._ask_if_due()
 
     def _begin_anew(self) -> None:
         over, self.block = self.block, Block(self.resource, self.block.term + 1)
@@ -366,6 +405,12 @@ class Stock:
 
     def _hopeless(self, units: int) -> Shortage | None:
         """Return why waiting is of no use."""
+        if units > MOST_UNITS:
+            message = f"nobody can have more than {MOST_UNITS:,} {self.resource} at once"
+            reason = Reason(
+                code=ReasonCode.CAN_NEVER_FIT, message=message, limit=MOST_UNITS, needed=units
+            )
+            return Shortage(reason, None)
         grant = self.block.grant
         if grant is None:
             return None
@@ -381,11 +426,10 @@ class Stock:
     def _shortage(self) -> Shortage:
         grant = self.block.grant
         if self._is_unreachable or grant is None:
-            reason = Reason(
-                code=ReasonCode.UNAVAILABLE,
-                message=f"the ledger of {self.tenant} does not answer",
-            )
-            return Shortage(reason, 1.0)
+            message = f"the ledger of {self.tenant} does not answer"
+            if self.trouble:
+                message = f"the ledger of {self.tenant} cannot be asked: {self.trouble}"
+            return Shortage(Reason(code=ReasonCode.UNAVAILABLE, message=message), 1.0)
         if grant.reason is not None:
             never = grant.reason.code in _NEVER
             retry_s = None if never else max(0.2, (grant.retry_in_ms or 1_000) / 1000)

@@ -31,10 +31,9 @@ class Ticket:
         block: From which units were taken for it, if any.
         units: How many.
         probe: The probe that it holds, if any.
-        key: By which a job's permit finds it again, if it came with one.
     """
 
-    __slots__ = ("began_s", "block", "era", "key", "probe", "units")
+    __slots__ = ("began_s", "block", "era", "probe", "units")
 
     def __init__(self, era: Era, began_s: float, block: Block | None, units: int) -> None:
         self.era = era
@@ -42,7 +41,6 @@ class Ticket:
         self.block = block
         self.units = units
         self.probe: str | None = None
-        self.key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

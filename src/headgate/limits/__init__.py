@@ -4,7 +4,14 @@ from headgate.limits.backpressure import Load, Pressure, assess, next_fall
 from headgate.limits.concurrency import Concurrency, began, begin, ended, step
 from headgate.limits.fleet import FleetConcurrency, begin_fleet, observe, share_of
 from headgate.limits.in_flight import InFlightLimit, in_flight_limit
-from headgate.limits.rate import AdaptiveRate, admit, succeeded, throttled
+from headgate.limits.rate import (
+    AdaptiveRate,
+    admit,
+    shut_until,
+    spend,
+    succeeded,
+    throttled,
+)
 from headgate.limits.shedding import Kept, Line, Standing, keep, room_for
 from headgate.limits.tally import Tally
 from headgate.limits.usage import RecentUsage
@@ -33,6 +40,8 @@ __all__ = [
     "observe",
     "room_for",
     "share_of",
+    "shut_until",
+    "spend",
     "step",
     "succeeded",
     "throttled",

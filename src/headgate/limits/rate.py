@@ -50,15 +50,29 @@ class AdaptiveRate:
 
 
 def admit(state: AdaptiveRate, policy: RatePolicy, now_ms: int) -> int | None:
-    """Let one call pass if its turn has come.
+    """Let one call pass if its turn has come; see ``shut_until``."""
+    at_ms = shut_until(state, policy, now_ms)
+    if at_ms is None:
+        spend(state)
+    return at_ms
+
+
+def spend(state: AdaptiveRate) -> None:
+    """Take what one call needs, after ``shut_until`` has said in the same moment that it may."""
+    if state.rate is not None:
+        state.tokens -= MICRO
+
+
+def shut_until(state: AdaptiveRate, policy: RatePolicy, now_ms: int) -> int | None:
+    """Return when a call may begin, without letting it.
 
     Args:
-        state: Is changed.
+        state: Is brought up to date.
         policy: The bounds.
         now_ms: Unix time.
 
     Returns:
-        None when it may begin, else the first millisecond at which one may.
+        None when one may begin now, else the first millisecond at which one may.
     """
     if now_ms < state.shut_until_ms:
         return state.shut_until_ms
@@ -66,7 +80,6 @@ def admit(state: AdaptiveRate, policy: RatePolicy, now_ms: int) -> int | None:
         return None
     _fill(state, policy, now_ms)
     if state.tokens >= MICRO:
-        state.tokens -= MICRO
         return None
     # Millionths a second are thousandths of that a millisecond.
     return now_ms + -(-(MICRO - state.tokens) * 1_000 // state.rate)

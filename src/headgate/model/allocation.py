@@ -157,6 +157,13 @@ class PoolProblem(Contract):
                     "cannot be used with several resources: lower the demand instead",
                     *("tenants", number, "max"),
                 )
+            for field in ("guaranteed", "borrow_limit", "lend_limit", "fixed", "priority"):
+                if getattr(claim, field):
+                    raise _at(
+                        "cannot be used with several resources, which are divided by weight alone: "
+                        "remove it, or write one number as capacity",
+                        *("tenants", number, field),
+                    )
 
 
 def _once(where: str, names: list[str]) -> None:

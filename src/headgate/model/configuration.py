@@ -1,5 +1,6 @@
 """The contents of ``headgate.yaml``."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
@@ -13,6 +14,7 @@ from headgate.model.consistency import (
     no_circles,
     pools_follow,
     pools_hold,
+    shares_count,
 )
 from headgate.model.contract import Contract, Name, is_stored
 from headgate.model.governed import GovernedCalls
@@ -198,6 +200,7 @@ class Configuration(Contract):
         calls_have_breakers(self)
         channels_exist(self)
         if not is_stored(info):
+            shares_count(self)
             channels_have_owners(self)
         return self
 
@@ -231,7 +234,7 @@ class Configuration(Contract):
                 pools={
                     resource: name
                     for name, pool in sorted(self.pools.items())
-                    if tenant in self.members(pool)
+                    if self._is_member(tenant, pool)
                     for resource in sorted(pool.capacities)
                 },
                 group=spec.group,
@@ -254,15 +257,18 @@ class Configuration(Contract):
         if spec is None:
             return PoolSettings(alerts=self.alerts)
         first = min(spec.capacities)
+        tenants = {name: self.tenants[name].group for name in self.members(spec)}
+        groups = self._groups_of(tenants.values())
         return PoolSettings(
             capacity=dict(sorted(spec.capacities.items())),
             strategy=spec.strategy,
-            tenants={name: self.tenants[name].group for name in self.members(spec)},
+            tenants=tenants,
             groups={
                 name: GroupShare(
                     parent=group.parent, **group.shares.get(first, Share()).model_dump()
                 )
                 for name, group in sorted(self.groups.items())
+                if name in groups
             },
             enforced=not spec.observe_only,
             damping=spec.damping,
@@ -274,6 +280,15 @@ class Configuration(Contract):
             alerts=self.alerts,
         )
 
+    def _groups_of(self, groups: Iterable[str | None]) -> set[str]:
+        """Return these groups, and those above them."""
+        found: set[str] = set()
+        for name in groups:
+            while name is not None and name not in found:
+                found.add(name)
+                name = self.groups[name].parent
+        return found
+
     def all_rules(self) -> list[AlertRules]:
         """Return the alert rules of all, and those that differ for a downstream or a tenant."""
         changes = [spec.alerts for spec in self.downstreams.values()]
@@ -284,8 +299,10 @@ class Configuration(Contract):
         """Return the tenants of a pool, sorted."""
         if pool.tenants is not None:
             return sorted(pool.tenants)
-        return sorted(
-            name
-            for name, tenant in self.tenants.items()
-            if name != DEFAULT and any(tenant.quota(resource) for resource in pool.capacities)
-        )
+        return sorted(name for name in self.tenants if self._is_member(name, pool))
+
+    def _is_member(self, tenant: str, pool: Pool) -> bool:
+        if pool.tenants is not None:
+            return tenant in pool.tenants
+        quota = self.tenants[tenant].quota
+        return tenant != DEFAULT and any(quota(resource) for resource in pool.capacities)

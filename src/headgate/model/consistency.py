@@ -92,13 +92,8 @@ def _parts_fit(configuration: "Configuration", name: str, pool: "Pool") -> None:
             quota = configuration.tenants[tenant].quota(resource)
             if quota is None:
                 continue
-            path = ("tenants", tenant, "quotas", resource)
             if quota.guaranteed > capacity:
-                raise at(
-                    f"guarantees {quota.guaranteed}, but pool {name} has {capacity} {resource}: "
-                    "lower the guarantee or raise the capacity",
-                    *(path if resource in configuration.tenants[tenant].quotas else path[:3]),
-                )
+                raise _too_much(configuration, tenant, resource, quota.guaranteed, name, capacity)
             if pool.strategy is Strategy.FIXED:
                 if quota.max_active is None:
                     raise at(
@@ -115,6 +110,73 @@ def _parts_fit(configuration: "Configuration", name: str, pool: "Pool") -> None:
             "lower their max_active or raise the capacity",
             *("pools", name, "capacity"),
         )
+
+
+def _too_much(
+    configuration: "Configuration",
+    tenant: str,
+    resource: str,
+    guaranteed: int,
+    pool: str,
+    capacity: int,
+) -> PydanticCustomError:
+    return at(
+        f"guarantees {guaranteed}, but pool {pool} has {capacity} {resource}: "
+        "lower the guarantee or raise the capacity",
+        *_quota_path(configuration, tenant, resource),
+    )
+
+
+def _quota_path(configuration: "Configuration", tenant: str, resource: str) -> tuple[str, ...]:
+    path = ("tenants", tenant, "quotas", resource)
+    return path if resource in configuration.tenants[tenant].quotas else path[:3]
+
+
+def shares_count(configuration: "Configuration") -> None:
+    """Refuse shares that no pool would ever look at.
+
+    Not of what was applied before: it does no harm, and has to be read to be mended.
+
+    Raises:
+        PydanticCustomError: There is one.
+    """
+    shared = sorted({one for pool in configuration.pools.values() for one in pool.capacities})
+    for name, group in configuration.groups.items():
+        for resource, share in group.shares.items():
+            path = ("groups", name, "shares", resource)
+            if resource not in shared:
+                raise at(
+                    f"no pool shares {resource} (they share: {', '.join(shared) or 'nothing'}): "
+                    "write one of these, or make a pool of it",
+                    *path,
+                )
+            if share.maximum is not None and share.guaranteed > share.maximum:
+                raise at(
+                    f"guaranteed is {share.guaranteed}, but maximum is {share.maximum}: what is "
+                    "guaranteed could never be held; raise maximum or lower guaranteed",
+                    *path,
+                )
+    for name, pool in sorted(configuration.pools.items()):
+        for tenant in configuration.members(pool):
+            for resource, capacity in pool.capacities.items():
+                quota = configuration.tenants[tenant].quota(resource)
+                if quota is None or not quota.most_guaranteed:
+                    continue
+                guaranteed = quota.most_guaranteed
+                if guaranteed > capacity:
+                    raise _too_much(configuration, tenant, resource, guaranteed, name, capacity)
+                if len(pool.capacities) > 1:
+                    raise at(
+                        f"guarantees {guaranteed} of {resource}, but pool {name} divides several "
+                        "resources by dominant shares, which know no guarantees: remove the "
+                        f"guarantee, or make a pool of {resource} alone",
+                        *_quota_path(configuration, tenant, resource),
+                    )
+        if len(pool.capacities) > 1 and pool.history_half_life_ms is not None:
+            raise at(
+                "the past does not count where several resources are divided: remove it",
+                *("pools", name, "history_half_life_ms"),
+            )
 
 
 def pools_follow(configuration: "Configuration") -> None:

@@ -97,6 +97,12 @@ class HolderCheck(Message):
 
 
 class ClosedHolders(Message):
-    """The permits whose holders have closed, or never were."""
+    """What was found of holders.
+
+    Attributes:
+        permits: Those whose holders have closed, or never were.
+        open: Those whose holders certainly run. Of the others nothing could be learned now.
+    """
 
     permits: list[str]
+    open: list[str] = []

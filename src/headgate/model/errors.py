@@ -23,5 +23,29 @@ class ConflictError(ConfigurationError):
     """What a request is about has been changed by people since it was looked at."""
 
 
+class BelowUsageError(ConfigurationError):
+    """A limit would be below what is held, and whoever asks has not said that this is meant.
+
+    Args:
+        limits: Which, in sentences.
+    """
+
+    def __init__(self, limits: list[str]) -> None:
+        self.limits = "; ".join(limits)
+        super().__init__(
+            f"nothing was changed, because limits would be below what is held: {self.limits}. "
+            "With --allow-below-usage nothing is granted until enough has come back"
+        )
+
+
 class UnavailableError(HeadgateError):
-    """Something Headgate needs (Temporal, Postgres, a port, a folder) cannot be used."""
+    """Something Headgate needs (Temporal, Postgres, a port, a folder) cannot be used.
+
+    Args:
+        message: For whoever runs Headgate: with the address, and what to look at.
+        public: For those who only call its API, who are not to learn addresses; None: the same.
+    """
+
+    def __init__(self, message: str, public: str | None = None) -> None:
+        super().__init__(message)
+        self.public = message if public is None else public

@@ -15,7 +15,11 @@ LEASES_AT_ONCE: Final = 100
 HOLDERS_AT_ONCE: Final = 200
 MOST_HOLDERS: Final = 5_000
 
-Units = Annotated[int, Field(ge=0, le=1_000_000_000)]
+MOST_UNITS: Final = 1_000_000_000
+MOST_HOLD_MS: Final = 30 * 86_400_000
+"""A call is thought to be over by then, however long its timeout is."""
+
+Units = Annotated[int, Field(ge=0, le=MOST_UNITS)]
 Total = Annotated[int, Field(ge=0, lt=2**53)]
 Id = Annotated[str, Field(min_length=1, max_length=500)]
 
@@ -53,7 +57,7 @@ class LeaseHolder(Message):
     id: Id
     workflow_id: Annotated[str, Field(min_length=1, max_length=1000)]
     run_id: Annotated[str, Field(max_length=100)] = ""
-    units: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1
+    units: Annotated[int, Field(ge=1, le=MOST_UNITS)] = 1
 
 
 class LeaseAsk(Message):
@@ -99,7 +103,7 @@ class LeaseAsk(Message):
     starts_ceiling: Total = 0
     waiting: Units = 0
     largest: Units = 0
-    hold_ms: Annotated[int, Field(ge=0, le=30 * 86_400_000)] = 0
+    hold_ms: Annotated[int, Field(ge=0, le=MOST_HOLD_MS)] = 0
     holders: Annotated[list[LeaseHolder], Field(max_length=HOLDERS_AT_ONCE)] = []
     gone: Annotated[list[Id], Field(max_length=HOLDERS_AT_ONCE)] = []
 

@@ -253,6 +253,10 @@ class PermitView(Message):
     expires_at_ms: int
     namespace: str = ""
 
+    def units_of(self, resource: str | None) -> int:
+        """Return what it holds of a resource; of none that it names: of the first."""
+        return self.also.get(resource or "", self.units)
+
 
 class WaiterView(Message):
     """A waiting request, as shown to people.
@@ -269,6 +273,10 @@ class WaiterView(Message):
     since_ms: int
     position: int
     namespace: str = ""
+
+    def units_of(self, resource: str | None) -> int:
+        """Return what it needs of a resource; of none that it names: of the first."""
+        return self.also.get(resource or "", self.units)
 
 
 class Account(Message):
@@ -347,6 +355,8 @@ class LedgerView(Message):
             said; by resource, where there are any.
         alert_rules: When people are told of something, as applied.
         alerts: What they were told of, and what could not be delivered.
+        waiting_units: What the requests in line need, by resource.
+        told_revision: When people last set something.
     """
 
     tenant: str
@@ -368,6 +378,8 @@ class LedgerView(Message):
     leased: dict[str, int] = {}
     alert_rules: AlertRules | None = None
     alerts: AlertsView = AlertsView()
+    waiting_units: dict[str, int] = {}
+    told_revision: int = 0
 
     @field_serializer("quotas")
     def _briefly(self, quotas: dict[str, Quota] | None) -> dict[str, Any] | None:
@@ -403,7 +415,8 @@ class WhyView(Message):
         expires_at_ms: When the permit ends, or the patience of the one who waits.
         position: Place in line, in the longest of its lines; 1 is next; only while it waits.
         reason: What stands in its way; only while it waits.
-        retry_at_ms: When that may change; an estimate where ``reason.message`` says so.
+        retry_at_ms: When that may change; an estimate where ``reason.message`` says so. Null while
+            it waits: nobody knows.
         holders: Up to 10 permits of what it waits for, the oldest first.
         ahead: Up to 10 requests that are served before it, the next first.
     """

@@ -173,6 +173,8 @@ class Allocation(Message):
         pressure: How full the pool is; that it is there asks the ledger to tell of it when others
             wait, and not only when more or less is wanted.
         may_wait: What may wait, by resource; not named: anything.
+        guarantees: The strategy goes by guarantees, so that ``borrow_limit`` limits what the tenant
+            could ever hold. False also of governors that do not say.
     """
 
     pool: Name
@@ -186,6 +188,7 @@ class Allocation(Message):
     whole: dict[Name, Units] = {}
     pressure: PressureView | None = None
     may_wait: dict[Name, MayWait] = {}
+    guarantees: bool = False
 
 
 class Damping(Contract):

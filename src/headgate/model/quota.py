@@ -148,7 +148,8 @@ class Quota(Contract):
         paused: Why nothing is granted; null: it is not paused.
         reservations: When other numbers hold, week by week; where several hold at once, the later
             in this list has the last word.
-        max_hold_ms: A permit not given back by then expires; set it above the longest job.
+        max_hold_ms: A permit not given back by then expires, unless its holder is known to run: it
+            goes on then, and the holder is looked after again.
         leased: Jobs get their permits out of blocks that gates hold, which costs the ledger next to
             nothing; else each is decided by the ledger, in the order of all.
         when_away: What gates do when their block is over and the ledger cannot be reached.

@@ -34,15 +34,21 @@ class Reason(Message):
     Attributes:
         code: The rule.
         message: The rule in a sentence, with numbers, for people.
+        resource: Of which resource the numbers are, where a request may need several; null: not
+            said, as by those who know of one only.
         limit: What the rule allows, in units.
         used: What is used of it, in units.
         needed: What was asked for, in units.
         position: Place in the queue, 1 is next; only while waiting.
+        endless: Nobody knows when that changes: people have to end it, or a pool has to give more.
+            What stands beside it as ``retry_at_ms`` is only when to look again.
     """
 
     code: ReasonCode
     message: str
+    resource: str | None = None
     limit: int | None = None
     used: int | None = None
     needed: int | None = None
     position: int | None = None
+    endless: bool = False

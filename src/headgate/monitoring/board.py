@@ -205,6 +205,10 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
                         f"sum by (outcome) (rate({m.CALLS.name}[$__rate_interval]))",
                         "{{outcome}}",
                     ),
+                    (
+                        f"sum by (resource) (rate({m.UNGOVERNED.name}[$__rate_interval]))",
+                        "{{resource}} without its ledger",
+                    ),
                 ),
                 unit="reqps",
             ),

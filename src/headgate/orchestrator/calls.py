@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from temporalio import activity
 from temporalio.common import MetricMeter
@@ -21,11 +22,12 @@ from headgate.gate.outcomes import NOBODY, Ended
 from headgate.gate.protocol import AnyGate, AnyLane
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.model.breaker import CallOutcome
+from headgate.model.lease import MOST_HOLD_MS
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.reason import Reason, ReasonCode
 from headgate.orchestrator.errors import CALL_DENIED
 from headgate.orchestrator.governed import GovernedActivity
-from headgate.orchestrator.headers import call_of, tenant_of
+from headgate.orchestrator.headers import call_of, holds, tenant_of
 from headgate.view import metrics
 
 _DEFAULT_TIMEOUT_S: Final = 60.0
@@ -33,6 +35,7 @@ _SHORT_PATIENCE_S: Final = 2.0
 """A call that Temporal may retry as often as it likes waits no longer in the process: meanwhile it
 would keep a slot from others."""
 
+_LONGEST_KEY: Final = 500
 _PATIENT_PART: Final = 0.5
 """The part of its time that a call may wait; the rest is for what it is there to do."""
 
@@ -69,15 +72,19 @@ class GovernedCalls(ActivityInboundInterceptor):
             gate = self._running = await self._gate()
         if how is None:
             assert permit is not None
-            return await self._under_permit(input, gate, permit)
+            return await self._under_permit(input, gate, permit, info)
         return await self._governed_call(input, gate, how, permit, info)
 
     # Under a job's permit ----------------------------------------------------------------------
 
-    async def _under_permit(self, input: ExecuteActivityInput, gate: AnyGate, call: Call) -> Any:
-        ticket = await gate.begin(call)
+    async def _under_permit(
+        self, input: ExecuteActivityInput, gate: AnyGate, call: Call, info: activity.Info
+    ) -> Any:
+        key = _key(info)
+        ticket = await gate.begin(call, key)
         if isinstance(ticket, Refusal):
-            raise _denied(ticket, call.downstream)
+            about = _About(call.downstream, call.tenant, call.resource)
+            ticket = await _insist(lambda _: gate.begin(call, key), info, about, refusal=ticket)
         end = _End(gate.rules(call), None)
         try:
             with end:
@@ -99,27 +106,36 @@ class GovernedCalls(ActivityInboundInterceptor):
         what = how.call
         tenant = permit.tenant if permit is not None else tenant_of(input.headers, info)
         resource = what.resource
-        if permit is not None and permit.resource == resource:
-            resource = None  # its job holds a permit of the same resource
+        of_permit = permit is not None and permit.resource == resource
+        if of_permit or holds(input.headers, resource):
+            resource = None  # the permit of its job holds units of it
         units = what.units
         if resource is not None:
             if tenant is None:
-                raise _denied(Refusal(_no_tenant(info.activity_type), None), what.downstream)
+                refusal = Refusal(_no_tenant(info.activity_type), None)
+                raise _denied(refusal, what.downstream, None, resource)
             if how.units_of is not None:
                 units = _units(how, input)
         tenant = tenant or NOBODY
+        kept = None
         if resource is not None and what.hold == "job":
             await self._hold_for_job(gate, how, tenant, resource, units, info)
-            resource = None
+            kept, resource = resource, None
         lane = gate.lane(what.downstream, tenant, resource)
-        ticket = lane.enter(units, _call_ms(info)) or await self._admitted(
-            gate, lane, how, tenant, units, info
-        )
+        if permit is not None and permit.downstream == what.downstream:
+            # Its permit has been let pass for it: with a probe perhaps, or the last place.
+            ticket = await self._admitted(gate, lane, how, tenant, resource, units, info, permit)
+        else:
+            ticket = lane.enter(units, _call_ms(info)) or await self._admitted(
+                gate, lane, how, tenant, resource, units, info
+            )
         rules = lane.downstream.verdict.outcomes
         end = _End(rules, how)
         try:
             with end:
                 end.result = await self.next.execute_activity(input)
+            if kept is not None and info.attempt == 1 and info.workflow_run_id is not None:
+                gate.jobs.called(info.workflow_run_id, tenant, kept)
             return end.result
         finally:
             if end.outcome is not CallOutcome.SUCCESS or not lane.leave(ticket):
@@ -131,33 +147,22 @@ class GovernedCalls(ActivityInboundInterceptor):
         lane: AnyLane,
         how: GovernedActivity,
         tenant: str,
+        resource: str | None,
         units: int,
         info: activity.Info,
+        permit: Call | None = None,
     ) -> Ticket:
-        """Wait for admission as long as that makes sense here, else leave it to Temporal's retry.
+        key, hold_ms, priority = _key(info), _call_ms(info), how.call.priority
+        wait = lane.wait
+        if permit is not None:
+            wait = partial(lane.wait_under, partial(gate.begin, permit, key))
 
-        A retry costs one of the activity's attempts. Where these are limited, a call waits in the
-        process as long as its timeout bears it.
-        """
-        patience = _Patience.of(info)
-        downstream, began_s = how.call.downstream, time.monotonic()
-        key = f"{info.workflow_run_id}:{info.activity_id}:{info.attempt}"
-        async with _heartbeats(info):
-            while True:
-                answer = await lane.wait(
-                    units,
-                    tenant,
-                    key,
-                    patience_s=patience.left_s,
-                    hold_ms=_call_ms(info),
-                    priority=how.call.priority,
-                )
-                if isinstance(answer, Ticket):
-                    _count_wait(downstream, time.monotonic() - began_s)
-                    return answer
-                if not await patience.outlasts(answer):
-                    _count_wait(downstream, time.monotonic() - began_s)
-                    raise _denied(answer, downstream)
+        async def ask(patience_s: float) -> Ticket | Refusal:
+            return await wait(
+                units, tenant, key, patience_s=patience_s, hold_ms=hold_ms, priority=priority
+            )
+
+        return await _insist(ask, info, _About(how.call.downstream, tenant, resource))
 
     async def _hold_for_job(
         self,
@@ -193,7 +198,50 @@ class GovernedCalls(ActivityInboundInterceptor):
                 if refusal is None:
                     return
                 if not await patience.outlasts(refusal):
-                    raise _denied(refusal, how.call.downstream)
+                    raise _denied(refusal, how.call.downstream, tenant, resource)
+
+
+class _About(NamedTuple):
+    """What a call is, for who asks why it was held back."""
+
+    downstream: str
+    tenant: str | None
+    resource: str | None
+
+
+async def _insist(
+    ask: Callable[[float], Awaitable[Ticket | Refusal]],
+    info: activity.Info,
+    about: _About,
+    refusal: Refusal | None = None,
+) -> Ticket:
+    """Wait for admission as long as that makes sense here, else leave it to Temporal's retry.
+
+    A retry costs one of the activity's attempts. Where these are limited, a call waits in the
+    process as long as its timeouts bear it.
+
+    Args:
+        ask: Asks for admission, and may take so many seconds for it.
+        info: Of the activity.
+        about: What is called, and for whom.
+        refusal: What it was answered just now, if it has asked already.
+
+    Raises:
+        ApplicationError: It is held back for longer than that.
+    """
+    patience, began_s = _Patience.of(info), time.monotonic()
+    answer: Ticket | Refusal | None = refusal
+    async with _heartbeats(info):
+        while True:
+            if answer is None:
+                answer = await ask(patience.left_s)
+            if isinstance(answer, Ticket):
+                _count_wait(about.downstream, time.monotonic() - began_s)
+                return answer
+            if not await patience.outlasts(answer):
+                _count_wait(about.downstream, time.monotonic() - began_s)
+                raise _denied(answer, *about)
+            answer = None
 
 
 @dataclass(slots=True)
@@ -209,9 +257,14 @@ class _Patience:
     @classmethod
     def of(cls, info: activity.Info) -> "_Patience":
         elapsed_s = max(0.0, (datetime.now(UTC) - info.started_time).total_seconds())
-        timeouts = [t for t in (info.start_to_close_timeout, info.schedule_to_close_timeout) if t]
-        whole_s = min((t.total_seconds() for t in timeouts), default=_DEFAULT_TIMEOUT_S)
-        left_s = max(0.0, whole_s - elapsed_s)
+        whole_s: list[float] = []
+        if info.start_to_close_timeout:
+            whole_s.append(info.start_to_close_timeout.total_seconds())
+        if info.schedule_to_close_timeout:
+            # It holds for all attempts. Both times are the server's.
+            past = info.started_time - info.scheduled_time
+            whole_s.append((info.schedule_to_close_timeout - past).total_seconds())
+        left_s = max(0.0, min(whole_s, default=_DEFAULT_TIMEOUT_S) - elapsed_s)
         retries = info.retry_policy
         may_wait_s = left_s * _PATIENT_PART
         if retries is None or retries.maximum_attempts == 0:
@@ -233,10 +286,16 @@ class _Patience:
         return True
 
 
+def _key(info: activity.Info) -> str:
+    """Return what tells one attempt of one call from all others, as the id of a probe may be."""
+    return f"{info.workflow_run_id}:{info.attempt}:{info.activity_id}"[:_LONGEST_KEY]
+
+
 def _call_ms(info: activity.Info) -> int:
     """Return how long a call may take; Temporal gives it up then."""
     timeout = info.start_to_close_timeout or info.schedule_to_close_timeout
-    return round((timeout.total_seconds() if timeout else _DEFAULT_TIMEOUT_S) * 1000)
+    whole_s = timeout.total_seconds() if timeout else _DEFAULT_TIMEOUT_S
+    return min(round(whole_s * 1000), MOST_HOLD_MS)
 
 
 class _End:
@@ -327,8 +386,13 @@ def _count_wait(downstream: str, waited_s: float) -> None:
     wait.record(waited_s, {"downstream": downstream})
 
 
-def _denied(refusal: Refusal, downstream: str) -> ApplicationError:
-    """Return the error of a call that is held back, and count it."""
+def _denied(
+    refusal: Refusal, downstream: str, tenant: str | None, resource: str | None
+) -> ApplicationError:
+    """Return the error of a call that is held back, and count it.
+
+    Its second detail says for whom it was, and of what, for ``headgate why``.
+    """
     denied = counter(_meter(), metrics.CALLS_DENIED)
     denied.add(1, {"downstream": downstream, "reason": refusal.reason.code.value})
     never = refusal.retry_at_ms is None
@@ -336,6 +400,11 @@ def _denied(refusal: Refusal, downstream: str) -> ApplicationError:
     return ApplicationError(
         f"call held back: {refusal.reason.message}",
         refusal.reason.model_dump(mode="json", exclude_none=True),
+        {
+            "tenant": None if tenant == NOBODY else tenant,
+            "resource": resource,
+            "downstream": downstream,
+        },
         type=CALL_DENIED,
         non_retryable=never,
         next_retry_delay=None if never else timedelta(milliseconds=delay_ms),

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from uuid import uuid4
@@ -23,12 +24,13 @@ from headgate.model.alert_rules import AlertRules
 from headgate.model.breaker import BreakerView
 from headgate.model.configuration import Configuration
 from headgate.model.entity import EntityOptions
-from headgate.model.errors import ConfigurationError, UnavailableError
+from headgate.model.errors import BelowUsageError, UnavailableError
 from headgate.model.ids import DEFAULT, GOVERNANCE_TASK_QUEUE, Kind, workflow_id
 from headgate.model.ledger import LedgerView
 from headgate.model.pool import PoolSettings, PoolView
 from headgate.model.quota import Throttle
 from headgate.model.settings import BreakerSettings, LedgerSettings
+from headgate.orchestrator.operate import new_command_id
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
@@ -81,11 +83,15 @@ class Plan:
         changes: Line by line.
         settings: What the workflows are to be told.
         below_usage: Limits that would be below what is held now, in sentences.
+        applied: What was applied when this was reckoned.
+        revisions: Of the workflows that have been told, by target.
     """
 
     changes: list[Change] = field(default_factory=list)
     settings: dict[tuple[Kind, str], Settings] = field(default_factory=dict)
     below_usage: list[str] = field(default_factory=list)
+    applied: Configuration = field(default_factory=Configuration)
+    revisions: dict[str, int] = field(default_factory=dict)
 
 
 class Configurator:
@@ -116,14 +122,26 @@ class Configurator:
         self._configuration = ConfigurationStore(database)
         self._snapshots = SnapshotStore(database)
 
-    async def plan(self, wanted: Configuration) -> Plan:
+    async def plan(
+        self,
+        wanted: Configuration,
+        *,
+        only_new: bool = False,
+        based_on: Configuration | None = None,
+    ) -> Plan:
         """Return what would change; changes nothing.
+
+        Args:
+            wanted: What is to be.
+            only_new: Look only at what is to be otherwise than it was applied; not also at what
+                runs otherwise than it was applied.
+            based_on: What was applied when ``wanted`` was made; None: it is looked up.
 
         Raises:
             UnavailableError: Something that runs cannot be asked what it runs with.
         """
-        applied = await self._configuration.load()
-        plan = Plan()
+        applied = await self._configuration.load() if based_on is None else based_on
+        plan = Plan(applied=applied)
         throttles = await self._configuration.resource_throttles()
         subjects: dict[Kind, set[str]] = {
             "breaker": {*wanted.downstreams, *applied.downstreams},
@@ -135,6 +153,8 @@ class Configurator:
         async def compare(kind: Kind, subject: str) -> None:
             async with limit:
                 new = _wanted(wanted, throttles, kind, subject)
+                if only_new and new == _wanted(applied, throttles, kind, subject):
+                    return
                 await self._compare(plan, kind, subject, new)
 
         for kind, named in subjects.items():
@@ -151,7 +171,13 @@ class Configurator:
         return plan
 
     async def apply(
-        self, wanted: Configuration, actor: str, reason: str, allow_below_usage: bool = False
+        self,
+        wanted: Configuration,
+        actor: str,
+        reason: str,
+        allow_below_usage: bool = False,
+        *,
+        how: str | None = None,
     ) -> Plan:
         """Make what runs be as ``wanted`` says; what already is, is left alone.
 
@@ -159,20 +185,53 @@ class Configurator:
         starts from then on begins with it, and when telling one that runs fails, applying again
         finishes the work.
 
+        Args:
+            wanted: What is to be.
+            actor: Who.
+            reason: Why.
+            allow_below_usage: Also if a limit is then below what is held.
+            how: How the actor was authenticated.
+
         Raises:
-            ConfigurationError: A limit would be below what is held, and that is not allowed.
+            BelowUsageError: A limit would be below what is held, and that is not allowed.
+            OutdatedError: Somebody else has applied something meanwhile; nothing was changed.
             UnavailableError: No governance worker runs, and nothing was changed; or a workflow
                 could not be told.
         """
         plan = await self.plan(wanted)
-        if not plan.changes:
-            return plan
+        if plan.changes:
+            await self.carry_out(plan, wanted, actor, reason, allow_below_usage, how=how)
+        return plan
+
+    async def carry_out(
+        self,
+        plan: Plan,
+        wanted: Configuration,
+        actor: str,
+        reason: str,
+        allow_below_usage: bool = False,
+        *,
+        request_id: str | None = None,
+        how: str | None = None,
+    ) -> None:
+        """Do what a plan says, unless something else has been applied since it was made.
+
+        Args:
+            plan: What changes.
+            wanted: What it was made for.
+            actor: Who.
+            reason: Why.
+            allow_below_usage: Also if a limit is then below what is held.
+            request_id: By which it stands in the audit.
+            how: How the actor was authenticated; None: as is known of the request.
+
+        Raises:
+            BelowUsageError: See ``apply``; so are the others.
+            OutdatedError: See there.
+            UnavailableError: See there.
+        """
         if plan.below_usage and not allow_below_usage:
-            raise ConfigurationError(
-                "nothing was changed, because limits would be below what is held: "
-                + "; ".join(plan.below_usage)
-                + ". With --allow-below-usage nothing is granted until enough has come back"
-            )
+            raise BelowUsageError(plan.below_usage)
         if plan.settings:
             await self._require_worker()
         await self._configuration.save(
@@ -180,14 +239,41 @@ class Configurator:
             actor,
             reason,
             {c.target: {"before": c.before, "after": c.after} for c in plan.changes},
+            based_on=plan.applied,
+            request_id=request_id or new_command_id(),
+            how=how,
         )
+        await self._tell(plan)
+
+    async def finish(self, targets: Collection[str]) -> None:
+        """Tell those that have not been told yet what was applied to them.
+
+        Args:
+            targets: Such as ``ledger/acme``; others are left alone.
+
+        Raises:
+            UnavailableError: One could not be told.
+        """
+        applied = await self._configuration.load()
+        throttles = await self._configuration.resource_throttles()
+        plan = Plan(applied=applied)
+        for kind in KINDS:
+            for target in targets:
+                name, _, subject = target.partition("/")
+                if name == kind and subject != DEFAULT:
+                    new = _wanted(applied, throttles, kind, subject)
+                    await self._compare(plan, kind, subject, new)
+        await self._tell(plan)
+
+    async def _tell(self, plan: Plan) -> None:
         limit = asyncio.Semaphore(_AT_ONCE)
 
         async def tell(kind: Kind, subject: str, settings: object) -> None:
             async with limit:
-                await self._workflow(kind, subject).update(
+                view = await self._workflow(kind, subject).update(
                     "configure", settings, f"apply:{uuid4()}", KINDS[kind].view, give_up_s=_TELL_S
                 )
+            plan.revisions[f"{kind}/{subject}"] = view.revision
 
         # One that cannot be told is no reason to leave the others half told.
         told = await asyncio.gather(
@@ -209,10 +295,9 @@ class Configurator:
                 f"stored, but {len(failed)} of {len(told)} could not be told; apply again to "
                 f"finish. The first: {kind}/{subject}: {' '.join(str(why).split())}"
             )
-        return plan
 
     async def _compare(self, plan: Plan, kind: Kind, subject: str, new: Settings) -> None:
-        view = await self._running(kind, subject)
+        view = await self.running(kind, subject)
         now = None if view is None else _settings(view)
         if now == new or (now is None and new.source != "listed"):
             return
@@ -267,8 +352,12 @@ class Configurator:
                 )
             )
 
-    async def _running(self, kind: Kind, subject: str) -> View | None:
-        """Return the state of a workflow, or None when it does not run."""
+    async def running(self, kind: Kind, subject: str) -> View | None:
+        """Return the state of a workflow, or None when it does not run.
+
+        Raises:
+            UnavailableError: It runs, and does not answer.
+        """
         handle = self._client.get_workflow_handle(workflow_id(kind, subject))
         deadline = time.monotonic() + _ASK_S
         while True:

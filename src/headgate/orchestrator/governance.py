@@ -65,6 +65,7 @@ class Permit:
         downstream: What may be called.
         call: What activities inside the block carry along, or None without a downstream.
         quiet: See ``Decision``.
+        also: What else it holds.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Permit:
     downstream: str | None
     call: Call | None
     quiet: bool = False
+    also: tuple[str, ...] = ()
 
 
 def current_permit() -> Permit | None:
@@ -299,6 +301,7 @@ class _Asking:
             reason = Reason(
                 code=ReasonCode.WAITED_TOO_LONG,
                 message=f"its turn did not come in time; when it asked, {waiting.reason.message}",
+                resource=waiting.reason.resource,
                 limit=waiting.reason.limit,
                 used=waiting.reason.used,
                 needed=waiting.reason.needed,
@@ -346,6 +349,7 @@ class _Asking:
             self._downstream,
             call,
             decision.quiet,
+            tuple(self._wanted.also),
         )
 
     def _denied(self, reason: Reason, retry_at_ms: int | None) -> PermitDenied:

@@ -1,6 +1,7 @@
 """What activities and child workflows carry along: for whom, and under which permit."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from temporalio import activity
@@ -10,6 +11,7 @@ from headgate.gate import Call
 
 CALL_HEADER: Final = "headgate-call"
 TENANT_HEADER: Final = "headgate-tenant"
+HELD_HEADER: Final = "headgate-held"
 TENANT_MEMO: Final = "headgate-tenant"
 _PLAIN: Final = {"encoding": b"json/plain"}
 
@@ -22,6 +24,17 @@ def call_payload(call: Call) -> Payload:
 def tenant_payload(tenant: str) -> Payload:
     """Return a tenant as a header."""
     return Payload(metadata={"encoding": b"binary/plain"}, data=tenant.encode())
+
+
+def held_payload(resources: Iterable[str]) -> Payload:
+    """Return of which resources the permit of a job holds units, as a header."""
+    return Payload(metadata=_PLAIN, data=json.dumps(list(resources)).encode())
+
+
+def holds(headers: Mapping[str, Payload], resource: str | None) -> bool:
+    """Return whether an activity is called under a permit that holds units of a resource."""
+    header = headers.get(HELD_HEADER)
+    return header is not None and resource in json.loads(header.data)
 
 
 def call_of(headers: Mapping[str, Payload]) -> Call | None:

@@ -4,9 +4,11 @@ from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import WorkflowExecutionDescription
 from temporalio.converter import DataConverter
 
+from headgate.model.contract import Message
 from headgate.model.reason import Reason
 from headgate.model.why import Obstacle
 from headgate.orchestrator.errors import CALL_DENIED
+from headgate.orchestrator.obstacles import OF_BREAKERS
 
 
 async def held_back(job: WorkflowExecutionDescription, converter: DataConverter) -> list[Obstacle]:
@@ -18,14 +20,18 @@ async def held_back(job: WorkflowExecutionDescription, converter: DataConverter)
     """
     found: list[Obstacle] = []
     for pending in job.raw_description.pending_activities:
-        reason = await _reason(pending, converter)
+        reason, about = await _denial(pending, converter)
         if reason is None:
             continue
+        of_breaker = reason.code in OF_BREAKERS
         again = pending.next_attempt_schedule_time
         found.append(
             Obstacle(
                 code=reason.code,
                 message=f"its call {pending.activity_type.name} was held back: {reason.message}",
+                tenant=about.tenant,
+                resource=None if of_breaker else reason.resource or about.resource,
+                downstream=about.downstream if of_breaker else None,
                 limit=reason.limit,
                 used=reason.used,
                 needed=reason.needed,
@@ -35,9 +41,25 @@ async def held_back(job: WorkflowExecutionDescription, converter: DataConverter)
     return found
 
 
-async def _reason(pending: PendingActivityInfo, converter: DataConverter) -> Reason | None:
+class _About(Message):
+    """Whose call it was, as workers say of late; those of before say nothing."""
+
+    tenant: str | None = None
+    resource: str | None = None
+    downstream: str | None = None
+
+
+async def _denial(
+    pending: PendingActivityInfo, converter: DataConverter
+) -> tuple[Reason | None, _About]:
     failure = pending.last_failure.application_failure_info
-    if failure.type != CALL_DENIED or not failure.details.payloads:
-        return None
-    (detail, *_) = await converter.decode(list(failure.details.payloads[:1]), [Reason])
-    return detail if isinstance(detail, Reason) else None
+    payloads = list(failure.details.payloads[:2])
+    if failure.type != CALL_DENIED or not payloads:
+        return None, _About()
+    kinds: list[type] = [Reason, _About]
+    found = await converter.decode(payloads, kinds[: len(payloads)])
+    reason, about = [*found, None][:2]
+    return (
+        reason if isinstance(reason, Reason) else None,
+        about if isinstance(about, _About) else _About(),
+    )

@@ -60,10 +60,10 @@ class HeadgateInterceptor(Interceptor):
         settings: dict[str, Any] = {"governed": self._governed, "tenants": self._tenants}
         return type("JobsOfThisWorker", (JobsOnTheWay,), settings)
 
-    def _job_closed(self, run_id: str, held: list[tuple[str, str]]) -> None:
+    def _job_closed(self, run_id: str, held: list[tuple[str, str]], calls: int) -> None:
         # Called in a thread of the workflow.
         if (gate := self._now()) is not None:
-            gate.call_soon(lambda: gate.jobs.close(run_id, held))
+            gate.call_soon(lambda: gate.jobs.close(run_id, held, calls))
 
     def _give_back(self, release: Release) -> bool:
         gate = self._now()

@@ -36,33 +36,36 @@ def in_the_ledger(view: WhyView, pool: PoolView | None) -> Obstacle | None:
 
     Args:
         view: The ledger's.
-        pool: Of the resource, if it has one and that has answered.
+        pool: Of the resource that ``told_of`` returns, if it has one and that has answered.
     """
     if view.state != "waiting" or view.reason is None:
         return None
-    reason = view.reason
+    reason, resource = view.reason, told_of(view)
     message, estimate = _without_estimate(reason.message)
-    changes_at_ms = view.retry_at_ms
-    if estimate and reason.code in ENDED_BY_PEOPLE:
-        changes_at_ms, estimate = None, False
     in_use = reason.code in _IN_USE
     of_pool = in_use and reason.code is not ReasonCode.QUOTA_USED_UP and pool is not None
     return Obstacle(
         code=reason.code,
         message=message,
         tenant=view.tenant,
-        resource=view.resource,
+        resource=resource,
         pool=pool.pool if of_pool and pool is not None else None,
         limit=reason.limit,
         used=reason.used,
         needed=reason.needed,
         position=view.position,
-        changes_at_ms=changes_at_ms,
+        changes_at_ms=None if reason.endless else view.retry_at_ms,
         estimate=estimate,
         holders=view.holders if in_use else [],
         ahead=[] if reason.code in ENDED_BY_PEOPLE else view.ahead,
-        parts=parts(pool, view.resource) if of_pool and pool is not None else [],
+        parts=parts(pool, resource) if of_pool and pool is not None else [],
     )
+
+
+def told_of(view: WhyView) -> str:
+    """Return the resource that a ledger's reason is about: of several, that which is lacking."""
+    named = None if view.reason is None else view.reason.resource
+    return view.resource if named is None else named
 
 
 def in_the_breaker(view: BreakerView, now_ms: int) -> Obstacle | None:
@@ -116,19 +119,20 @@ def as_the_job_says(ask: JobAsk, breaker: Obstacle | None) -> Obstacle | None:
         return None
     message, estimate = _without_estimate(ask.reason.message)
     of_breaker = ask.reason.code in OF_BREAKERS
+    is_endless = ask.reason.endless and ask.state == "in_line"  # else it asks again by then
     if of_breaker and breaker is None:
         message += "; that is over now, and it goes on when it next asks"
     return Obstacle(
         code=ask.reason.code,
         message=message,
         tenant=ask.tenant,
-        resource=ask.resource,
+        resource=ask.reason.resource or ask.resource,
         downstream=ask.downstream if of_breaker else None,
         limit=ask.reason.limit,
         used=ask.reason.used,
         needed=ask.reason.needed,
         position=ask.reason.position,
-        changes_at_ms=ask.retry_at_ms,
+        changes_at_ms=None if is_endless else ask.retry_at_ms,
         estimate=estimate,
     )
 

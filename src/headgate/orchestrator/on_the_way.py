@@ -5,6 +5,7 @@ hears that a job has ended.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
@@ -26,8 +27,10 @@ from headgate.orchestrator.governance import current_permit
 from headgate.orchestrator.governed import GovernedActivity
 from headgate.orchestrator.headers import (
     CALL_HEADER,
+    HELD_HEADER,
     TENANT_HEADER,
     call_payload,
+    held_payload,
     tenant_in,
     tenant_payload,
 )
@@ -71,7 +74,7 @@ class JobsOnTheWay(WorkflowInboundInterceptor):
             return
         tell = workflow.extern_functions().get(JOB_CLOSED)
         if tell is not None:
-            tell(workflow.info().run_id, sorted(held))
+            tell(workflow.info().run_id, sorted(held), sum(held.values()))
 
 
 class _Outbound(WorkflowOutboundInterceptor):
@@ -87,7 +90,7 @@ class _Outbound(WorkflowOutboundInterceptor):
         self._tenant: str | None = None
         self._knows_tenant = False
         self.inherited: str | None = None
-        self.held: set[tuple[str, str]] = set()
+        self.held: Counter[tuple[str, str]] = Counter()
 
     def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:
         tenant = self._add_headers(input)
@@ -118,9 +121,12 @@ class _Outbound(WorkflowOutboundInterceptor):
             input.headers = {**input.headers, CALL_HEADER: call_payload(permit.call)}
         elif tenant is not None:
             input.headers = {**input.headers, TENANT_HEADER: tenant_payload(tenant)}
+        if permit is not None and (permit.call is None or permit.also):
+            held = held_payload((permit.resource, *permit.also))
+            input.headers = {**input.headers, HELD_HEADER: held}
         how = self._governed.get(input.activity)
         if how is not None and how.call.hold == "job" and how.call.resource and tenant:
-            self.held.add((tenant, how.call.resource))
+            self.held[tenant, how.call.resource] += 1
         return tenant
 
     def _of_workflow(self) -> str | None:

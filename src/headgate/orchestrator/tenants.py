@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -70,7 +71,7 @@ class TenantRules:
             inherited: What the parent passed on.
 
         Raises:
-            ApplicationError: The function returned what cannot be a name.
+            ApplicationError: The function or the memo says what cannot be a name.
         """
         if self.tenant is not None and (named := self.tenant()):
             if not isinstance(named, str):
@@ -81,9 +82,20 @@ class TenantRules:
             return named
         if inherited:
             return inherited
-        in_memo = workflow.memo_value(TENANT_MEMO, None, type_hint=str)
-        return in_memo or workflow.info().priority.fairness_key or None
+        return _in_memo() or workflow.info().priority.fairness_key or None
 
     def weight(self, tenant: str) -> float | None:
         """Return with which weight Temporal should serve a tenant, or None."""
         return None if self.fairness is None else self.fairness.get(tenant, 1.0)
+
+
+def _in_memo() -> str | None:
+    with suppress(Exception):  # whatever a converter says of what is not a string
+        named = workflow.memo_value(TENANT_MEMO, None, type_hint=str)
+        if named is None or isinstance(named, str):
+            return named
+    # Any other error would fail the workflow task, again and again, rather than the job.
+    raise invalid_request(
+        f"HeadgatePlugin: the memo {TENANT_MEMO} is not a string: start the workflow with the name "
+        "of the tenant there, or leave it out"
+    )

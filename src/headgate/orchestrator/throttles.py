@@ -8,13 +8,14 @@ from temporalio.service import RPCError
 
 from headgate.gate.kinds import governing
 from headgate.model.audit import AuditEntry
-from headgate.model.breaker import Override
+from headgate.model.breaker import BreakerView, Override
 from headgate.model.breaker import Throttle as BreakerThrottle
 from headgate.model.contract import Message
 from headgate.model.entity import EntityOptions
 from headgate.model.errors import ConfigurationError, UnavailableError
 from headgate.model.ids import DEFAULT, GOVERNANCE_TASK_QUEUE
 from headgate.model.ledger import LedgerCommand, LedgerView, Lift
+from headgate.model.pool import CapacityOverride, PoolView
 from headgate.model.quota import Throttle
 from headgate.model.settings import LedgerSettings
 from headgate.orchestrator.holders import Answered, command_whoever_has
@@ -55,6 +56,10 @@ class InForce(Message):
         reason: Why.
         since_ms: Since when.
         until_ms: Until when; null: until people end it.
+        revision: Of the workflow that does it, for ``If-Match``; null for a resource of all
+            tenants, which is done by no single one.
+        saved_at_ms: When that workflow last changed and was saved; null likewise.
+        age_ms: How long ago that was; 0 for a resource, which Postgres itself knows best.
     """
 
     kind: Literal["resource", "tenant", "pool", "breaker"]
@@ -67,6 +72,9 @@ class InForce(Message):
     reason: str
     since_ms: int
     until_ms: int | None = None
+    revision: int | None = None
+    saved_at_ms: int | None = None
+    age_ms: int = 0
 
 
 async def throttles_in_force(database: Database, now_ms: int) -> list[InForce]:
@@ -79,8 +87,8 @@ async def throttles_in_force(database: Database, now_ms: int) -> list[InForce]:
     everyone = await ConfigurationStore(database).resource_throttles()
     found = [_of_ledger("resource", one.resource, one) for one in everyone]
     known = {one.id for one in everyone}
-    for ledger in await store.ledgers_set_by_people():
-        found += [
+    for ledger, saved_at_ms in await store.set_by_people("ledger", LedgerView):
+        there = [
             InForce(
                 kind="tenant",
                 subject=ledger.tenant,
@@ -96,28 +104,39 @@ async def throttles_in_force(database: Database, now_ms: int) -> list[InForce]:
             if one.begins_at_ms <= now_ms
         ]
         own = [one for one in ledger.throttles if one.id not in known]
-        found += [_of_ledger("tenant", ledger.tenant, one) for one in own]
-    for pool in await store.pools():
-        if (override := pool.override) is not None:
-            units = ", ".join(f"{units} {name}" for name, units in override.capacity.items())
-            found.append(
-                InForce(
-                    kind="pool",
-                    subject=pool.pool,
-                    what=_cut(override.share) if override.share is not None else f"has {units}",
-                    share=override.share,
-                    actor=override.actor,
-                    reason=override.reason,
-                    since_ms=override.since_ms,
-                    until_ms=override.until_ms,
-                )
-            )
-    for view in await store.breakers():
+        there += [_of_ledger("tenant", ledger.tenant, one) for one in own]
+        found += _seen(there, ledger.revision, saved_at_ms, now_ms)
+    for pool, saved_at_ms in await store.set_by_people("governor", PoolView):
+        if pool.override is not None:
+            found += _seen([_of_pool(pool.pool, pool.override)], pool.revision, saved_at_ms, now_ms)
+    for view, saved_at_ms in await store.set_by_people("breaker", BreakerView):
+        there = []
         if view.override is not None:
-            found.append(_of_breaker(view.downstream, view.override.mode, None, view.override))
+            there.append(_of_breaker(view.downstream, view.override.mode, None, view.override))
         if (cut := view.throttle) is not None:
-            found.append(_of_breaker(view.downstream, _cut(cut.share), cut.share, cut))
+            there.append(_of_breaker(view.downstream, _cut(cut.share), cut.share, cut))
+        found += _seen(there, view.revision, saved_at_ms, now_ms)
     return [one for one in found if one.until_ms is None or one.until_ms > now_ms]
+
+
+def _seen(found: list[InForce], revision: int, saved_at_ms: int, now_ms: int) -> list[InForce]:
+    """Say how old it is, and at which revision its workflow was then."""
+    age = {"saved_at_ms": saved_at_ms, "age_ms": max(0, now_ms - saved_at_ms)}
+    return [one.model_copy(update={"revision": revision, **age}) for one in found]
+
+
+def _of_pool(pool: str, override: CapacityOverride) -> InForce:
+    units = ", ".join(f"{units} {name}" for name, units in override.capacity.items())
+    return InForce(
+        kind="pool",
+        subject=pool,
+        what=_cut(override.share) if override.share is not None else f"has {units}",
+        share=override.share,
+        actor=override.actor,
+        reason=override.reason,
+        since_ms=override.since_ms,
+        until_ms=override.until_ms,
+    )
 
 
 def _of_ledger(kind: Literal["resource", "tenant"], subject: str, one: Throttle) -> InForce:
@@ -180,29 +199,30 @@ class ResourceThrottles:
     async def set(self, throttle: Throttle, *, dry_run: bool = False) -> Spread:
         """Pause or cut a resource, or all of them (``*``), for every tenant.
 
+        A repeat, with the same id, is answered with what the first attempt has set, and sets
+        nothing again; ledgers that could not be told then are told what holds now.
+
         Raises:
             ConfigurationError: Nobody has ever had a quota for the resource.
             UnavailableError: Postgres does not answer and nothing was changed; or it is stored, but
                 a ledger could not be told.
         """
         await self._require_resource(throttle.resource)
-        now = {one.id: one for one in await self._configuration.resource_throttles()}
-        now[throttle.id] = throttle
-        entry = AuditEntry(
-            at_ms=throttle.since_ms,
-            actor=throttle.actor,
-            reason=throttle.reason,
-            action="throttle",
-            target=f"resource/{throttle.resource}",
-            after=throttle.model_dump(mode="json"),
-            request_id=throttle.id,
-        )
-        return await self._replace(now, throttle, entry, dry_run=dry_run)
+        if not dry_run:
+            entry = AuditEntry(
+                at_ms=throttle.since_ms,
+                actor=throttle.actor,
+                reason=throttle.reason,
+                action="throttle",
+                target=f"resource/{throttle.resource}",
+                after=throttle.model_dump(mode="json"),
+                request_id=throttle.id,
+            )
+            throttle = await self._configuration.add_resource_throttle(throttle, entry)
+        return await self._spread(throttle, dry_run=dry_run)
 
-    async def lift(
-        self, id: str, actor: str, reason: str, now_ms: int, *, dry_run: bool = False
-    ) -> Spread | None:
-        """End one, by its id.
+    async def lift(self, id: str, command: LedgerCommand, now_ms: int) -> Spread | None:
+        """End one, by its id; a repeat of the command is answered as the first attempt was.
 
         Returns:
             What was ended, or None when there is none of this id.
@@ -210,26 +230,31 @@ class ResourceThrottles:
         Raises:
             UnavailableError: As ``set``.
         """
-        now = {one.id: one for one in await self._configuration.resource_throttles()}
-        ended = now.pop(id, None)
+
+        def entry(ended: Throttle) -> AuditEntry:
+            return AuditEntry(
+                at_ms=now_ms,
+                actor=command.actor,
+                reason=command.reason,
+                action="lift",
+                target=f"resource/{ended.resource}",
+                before=ended.model_dump(mode="json"),
+                request_id=command.id,
+            )
+
+        stored = self._configuration
+        if command.dry_run:
+            there = await stored.resource_throttles()
+            ended = next((one for one in there if one.id == id), None)
+        else:
+            ended = await stored.end_resource_throttle(id, entry)
+            if ended is None:
+                ended = await stored.resource_throttle_lifted(id, command.id)
         if ended is None:
             return None
-        entry = AuditEntry(
-            at_ms=now_ms,
-            actor=actor,
-            reason=reason,
-            action="lift",
-            target=f"resource/{ended.resource}",
-            before=ended.model_dump(mode="json"),
-            request_id=new_command_id(),
-        )
-        return await self._replace(now, ended, entry, dry_run=dry_run)
+        return await self._spread(ended, dry_run=command.dry_run)
 
-    async def _replace(
-        self, now: dict[str, Throttle], changed: Throttle, entry: AuditEntry, *, dry_run: bool
-    ) -> Spread:
-        if not dry_run:
-            await self._configuration.save_resource_throttles(list(now.values()), [entry])
+    async def _spread(self, changed: Throttle, *, dry_run: bool) -> Spread:
         told = await self._tell_ledgers(dry_run=dry_run)
         return Spread(throttle=changed, dry_run=dry_run, told=told)
 
@@ -316,9 +341,7 @@ async def lift_anywhere(
     """
     assert isinstance(command.action, Lift)
     throttles = ResourceThrottles(client, database, task_queue, options)
-    ended = await throttles.lift(
-        command.action.id, command.actor, command.reason, now_ms, dry_run=command.dry_run
-    )
+    ended = await throttles.lift(command.action.id, command, now_ms)
     if ended is not None:
         return ended
     return await command_whoever_has(

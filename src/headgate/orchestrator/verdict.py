@@ -15,6 +15,7 @@ from headgate.orchestrator.obstacles import (
     in_the_breaker,
     in_the_ledger,
     ranked,
+    told_of,
 )
 from headgate.orchestrator.times import lasting, utc
 
@@ -73,6 +74,7 @@ def conclude(evidence: Evidence) -> WhyReport:
         verdict="",
         obstacles=obstacles,
         holds=holds,
+        tenants=_tenants(evidence),
         goes_on_at_ms=goes_on_at_ms,
         estimate=goes_on_at_ms is not None and any(one.estimate for one in obstacles),
         notes=notes,
@@ -124,10 +126,19 @@ def _obstacles(evidence: Evidence, notes: list[str]) -> list[Obstacle]:
                 f"its ledger has no request {ask.id}: it has just been served, or was taken out"
             )
     for view in evidence.views:
-        obstacle = in_the_ledger(view, evidence.pools.get((view.tenant, view.resource)))
+        obstacle = in_the_ledger(view, evidence.pools.get((view.tenant, told_of(view))))
         if obstacle is not None:
             found.append(obstacle)
     return found
+
+
+def _tenants(evidence: Evidence) -> list[str]:
+    """Return for whom the job is, also where what is in its way is nobody's, such as a breaker.
+
+    Only what it says itself, and what ledgers have under its own id: not what merely names it.
+    """
+    said = {ask.tenant for ask in evidence.asks or []} | {view.tenant for view in evidence.views}
+    return sorted(said | {call.tenant for call in evidence.calls if call.tenant is not None})
 
 
 def _holds(evidence: Evidence) -> list[Held]:
@@ -178,7 +189,7 @@ def headline(obstacle: Obstacle) -> str:
         return (
             f"pool {one.pool} is used up: {one.tenant} holds {one.used} of its {one.limit}{place}"
         )
-    if one.code is ReasonCode.QUOTA_USED_UP:
+    if one.code is ReasonCode.QUOTA_USED_UP and one.tenant and one.resource:
         return (
             f"the quota of {one.tenant} is used up: it holds {one.used} of {one.limit} "
             f"{one.resource}{place}"

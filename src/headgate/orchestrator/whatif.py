@@ -11,6 +11,7 @@ from headgate.model.configuration import Configuration
 from headgate.model.errors import UnavailableError
 from headgate.model.ids import GOVERNANCE_TASK_QUEUE
 from headgate.model.ledger import LedgerView
+from headgate.model.limits import CapacityNews
 from headgate.model.plan import Forecast, PlannedChange, PoolForecast, Seen, TenantForecast
 from headgate.model.pool import Claim, Demand, PoolView
 from headgate.orchestrator.ask import ask
@@ -99,6 +100,15 @@ def pool_forecast(
         kept = {name: before.override.capacity[name] for name in resources}
         if kept or before.override.share is not None:
             governor.set_capacity(before.override.model_copy(update={"capacity": kept}))
+    if before is not None and before.follows is not None:  # if it still does, else it is old news
+        governor.follow(
+            CapacityNews(
+                downstream=before.follows.downstream,
+                limit=before.follows.limit,
+                revision=before.follows.revision,
+            ),
+            0,
+        )
     claims = {
         tenant: {
             resource: _claim(wanted, tenant, resource, before, ledgers.get(tenant), now_ms)
@@ -149,7 +159,7 @@ def _claim(
     """Return what a tenant has and wants now, by the right that it would have.
 
     A governor only hears of demand that the present limits let pass. So that a higher limit shows,
-    every request in line counts, with one unit where nothing more is known.
+    every request in line counts: with its units, or with one where a ledger does not say.
     """
     held = want = 0
     member = None if view is None else view.members.get(tenant)
@@ -158,7 +168,8 @@ def _claim(
     if ledger is not None:
         if member is None:
             held = ledger.units_held.get(resource, 0)
-        want = max(want, held + ledger.waiting.get(resource, 0))
+        waiting = ledger.waiting.get(resource, 0)
+        want = max(want, held + ledger.waiting_units.get(resource, waiting))
     settings = wanted.ledger(tenant)
     record = LedgerRecord(
         tenant=tenant,

@@ -22,6 +22,7 @@ from headgate.model.pool import PoolView
 from headgate.model.why import WHY_QUERY, JobAsk, WhyReport
 from headgate.orchestrator.ask import ask
 from headgate.orchestrator.held_back import held_back
+from headgate.orchestrator.obstacles import told_of
 from headgate.orchestrator.verdict import Evidence, conclude
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
@@ -120,7 +121,7 @@ class _Search:
             evidence.notes.append(str(error))
             return
         evidence.views += views
-        waiting = {view.resource for view in views if view.state == "waiting"}
+        waiting = {told_of(view) for view in views if view.state == "waiting"}
         if not waiting:
             return
         ledger = await self._live_or_saved("ledger", tenant, LedgerView, self.snapshots.ledger)

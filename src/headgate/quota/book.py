@@ -1,5 +1,8 @@
 """The book of permits: what is granted, what has ended, and that every one is accounted for."""
 
+from dataclasses import dataclass
+from typing import Final
+
 from headgate.model.ledger import Resolution
 from headgate.quota.deadlines import Deadlines
 from headgate.quota.decide import admits, opens_at, take
@@ -10,6 +13,19 @@ from headgate.quota.queues import Queues
 from headgate.quota.record import LedgerRecord, Meter, Permit, Waiter
 from headgate.quota.standing import Standing
 from headgate.quota.watch import Watch
+
+ANSWERED_WITHIN_MS: Final = 120_000
+"""So long a permit that has come to its end is kept until it is known whether its holder runs."""
+
+_ASK_AGAIN_MS: Final = 20_000
+
+
+@dataclass(slots=True)
+class _Ages:
+    """Units held of a resource, and the times since when: summed up, each times its units."""
+
+    units: int = 0
+    since_ms: int = 0
 
 
 class Book:
@@ -43,6 +59,9 @@ class Book:
         for id, permit in record.permits.items():
             self.expiries.add(id, permit.expires_at_ms)
             self.checks.add(id, permit.check_at_ms)
+        self._ages: dict[str, _Ages] = {}
+        for permit in record.permits.values():
+            self._count_age(permit, 1)
         self._held_beside = sum(len(permit.also) for permit in record.permits.values())
         self._sweep_at = max(MAX_METERS_KEPT, 2 * len(record.meters))
 
@@ -74,7 +93,8 @@ class Book:
         for resource, units in needs:
             limits, meter = self._standing.of(resource), self.meter(resource, now_ms)
             assert limits is not None
-            take(limits, meter, units, now_ms)
+            every_window = self._standing.counts_every_window(resource)
+            take(limits, meter, units, now_ms, every_window=every_window)
             meter.granted += 1
             meter.held += 1
             meter.units += units
@@ -94,6 +114,7 @@ class Book:
             namespace=waiter.namespace,
         )
         record.permits[id] = permit
+        self._count_age(permit, 1)
         self._held_beside += len(permit.also)
         self.expiries.add(id, permit.expires_at_ms)
         self.checks.add(id, permit.check_at_ms)
@@ -106,6 +127,7 @@ class Book:
         """
         record = self._record
         permit = record.permits.pop(id)
+        self._count_age(permit, -1)
         self._held_beside -= len(permit.also)
         record.wakes.pop(id, None)
         record.revision += 1
@@ -131,6 +153,36 @@ class Book:
             resources.append(resource)
         return resources
 
+    def ask_first(self, id: str, now_ms: int) -> bool:
+        """Have the holder of a permit that has come to its end looked after; False: it was."""
+        permit = self._record.permits[id]
+        if permit.is_asked_for:
+            return False
+        permit.is_asked_for = True
+        self._put_off(id, permit, now_ms + ANSWERED_WITHIN_MS, now_ms)
+        return True
+
+    def go_on(self, id: str, now_ms: int) -> None:
+        """Let a permit that has come to its end go on, as its holder still runs.
+
+        For as long again as its quotas let it be held, or as it has been held by now if that is
+        longer, so that what runs for days costs little.
+        """
+        permit = self._record.permits[id]
+        limits = [self._standing.of(resource) for resource, _ in permit.needs]
+        hold_ms = min((one.max_hold_ms for one in limits if one is not None), default=0)
+        more_ms = max(hold_ms, self.check_every_ms, now_ms - permit.granted_at_ms)
+        permit.is_asked_for = False
+        self._put_off(id, permit, now_ms + more_ms, now_ms + self._check_after_ms(permit, now_ms))
+
+    def _put_off(self, id: str, permit: Permit, ends_ms: int, check_at_ms: int) -> None:
+        permit.expires_at_ms = ends_ms
+        self.expiries.add(id, ends_ms)
+        if check_at_ms != permit.check_at_ms:
+            permit.check_at_ms = check_at_ms
+            self.checks.add(id, check_at_ms)
+        self._record.revision += 1
+
     def used(self, resource: str, limits: Limits | None, meter: Meter, now_ms: int) -> None:
         """Note that another number of units is used."""
         self._watch.touched.add(resource)
@@ -148,8 +200,29 @@ class Book:
     def adopt(self, id: str, permit: Permit) -> None:
         """Take in a permit that was granted out of a block; what it holds counts already."""
         self._record.permits[id] = permit
+        self._count_age(permit, 1)
         self.expiries.add(id, permit.expires_at_ms)
         self.checks.add(id, permit.check_at_ms)
+
+    def held_for_ms(self, resource: str, now_ms: int) -> int:
+        """Return for how long the permits of ``resource`` have been held, by units on average."""
+        ages = self._ages.get(resource)
+        return 0 if ages is None else max(0, now_ms - ages.since_ms // ages.units)
+
+    def _count_age(self, permit: Permit, sign: int) -> None:
+        for resource, units in permit.needs:
+            ages = self._ages.setdefault(resource, _Ages())
+            ages.units += sign * units
+            ages.since_ms += sign * units * permit.granted_at_ms
+            if not ages.units:
+                del self._ages[resource]
+
+    def enlarge(self, permit: Permit, units: int) -> None:
+        """Have a permit hold more of its resource than it was granted."""
+        self._count_age(permit, -1)
+        self._record.meters[permit.resource].units += units - permit.units
+        permit.units = units
+        self._count_age(permit, 1)
 
     def meter(self, resource: str, now_ms: int) -> Meter:
         """Return the meter of ``resource``, a new one if need be."""
@@ -166,10 +239,15 @@ class Book:
         found: list[tuple[str, str, str]] = []
         for id in self.checks.due(now_ms, at_most):
             permit = self._record.permits[id]
-            permit.check_at_ms = now_ms + max(self.check_every_ms, now_ms - permit.granted_at_ms)
+            permit.check_at_ms = now_ms + self._check_after_ms(permit, now_ms)
             self.checks.add(id, permit.check_at_ms)
             found.append((id, permit.workflow_id, permit.run_id))
         return found
+
+    def _check_after_ms(self, permit: Permit, now_ms: int) -> int:
+        if permit.is_asked_for:
+            return _ASK_AGAIN_MS  # the answer may be lost, or not be one
+        return max(self.check_every_ms, now_ms - permit.granted_at_ms)
 
     def check_conservation(self) -> None:
         """Assert that every permit is accounted for."""

@@ -1,7 +1,7 @@
 """Whether units may be granted now, what a grant uses up, and from when on it could be made."""
 
 from headgate.quota import calendar, gcra
-from headgate.quota.limits import Limits
+from headgate.quota.limits import WINDOWS, Limits
 from headgate.quota.record import Meter, Window
 
 
@@ -23,12 +23,23 @@ def admits(limits: Limits, meter: Meter, units: int, now_ms: int) -> bool:
     return True
 
 
-def take(limits: Limits, meter: Meter, units: int, now_ms: int) -> None:
-    """Count a grant of ``units`` against the rate and the calendar windows."""
+def take(
+    limits: Limits, meter: Meter, units: int, now_ms: int, *, every_window: bool = False
+) -> None:
+    """Count a grant of ``units`` against the rate and the calendar windows.
+
+    Args:
+        limits: Of the resource.
+        meter: Of the resource.
+        units: What is granted.
+        now_ms: Unix time.
+        every_window: Count in those that nothing limits, too: a limit that is set in the middle of
+            a window then knows what was granted before.
+    """
     if limits.rate is not None:
         meter.tat = gcra.spend(arrival(meter, limits, now_ms), limits.rate, units, now_ms)
         meter.rate = limits.rate
-    if not limits.windows and not meter.windows:
+    if not every_window and not limits.windows and not meter.windows:
         return
     for kind, window in list(meter.windows.items()):
         # A window counts on while it lasts, also when its limit is taken away and set again.
@@ -36,7 +47,7 @@ def take(limits: Limits, meter: Meter, units: int, now_ms: int) -> None:
             window.used += units
         else:
             del meter.windows[kind]
-    for kind, _ in limits.windows:
+    for kind in WINDOWS if every_window else [kind for kind, _ in limits.windows]:
         if kind not in meter.windows:
             ends_at_ms = calendar.window_end(kind, limits.time_zone, now_ms)
             meter.windows[kind] = Window(used=units, ends_at_ms=ends_at_ms)

@@ -197,6 +197,9 @@ class _Standing(NamedTuple):
     at_gates: int = 0
 
 
+_MOST_UNITS: Final = 1_000_000_000
+"""What gates say of blocks may add up to more than a claim can tell."""
+
 _NO_SHARE: Final = Share(weight=0.0, maximum=0)
 
 
@@ -224,6 +227,7 @@ def _standings(
             next_units = dict(record.waiters[head].needs).get(resource, 0)
         tiers = [] if head is None else _tiers(record, queues, resource, wanted - held)
         at_gates = _at_gates(record, resource) if record.leases else 0
+        held, wanted = min(held, _MOST_UNITS), min(wanted, _MOST_UNITS)
         claims[resource] = _Standing(held, wanted, next_units, share, tiers, at_gates)
     if allocation is not None and not allocation.units.keys() <= claims.keys():
         for resource, units in sorted(allocation.units.items()):
@@ -305,7 +309,7 @@ def note_refusal(meter: Meter, units: int, now_ms: int) -> None:
 def _at_gates(record: LedgerRecord, resource: str) -> int:
     """Return the units that calls wait for at gates."""
     waiting = sum(one.waiting for one in record.leases.values() if one.resource == resource)
-    return min(waiting, 1_000_000_000)
+    return min(waiting, _MOST_UNITS)
 
 
 def _tiers(record: LedgerRecord, queues: Queues, resource: str, wanted: int) -> list[_Tier]:

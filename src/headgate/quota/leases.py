@@ -7,15 +7,15 @@ jobs hold permits of their own from then on, which are looked after like any oth
 stays counted for as long as a use may last.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 from headgate.allocation.solver import fill
 from headgate.model.lease import LEASE_MS, LeaseAsk, LeaseGrant, LeaseView, WhenAway
 from headgate.model.quota import Quota
 from headgate.model.reason import Reason, ReasonCode
 from headgate.quota.book import Book
-from headgate.quota.deadlines import Deadlines
 from headgate.quota.decide import give_back, startable, take
+from headgate.quota.lease_jobs import JobsInBlocks
 from headgate.quota.lease_record import Lease, LeaseJob, lease_key
 from headgate.quota.limits import Limits
 from headgate.quota.queues import Queues
@@ -51,12 +51,17 @@ class Leases:
         self._queues = queues
         self._book = book
         self._watch = watch
-        self._checks = Deadlines(self._is_due)
-        self._lease_of: dict[str, Lease] = {}
-        for lease in record.leases.values():
-            for id, job in lease.jobs.items():
-                self._lease_of[id] = lease
-                self._checks.add(id, job.check_at_ms)
+        self._jobs = JobsInBlocks(record.leases.values())
+        self._is_thorough = True
+
+    @property
+    def is_thorough(self) -> bool:
+        """Whether jobs that are in several blocks, or have ended already, are followed up."""
+        return self._is_thorough
+
+    @is_thorough.setter
+    def is_thorough(self, value: bool) -> None:
+        self._is_thorough = self._jobs.looks_on = value
 
     # Asks ------------------------------------------------------------------------------------
 
@@ -116,21 +121,10 @@ class Leases:
     def _account(self, lease: Lease, ask: LeaseAsk, meter: Meter, now_ms: int) -> None:
         """Count what has been taken out and given back since the last ask."""
         for id in ask.gone:
-            if lease.jobs.pop(id, None) is not None:
-                del self._lease_of[id]
-            if id in lease.ended:
-                lease.ended.remove(id)
+            self._has_let_go(lease, id, now_ms)
         granted = max(0, ask.grants - lease.grants)
         own_permits = 0
         for job in ask.holders:
-            if lease.is_over:
-                # The block is over: such a job holds a permit of its own from now on.
-                if job.id not in self._record.permits:
-                    held = LeaseJob(job.workflow_id, job.run_id, job.units, now_ms, now_ms)
-                    self._own_permit(lease, job.id, held, now_ms)
-                    meter.units += job.units
-                    own_permits += 1
-                continue
             known = LeaseJob(
                 job.workflow_id,
                 job.run_id,
@@ -138,11 +132,15 @@ class Leases:
                 now_ms,
                 now_ms + self._book.check_every_ms,
             )
-            lease.jobs[job.id] = known
-            self._lease_of[job.id] = lease
-            self._checks.add(job.id, known.check_at_ms)
+            if lease.is_over:
+                # The block is over: such a job holds a permit of its own from now on.
+                own_permits += self._own_permit(lease, job.id, known, meter, now_ms)
+                continue
+            self._jobs.put(lease, job.id, known)
             if self._book.has_ended(job.id) and job.id not in lease.ended:
                 lease.ended.append(job.id)  # it closed elsewhere before the gate spoke of it
+        # However it counts, a permit that is held was granted.
+        granted = max(granted, own_permits - lease.uses)
         uses = min(ask.uses, lease.uses + granted - own_permits)
         if granted:
             self._watch.granted.add(lease.resource)
@@ -159,6 +157,15 @@ class Leases:
         lease.hold_ms = ask.hold_ms
         # What it may take until it hears the answer; a gate cannot make more of it than it had.
         self._count(lease, max(ask.in_use, min(ask.ceiling, lease.counted)), meter, now_ms)
+
+    def _has_let_go(self, lease: Lease, id: str, now_ms: int) -> None:
+        """Take note that a job has given back what it held of a block; so it is done with it."""
+        if self._jobs.take(lease, id) is not None:
+            self._jobs.end(id)  # other gates may not have heard of it
+            if self._is_thorough and id in self._record.permits:
+                self._book.end(id, "released", now_ms)
+        if id in lease.ended:
+            lease.ended.remove(id)
 
     def _divide(self, lease: Lease, ask: LeaseAsk, inquiry: Inquiry) -> LeaseGrant:
         """Give a block its part of what there is."""
@@ -259,7 +266,8 @@ class Leases:
         more = max(0, ask.starts - (kept - ask.started))
         taken = min(more, can_start)
         if taken:
-            take(limits, meter, taken, now_ms)
+            every_window = self._standing.counts_every_window(lease.resource)
+            take(limits, meter, taken, now_ms, every_window=every_window)
         lease.starts = kept + taken
         return lease.starts, taken < more
 
@@ -290,7 +298,7 @@ class Leases:
 
     def next_check(self) -> int | None:
         """Return when a job that holds units of a block has to be looked after, or None."""
-        return self._checks.next()
+        return self._jobs.next()
 
     def lapse(self, now_ms: int) -> list[str]:
         """End what was not renewed in time; return the resources of which something came back."""
@@ -302,13 +310,9 @@ class Leases:
             self._record.revision += 1
             if not lease.is_over:
                 lease.is_over = True
-                for id, job in lease.jobs.items():
-                    del self._lease_of[id]
-                    self._own_permit(lease, id, job, now_ms)
-                    lease.uses -= 1
-                    lease.in_use = max(0, lease.in_use - job.units)
-                    lease.counted = max(0, lease.counted - job.units)
-                lease.jobs.clear()
+                for id, job in list(lease.jobs.items()):
+                    self._jobs.take(lease, id)
+                    self._pass_on(lease, id, job, meter, now_ms)
                 lease.ended.clear()
                 lease.wanted = lease.waiting = 0
                 lease.units = 0
@@ -317,25 +321,14 @@ class Leases:
                 freed.append(lease.resource)
         return freed
 
-    def close(self, id: str) -> bool:
-        """Note that a job has closed or has given its units back elsewhere; False: not known."""
-        lease = self._lease_of.get(id)
-        if lease is None:
-            return False
-        if id not in lease.ended:
-            lease.ended.append(id)
+    def close(self, id: str) -> None:
+        """Note that a job has closed, or has given its units back elsewhere."""
+        if self._jobs.end(id):
             self._record.revision += 1
-        return True
 
     def jobs_to_check(self, now_ms: int, at_most: int) -> list[tuple[str, str, str]]:
         """Return (permit, workflow, run) of jobs that are due; each less and less often."""
-        found: list[tuple[str, str, str]] = []
-        for id in self._checks.due(now_ms, at_most):
-            job = self._lease_of[id].jobs[id]
-            job.check_at_ms = now_ms + max(self._book.check_every_ms, now_ms - job.since_ms)
-            self._checks.add(id, job.check_at_ms)
-            found.append((id, job.workflow_id, job.run_id))
-        return found
+        return self._jobs.due(now_ms, at_most, self._book.check_every_ms)
 
     def unmet(self, resource: str) -> int:
         """Return the units that gates would like to have of a resource beyond what they have."""
@@ -362,18 +355,50 @@ class Leases:
 
     def check_again(self, now_ms: int) -> None:
         """Have every job looked after at once: much may have ended since a snapshot."""
-        for lease in self._record.leases.values():
-            for id, job in lease.jobs.items():
-                job.check_at_ms = now_ms
-                self._checks.add(id, now_ms)
+        self._jobs.look_now(now_ms)
 
     # Inside ----------------------------------------------------------------------------------
 
-    def _is_due(self, id: str, at_ms: int) -> bool:
-        lease = self._lease_of.get(id)
-        return lease is not None and lease.jobs[id].check_at_ms == at_ms
+    def _pass_on(self, lease: Lease, id: str, job: LeaseJob, meter: Meter, now_ms: int) -> None:
+        """Let a job go on without the block, which is over: its use is not the gate's any more.
 
-    def _own_permit(self, lease: Lease, id: str, job: LeaseJob, now_ms: int) -> None:
+        A gate tells of so many jobs at once, so there may be more of them here than uses.
+        """
+        has_ended = self._is_thorough and id in lease.ended
+        units_before = meter.units
+        own = 0 if has_ended else self._own_permit(lease, id, job, meter, now_ms)
+        uses, units = min(1, lease.uses), min(job.units, lease.counted)
+        lease.uses -= uses
+        lease.counted -= units
+        lease.in_use = max(0, lease.in_use - job.units)
+        meter.granted += max(0, own - uses)
+        meter.held += own - uses
+        meter.released += max(0, uses - own)
+        meter.units -= units
+        if meter.units != units_before:
+            self._book.used(lease.resource, self._standing.of(lease.resource), meter, now_ms)
+
+    def _own_permit(
+        self, lease: Lease, id: str, job: LeaseJob, meter: Meter, now_ms: int
+    ) -> Literal[0, 1]:
+        """Have a job of a block that is over hold a permit of its own, in units but not in uses.
+
+        Returns:
+            How many permits there are now that have not been before: a job that is in several
+            blocks, or holds the same permit of the ledger already, gets no second one.
+        """
+        known = self._record.permits.get(id)
+        if known is not None:
+            if known.resource == lease.resource and known.units < job.units:
+                self._book.enlarge(known, job.units)
+            return 0
+        if self._is_thorough and self._book.has_ended(id):
+            return 0
+        waiter = self._record.waiters.pop(id, None)
+        if waiter is not None:
+            # It was asked for again, and waits for what it holds.
+            self._queues.remove(id, waiter)
+            self._record.wakes[id] = now_ms
         permit = Permit(
             resource=lease.resource,
             units=job.units,
@@ -384,6 +409,8 @@ class Leases:
             check_at_ms=now_ms,
         )
         self._book.adopt(id, permit)
+        meter.units += job.units
+        return 1
 
     def _max_hold_ms(self, resource: str) -> int:
         limits = self._standing.of(resource)
@@ -400,5 +427,5 @@ class Leases:
         meter.expired += lease.uses
         limits = self._standing.of(lease.resource)
         if lease.starts is not None and limits is not None and not lease.is_over:
-            give_back(limits, meter, lease.starts - lease.started, now_ms)
+            give_back(limits, meter, max(0, lease.starts - lease.started), now_ms)
         del self._record.leases[key]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from headgate.alerts.desk import Desk
 from headgate.model.audit import AuditEntry
@@ -32,7 +32,7 @@ from headgate.quota.book import Book
 from headgate.quota.deadlines import Deadlines
 from headgate.quota.decide import rescale
 from headgate.quota.leases import Leases
-from headgate.quota.limits import limits_at
+from headgate.quota.limits import borrows
 from headgate.quota.meters import watch_usage
 from headgate.quota.past import MAX_DENIALS_KEPT, active_gates, fingerprint, is_repeat
 from headgate.quota.queues import Queues
@@ -55,6 +55,14 @@ REVISIONS_PER_INCARNATION: Final = 1_000_000_000
 MAX_PAGE: Final = 500
 
 
+class PageCounts(NamedTuple):
+    """How many there are of what a page shows."""
+
+    permits: int
+    waiters: int
+    leases: int
+
+
 class Ledger:
     """The account of one tenant: every decision a function of its record, a message and time.
 
@@ -64,12 +72,23 @@ class Ledger:
     Attributes:
         record: All it remembers; may be stored at any time between two calls.
         is_unhurried: Blocks that are over are noticed late where nobody waits for what comes back.
+        asks_first: A permit that has been held for ``max_hold_ms`` ends only if its holder is not
+            known to run. For those who look after holders; else it ends.
+
+    Args:
+        record: Its own.
+        check_every_ms: How soon after a grant, and then how often, a holder is looked after.
+        as_before: Decide as ledgers did before the patch ``headgate-limits-as-meant``, so that runs
+            that began before it replay as they were.
     """
 
-    def __init__(self, record: LedgerRecord, check_every_ms: int = 60_000) -> None:
+    def __init__(
+        self, record: LedgerRecord, check_every_ms: int = 60_000, *, as_before: bool = False
+    ) -> None:
         take_old_memory(record)
         self.record = record
         self.is_unhurried = True
+        self.asks_first = False
         self._queues = Queues(record.waiters.items())
         self._patience = Deadlines(
             lambda id, at: id in record.waiters and record.waiters[id].until_ms == at
@@ -78,7 +97,7 @@ class Ledger:
             self._patience.add(id, waiter.until_ms)
         self._now_ms = record.settled_at_ms
         self._refused = {name for name, meter in record.meters.items() if meter.refused}
-        self._standing = Standing(record)
+        self._standing = Standing(record, as_before=as_before)
         self._turns = Turns(record.gates, record.places)
         self._inquired: Inquiry | None = None
         self._watch = Watch(record, self._standing, self._queues, self._inquiry)
@@ -89,9 +108,24 @@ class Ledger:
         self._due = False
         self._look_at_demand()
 
+    @property
+    def is_thorough(self) -> bool:
+        """Whether jobs in several blocks are followed up; see ``Leases``."""
+        return self._leases.is_thorough
+
+    @is_thorough.setter
+    def is_thorough(self, value: bool) -> None:
+        self._leases.is_thorough = value
+
     @classmethod
     def begin(
-        cls, tenant: str, settings: LedgerSettings, incarnation: int, check_every_ms: int = 60_000
+        cls,
+        tenant: str,
+        settings: LedgerSettings,
+        incarnation: int,
+        check_every_ms: int = 60_000,
+        *,
+        as_before: bool = False,
     ) -> "Ledger":
         """Return a ledger without a past."""
         record = LedgerRecord(
@@ -102,11 +136,17 @@ class Ledger:
             incarnation=incarnation,
         )
         take_settings(record, settings)
-        return cls(record, check_every_ms)
+        return cls(record, check_every_ms, as_before=as_before)
 
     @classmethod
     def restore(
-        cls, record: LedgerRecord, incarnation: int, now_ms: int, check_every_ms: int = 60_000
+        cls,
+        record: LedgerRecord,
+        incarnation: int,
+        now_ms: int,
+        check_every_ms: int = 60_000,
+        *,
+        as_before: bool = False,
     ) -> "Ledger":
         """Go on from a saved record, above every revision there may have been.
 
@@ -123,7 +163,7 @@ class Ledger:
             # The last allocation may be sent again, to this incarnation; an older one is not taken.
             account.allocation = None
             account.sequence = max(0, account.sequence - 1)
-        ledger = cls(record, check_every_ms)
+        ledger = cls(record, check_every_ms, as_before=as_before)
         ledger._leases.check_again(now_ms)
         return ledger
 
@@ -184,10 +224,17 @@ class Ledger:
     def reclaim(self, id: str, now_ms: int) -> None:
         """Take back a permit whose holder has closed; one that is not held changes nothing."""
         self._advance(now_ms)
+        self._leases.close(id)
         if id in self.record.permits:
             self._serve(self._book.end(id, "reclaimed", now_ms), now_ms)
-        else:
-            self._leases.close(id)
+        self._conclude(now_ms)
+
+    def runs(self, id: str, now_ms: int) -> None:
+        """Take in that a holder certainly runs: its permit goes on if it has come to its end."""
+        self._advance(now_ms)
+        permit = self.record.permits.get(id)
+        if permit is not None and permit.is_asked_for:
+            self._book.go_on(id, now_ms)
         self._conclude(now_ms)
 
     def configure(self, settings: LedgerSettings, now_ms: int) -> None:
@@ -204,18 +251,22 @@ class Ledger:
 
         It is kept also for a pool that the settings do not name, which they may do later. To hold
         more than a new allocation is normal: nothing is taken back, nothing granted until enough
-        has come back.
+        has come back. Those who wait for more than the tenant may ever borrow are let go once the
+        governor says that its pool goes by guarantees.
         """
         record = self.record
         self._advance(now_ms)
         account = record.accounts.get(message.pool, PoolAccount())
         if message.incarnation in (0, record.incarnation) and message.sequence > account.sequence:
             record.accounts[message.pool] = account
+            borrowed = borrows(account.allocation)
             account.allocation, account.sequence = message, message.sequence
             record.revision += 1
             resources = sorted(name for name, pool in record.pools.items() if pool == message.pool)
             self._standing.allocate(resources, message)
             self._inquired = None
+            if borrows(message) and not borrowed and not self._standing.as_before:
+                self._refuse_hopeless(now_ms)
             self._serve(resources, now_ms)
             self._shed(resources, now_ms)
         self._conclude(now_ms)
@@ -231,7 +282,8 @@ class Ledger:
             return operator.refuse(command, "changed_since", why).model_copy(
                 update={"revision": record.revision}
             )
-        reply = operator.answer(record, command, now_ms)
+        as_before = self._standing.as_before
+        reply = operator.answer(record, command, now_ms, as_before=as_before)
         if command.dry_run:
             return reply.model_copy(update={"revision": record.revision})
         if reply.accepted:
@@ -382,19 +434,30 @@ class Ledger:
         """Return the ledger as people see it."""
         return ledger_view(self.record, self._queues, self._standing.of, self.desk.view())
 
-    def page(self) -> LedgerPage:
-        """Return the ledger with its first permits and waiters."""
-        record = self.record
+    def counts(self) -> PageCounts:
+        """Return how many permits, waiters and blocks ``page`` has to show."""
+        return PageCounts(
+            len(self.record.permits), len(self.record.waiters), len(self._leases.views())
+        )
+
+    def page(self, start: int = 0, most: int = MAX_PAGE) -> LedgerPage:
+        """Return the ledger with some of its permits, waiters and blocks: at most so many of each.
+
+        Args:
+            start: Leave out so many of each.
+            most: Not more than these.
+        """
+        record, end = self.record, start + most
         return LedgerPage(
             ledger=self.view(),
             permits=[
-                permit_view(id, permit) for id, permit in list(record.permits.items())[:MAX_PAGE]
+                permit_view(id, permit) for id, permit in list(record.permits.items())[start:end]
             ],
             waiters=[
                 waiter_view(id, record, self._queues)
-                for id in list(self._queues.in_order())[:MAX_PAGE]
+                for id in list(self._queues.in_order())[start:end]
             ],
-            leases=self._leases.views()[:MAX_PAGE],
+            leases=self._leases.views()[start:end],
         )
 
     def check_conservation(self) -> None:
@@ -409,7 +472,8 @@ class Ledger:
         self._lapse(now_ms)
         self._catch_up(now_ms)
         for id in self._book.expiries.due(now_ms):
-            self._book.end(id, "expired", now_ms)
+            if not (self.asks_first and self._book.ask_first(id, now_ms)):
+                self._book.end(id, "expired", now_ms)
         self._leases.lapse(now_ms)
         for resource in sorted(self._refused):
             meter = self.record.meters[resource]
@@ -466,6 +530,8 @@ class Ledger:
 
     def _release(self, id: str, now_ms: int) -> None:
         record = self.record
+        # The gates whose blocks it came out of are told when they next ask.
+        self._leases.close(id)
         if id in record.permits:
             self._serve(self._book.end(id, "released", now_ms), now_ms)
         elif (waiter := record.waiters.pop(id, None)) is not None:
@@ -473,10 +539,9 @@ class Ledger:
             self._book.remember(id, "released", now_ms)
             record.revision += 1
             self._serve([resource for resource, _ in waiter.needs], now_ms)
-        elif self._leases.close(id):
-            pass  # the gate whose block it came out of is told when it next asks
         elif record.ended.get(fingerprint(id)) is None:
-            # Not known: the request may still be on its way. When it comes, nobody wants it.
+            # A request may still be on its way, and a gate may not have spoken of it yet. When
+            # they do, nobody wants it.
             self._book.remember(id, "released", now_ms)
             record.revision += 1
 
@@ -659,7 +724,12 @@ class Ledger:
         if self._inquired is not None and self._inquired.now_ms == now_ms:
             return self._inquired
         self._inquired = Inquiry(
-            self.record, self._queues, self._standing.of, self._standing.next_ms, now_ms
+            self.record,
+            self._queues,
+            self._standing.of,
+            self._book.held_for_ms,
+            self._standing.next_ms,
+            now_ms,
         )
         return self._inquired
 
@@ -668,7 +738,7 @@ class Ledger:
         inquiry = self._inquiry(now_ms)
         if inquiry.changes_at_ms is None or now_ms < inquiry.changes_at_ms:
             return inquiry
-        return replace(inquiry, limits_of=lambda resource: limits_at(self.record, resource, now_ms))
+        return replace(inquiry, limits_of=lambda resource: self._standing.at(resource, now_ms))
 
     def _look_at_demand(self, sent: Sequence[Demand] | None = None) -> None:
         if not self.record.pools and not self.record.accounts:

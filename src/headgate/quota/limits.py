@@ -76,13 +76,21 @@ def base_quota(record: LedgerRecord, resource: str) -> Quota | None:
     return None if quotas is None else quotas.get(resource, quotas.get(DEFAULT))
 
 
-def limits_at(record: LedgerRecord, resource: str, now_ms: int) -> Limits | None:
+def limits_at(
+    record: LedgerRecord, resource: str, now_ms: int, *, as_before: bool = False
+) -> Limits | None:
     """Return what limits ``resource`` at ``now_ms``; None when the tenant has no quota of it.
 
     Reservations in force lie over the quota, overrides in force over these, in the order in which
     they begin. A throttle then takes its share of every number, rounded down, but leaves at least
     one unit of what was one or more: to leave nothing is to pause. Of several throttles the
     strictest holds.
+
+    Args:
+        record: The ledger's.
+        resource: Which.
+        now_ms: Unix time.
+        as_before: See ``Ledger``.
     """
     base = base_quota(record, resource)
     if base is None:
@@ -126,7 +134,12 @@ def limits_at(record: LedgerRecord, resource: str, now_ms: int) -> Limits | None
             quota.lend_limit,
             max_active,
         ),
-        ceilings=_ceilings(record, resource, base, pooled=allocated is not None),
+        ceilings=_ceilings(
+            record,
+            resource,
+            base,
+            borrows=allocated is not None if as_before else borrows(allocation),
+        ),
         capacity=_capacity(resource, allocation),
         leased=quota.leased,
         when_away=quota.when_away,
@@ -140,7 +153,9 @@ def reallocated(limits: Limits, resource: str, allocation: Allocation) -> Limits
     """
     allocated = _allocated(resource, allocation, 1.0 if limits.cut is None else limits.cut.share)
     if (allocated is None) != (limits.allocated is None):
-        return None  # whether there is a pool to borrow from limits what could ever be granted
+        return None
+    if borrows(allocation) != borrows(limits.allocation):
+        return None  # it limits what could ever be granted
     rooms = [room for room in (limits.max_active, allocated) if room is not None]
     return limits._replace(
         allocation=allocation,
@@ -148,6 +163,15 @@ def reallocated(limits: Limits, resource: str, allocation: Allocation) -> Limits
         room=min(rooms, default=None),
         capacity=_capacity(resource, allocation),
     )
+
+
+def borrows(allocation: Allocation | None) -> bool:
+    """Return whether ``borrow_limit`` limits what may be held above the guarantee.
+
+    Not in a pool that only observes or does not go by guarantees, nor as long as its governor has
+    not said so: nobody is turned away for good by what may not hold.
+    """
+    return allocation is not None and allocation.enforced and allocation.guarantees
 
 
 def _allocated(resource: str, allocation: Allocation | None, share: float) -> int | None:
@@ -252,7 +276,7 @@ def cut_to(units: int, share: float, least: int = 0) -> int:
     """
     if share >= 1.0:
         return units
-    return max(least, min(units, 1), int(units * share))
+    return max(least, min(units, 1), units * round(share * 1_000_000) // 1_000_000)
 
 
 def throttles_of(record: LedgerRecord) -> list[Throttle]:
@@ -291,7 +315,7 @@ def _pause(
 
 
 def _ceilings(
-    record: LedgerRecord, resource: str, base: Quota, *, pooled: bool
+    record: LedgerRecord, resource: str, base: Quota, *, borrows: bool
 ) -> tuple[tuple[str, int], ...]:
     """Return the most that could pass at once, whatever of all that is planned holds."""
     variants = [base]
@@ -312,7 +336,7 @@ def _ceilings(
             found.append((name, max(values)))
     if all(each.rate is not None for each in variants):
         found.append(("burst", max(each.effective_burst for each in variants)))
-    if pooled and all(each.borrow_limit is not None for each in variants):
+    if borrows and all(each.borrow_limit is not None for each in variants):
         guaranteed = max(each.guaranteed for each in variants)
         borrowed = max(each.borrow_limit or 0 for each in variants)
         found.append(("guaranteed + borrow_limit", guaranteed + borrowed))

@@ -32,12 +32,21 @@ MAX_AUDIT_KEPT: Final = 1_000
 Refusal = Literal["invalid", "not_found", "below_usage", "changed_since"]
 
 
-def answer(record: LedgerRecord, command: LedgerCommand, now_ms: int) -> CommandReply:
-    """Return what ``command`` would do, or why it is refused; changes nothing."""
+def answer(
+    record: LedgerRecord, command: LedgerCommand, now_ms: int, *, as_before: bool = False
+) -> CommandReply:
+    """Return what ``command`` would do, or why it is refused; changes nothing.
+
+    Args:
+        record: The ledger's.
+        command: The operator's.
+        now_ms: Unix time.
+        as_before: See ``Ledger``.
+    """
     action = command.action
     match action:
         case SetOverride():
-            return _answer_override(record, command, action, now_ms)
+            return _answer_override(record, command, action, now_ms, as_before=as_before)
         case SetThrottle() | SetPause():
             return _answer_throttle(record, command, action, now_ms)
         case Resume():
@@ -131,7 +140,7 @@ def below_usage(
         before: The quota that holds; a limit that is not lowered is not named.
         after: The quota that is to hold.
         meter: What is used.
-        now_ms: Unix time.
+        now_ms: For when; windows that are over by then count for nothing.
     """
     if after is None:
         if before is None or meter.units == 0:
@@ -170,7 +179,12 @@ def lowered_below_usage(record: LedgerRecord, settings: LedgerSettings, now_ms: 
 
 
 def _answer_override(
-    record: LedgerRecord, command: LedgerCommand, action: SetOverride, now_ms: int
+    record: LedgerRecord,
+    command: LedgerCommand,
+    action: SetOverride,
+    now_ms: int,
+    *,
+    as_before: bool,
 ) -> CommandReply:
     override = _override(command, action, now_ms)
     resource = action.resource
@@ -190,7 +204,9 @@ def _answer_override(
     except ValueError as error:
         return refuse(command, "invalid", _first_message(error))
     meter = record.meters.get(resource, Meter())
-    lower = below_usage(f"{resource} of {record.tenant}", before, after, meter, now_ms)
+    # A window that is over by then does not matter. What is held may be held still.
+    used_at_ms = now_ms if as_before else at_ms
+    lower = below_usage(f"{resource} of {record.tenant}", before, after, meter, used_at_ms)
     if lower and not command.allow_below_usage:
         return refuse(
             command,

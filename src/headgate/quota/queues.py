@@ -5,7 +5,7 @@ first of all who wait is the first of each of its lines, and no two can wait for
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 
 from headgate.quota.record import Waiter
@@ -81,6 +81,28 @@ class Queues:
         if len(lines) == 1:
             return [other for _, _, other in lines[0]]
         return list(dict.fromkeys(place[2] for place in merge(*lines)))[:at_most]
+
+    def units_ahead(
+        self, resource: str, id: str, waiter: Waiter, units_of: Callable[[str], int]
+    ) -> int:
+        """Return the units of ``resource`` that those need who are served before the waiter.
+
+        Args:
+            resource: One of its lines.
+            id: The waiter's.
+            waiter: Itself.
+            units_of: What another waiter of the line needs; asked of as few as will do.
+        """
+        line, place = self._lines[resource], _place(id, waiter)
+        at = bisect_left(line, place)
+        begins = bisect_left(line, (-waiter.priority, -1, ""))
+        ends = bisect_left(line, (1 - waiter.priority, -1, ""))
+        tiers = self._tiers[resource]
+        higher = sum(units for priority, (_, units) in tiers.items() if priority > waiter.priority)
+        if at - begins <= ends - at:
+            return higher + sum(units_of(other) for _, _, other in line[begins:at])
+        behind = sum(units_of(other) for _, _, other in line[at:ends])
+        return higher + tiers[waiter.priority][1] - behind
 
     def length(self, resource: str) -> int:
         """Return how many wait for ``resource``."""

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from headgate.model.reason import Reason, ReasonCode
-from headgate.quota import gcra
+from headgate.quota import calendar, gcra
 from headgate.quota.decide import arrival
 from headgate.quota.limits import Limits
 from headgate.quota.queues import Queues
-from headgate.quota.record import LedgerRecord, Meter
+from headgate.quota.record import LedgerRecord, Meter, WindowKind
 
 HOLD_GUESS_MS: Final = 1_000
 """How long a permit is held, for estimates, as long as none has come back."""
@@ -18,9 +18,16 @@ GOVERNOR_GUESS_MS: Final = 1_000
 """How soon the governor of a pool answers, for estimates."""
 
 PATIENCE_GUESS_MS: Final = 60_000
-"""How soon people may end what has no end of its own, for estimates."""
+"""How soon to look again at what has no end of its own, and people may end."""
 
 _NAMED_AHEAD: Final = 3
+
+_ABOUT_MS: Final[dict[WindowKind, int]] = {
+    "per_hour": 3_600_000,
+    "per_day": 86_400_000,
+    "per_month": 30 * 86_400_000,
+}
+"""How long a calendar window lasts, for estimates."""
 
 
 @dataclass(slots=True)
@@ -32,10 +39,12 @@ class Obstacle:
         resource: Of which resource.
         message: In a sentence, with numbers.
         at_ms: When it is out of the way, or may be.
-        exact: Whether ``at_ms`` is certain, other things being equal; else it is an estimate.
+        exact: Whether nothing can change before ``at_ms``, unless people or those ahead see to it;
+            else it is an estimate.
         limit: See ``Reason``.
         used: See ``Reason``.
         needed: See ``Reason``.
+        endless: See ``Reason``: ``at_ms`` is only when to look again.
     """
 
     code: ReasonCode
@@ -46,6 +55,20 @@ class Obstacle:
     limit: int | None = None
     used: int | None = None
     needed: int | None = None
+    endless: bool = False
+
+    @property
+    def reason(self) -> Reason:
+        """It as it is told to jobs."""
+        return Reason(
+            code=self.code,
+            message=self.message,
+            resource=self.resource,
+            limit=self.limit,
+            used=self.used,
+            needed=self.needed,
+            endless=self.endless,
+        )
 
 
 @dataclass(slots=True)
@@ -73,6 +96,7 @@ class Inquiry:
         record: The ledger's.
         queues: Its lines.
         limits_of: What limits a resource at ``now_ms``.
+        held_for_ms: For how long the permits of a resource have been held at a time, on average.
         changes_at_ms: When limits next change by themselves, if they do.
         now_ms: Unix time.
     """
@@ -80,6 +104,7 @@ class Inquiry:
     record: LedgerRecord
     queues: Queues
     limits_of: Callable[[str], Limits | None]
+    held_for_ms: Callable[[str, int], int]
     changes_at_ms: int | None
     now_ms: int
 
@@ -106,6 +131,7 @@ class Inquiry:
                     code=ReasonCode.UNKNOWN_RESOURCE,
                     message=f"tenant {tenant} has no quota for resource {resource}: list it, or "
                     "'*', under its quotas in headgate.yaml and run headgate apply",
+                    resource=resource,
                 )
             for name, limit in limits.ceilings:
                 if units > limit and found is None:
@@ -113,6 +139,7 @@ class Inquiry:
                         code=ReasonCode.CAN_NEVER_FIT,
                         message=f"{units} of {resource} asked for, but the {name} of tenant "
                         f"{tenant} is {limit}",
+                        resource=resource,
                         limit=limit,
                         needed=units,
                     )
@@ -122,94 +149,98 @@ class Inquiry:
                     code=ReasonCode.CAN_NEVER_FIT,
                     message=f"{units} of {resource} asked for, but the whole pool {limits.pool} "
                     f"has {capacity}",
+                    resource=resource,
                     limit=capacity,
                     needed=units,
                 )
         return None if found is None else self._suspended_before(found, needs)
 
     def why(self, id: str) -> Finding:
-        """Return why a waiter waits, and an estimate of when it may be its turn: after now."""
+        """Return why a waiter waits, and when it may be its turn: after now."""
         waiter = self.record.waiters[id]
         position = self.queues.position(id, waiter)
-        own = self._obstacles(waiter.needs, position)
-        full: list[str] = []
-        pool_lacks: list[str] = []
-        retry_at_ms, exact = 0, position == 1
-        for one in own:
-            retry_at_ms = max(retry_at_ms, one.at_ms)
-            exact = exact and one.exact
-            if one.code in _USED_UP:
-                full.append(one.resource)
-                if one.code is ReasonCode.POOL_USED_UP:
-                    pool_lacks.append(one.resource)
-        needed: int | None = waiter.units
-        if own:
-            first = own[0]
-            code, message = first.code, first.message
-            limit, used, needed = first.limit, first.used, first.needed
+        ways = self._obstacles(waiter.needs, id)
+        pool_lacks = [one.resource for one in ways if one.code is ReasonCode.POOL_USED_UP]
+        if ways:
+            reason, message = ways[0].reason, ways[0].message
             if position > 1:
                 message += f", number {position} in line {self._behind(id, position)}"
         elif position == 1:
             # Time has passed since the ledger was last looked at.
-            code, limit, used = ReasonCode.QUEUED, None, None
-            message = f"it is the next to get {waiter.resource}"
+            resource, message = waiter.resource, f"it is the next to get {waiter.resource}"
+            reason = Reason(
+                code=ReasonCode.QUEUED, message=message, resource=resource, needed=waiter.units
+            )
         else:
-            code, limit, used = ReasonCode.QUEUED, None, None
-            resource, head, in_the_way = self._in_front(id)
+            resource, head, ways = self._in_front(id)
             message = f"number {position} in line for {resource} {self._behind(id, position)}"
-            if in_the_way:
-                first = in_the_way[0]
-                message += f"; {self.record.waiters[head].workflow_id} waits: {first.message}"
-                limit, used = first.limit, first.used
-                full = [one.resource for one in in_the_way if one.code in _USED_UP]
-                retry_at_ms = max(one.at_ms for one in in_the_way)
-            retry_at_ms = max(retry_at_ms, self._turn_at(resource, position))
-            exact = False
-        retry_at_ms = max(retry_at_ms, self.now_ms + 1)
-        if not exact:
-            message += f"; about {_duration(retry_at_ms - self.now_ms)} to go (estimate)"
-        reason = Reason(
-            code=code, message=message, limit=limit, used=used, needed=needed, position=position
+            reason = Reason(
+                code=ReasonCode.QUEUED,
+                message=message,
+                resource=resource,
+                needed=dict(waiter.needs)[resource],
+            )
+            if ways:
+                message += f"; {self.record.waiters[head].workflow_id} waits: {ways[0].message}"
+                reason = self._as_its_own(reason, ways[0], dict(waiter.needs))
+        retry_at_ms = max((one.at_ms for one in ways), default=0)
+        # However many are ahead, nothing goes on before the end of a pause. Whatever else has an
+        # end, those ahead may make it later, or give up and make it sooner.
+        exact = any(
+            one.exact and one.at_ms == retry_at_ms
+            for one in ways
+            if position == 1 or one.code is ReasonCode.SUSPENDED
         )
+        endless = any(one.endless for one in ways)
+        if reason.code is ReasonCode.QUEUED and position > 1:
+            units = self._ahead(resource, id) + dict(waiter.needs)[resource]
+            retry_at_ms, exact = max(retry_at_ms, self._back_at(resource, units)), False
+        retry_at_ms = max(retry_at_ms, self.now_ms + 1)
+        if not exact and not endless:
+            message += f"; about {_duration(retry_at_ms - self.now_ms)} to go (estimate)"
+        reason = reason.model_copy(
+            update={"message": message, "position": position, "endless": endless}
+        )
+        full = [one.resource for one in ways if one.code in _USED_UP]
         return Finding(reason, retry_at_ms, full, pool_lacks)
 
     def shortage(self, resource: str) -> tuple[Reason, int]:
         """Return why a gate cannot have another unit, and when it may be different."""
-        obstacles = self._obstacles([(resource, 1)], 1)
+        obstacles = self._obstacles([(resource, 1)])
         if not obstacles:
             reason = Reason(
                 code=ReasonCode.QUOTA_USED_UP,
                 message=f"several gates and jobs share the {resource} of tenant "
                 f"{self.record.tenant}, in equal parts",
+                resource=resource,
             )
             return reason, self.now_ms + HOLD_GUESS_MS
-        first = obstacles[0]
-        reason = Reason(
-            code=first.code,
-            message=first.message,
-            limit=first.limit,
-            used=first.used,
-            needed=first.needed,
-        )
-        return reason, max(one.at_ms for one in obstacles)
+        return obstacles[0].reason, max(one.at_ms for one in obstacles)
 
-    def _obstacles(self, needs: list[tuple[str, int]], position: int) -> list[Obstacle]:
+    def _obstacles(self, needs: list[tuple[str, int]], id: str | None = None) -> list[Obstacle]:
+        """Return what stands in the way of ``needs``, the most structural first.
+
+        Args:
+            needs: Units by resource.
+            id: Of who waits for them; None: nobody is ahead.
+        """
         found: list[Obstacle] = []
         for resource, units in needs:
             limits = self.limits_of(resource)
             meter = self.record.meters.get(resource) or Meter()
             if limits is not None:
-                found += self._obstacles_of(resource, limits, meter, units, position)
+                ahead = 0 if id is None else self._ahead(resource, id)
+                found += self._obstacles_of(resource, limits, meter, units, ahead)
         if len(found) > 1:
             found.sort(key=lambda one: _RANK[one.code])  # stable: in the order of the needs
         return found
 
     def _obstacles_of(
-        self, resource: str, limits: Limits, meter: Meter, units: int, position: int
+        self, resource: str, limits: Limits, meter: Meter, units: int, ahead: int
     ) -> list[Obstacle]:
-        """Return what stands in the way of ``units``, those ahead counted as one unit each."""
+        """Return what stands in the way of ``units`` that come after the units ``ahead``."""
         found: list[Obstacle] = []
-        tenant, now_ms, ahead = self.record.tenant, self.now_ms, position - 1
+        tenant, now_ms = self.record.tenant, self.now_ms
 
         def add(
             code: ReasonCode,
@@ -217,53 +248,71 @@ class Inquiry:
             at_ms: int | None,
             limit: int | None = None,
             used: int | None = None,
-            estimate: int | None = None,
+            *,
+            exact: bool = False,
         ) -> None:
-            exact = at_ms is not None
-            if at_ms is None:
-                at_ms = self._once_limits_change() if estimate is None else estimate
-            found.append(Obstacle(code, resource, message, at_ms, exact, limit, used, units))
+            again_ms = self._look_again_ms(code) if at_ms is None else at_ms
+            endless = at_ms is None
+            found.append(
+                Obstacle(code, resource, message, again_ms, exact, limit, used, units, endless)
+            )
 
         cut = "" if limits.cut is None else _cut(limits)
+        uncut_ms = None if limits.cut is None else limits.cut.until_ms
         if limits.pause is not None:
-            add(ReasonCode.SUSPENDED, limits.pause.message, limits.pause.until_ms)
+            until_ms = limits.pause.until_ms
+            add(ReasonCode.SUSPENDED, limits.pause.message, until_ms, exact=until_ms is not None)
         if (rate := limits.rate) is not None:
             tat = arrival(meter, limits, now_ms)
             if ahead:
                 tat = gcra.spend(tat, rate, ahead, now_ms)
             at_ms = gcra.earliest(tat, rate, limits.burst, units)
             if at_ms is None or at_ms > now_ms:
-                message = f"the rate of {rate} for {resource} is used up{cut}"
+                by = (
+                    "" if not ahead or self._is_used_up(limits, meter, units) else " by those ahead"
+                )
+                message = f"the rate of {rate} for {resource} is used up{by}{cut}"
                 if at_ms is None:
                     message = f"{units} of {resource} asked for, now at most {limits.burst}{cut}"
-                add(ReasonCode.RATE, message, at_ms, rate.limit)
+                exact = at_ms is not None
+                add(ReasonCode.RATE, message, at_ms or uncut_ms, rate.limit, exact=exact)
         for kind, limit in limits.windows:
             window = meter.windows.get(kind)
             is_open = window is not None and window.ends_at_ms > now_ms
             used = window.used if window is not None and is_open else 0
             if used + ahead + units <= limit:
                 continue
-            ends = window.ends_at_ms if window is not None and is_open else None
             name = kind.removeprefix("per_")
-            message = f"{used} of {limit} {resource} a {name} of tenant {tenant} used{cut}"
-            fits_next = units <= limit
-            # Those ahead may use it up though it has not begun yet: then nobody knows its end.
-            estimate = self._turn_at(resource, position) if fits_next else None
-            add(ReasonCode.WINDOW, message, ends if fits_next else None, limit, used, estimate)
+            by = f" and {ahead} asked for by those ahead" if used + units <= limit else ""
+            message = f"{used} of {limit} {resource} a {name} of tenant {tenant} used{by}{cut}"
+            at_ms, exact = uncut_ms, False
+            if units <= limit:
+                ends_ms = (
+                    window.ends_at_ms
+                    if window is not None and is_open
+                    else calendar.window_end(kind, limits.time_zone, now_ms)
+                )
+                # Those ahead may need more than one window, too.
+                windows = -(-(used + ahead + units - limit) // limit)
+                at_ms, exact = ends_ms + (windows - 1) * _ABOUT_MS[kind], windows == 1
+            add(ReasonCode.WINDOW, message, at_ms, limit, used, exact=exact)
         if limits.max_active is not None and meter.units + units > limits.max_active:
             add(
                 ReasonCode.QUOTA_USED_UP,
                 f"{meter.units} of {limits.max_active} {resource} of tenant {tenant} in use{cut}",
-                None,
+                uncut_ms if units > limits.max_active else self._back_at(resource, ahead + units),
                 limits.max_active,
                 meter.units,
-                self._turn_at(resource, position) if units <= limits.max_active else None,
             )
         if limits.allocated is not None and meter.units + units > limits.allocated:
-            message, soon = self._pool_message(resource, limits, meter), now_ms + GOVERNOR_GUESS_MS
-            if limits.allocation is not None and units <= limits.allocated:
-                soon = self._turn_at(resource, position)
-            add(ReasonCode.POOL_USED_UP, message, None, limits.allocated, meter.units, soon)
+            soon: int | None = now_ms + GOVERNOR_GUESS_MS
+            if limits.allocation is not None:
+                # What the governor has not given, it may give at once, in hours or never.
+                soon = None
+                if units <= limits.allocated:
+                    soon = self._back_at(resource, ahead + units)
+            message = self._pool_message(resource, limits, meter)
+            add(ReasonCode.POOL_USED_UP, message, soon, limits.allocated, meter.units)
         return found
 
     def _pool_message(self, resource: str, limits: Limits, meter: Meter) -> str:
@@ -291,12 +340,26 @@ class Inquiry:
             if (head := self.queues.head(resource)) is not None and head != id
         ]
         for resource, head in lines:
-            obstacles = self._obstacles(record.waiters[head].needs, 1)
+            obstacles = self._obstacles(record.waiters[head].needs)
             if obstacles:
                 return resource, head, obstacles
         if lines:
             return *lines[0], []
         return record.waiters[id].resource, id, []
+
+    @staticmethod
+    def _as_its_own(reason: Reason, of: Obstacle, needs: dict[str, int]) -> Reason:
+        """Return ``reason`` with the numbers of what another waits for, if it is needed, too."""
+        if of.resource not in needs:
+            return reason
+        return reason.model_copy(
+            update={
+                "resource": of.resource,
+                "limit": of.limit,
+                "used": of.used,
+                "needed": needs[of.resource],
+            }
+        )
 
     def _behind(self, id: str, position: int) -> str:
         waiters = self.record.waiters
@@ -305,17 +368,41 @@ class Inquiry:
         more = position - 1 - len(ahead)
         return f"behind {names}" + (f" and {more} more" if more > 0 else "")
 
-    def _turn_at(self, resource: str, position: int) -> int:
-        """Return about when as many permits will have come back as there are people ahead."""
+    def _ahead(self, resource: str, id: str) -> int:
+        """Return the units of ``resource`` that those ahead of a waiter need."""
+        waiters = self.record.waiters
+
+        def units_of(other: str) -> int:
+            waiter = waiters[other]
+            return waiter.units if waiter.resource == resource else waiter.also[resource]
+
+        return self.queues.units_ahead(resource, id, waiters[id], units_of)
+
+    def _back_at(self, resource: str, units: int) -> int:
+        """Return about when so many units can have been granted as others have come back.
+
+        All that may be held comes back once in the time for which permits are held: as long as
+        those that have come back were, or as those have been by now that have not.
+        """
         limits = self.limits_of(resource)
         if limits is None or limits.room is None:
             return self.now_ms + 1  # as many as like may hold it: nobody has to come back
-        meter = self.record.meters.get(resource)
-        slots = max(1, limits.room)
-        hold_ms = HOLD_GUESS_MS if meter is None or not meter.hold_ms else meter.hold_ms
-        return self.now_ms + max(1, hold_ms * position // slots)
+        meter = self.record.meters.get(resource) or Meter()
+        lacking = max(1, units - max(0, limits.room - meter.units))
+        hold_ms = max(meter.hold_ms or HOLD_GUESS_MS, self.held_for_ms(resource, self.now_ms))
+        return self.now_ms + max(1, hold_ms * lacking // max(1, limits.room))
 
-    def _once_limits_change(self) -> int:
+    def _is_used_up(self, limits: Limits, meter: Meter, units: int) -> bool:
+        """Return whether the rate would not let ``units`` pass now, were nobody ahead."""
+        assert limits.rate is not None
+        tat = arrival(meter, limits, self.now_ms)
+        at_ms = gcra.earliest(tat, limits.rate, limits.burst, units)
+        return at_ms is None or at_ms > self.now_ms
+
+    def _look_again_ms(self, code: ReasonCode) -> int:
+        """Return when to look again at what has no end that is known."""
+        if code is ReasonCode.POOL_USED_UP:
+            return self.now_ms + GOVERNOR_GUESS_MS
         guess_ms = self.now_ms + PATIENCE_GUESS_MS
         return guess_ms if self.changes_at_ms is None else min(guess_ms, self.changes_at_ms)
 

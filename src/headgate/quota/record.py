@@ -34,6 +34,8 @@ class Permit:
         check_at_ms: When to ask Temporal whether the holder is still running.
         also: What else it holds, in units by resource.
         namespace: Of the holder; empty: that of the ledger.
+        is_asked_for: It has come to its end, and its holder is being looked after: it goes on if
+            that one still runs.
     """
 
     resource: str
@@ -45,6 +47,7 @@ class Permit:
     check_at_ms: int
     also: dict[str, int] = field(default_factory=dict)
     namespace: str = ""
+    is_asked_for: bool = False
 
     @property
     def needs(self) -> list[tuple[str, int]]:

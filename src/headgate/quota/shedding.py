@@ -58,6 +58,7 @@ def why_turned_away(
                 f"lately and holding {_held(record, resource)} of {limits.share.guaranteed} "
                 f"guaranteed; ask again after {after_ms / 1_000:g} s"
             ),
+            resource=resource,
             limit=may_wait.room,
             used=may_wait.asked,
             needed=units,

@@ -23,10 +23,12 @@ class Standing:
     Attributes:
         change_at_ms: When an override or a throttle next begins or ends, if one does.
         reservation_at_ms: When a reservation next begins or ends, if one does.
+        as_before: See ``Ledger``.
     """
 
-    def __init__(self, record: LedgerRecord) -> None:
+    def __init__(self, record: LedgerRecord, *, as_before: bool = False) -> None:
         self._record = record
+        self.as_before = as_before
         self._limits: dict[str, Limits | None] = {}
         self.change_at_ms: int | None = None
         self.reservation_at_ms: int | None = None
@@ -37,11 +39,23 @@ class Standing:
         try:
             return self._limits[resource]
         except KeyError:
-            found = limits_at(self._record, resource, self._record.settled_at_ms)
+            found = self.at(resource, self._record.settled_at_ms)
             if len(self._limits) >= MAX_KEPT:
                 self._limits.clear()
             self._limits[resource] = found
             return found
+
+    def at(self, resource: str, now_ms: int) -> Limits | None:
+        """Return what limits ``resource`` at another time than that which was last settled."""
+        return limits_at(self._record, resource, now_ms, as_before=self.as_before)
+
+    def counts_every_window(self, resource: str) -> bool:
+        """Return whether grants count in windows without a limit, too.
+
+        Not those of resources that only ``*`` stands for: jobs name of these as many as they like,
+        and what was once granted of each would have to be remembered for a month.
+        """
+        return not self.as_before and resource in (self._record.quotas or {})
 
     def renew(self) -> None:
         """Forget all, because settings or the time that counts have changed."""

@@ -48,7 +48,9 @@ def ledger_view(
         },
         units_held={resource: meter.units for resource, meter in meters},
         waiting={name: queues.length(name) for name in queues.resources()},
+        waiting_units={name: queues.units(name) for name in queues.resources()},
         revision=record.revision,
+        told_revision=record.told_revision,
         incarnation=record.incarnation,
         limits={
             resource: limit_view(limits, record.meters.get(resource))
@@ -174,7 +176,7 @@ def why_view(id: str, inquiry: Inquiry) -> WhyView | None:
         expires_at_ms=waiter.until_ms,
         position=finding.reason.position,
         reason=finding.reason,
-        retry_at_ms=finding.retry_at_ms,
+        retry_at_ms=None if finding.reason.endless else finding.retry_at_ms,
         holders=[permit_view(one, record.permits[one]) for _, one in sorted(holders)][
             :MAX_NEIGHBOURS
         ],

@@ -127,7 +127,7 @@ class Watch:
         meter = self._record.meters.get(resource) or _NOTHING
         denied = f"quota.denied/{self._of(resource)}"
         self._look_at_usage(resource, rules, limits, meter, now_ms)
-        if meter.windows or self._has_windows(resource):
+        if (limits is not None and limits.windows) or self._has_windows(resource):
             zone = "UTC" if limits is None else limits.time_zone
             of = {} if limits is None else dict(limits.windows)
             for kind in WINDOWS:

@@ -140,16 +140,24 @@ async def is_written(connection: asyncpg.Connection, entry: AuditEntry) -> bool:
     return found
 
 
-async def write_audit(connection: asyncpg.Connection, entries: Sequence[AuditEntry]) -> None:
+async def write_audit(
+    connection: asyncpg.Connection, entries: Sequence[AuditEntry], workflow: str | None = None
+) -> None:
     """Write entries; one that is there is left alone, so that writing may be tried again.
 
     What is known of the request, how its actor was authenticated and which workflow was told, is
     written down with it: requests are forgotten before the audit is.
+
+    Args:
+        connection: In a transaction, where more is written.
+        entries: To write.
+        workflow: That was told; None: as is known of the request.
     """
     await connection.executemany(
         "INSERT INTO audit "
         "(at, actor, reason, action, target, before, after, request_id, how, workflow) "
-        "SELECT to_timestamp($1::bigint / 1000.0), $2, $3, $4, $5, $6, $7, $8, r.how, r.workflow "
+        "SELECT to_timestamp($1::bigint / 1000.0), $2, $3, $4, $5, $6, $7, $8, r.how, "
+        "coalesce($9, r.workflow) "
         "FROM (SELECT) AS entry LEFT JOIN api_request r ON r.id = $8 "
         "ON CONFLICT DO NOTHING",
         [
@@ -162,6 +170,7 @@ async def write_audit(connection: asyncpg.Connection, entries: Sequence[AuditEnt
                 entry.before or None,
                 entry.after or None,
                 entry.request_id,
+                workflow,
             )
             for entry in entries
         ],

@@ -74,7 +74,9 @@ class Database:
                 reason = reason.replace(self._password, "***")
             # Not "from" the cause: its text may show the password in a traceback.
             raise UnavailableError(
-                f"cannot use Postgres at {self.address}: {reason}; check {DATABASE_URL}"
+                f"cannot use Postgres at {self.address}: {reason}; check {DATABASE_URL}",
+                "Postgres does not do what is asked of it; the log of headgate serve has the "
+                "details",
             ) from None
 
     async def _open(self) -> asyncpg.Pool:

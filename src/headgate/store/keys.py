@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
@@ -14,6 +15,7 @@ from headgate.store.database import Database
 RoleName = Literal["viewer", "operator", "admin"]
 
 KEY_PREFIX: Final = "hgk_"
+_ID: Final = re.compile("[0-9a-f]{12}")
 _USED_EVERY: Final = timedelta(minutes=1)
 """How exactly it is written down when a key was used; not with every request."""
 
@@ -119,7 +121,7 @@ class KeyStore:
     async def find(self, text: str) -> ApiKey | None:
         """Return the key that ``text`` is the secret of, if it may be used now."""
         id, _, secret = text.removeprefix(KEY_PREFIX).partition("_")
-        if not text.startswith(KEY_PREFIX) or not secret:
+        if not text.startswith(KEY_PREFIX) or not secret or not _ID.fullmatch(id):
             return None
         rows = await self._database.fetch("SELECT * FROM api_key WHERE id = $1", id)
         if not rows or not hmac.compare_digest(rows[0]["secret_hash"], _hashed(secret)):

@@ -53,7 +53,12 @@ told AS (
 )
 SELECT mark.now, saved.* FROM mark LEFT JOIN saved ON true
 UNION ALL SELECT mark.now, 'alerts', coalesce(tenant, ''), 0, 0 FROM mark, told
+UNION ALL SELECT mark.now, 'audit', '', 0, 0 FROM mark
+    WHERE EXISTS (SELECT FROM audit WHERE {_BETWEEN})
 """  # noqa: S608 - of constants only
+
+_OTHER_KINDS: Final = (None, "alerts", "audit")
+"""What is told of without a mark of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +84,12 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A workflow that has changed since; or alerts have, then the subject is the tenant's name."""
+    """A workflow that has changed since.
 
-    kind: Kind | Literal["alerts"]
+    Or alerts have, then the subject is the tenant's name; or the audit, which has no subject.
+    """
+
+    kind: Kind | Literal["alerts", "audit"]
     subject: str
     revision: int
 
@@ -206,6 +214,6 @@ class PageStore:
             if row["kind"] is not None
         ]
         # A full page may have ended within a transaction: go on with that one, once more.
-        marks = [row["changed"] for row in rows if row["kind"] not in (None, "alerts")]
+        marks = [row["changed"] for row in rows if row["kind"] not in _OTHER_KINDS]
         last: int = max(marks) if len(marks) == limit else rows[0]["now"]
         return max(last, since), found

@@ -1,18 +1,29 @@
 """Snapshots of governance workflows, and the transitions of breakers."""
 
 import json
+from typing import Final, TypeVar
 
 import asyncpg
+from pydantic import BaseModel
 
 from headgate.model.audit import AuditEntry
 from headgate.model.breaker import BreakerView, OutcomeSpan, Transition
 from headgate.model.errors import ConfigurationError
-from headgate.model.ids import Kind
+from headgate.model.ids import Kind, workflow_id
 from headgate.model.ledger import LedgerView
 from headgate.model.pool import PoolView
 from headgate.model.snapshot import SaveResult, Snapshot
 from headgate.store.audit import write_audit
 from headgate.store.database import Database
+
+_SET_BY_PEOPLE: Final[dict[Kind, str]] = {
+    "ledger": "view -> 'overrides' <> '[]' OR view -> 'throttles' <> '[]' "
+    "AND view -> 'throttles' IS DISTINCT FROM view -> 'resource_throttles'",
+    "governor": "view -> 'override' <> 'null'",
+    "breaker": "view -> 'override' <> 'null' OR view -> 'throttle' <> 'null'",
+}
+
+View = TypeVar("View", bound=BaseModel)
 
 
 class SnapshotStore:
@@ -67,7 +78,8 @@ class SnapshotStore:
             )
             await self._save_transitions(connection, snapshot)
             await self._save_spans(connection, snapshot)
-            await write_audit(connection, snapshot.audit)
+            told = workflow_id(snapshot.kind, snapshot.subject)
+            await write_audit(connection, snapshot.audit, told)
             if revision is not None:
                 return SaveResult(saved=True, revision=revision)
             there = await connection.fetchval(
@@ -108,7 +120,7 @@ class SnapshotStore:
                     after={"state": step.target, "epoch": step.epoch},
                     request_id=step.request_id or f"epoch:{step.epoch}",
                 )
-                await write_audit(connection, [entry])
+                await write_audit(connection, [entry], workflow_id("breaker", snapshot.subject))
 
     @staticmethod
     async def _save_spans(connection: asyncpg.Connection, snapshot: Snapshot) -> None:
@@ -175,15 +187,21 @@ class SnapshotStore:
         """Return every saved ledger, by tenant."""
         return [LedgerView.model_validate(view) for view in await self._views("ledger")]
 
-    async def ledgers_set_by_people(self) -> list[LedgerView]:
-        """Return the saved ledgers with overrides, or throttles that not all have, by tenant."""
+    async def set_by_people(self, kind: Kind, view: type[View]) -> list[tuple[View, int]]:
+        """Return those of a kind for which people have set something that may still hold.
+
+        Of ledgers those with overrides, or throttles that not all have; of the others those that
+        are not left to themselves.
+
+        Returns:
+            The view of each and when it was saved, Unix time; by name.
+        """
         rows = await self._database.fetch(
-            "SELECT view FROM snapshot WHERE kind = 'ledger' AND view IS NOT NULL "
-            "AND (view -> 'overrides' <> '[]' OR view -> 'throttles' <> '[]' "
-            "AND view -> 'throttles' IS DISTINCT FROM view -> 'resource_throttles') "
-            "ORDER BY subject"
+            "SELECT view, at_ms FROM snapshot WHERE kind = $1 AND view IS NOT NULL "  # noqa: S608
+            f"AND ({_SET_BY_PEOPLE[kind]}) ORDER BY subject",
+            kind,
         )
-        return [LedgerView.model_validate(row["view"]) for row in rows]
+        return [(view.model_validate(row["view"]), row["at_ms"]) for row in rows]
 
     async def pools(self) -> list[PoolView]:
         """Return every saved pool, by name."""

@@ -222,7 +222,7 @@ class FakeGate:
             line.withdraw(message.id)
         self._release(message.id)
 
-    async def begin(self, call: Call) -> Ticket | Refusal:
+    async def begin(self, call: Call, key: str) -> Ticket | Refusal:
         """See ``Gate``."""
         permit = self._held.get(call.permit)
         # It may have been given by another process.

@@ -1,7 +1,7 @@
 """What a fake gate hands out: ways to a downstream, tickets, and what jobs hold."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -71,6 +71,24 @@ class FakeLane:
         )
         return await self._gate.ask(asked, patience_s) or FakeTicket(asked)
 
+    async def wait_under(
+        self,
+        begin: Callable[[], Awaitable[Ticket | Refusal]],
+        units: int,
+        tenant: str,
+        key: str,
+        *,
+        patience_s: float,
+        hold_ms: int,
+        priority: int = 0,
+    ) -> Ticket | Refusal:
+        """See ``Lane``."""
+        if self._resource is None:
+            return await begin()
+        return await self.wait(
+            units, tenant, key, patience_s=patience_s, hold_ms=hold_ms, priority=priority
+        )
+
     def leave(self, ticket: Ticket) -> bool:
         """See ``Lane``."""
         took_ms = round((monotonic() - ticket.began_s) * 1000)
@@ -105,7 +123,10 @@ class FakeJobs:
         async with self._asking.setdefault(id, asyncio.Lock()):
             yield
 
-    def close(self, run_id: str, elsewhere: list[tuple[str, str]]) -> None:
+    def called(self, run_id: str, tenant: str, resource: str) -> None:
+        """See ``JobHolds``: in a test there is one process."""
+
+    def close(self, run_id: str, held: Sequence[tuple[str, str]], calls: int) -> None:
         """See ``JobHolds``."""
         for tenant, resource in sorted(self._of_run.pop(run_id, ())):
             self._release(f"{run_id}/{tenant}/{resource}")

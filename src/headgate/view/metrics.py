@@ -189,6 +189,13 @@ CALLS_DENIED: Final = _counter(
     "reason",
     source="worker",
 )
+UNGOVERNED: Final = _counter(
+    "headgate_ungoverned_calls_total",
+    "Calls, and permits out of blocks, that passed although their ledger could not be asked "
+    "(when_away: fail_open).",
+    "resource",
+    source="worker",
+)
 CALL_WAIT: Final = _histogram(
     "headgate_call_wait_seconds",
     "How long governed calls waited for admission; those let pass at once are not counted.",

@@ -2,36 +2,37 @@
 
 import asyncio
 from datetime import timedelta
-from shlex import quote as quoted
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, NoReturn, get_args
 from urllib.parse import parse_qs, quote, urlencode
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import RedirectResponse
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
+from temporalio.service import RPCError
 
 from headgate.api.access import ANYONE, Guard, deny
-from headgate.api.authenticate import authenticate, require_same_site, session_cookie
+from headgate.api.authenticate import require_same_site, session_cookie
 from headgate.api.dashboard.drawings import sparkline, strip
-from headgate.api.dashboard.render import NotLoggedInError, asset, render
-from headgate.api.paging import Cursor, read, written
+from headgate.api.dashboard.render import NotLoggedInError, assets, render
+from headgate.api.paging import Cursor, part_of, place, read, written
 from headgate.api.principal import Principal, Role
-from headgate.api.problems import ProblemError, not_found
+from headgate.api.problems import ProblemError, in_public, not_found
 from headgate.api.reads import fresh, one, view_of
 from headgate.api.routes.alerts import find_alert, own_channels
 from headgate.api.routes.jobs import explain_to
 from headgate.api.routes.pools import WhatIf, forecast_pool
 from headgate.api.routes.tenants import get_holders
-from headgate.api.service import service_of
+from headgate.api.service import Service, service_of
 from headgate.gate.clock import now_ms
 from headgate.model.alert import Alert, Severity
 from headgate.model.breaker import BreakerState, BreakerView, OutcomeSpan
 from headgate.model.contract import Name
-from headgate.model.errors import HeadgateError
+from headgate.model.errors import HeadgateError, UnavailableError
 from headgate.model.ledger import LedgerView
 from headgate.model.notifier import KindPattern, tenant_of
-from headgate.model.pool import PoolView, Strategy
+from headgate.model.pool import MemberView, PoolView, Strategy
+from headgate.model.why import WhyReport
 from headgate.orchestrator.throttles import throttles_in_force
 from headgate.view import places
 from headgate.view.margin import margin
@@ -43,6 +44,8 @@ _PAGE: Final = 50
 _DAY_MS: Final = 86_400_000
 _SPARK_MS: Final = 600_000
 _OTHERS: Final = 20
+_ROWS: Final = 100
+"""Rows of a table of one pool or tenant."""
 _KIND: Final = TypeAdapter[str](KindPattern)
 
 
@@ -51,9 +54,15 @@ class PageAccess(Guard):
 
     async def __call__(self, request: Request) -> Principal:
         """Return who calls; raises as ``admit``."""
-        if await authenticate(request, service_of(request)) is None:
-            raise NotLoggedInError
         return await self.admit(request)
+
+    async def ask_who(self, request: Request, service: Service) -> NoReturn:
+        """Lead to the login.
+
+        Raises:
+            NotLoggedInError: Always.
+        """
+        raise NotLoggedInError
 
 
 Text = Annotated[str | None, Query(max_length=500, pattern=r"^[^\x00-\x1f]*$")]
@@ -87,11 +96,13 @@ async def overview(request: Request, principal: OwnViewer) -> Response:
         standing=standing,
         states=states,
         pools=[fresh(row, PoolView).data for row in pools],
+        pool_count=standing.totals.pools,
         tenants=[fresh(row, LedgerView) for row in tenants if row.waiting],
         tenant_count=totals[0],
         held=totals[2],
         waiting=totals[1],
-        throttles=throttles[:20],
+        throttles=throttles[:_OTHERS],
+        throttle_count=len(throttles),
     )
 
 
@@ -202,6 +213,7 @@ async def tenants(
         after_value=0 if after is None else int(after[0]),
     )
     more, saved = len(saved) > _PAGE, saved[:_PAGE]
+    shown = [tenant_standing(view_of(row.view, LedgerView), row.saved_at_ms, now) for row in saved]
     following = None
     if more:
         value = 0 if sort == "name" else getattr(saved[-1], sort)
@@ -211,9 +223,8 @@ async def tenants(
         principal,
         "tenants.html",
         mark=mark,
-        tenants=[
-            tenant_standing(view_of(row.view, LedgerView), row.saved_at_ms, now) for row in saved
-        ],
+        tenants=shown,
+        resources=sorted({of.resource for one in shown for of in one.resources}),
         search=search,
         sort=sort,
         next=following,
@@ -221,13 +232,15 @@ async def tenants(
 
 
 @router.get("/tenants/{tenant:segment}")
-async def tenant(request: Request, principal: TenantViewer, tenant: Name) -> Response:
+async def tenant(
+    request: Request, principal: TenantViewer, tenant: Name, cursor: Cursor = None
+) -> Response:
     """Show one tenant."""
     service = service_of(request)
     mark = await service.pages.now()
     shown = fresh(await one(service, "ledger", tenant), LedgerView)
     page, audit = await asyncio.gather(
-        get_holders(request, principal, tenant),
+        get_holders(request, principal, tenant, _ROWS, cursor),
         service.audit.lines(20, target=f"ledger/{tenant}"),
     )
     return render(
@@ -239,23 +252,46 @@ async def tenant(request: Request, principal: TenantViewer, tenant: Name) -> Res
         view=shown.data,
         standing=tenant_standing(shown.data, shown.saved_at_ms, now_ms()),
         page=page,
+        start=place(cursor),
+        next=None if page.next_cursor is None else _at(request, page.next_cursor),
         audit=audit,
     )
 
 
 @router.get("/pools")
-async def pools(request: Request, principal: Viewer, search: Text = None) -> Response:
+async def pools(
+    request: Request, principal: Viewer, search: Text = None, cursor: Cursor = None
+) -> Response:
     """Show who gets what of each pool."""
-    service = service_of(request)
+    service, after = service_of(request), read(cursor, str)
     mark = await service.pages.now()
-    saved = await service.pages.page("governor", 200, search=search or None)
-    shown = [fresh(row, PoolView) for row in saved]
-    return render(request, principal, "pools.html", mark=mark, pools=shown, search=search)
+    saved = await service.pages.page(
+        "governor",
+        _PAGE + 1,
+        search=search or None,
+        after=None if after is None else str(after[0]),
+    )
+    shown = [fresh(row, PoolView) for row in saved[:_PAGE]]
+    return render(
+        request,
+        principal,
+        "pools.html",
+        mark=mark,
+        pools=shown,
+        search=search,
+        next=_next(request, saved[_PAGE - 1].subject) if len(saved) > _PAGE else None,
+    )
 
 
 @router.get("/pools/{pool:segment}")
 async def pool(
-    request: Request, principal: Viewer, pool: Name, strategy: Strategy | None = None
+    request: Request,
+    principal: Viewer,
+    pool: Name,
+    strategy: Strategy | None = None,
+    search: Text = None,
+    sort: Literal["waiting", "held", "name"] = "waiting",
+    cursor: Cursor = None,
 ) -> Response:
     """Show one pool, and what another division would give."""
     service = service_of(request)
@@ -276,10 +312,18 @@ async def pool(
             )
         except (ProblemError, HeadgateError, ValueError) as error:
             problem = str(error)
+    members = _members(shown.data, search, sort)
+    page = part_of(members, _ROWS, cursor)
     return render(
         request,
         principal,
         "pool.html",
+        members=page.items,
+        matching=len(members),
+        search=search,
+        sort=sort,
+        most=_ROWS,
+        next=None if page.next_cursor is None else _at(request, page.next_cursor),
         mark=mark,
         fresh=shown,
         view=shown.data,
@@ -298,17 +342,22 @@ async def jobs(
     workflow_id: Annotated[str | None, Query(max_length=1_000, pattern=r"^[^\x00-\x1f]*$")] = None,
 ) -> Response:
     """Show why a job waits."""
-    report, problem, wanted = None, None, (workflow_id or "").strip()
+    mark = await service_of(request).pages.now()
+    report, problem, wanted, status = None, None, (workflow_id or "").strip(), 200
     if wanted:
         try:
-            report = await explain_to(service_of(request), principal, wanted)
-        except (ProblemError, HeadgateError) as error:
-            problem = str(error)
+            report = await explain_to(request, principal, wanted)
+        except (ProblemError, HeadgateError, RPCError) as error:
+            problem = in_public(error)
+            is_away = isinstance(error, UnavailableError | RPCError)
+            status = error.status if isinstance(error, ProblemError) else 503 if is_away else 404
     return render(
         request,
         principal,
         "jobs.html",
-        status=404 if problem else 200,
+        status=status,
+        mark=None if report is None else mark,
+        watch=_watched(report),
         workflow_id=wanted,
         report=report,
         problem=problem,
@@ -329,7 +378,7 @@ async def alerts(
     service, before, problem = service_of(request), read(cursor, int), None
     mark = await service.pages.now()
     if principal.tenant is not None and tenant not in (None, "", principal.tenant):
-        raise not_found(f"there is no tenant {tenant!r}")
+        await deny(request, service, principal, not_found(f"there is no tenant {tenant!r}"))
     if kind:
         try:
             _KIND.validate_python(kind)
@@ -368,7 +417,6 @@ async def alerts(
         problem=problem,
         asked=bool(search or severity or kind or tenant),
         named=named,
-        options="".join(f" --{name} {quoted(value)}" for name, value in named.items()),
         next=_next(request, recent[-1].seq) if len(found) > len(recent) else None,
     )
 
@@ -382,7 +430,7 @@ async def alert(
     """Show one alert: its text, what can be done, where it went, every attempt."""
     service = service_of(request)
     mark = await service.pages.now()
-    told = await find_alert(service, principal, id)
+    told = await find_alert(request, principal, id)
     others = []
     if told.alert.key:
         others = await service.alerts.recent(
@@ -414,6 +462,7 @@ async def audit(
 ) -> Response:
     """Show who changed what, and who was denied."""
     service, before = service_of(request), read(cursor, int)
+    mark = await service.pages.now()
     found = await service.audit.lines(
         _PAGE + 1,
         before_id=None if before is None else int(before[0]),
@@ -426,6 +475,7 @@ async def audit(
         request,
         principal,
         "audit.html",
+        mark=mark,
         lines=lines,
         actor=actor,
         target=target,
@@ -446,7 +496,7 @@ async def login_page(
 async def login(request: Request) -> Response:
     """Begin a session with a key."""
     service = service_of(request)
-    require_same_site(request, service)
+    await _require_same_site(request, service)
     form = parse_qs((await request.body()).decode("utf-8", "replace"))
     to = _local(form.get("to", ["/"])[0])
     key = await service.keys.find(form.get("key", [""])[0].strip())
@@ -478,7 +528,7 @@ async def login(request: Request) -> Response:
 async def logout(request: Request) -> Response:
     """End the session."""
     service = service_of(request)
-    require_same_site(request, service)
+    await _require_same_site(request, service)
     name, secure = session_cookie(request, service)
     if (token := request.cookies.get(name)) is not None:
         await service.keys.end_session(token)
@@ -490,17 +540,46 @@ async def logout(request: Request) -> Response:
 @router.get("/static/{file}", dependencies=[Depends(ANYONE)])
 async def static(request: Request, file: str) -> Response:
     """Serve what pages are made up with."""
-    found = asset(file)
+    found = assets().get(file)
     if found is None:
         raise not_found(f"there is no file {file!r}")
     headers = {"Cache-Control": "max-age=31536000, immutable"}
     return Response(found.content, media_type=found.media_type, headers=headers)
 
 
+async def _require_same_site(request: Request, service: Service) -> None:
+    """Refuse what the page of another site has a browser send, with a line in the audit."""
+    try:
+        require_same_site(request, service)
+    except ProblemError as error:
+        await deny(request, service, None, error)
+
+
+def _watched(report: WhyReport | None) -> str:
+    """Return what a report is made of, so that it is made anew when that changes."""
+    if report is None:
+        return ""
+    names = {f"ledger/{one.tenant}" for one in (*report.holds, *report.obstacles) if one.tenant}
+    names |= {f"breaker/{one.downstream}" for one in report.obstacles if one.downstream}
+    names |= {f"governor/{one.pool}" for one in report.obstacles if one.pool}
+    return " ".join(sorted(names))
+
+
 def _about(alert: Alert, principal: Principal) -> str | None:
     """Return the page of what an alert is about; None: there is none, or not for the caller."""
     is_theirs = principal.tenant is None or tenant_of(alert) == principal.tenant
     return places.page_of(alert) if is_theirs else None
+
+
+def _members(
+    view: PoolView, search: str | None, sort: Literal["waiting", "held", "name"]
+) -> list[tuple[str, MemberView]]:
+    """Return who shares a pool, of those with this in the name; the most waiting or held first."""
+    wanted = (search or "").lower()
+    found = [one for one in view.members.items() if wanted in one[0].lower()]
+    if sort == "name":
+        return sorted(found)
+    return sorted(found, key=lambda one: (-sum(getattr(one[1], sort).values()), one[0]))
 
 
 def _local(to: str) -> str:
@@ -511,8 +590,11 @@ def _local(to: str) -> str:
 
 def _next(request: Request, *keys: str | int) -> str:
     """Return the address of the next page."""
-    query = {**request.query_params, "cursor": written(*keys)}
-    return "?" + urlencode(query)
+    return _at(request, written(*keys))
+
+
+def _at(request: Request, cursor: str) -> str:
+    return "?" + urlencode({**request.query_params, "cursor": cursor})
 
 
 def _per_s(spans: list[OutcomeSpan], now: int) -> float:

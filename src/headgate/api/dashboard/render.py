@@ -3,6 +3,8 @@
 import hashlib
 import json
 import mimetypes
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -21,6 +23,7 @@ from headgate.gate.clock import now_ms
 from headgate.model.breaker import MOST_AFFECTED
 from headgate.model.ids import Kind, workflow_id
 from headgate.model.pool import PoolView
+from headgate.model.quota import Quota, QuotaChanges
 from headgate.orchestrator.times import lasting, utc
 from headgate.version import __version__
 from headgate.view.standing import ResourceStanding
@@ -47,22 +50,23 @@ class Asset:
 
 
 @cache
-def asset(name: str) -> Asset | None:
-    """Return a packaged file."""
+def assets() -> dict[str, Asset]:
+    """Return the packaged files by name: all of them, and nothing that somebody has asked for."""
     folder = resources.files("headgate.api.dashboard") / "static"
-    if name not in {file.name for file in folder.iterdir()}:
-        return None
-    return Asset(
-        (folder / name).read_bytes(), mimetypes.guess_type(name)[0] or "application/octet-stream"
-    )
+    return {
+        file.name: Asset(
+            file.read_bytes(), mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        )
+        for file in folder.iterdir()
+        if file.is_file()
+    }
 
 
 @cache
 def _address(name: str) -> str:
     """Return the address of a file; it changes with what is in it, so that it may be kept."""
-    found = asset(name)
-    assert found is not None, name
-    return f"/static/{name}?v={hashlib.sha256(found.content).hexdigest()[:12]}"
+    content = assets()[name].content
+    return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def render(
@@ -87,6 +91,7 @@ def render(
             "mark": None,
             **values,
             "principal": principal,
+            "admin": principal is not None and principal.role >= Role.ADMIN,
             "may": principal is not None and principal.role >= Role.OPERATOR,
             "path": request.url.path.replace("\x00", "/"),
             "now_ms": now_ms(),
@@ -156,8 +161,38 @@ def _segment(name: str) -> str:
     return quote(name, safe="")
 
 
-def _order(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+def _order(value: dict[str, Any]) -> str:
+    """Write an action down for its button. Its command is made of words, which are quoted here.
+
+    People paste it into a shell, and jobs name permits and requests as they like.
+    """
+    return json.dumps({**value, "cli": shlex.join(value["cli"])}, separators=(",", ":"))
+
+
+def _fields(quota: Quota | None, is_configured: bool) -> dict[str, str | None]:
+    """Return the fields of a quota as they are: those that may be configured, or overridden."""
+    of = quota or Quota()
+    names = [name for name in Quota.model_fields if name != "reservations"]
+    if not is_configured:
+        names = [name for name in names if name in QuotaChanges.model_fields]
+    return {name: _written(getattr(of, name)) for name in names}
+
+
+def _written(value: Any) -> str | None:
+    """Return a value as people write it into a field; None: there is none."""
+    if value is None:
+        return None
+    return json.dumps(value) if isinstance(value, bool | int | float) else str(value)
+
+
+def _plain(quota: Quota) -> dict[str, Any]:
+    """Return a quota as it is written down, without what is not said."""
+    return quota.model_dump(mode="json", exclude_defaults=True)
+
+
+def _options(parts: Mapping[str, str]) -> list[str]:
+    """Return options of a command, as words."""
+    return [word for name, value in parts.items() for word in (f"--{name}", value)]
 
 
 def _usage(one: ResourceStanding) -> Markup:
@@ -227,6 +262,9 @@ _ENVIRONMENT.filters.update(
     usage=_usage,
     seg=_segment,
     order=_order,
+    options=_options,
+    fields=_fields,
+    plain=_plain,
     lasting=lasting,
     utc=utc,
     whom=whom,

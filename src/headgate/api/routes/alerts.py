@@ -6,12 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel
 
-from headgate.api.access import Operator, OwnViewer
+from headgate.api.access import Operator, OwnViewer, deny
 from headgate.api.paging import Cursor, Limit, Page, page_of, read
 from headgate.api.principal import Principal
 from headgate.api.problems import not_found
 from headgate.api.service import Service, service_of
-from headgate.api.writes import Done, Reason, Writing
+from headgate.api.writes import Adding, Done, Reason
 from headgate.gate.clock import now_ms
 from headgate.model.alert import Severity
 from headgate.model.contract import Contract, Name
@@ -87,9 +87,9 @@ async def list_alerts(
 ) -> Page[Told]:
     """List alerts with where they went, the latest first."""
     before = read(cursor, int)
-    if principal.tenant is not None and tenant not in (None, principal.tenant):
-        raise not_found(f"there is no tenant {tenant!r}")
     service = service_of(request)
+    if principal.tenant is not None and tenant not in (None, principal.tenant):
+        await deny(request, service, principal, not_found(f"there is no tenant {tenant!r}"))
     found = await service.alerts.recent(
         limit + 1,
         kind=kind,
@@ -108,11 +108,11 @@ async def list_alerts(
 @router.get("/{id:segment}")
 async def get_alert(request: Request, principal: OwnViewer, id: Id) -> AlertShown:
     """Show an alert, where it went, and every attempt to deliver it."""
-    return await find_alert(service_of(request), principal, id)
+    return await find_alert(request, principal, id)
 
 
 @router.post("/{id:segment}/resend")
-async def resend(write: Writing, principal: Operator, id: Id, body: Resend) -> Done[Resent]:
+async def resend(write: Adding, principal: Operator, id: Id, body: Resend) -> Done[Resent]:
     """Send an alert once more, under the id that it has; who has it already may drop it."""
     request_id = await write.begin(principal, body, None, f"alert/{id}")
     channels = await send_again(
@@ -131,16 +131,19 @@ async def resend(write: Writing, principal: Operator, id: Id, body: Resend) -> D
     )
 
 
-async def find_alert(service: Service, principal: Principal, id: str) -> AlertShown:
+async def find_alert(request: Request, principal: Principal, id: str) -> AlertShown:
     """Return an alert, as far as it is the caller's to know.
 
     Raises:
         ProblemError: There is none; or none of the caller's tenant.
     """
+    service, absent = service_of(request), not_found(f"there is no alert {id!r}")
     among = await own_channels(service, principal)
     told = await service.alerts.one(id, among)
-    if told is None or principal.tenant not in (None, tenant_of(told.alert)):
-        raise not_found(f"there is no alert {id!r}")
+    if told is None:
+        raise absent
+    if principal.tenant not in (None, tenant_of(told.alert)):
+        await deny(request, service, principal, absent)
     attempts = await service.alerts.attempts(id, among)
     return AlertShown(**dict(told), attempts=attempts)
 

@@ -9,7 +9,7 @@ from headgate.api.access import Operator, Viewer
 from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, page_of, read
 from headgate.api.reads import fresh, one, tag
 from headgate.api.service import service_of
-from headgate.api.writes import Done, Duration, Reason, Writing
+from headgate.api.writes import Done, ForATime, Reason, Writing
 from headgate.gate.clock import now_ms
 from headgate.model.breaker import (
     BreakerAction,
@@ -20,7 +20,7 @@ from headgate.model.breaker import (
     ThrottleShare,
     Transition,
 )
-from headgate.model.contract import Contract, Millis, Name
+from headgate.model.contract import Millis, Name
 from headgate.orchestrator.operate import command_breaker
 from headgate.store.pages import Saved
 from headgate.view.margin import Margin, margin
@@ -42,7 +42,7 @@ class Outcomes(BaseModel):
     items: list[OutcomeSpan]
 
 
-class BreakerOrder(Contract):
+class BreakerOrder(ForATime):
     """What to do to a breaker.
 
     Attributes:
@@ -51,14 +51,14 @@ class BreakerOrder(Contract):
             ``share`` of the calls passes. ``resume``: end what was set. ``reset``: end what was
             set, forget all outcomes and close.
         reason: Why; it stands in the audit.
-        for_ms: How long it holds; null: until ``resume``.
+        for_ms: How long it holds; null, and ``until_ms`` too: until ``resume``.
+        until_ms: In place of ``for_ms``: until when, Unix time.
         share: For ``throttle``, and only for it.
         dry_run: Answer what it would be, change nothing.
     """
 
     action: BreakerAction
     reason: Reason
-    for_ms: Duration = None
     share: ThrottleShare | None = None
     dry_run: bool = False
 

@@ -1,5 +1,6 @@
 """Live updates: what has changed, as server-sent events."""
 
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -13,8 +14,6 @@ from headgate.api.service import service_of
 from headgate.model.errors import UnavailableError
 
 router = APIRouter(prefix="/v1/events", tags=["events"])
-
-_QUIET_S = 15.0
 
 
 class Events(StreamingResponse):
@@ -39,7 +38,7 @@ async def events(
     """Tell what changes: `changed` names workflows, `reset`: all may have, `stale`: nobody knows.
 
     Of the kind `alerts` are alerts, where they went, and silences: its subject is the tenant they
-    are about, or nothing.
+    are about, or nothing. Of the kind `audit` are new lines of it.
     Goes on after `Last-Event-ID`. Whoever is limited to one tenant hears of that one only.
     """
     service = service_of(request)
@@ -49,17 +48,24 @@ async def events(
 
     async def stream() -> AsyncIterator[str]:
         yield "retry: 2000\n: headgate\n\n"
-        async for batch in service.feed.watch(after, _QUIET_S):
-            if batch is not None:
-                if (text := batch.written(principal.tenant)) is not None:
-                    yield text
-                continue
-            # A key may have been revoked meanwhile, or a session have ended.
-            try:
-                if await authenticate(request, service) != principal:
+        heard = asked = time.monotonic()
+        quiet_s = service.settings.listen_s
+        # However much there is to tell: looked after more often than that, and also in between.
+        async for batch in service.feed.watch(after, quiet_s / 3):
+            now = time.monotonic()
+            if now - asked >= quiet_s:
+                # A key may have been revoked meanwhile, or a session have ended.
+                try:
+                    if await authenticate(request, service) != principal:
+                        return
+                except (ProblemError, UnavailableError):
                     return
-            except (ProblemError, UnavailableError):
-                return
-            yield ": still here\n\n"
+                asked = now
+            text = None if batch is None else batch.written(principal.tenant)
+            if text is None and now - heard >= quiet_s:
+                text = ": still here\n\n"
+            if text is not None:
+                heard = now
+                yield text
 
     return Events(stream())

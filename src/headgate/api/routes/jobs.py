@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 
-from headgate.api.access import OwnViewer
+from headgate.api.access import OwnViewer, deny
 from headgate.api.principal import Principal
 from headgate.api.problems import not_found
-from headgate.api.service import Service, service_of
+from headgate.api.service import service_of
 from headgate.model.errors import NotFoundError
 from headgate.model.why import WhyReport
 from headgate.orchestrator.why import explain
@@ -31,17 +31,23 @@ async def why(request: Request, principal: OwnViewer, workflow_id: WorkflowId) -
 
     Asks the job, its ledger, its breaker and its pool as they are now; changes nothing.
     """
-    return await explain_to(service_of(request), principal, workflow_id)
+    return await explain_to(request, principal, workflow_id)
 
 
-async def explain_to(service: Service, principal: Principal, workflow_id: str) -> WhyReport:
+async def explain_to(request: Request, principal: Principal, workflow_id: str) -> WhyReport:
     """Return why a job waits, as far as it is the caller's to know.
 
     Raises:
         NotFoundError: There is no such job.
         ProblemError: There is none of the caller's tenant.
     """
-    absent = not_found(f"there is no workflow {workflow_id!r}")
+    service = service_of(request)
+    absent = not_found(
+        f"there is no workflow {workflow_id!r}"
+        if principal.tenant is None
+        else f"no workflow {workflow_id!r} asks for anything of {principal.tenant}, waits for it "
+        "or holds it now"
+    )
     try:
         report = await explain(await service.temporal.client(), service.database, workflow_id)
     except NotFoundError:
@@ -50,10 +56,10 @@ async def explain_to(service: Service, principal: Principal, workflow_id: str) -
         raise absent from None
     if principal.tenant is None:
         return report
-    tenants = {one.tenant for one in report.holds}
-    tenants |= {one.tenant for one in report.obstacles if one.tenant is not None}
-    if tenants != {principal.tenant}:
+    if not report.tenants:
         raise absent
+    if report.tenants != [principal.tenant]:
+        await deny(request, service, principal, absent)
     # What others have of a shared pool is not for this tenant.
     mine = [
         one.model_copy(

@@ -6,9 +6,10 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field, model_validator
 
 from headgate.api.access import Operator, Viewer
+from headgate.api.paging import Cursor, Limit, Page, part_of
 from headgate.api.problems import ProblemError, not_found
 from headgate.api.service import Service, service_of
-from headgate.api.writes import Done, Reason, Writing
+from headgate.api.writes import Adding, Done, Reason
 from headgate.gate.clock import now_ms
 from headgate.model.alert import Severity
 from headgate.model.contract import Contract
@@ -20,12 +21,6 @@ router = APIRouter(prefix="/v1/silences", tags=["alerts"])
 
 _LOOKED_AT = 1_000
 _Pattern = Annotated[Pattern, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
-
-
-class Silences(BaseModel):
-    """The silences that hold, the first to end first."""
-
-    items: list[Silence]
 
 
 class SilenceOrder(Contract):
@@ -83,13 +78,15 @@ class Silenced(BaseModel):
 
 
 @router.get("")
-async def list_silences(request: Request, _: Viewer) -> Silences:
-    """List the silences that hold."""
-    return Silences(items=await service_of(request).silences.in_force())
+async def list_silences(
+    request: Request, _: Viewer, limit: Limit = 200, cursor: Cursor = None
+) -> Page[Silence]:
+    """List the silences that hold, the first to end first."""
+    return part_of(await service_of(request).silences.in_force(), limit, cursor)
 
 
 @router.post("")
-async def silence(write: Writing, principal: Operator, body: SilenceOrder) -> Done[Silenced]:
+async def silence(write: Adding, principal: Operator, body: SilenceOrder) -> Done[Silenced]:
     """Tell nobody of some alerts for a while."""
     service, now = write.service, now_ms()
     id = await write.begin(principal, body, None, "silence")
@@ -120,7 +117,7 @@ async def silence(write: Writing, principal: Operator, body: SilenceOrder) -> Do
 
 @router.post("/{id:segment}/end")
 async def end(
-    write: Writing,
+    write: Adding,
     principal: Operator,
     id: Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")],
     body: EndOrder,

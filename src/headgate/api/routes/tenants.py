@@ -3,16 +3,16 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter
 
-from headgate.api.access import Admin, TenantOperator, TenantViewer, Viewer
-from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, page_of, read
+from headgate.api.access import Admin, TenantOperator, TenantViewer, Viewer, deny
+from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, page_of, place, read, written
 from headgate.api.problems import ProblemError, not_found
 from headgate.api.reads import fresh, one, tag
 from headgate.api.service import service_of
 from headgate.api.writes import Done, Reason, Writing, require_accepted
 from headgate.gate.clock import now_ms
-from headgate.model.configuration import Configuration, NameOrDefault
+from headgate.model.configuration import NameOrDefault
 from headgate.model.contract import Contract, Name
 from headgate.model.errors import NotFoundError
 from headgate.model.lease import LeaseView
@@ -28,6 +28,7 @@ from headgate.model.ledger import (
 from headgate.model.plan import PlannedChange
 from headgate.model.quota import Quota
 from headgate.orchestrator.configure import Configurator
+from headgate.orchestrator.configured_quota import QuotaOrder, set_quota
 from headgate.orchestrator.operate import command_ledger
 from headgate.quota import Ledger, LedgerRecord
 from headgate.quota.packed import unpack
@@ -38,7 +39,7 @@ _RECORD = TypeAdapter(LedgerRecord)
 
 
 class Holders(BaseModel):
-    """Who holds what of a tenant, who waits, and which blocks gates have: at most 500 of each.
+    """Who holds what of a tenant, who waits, and which blocks gates have: a page of each.
 
     Attributes:
         revision: Of the ledger.
@@ -47,6 +48,10 @@ class Holders(BaseModel):
         permits: The oldest first.
         waiters: In the order of their turn.
         leases: By gate.
+        permit_count: How many there are in all.
+        waiter_count: The same.
+        lease_count: The same.
+        next_cursor: Of the next page, of all three; null: none of them goes on.
     """
 
     revision: int
@@ -55,6 +60,10 @@ class Holders(BaseModel):
     permits: list[PermitView]
     waiters: list[WaiterView]
     leases: list[LeaseView]
+    permit_count: int
+    waiter_count: int
+    lease_count: int
+    next_cursor: str | None = None
 
 
 class LedgerOrder(Contract):
@@ -131,9 +140,11 @@ async def get_tenant(
 
 
 @router.get("/{tenant:segment}/holders")
-async def get_holders(request: Request, _: TenantViewer, tenant: Name) -> Holders:
+async def get_holders(
+    request: Request, _: TenantViewer, tenant: Name, limit: Limit = 200, cursor: Cursor = None
+) -> Holders:
     """Show who holds permits of a tenant, who waits for one, and which blocks gates have."""
-    service = service_of(request)
+    service, start = service_of(request), place(cursor)
     saved, state = (
         await one(service, "ledger", tenant),
         await service.pages.state("ledger", tenant),
@@ -141,7 +152,9 @@ async def get_holders(request: Request, _: TenantViewer, tenant: Name) -> Holder
     if state is None:
         raise not_found(f"there is no tenant {tenant!r}")
     # The very code of the ledger, around what it saved.
-    page = Ledger(_RECORD.validate_json(unpack(state))).page()
+    ledger = Ledger(_RECORD.validate_json(unpack(state)))
+    page, end = ledger.page(start, limit), start + limit
+    counts = ledger.counts()
     return Holders(
         revision=page.ledger.revision,
         saved_at_ms=saved.saved_at_ms,
@@ -149,6 +162,10 @@ async def get_holders(request: Request, _: TenantViewer, tenant: Name) -> Holder
         permits=page.permits,
         waiters=page.waiters,
         leases=page.leases,
+        permit_count=counts.permits,
+        waiter_count=counts.waiters,
+        lease_count=counts.leases,
+        next_cursor=written(end) if end < max(counts) else None,
     )
 
 
@@ -160,11 +177,12 @@ async def command(
 
     Whoever is limited to one tenant may only release: what a tenant may take is not its own to say.
     """
+    service = write.service
     if principal.tenant is not None and not isinstance(body.action, ReleasePermit):
-        raise ProblemError(
+        refusal = ProblemError(
             403, "forbidden", f"{principal.name} may release what {tenant} holds, and nothing else"
         )
-    service = write.service
+        await deny(write.request, service, principal, refusal)
     id = await write.begin(principal, body, "ledger", tenant)
     order = write.order(LedgerCommand, id, principal, body)
     try:
@@ -195,35 +213,20 @@ async def put_quota(
 ) -> Done[list[PlannedChange]]:
     """Change a quota in the configuration, as `headgate apply` would; a file may change it back."""
     service = write.service
-    applied = await service.configuration.load()
-    document = applied.model_dump(mode="json", exclude_unset=True)
-    spec = document.get("tenants", {}).get(tenant)
-    if spec is None:
-        raise not_found(f"the configuration lists no tenant {tenant!r}")
-    if body.quota is None:
-        if spec["quotas"].pop(resource, None) is None:
-            raise not_found(f"the configuration has no quota of {tenant} for {resource!r}")
-    else:
-        spec["quotas"][resource] = body.quota.model_dump(mode="json", exclude_unset=True)
-    wanted = _configuration(document)
     id = await write.begin(principal, body, "ledger", tenant)
     configurator = Configurator(
         await service.temporal.client(), service.database, service.task_queue, service.options
     )
-    if body.dry_run:
-        plan = await configurator.plan(wanted)
-    else:
-        plan = await configurator.apply(wanted, principal.name, body.reason, body.allow_below_usage)
-    changes = [
-        PlannedChange(action=change.action, target=change.target, lines=change.lines())
-        for change in plan.changes
-    ]
-    return write.done(id, body.dry_run, "ledger", tenant, changes)
-
-
-def _configuration(document: object) -> Configuration:
-    try:
-        return Configuration.model_validate(document)
-    except ValidationError as error:
-        text = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ProblemError(409, "refused", text) from error
+    order = QuotaOrder(
+        tenant=tenant,
+        resource=resource,
+        change=lambda _: body.quota,
+        actor=principal.name,
+        reason=body.reason,
+        request_id=id,
+        if_revision=write.if_revision,
+        allow_below_usage=body.allow_below_usage,
+        dry_run=body.dry_run,
+    )
+    done = await set_quota(configurator, service.database, order)
+    return write.done(id, body.dry_run, "ledger", tenant, done.changes, done.revision)

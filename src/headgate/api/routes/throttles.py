@@ -3,11 +3,12 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from headgate.api.access import Operator, Viewer
+from headgate.api.paging import Cursor, Limit, Page, part_of
 from headgate.api.service import service_of
-from headgate.api.writes import Done, Duration, Reason, Writing, require_accepted
+from headgate.api.writes import Adding, Done, ForATime, Reason, require_accepted
 from headgate.gate.clock import now_ms
 from headgate.model.contract import Contract, Name
 from headgate.model.ledger import LedgerCommand, Lift
@@ -24,26 +25,20 @@ from headgate.orchestrator.throttles import (
 router = APIRouter(prefix="/v1/throttles", tags=["throttles"])
 
 
-class Throttles(BaseModel):
-    """All that operators have set and that still holds."""
-
-    items: list[InForce]
-
-
-class ThrottleOrder(Contract):
+class ThrottleOrder(ForATime):
     """A pause or a cut of a resource, for all tenants.
 
     Attributes:
         resource: Of what; ``*``: of all.
         share: What is left of every limit; 0: nothing is granted.
-        for_ms: How long it holds; null: until it is lifted.
+        for_ms: How long it holds; null, and ``until_ms`` too: until it is lifted.
+        until_ms: In place of ``for_ms``: until when, Unix time.
         reason: Why; it stands in the audit.
         dry_run: Answer whom it would concern, change nothing.
     """
 
     resource: Name | Literal["*"]
     share: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
-    for_ms: Duration = None
     reason: Reason
     dry_run: bool = False
 
@@ -56,22 +51,25 @@ class LiftOrder(Contract):
 
 
 @router.get("")
-async def list_throttles(request: Request, _: Viewer) -> Throttles:
+async def list_throttles(
+    request: Request, _: Viewer, limit: Limit = 200, cursor: Cursor = None
+) -> Page[InForce]:
     """List all that operators have set and that still holds, wherever it does."""
-    return Throttles(items=await throttles_in_force(service_of(request).database, now_ms()))
+    found = await throttles_in_force(service_of(request).database, now_ms())
+    return part_of(found, limit, cursor)
 
 
 @router.post("")
-async def throttle(write: Writing, principal: Operator, body: ThrottleOrder) -> Done[Spread]:
+async def throttle(write: Adding, principal: Operator, body: ThrottleOrder) -> Done[Spread]:
     """Pause or cut a resource for all tenants."""
     service = write.service
     id = await write.begin(principal, body, None, f"resource/{body.resource}")
-    now = now_ms()
+    now, lasts_ms = now_ms(), body.lasts_ms()
     wanted = Throttle(
         id=id,
         resource=body.resource,
         share=body.share,
-        until_ms=None if body.for_ms is None else now + body.for_ms,
+        until_ms=None if lasts_ms is None else now + lasts_ms,
         actor=principal.name,
         reason=body.reason,
         since_ms=now,
@@ -85,7 +83,7 @@ async def throttle(write: Writing, principal: Operator, body: ThrottleOrder) -> 
 
 @router.post("/{id:segment}/lift")
 async def lift(
-    write: Writing,
+    write: Adding,
     principal: Operator,
     id: Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")],
     body: LiftOrder,
@@ -108,6 +106,7 @@ async def lift(
         service.task_queue,
         service.options,
     )
-    if isinstance(ended, Answered):
-        require_accepted(ended.reply)
-    return write.done(request_id, body.dry_run, None, "", ended)
+    if isinstance(ended, Spread):
+        return write.done(request_id, body.dry_run, None, "", ended)
+    require_accepted(ended.reply)
+    return write.done(request_id, body.dry_run, "ledger", ended.tenant, ended, ended.reply.revision)

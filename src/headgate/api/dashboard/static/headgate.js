@@ -31,19 +31,22 @@ setInterval(tick, 1000);
 
 const missing = body.dataset.missing || ""; // what this page is to show is not there yet
 const watched = missing || (body.dataset.watch || "").trim();
+const pace = Number(body.dataset.pace || 500); // not more often than that
 const live = $("live");
+const AT_LEAST_EVERY_MS = 10000; // time passes without anything having changed: nobody may have been at work
+let trouble = ""; // what stands in the way of being told
 let due = null;
-let fetched = 0;
+let fetched = Date.now();
 let fetching = false;
 const FOCUSABLE = "a, button, summary, [tabindex]";
 
 function concerns(changes) {
-  const names = watched.includes("/") ? [watched] : watched.split(" ");
+  const names = watched.split(" ");
   return changes.some((one) => names.includes(one.kind) || names.includes(`${one.kind}/${one.subject}`));
 }
 
 function soon() {
-  if (due === null) due = setTimeout(refresh, Math.max(50, fetched + 500 - Date.now()));
+  if (due === null) due = setTimeout(refresh, Math.max(50, fetched + pace - Date.now()));
 }
 
 async function refresh() {
@@ -53,6 +56,8 @@ async function refresh() {
   fetched = Date.now();
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    // The login has ended meanwhile: this page is not to be seen any more.
+    if (answer.redirected && new URL(answer.url).pathname === "/login") return void location.reload();
     if (missing) return void (answer.ok && location.reload());
     if (!answer.ok) throw new Error(String(answer.status));
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -60,19 +65,22 @@ async function refresh() {
       const fresh = page.querySelector(`[data-live="${part.dataset.live}"]`);
       if (fresh === null || fresh.innerHTML === part.dataset.was) continue;
       const at = [...part.querySelectorAll(FOCUSABLE)].indexOf(document.activeElement);
-      const open = [...part.querySelectorAll("details")].map((one) => one.open);
+      const open = [...part.querySelectorAll("details[open]")].map((one) => one.dataset.id);
+      const line = document.activeElement.closest("details")?.dataset.id;
       part.dataset.was = fresh.innerHTML;
       part.innerHTML = fresh.innerHTML;
-      [...part.querySelectorAll("details")].forEach((one, number) => (one.open = open[number] || false));
+      for (const one of part.querySelectorAll("details")) one.open = open.includes(one.dataset.id);
       arm();
-      // Whoever works with the keyboard goes on from the same place.
-      if (at >= 0) part.querySelectorAll(FOCUSABLE)[at]?.focus({ preventScroll: true });
+      // Whoever works with the keyboard goes on from the same place, also if new lines came above.
+      const same = line && part.querySelector(`details[data-id="${line}"] summary`);
+      if (same) same.focus({ preventScroll: true });
+      else if (at >= 0) part.querySelectorAll(FOCUSABLE)[at]?.focus({ preventScroll: true });
     }
     tick();
-    say("");
+    say(trouble);
   } catch {
-    say("not up to date");
-    soon();
+    say(trouble || "not up to date");
+    due ??= setTimeout(refresh, 2000);
   } finally {
     fetching = false;
   }
@@ -85,28 +93,36 @@ function say(text) {
 function watch() {
   const source = new EventSource(missing ? "/v1/events" : `/v1/events?after=${body.dataset.mark}`);
   source.addEventListener("open", () => {
-    say("");
+    say((trouble = ""));
     if (missing) soon(); // it may have come before anybody watched
   });
   source.addEventListener("changed", (event) => concerns(JSON.parse(event.data)) && soon());
-  source.addEventListener("reset", soon);
-  source.addEventListener("stale", () => say("stale: Postgres does not answer"));
+  source.addEventListener("reset", () => {
+    trouble = "";
+    soon();
+  });
+  source.addEventListener("stale", () => say((trouble = "stale: Postgres does not answer")));
   source.addEventListener("error", () => {
-    say("connecting again");
+    say((trouble = "connecting again"));
     // The browser tries again by itself, unless it was refused.
-    if (source.readyState === EventSource.CLOSED) setTimeout(watch, 5000);
+    if (source.readyState !== EventSource.CLOSED) return;
+    setTimeout(watch, 5000);
+    soon();
   });
 }
-if (watched !== "") {
+if (body.dataset.mark || missing) {
   watch();
   document.addEventListener("visibilitychange", () => document.hidden || soon());
+  setInterval(() => Date.now() - fetched >= AT_LEAST_EVERY_MS && soon(), 1000);
 }
 
 // Actions: what it will affect, why, for how long, and the same as a command.
 
 const dialog = $("act");
+const form = dialog.querySelector("form");
+const PLAIN = ["rate", "paused", "time_zone", "when_away"]; // fields of a quota that are text
 let order = null;
-let key = "";
+let asked = null; // what was last asked for, and may have been done although no answer came
 const written = new Map(); // the revision after what was done here: it may not be on the page yet
 
 function decidedBy() {
@@ -118,6 +134,10 @@ function quoted(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
+function sh(text) {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : quoted(text);
+}
+
 function words(ms) {
   return ms % 86400000 === 0 ? `${ms / 86400000}d` : ms % 3600000 === 0 ? `${ms / 3600000}h` : `${ms / 60000}m`;
 }
@@ -126,42 +146,87 @@ function asks(name) {
   return order.ask.includes(name);
 }
 
+// The fields of a quota that somebody has written something into.
+function changes() {
+  const found = {};
+  for (const { name, value } of $("act-fields").querySelectorAll("input")) {
+    const text = value.trim();
+    if (text === "none") found[name] = null;
+    else if (text !== "") found[name] = PLAIN.includes(name) || !/^(-?\d+(\.\d+)?|true|false)$/.test(text) ? text : JSON.parse(text);
+  }
+  return found;
+}
+
+function begin() {
+  return asks("begin") && $("f-from").value !== "" ? new Date($("f-from").value).getTime() : null;
+}
+
 function message(dry) {
   const sent = structuredClone(order.body);
+  if (asks("resource")) sent.resource = $("f-resource").value.trim();
+  if (asks("quota")) sent.quota = { ...order.quota, ...changes() };
+  if (asks("below") && $("f-below").checked) sent.allow_below_usage = true;
   const inner = sent.action && typeof sent.action === "object" ? sent.action : sent;
   const ms = $("f-for").value === "" ? null : Number($("f-for").value);
   if (asks("for")) sent.for_ms = ms;
   if (asks("until") && ms !== null) inner.until_ms = Date.now() - skew + ms;
-  if (asks("ends")) inner.ends_at_ms = Date.now() - skew + (ms ?? 3600000);
+  if (begin() !== null) inner.begins_at_ms = begin();
+  if (asks("ends")) inner.ends_at_ms = (begin() ?? Date.now() - skew) + (ms ?? 3600000);
+  if (asks("changes")) inner.changes = changes();
   if (asks("share")) inner.share = Number($("f-share").value) / 100;
-  if (asks("amount") && asks("ends")) inner.changes = { [order.amount]: Number($("f-amount").value) };
-  else if (asks("amount")) inner.capacity = { [order.amount]: Number($("f-amount").value) };
+  if (asks("amount")) inner.capacity = { [order.amount]: Number($("f-amount").value) };
   sent.reason = $("f-reason").value.trim() || (dry ? "what it would do" : "");
   sent.dry_run = dry;
   return sent;
 }
 
 function command() {
+  const reason = $("f-reason").value.trim() || "...";
+  if (asks("quota")) {
+    const sent = JSON.stringify({ ...message(false), reason });
+    return `curl -X PUT ${location.origin}${order.path} -H "Authorization: Bearer $HEADGATE_KEY" -H 'Content-Type: application/json' -d ${quoted(sent)}`;
+  }
   let text = order.cli;
   const ms = $("f-for").value;
+  if (asks("resource")) text += ` ${sh($("f-resource").value.trim() || "...")}`;
+  if (asks("changes")) for (const [name, value] of Object.entries(changes())) text += ` ${sh(`${name}=${value ?? "none"}`)}`;
   if (asks("amount")) text += ` ${order.amount}=${$("f-amount").value}`;
   if (asks("share")) text += ` --to ${$("f-share").value === "0" ? "0" : `${$("f-share").value}%`}`;
-  if ((asks("for") || asks("until") || asks("ends")) && ms !== "") text += ` --for ${words(Number(ms))}`;
-  return `${text} --reason ${quoted($("f-reason").value.trim() || "...")}`;
+  if (begin() !== null) text += ` --from ${new Date(begin()).toISOString()} --until ${new Date(begin() + Number(ms)).toISOString()}`;
+  else if ((asks("for") || asks("until") || asks("ends")) && ms !== "") text += ` --for ${words(Number(ms))}`;
+  if (asks("below") && $("f-below").checked) text += " --allow-below-usage";
+  return `${text} --reason ${quoted(reason)}`;
+}
+
+// Asked for again, it is the same to the letter, also its times and its key: so it is done once.
+// Other fields are another wish, with a key of its own.
+function wish() {
+  const fields = JSON.stringify([...form.elements].map((one) => (one.type === "checkbox" ? one.checked : one.value)));
+  if (asked === null || asked.fields !== fields) {
+    const key = [...crypto.getRandomValues(new Uint8Array(8))].map((one) => one.toString(16).padStart(2, "0")).join("");
+    const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
+    if (order.etag) headers["If-Match"] = decidedBy();
+    asked = { fields, headers, body: JSON.stringify(message(false)) };
+  }
+  return asked;
 }
 
 async function send(dry) {
-  const headers = { "Content-Type": "application/json" };
-  if (!dry) headers["Idempotency-Key"] = key;
-  if (!dry && order.etag) headers["If-Match"] = decidedBy();
-  const answer = await fetch(order.path, { method: "POST", headers, body: JSON.stringify(message(dry)) });
+  const { headers, body } = dry
+    ? { headers: { "Content-Type": "application/json" }, body: JSON.stringify(message(true)) }
+    : wish();
+  const answer = await fetch(order.path, { method: order.method || "POST", headers, body });
   const said = await answer.json().catch(() => ({ detail: `error ${answer.status}` }));
+  if (answer.status === 401) said.detail = "Your login has ended: log in once more in another tab, and then try again here.";
   if (answer.ok && !dry && said.revision) written.set(order.path, said.revision);
+  // It was done, or is refused for what it is: whoever asks once more means it anew.
+  if (!dry && (answer.ok || [400, 404, 409, 412, 422].includes(answer.status))) asked = null;
   return { ok: answer.ok, said };
 }
 
 function effect(said) {
   const data = said.data || {};
+  if (Array.isArray(data)) return `It would ${data.map((one) => `${one.action} ${one.target}: ${one.lines.join("; ")}`).join(". ") || "change nothing"}.`;
   if (data.message) return `It would: ${data.message}.`;
   if (asks("share") && data.throttle) return `At most ${Math.round(data.throttle.share * 100)}% of the calls would pass; the breaker is ${data.state}.`;
   if (data.state) return `It would be ${data.state}: ${(data.override || data).reason}.`;
@@ -175,11 +240,15 @@ let trying = null;
 function redraw() {
   $("act-cli").textContent = command();
   clearTimeout(trying);
+  if (![...form.elements].every((one) => one.id === "f-reason" || one.checkValidity())) {
+    $("act-effect").textContent = ""; // nothing is known of what is not written yet
+    return;
+  }
   trying = setTimeout(async () => {
-    const asked = order;
+    const tried = order;
     try {
       const { ok, said } = await send(true);
-      if (order !== asked || !dialog.open) return;
+      if (order !== tried || !dialog.open) return;
       $("act-effect").textContent = ok ? effect(said) : "";
       $("act-error").textContent = ok ? "" : said.detail;
     } catch {
@@ -188,21 +257,45 @@ function redraw() {
   }, 300);
 }
 
+// An input for each field of a quota, with what it is now where something else can be written.
+function ask(fields, preset) {
+  $("act-fields").hidden = Object.keys(fields).length === 0;
+  $("act-fields").querySelector("div").replaceChildren(
+    ...Object.entries(fields).flatMap(([name, now]) => {
+      const label = Object.assign(document.createElement("label"), { htmlFor: `f-${name}`, textContent: name });
+      const input = Object.assign(document.createElement("input"), { id: `f-${name}`, name, maxLength: 500, autocomplete: "off" });
+      input.placeholder = now ?? "none";
+      input.value = preset[name] ?? "";
+      return [label, input];
+    }),
+  );
+}
+
 function open(button) {
   order = JSON.parse(button.dataset.act);
-  key = [...crypto.getRandomValues(new Uint8Array(8))].map((one) => one.toString(16).padStart(2, "0")).join("");
+  asked = null;
   $("act-title").textContent = order.title;
   $("act-now").textContent = order.now || "";
   $("act-error").textContent = $("act-effect").textContent = "";
-  $("act-share").hidden = !asks("share");
+  // As if nothing had been chosen before: what was right for one action may be wrong for this one.
+  $("act-share").hidden = $("f-share").disabled = !asks("share");
+  $("f-share").value = "50";
   $("act-for").hidden = !(asks("for") || asks("until") || asks("ends"));
   $("f-forever").hidden = $("f-forever").disabled = asks("ends") || asks("limited");
-  if (asks("ends") || asks("limited")) $("f-for").value = "3600000";
-  $("act-amount").hidden = !asks("amount");
+  $("f-for").value = asks("ends") || asks("limited") ? "3600000" : "1800000";
+  $("act-amount").hidden = $("f-amount").disabled = !asks("amount");
   if (asks("amount")) {
     $("act-amount-label").textContent = order.amount;
     $("f-amount").value = order.value;
   }
+  $("act-resource").hidden = $("f-resource").disabled = !asks("resource");
+  $("f-resource").value = "";
+  $("f-resources").replaceChildren(...["*", ...(order.resources || [])].map((name) => new Option(name, name)));
+  $("act-begin").hidden = !asks("begin");
+  $("f-from").value = "";
+  $("act-below").hidden = !asks("below");
+  $("f-below").checked = false;
+  ask(order.fields || {}, order.preset || {});
   $("f-reason").value = "";
   $("act-do").disabled = false;
   dialog.showModal();
@@ -219,14 +312,14 @@ function arm() {
 arm();
 tick();
 
-for (const id of ["f-share", "f-amount", "f-for", "f-reason"]) $(id).addEventListener("input", redraw);
+form.addEventListener("input", redraw);
 $("act-cancel").addEventListener("click", () => dialog.close());
 $("act-copy").addEventListener("click", async () => {
   await navigator.clipboard.writeText($("act-cli").textContent);
   $("act-copy").textContent = "Copied";
   setTimeout(() => ($("act-copy").textContent = "Copy"), 2000);
 });
-dialog.querySelector("form").addEventListener("submit", async (event) => {
+form.addEventListener("submit", async (event) => {
   event.preventDefault();
   clearTimeout(trying);
   $("act-do").disabled = true;

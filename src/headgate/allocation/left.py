@@ -1,0 +1,71 @@
+"""Who shares a pool no more, and what its jobs still hold of it: that counts until it is back."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from headgate.allocation.governor_record import GovernorRecord, Left
+from headgate.allocation.members import ceiling_of
+from headgate.model.pool import Condition, Demand
+
+STILL_HELD: Final = "STILL_HELD"
+
+_FORGET_AFTER_MS: Final = 86_400_000
+"""Of whom nothing was heard for so long, the ledger is gone and nobody will say more."""
+
+
+def leave(record: GovernorRecord, tenants: Mapping[str, object], now_ms: int) -> None:
+    """Let those go who are not among ``tenants``; who is back is asked as everybody is."""
+    for tenant in [name for name in record.members if name not in tenants]:
+        member = record.members.pop(tenant)
+        units = {name: ceiling_of(member, name) for name in member.claims | member.allocated}
+        if any(units.values()):
+            record.left[tenant] = Left(units, now_ms, member.incarnation, member.revision)
+    for tenant in record.left.keys() & tenants.keys():
+        del record.left[tenant]
+
+
+def heard(record: GovernorRecord, message: Demand, now_ms: int) -> bool:
+    """Take in what one who has left still holds; return whether that is less than it was."""
+    known = record.left.get(message.tenant)
+    said = message.incarnation, message.revision
+    if known is None or said < (known.incarnation, known.revision):
+        return False
+    left: dict[str, int] = {}
+    for resource, units in known.units.items():
+        claim = message.claims.get(resource)
+        if claim is not None and claim.share.maximum != 0:
+            left[resource] = units  # its ledger does not know yet, and may grant all it was told
+        elif claim is not None and claim.held:
+            left[resource] = min(units, claim.held)
+    if left:
+        record.left[message.tenant] = Left(left, now_ms, *said)
+    else:
+        del record.left[message.tenant]
+    return left != known.units
+
+
+def without_left(
+    record: GovernorRecord, capacity: Mapping[str, int], now_ms: int
+) -> dict[str, int]:
+    """Return the capacity without what those who have left hold."""
+    there_is = dict(capacity)
+    for tenant, left in list(record.left.items()):
+        if now_ms - left.heard_ms > _FORGET_AFTER_MS:
+            del record.left[tenant]
+            continue
+        for resource, held in left.units.items():
+            if resource in there_is:
+                there_is[resource] = max(0, there_is[resource] - held)
+    return there_is
+
+
+def conditions(record: GovernorRecord) -> list[Condition]:
+    """Return who still holds what, for people."""
+    return [
+        Condition(
+            type=STILL_HELD,
+            message=f"{tenant} shares the pool no more, and may still hold "
+            + ", ".join(f"{held} {name}" for name, held in sorted(left.units.items()) if held),
+        )
+        for tenant, left in sorted(record.left.items())
+    ]

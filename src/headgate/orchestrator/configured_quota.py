@@ -1,0 +1,161 @@
+"""One quota of the configuration, changed by itself: what is not about it is left as it is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from asyncpg import Record
+from pydantic import ValidationError
+
+from headgate.model.configuration import Configuration
+from headgate.model.entity import changed_since
+from headgate.model.errors import ConfigurationError, ConflictError, NotFoundError
+from headgate.model.ids import DEFAULT
+from headgate.model.ledger import LedgerView
+from headgate.model.plan import PlannedChange
+from headgate.model.quota import Quota
+from headgate.orchestrator.configure import Change, Configurator, Plan
+from headgate.store.configuration import ConfigurationStore, OutdatedError
+from headgate.store.database import Database
+from headgate.store.snapshots import SnapshotStore
+
+_ATTEMPTS: Final = 5
+"""Others may apply something at the same moment; what they do then is reckoned with."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaOrder:
+    """Another quota in the configuration.
+
+    Args:
+        tenant: Whose; ``*``: of all that are not listed.
+        resource: Of what; ``*``: of all that are not named.
+        change: From the quota as it is configured, or None, to what is to hold from now on; None:
+            the resource is not named any more.
+        actor: Who.
+        reason: Why.
+        request_id: The same for every attempt; it is done once.
+        how: How the actor was authenticated; None: as is known of the request.
+        if_revision: Refuse it if people have set something since, by the ledger's revision.
+        allow_below_usage: Also if a limit is then below what is held.
+        dry_run: Change nothing.
+    """
+
+    tenant: str
+    resource: str
+    change: Callable[[Quota | None], Quota | None]
+    actor: str
+    reason: str
+    request_id: str
+    how: str | None = None
+    if_revision: int | None = None
+    allow_below_usage: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaSet:
+    """What became of it: the changes, and the revision of the ledger, if it was told."""
+
+    changes: list[PlannedChange]
+    revision: int | None = None
+
+
+async def set_quota(configurator: Configurator, database: Database, order: QuotaOrder) -> QuotaSet:
+    """Change one quota of the configuration, and tell whom it concerns.
+
+    Returns:
+        What has changed, or would; a repeat is told what the first attempt has changed.
+
+    Raises:
+        NotFoundError: The configuration lists no such tenant, or no such quota to take away.
+        ConflictError: People have set something since ``if_revision``.
+        BelowUsageError: A limit would be below what is held, and that is not allowed.
+        ConfigurationError: The configuration would not make sense.
+        UnavailableError: As of ``Configurator.apply``.
+    """
+    store, target = ConfigurationStore(database), f"ledger/{order.tenant}"
+    for attempt in range(1, _ATTEMPTS + 1):
+        # In this order: whatever has been done by then, also by this request, is reckoned with.
+        applied = await store.load()
+        if not order.dry_run and (done := await store.applied_by(order.request_id)):
+            return await _again(configurator, done)
+        await _require_unchanged(configurator, database, order)
+        wanted = _changed(applied, order)
+        plan = await configurator.plan(wanted, only_new=True, based_on=applied)
+        shown = [_shown(change) for change in plan.changes]
+        if order.dry_run:
+            return QuotaSet(shown)
+        if not plan.changes:
+            _note_that_nothing_changed(plan, applied, order)
+        try:
+            await configurator.carry_out(
+                plan,
+                wanted,
+                order.actor,
+                order.reason,
+                order.allow_below_usage,
+                request_id=order.request_id,
+                how=order.how,
+            )
+        except OutdatedError:
+            if attempt == _ATTEMPTS:
+                raise
+            continue
+        return QuotaSet(shown, plan.revisions.get(target))
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _again(configurator: Configurator, done: list[Record]) -> QuotaSet:
+    """Answer a repeat; whoever could not be told by the first attempt is told what holds now."""
+    await configurator.finish([row["target"] for row in done])
+    changes = [
+        _shown(Change("update", row["target"], row["before"], row["after"]))
+        for row in done
+        if row["before"] != row["after"]
+    ]
+    return QuotaSet(changes)
+
+
+def _changed(applied: Configuration, order: QuotaOrder) -> Configuration:
+    document = applied.model_dump(mode="json", exclude_unset=True)
+    if order.tenant not in applied.tenants:
+        raise NotFoundError(f"the configuration lists no tenant {order.tenant!r}")
+    old = applied.tenants[order.tenant].quotas.get(order.resource)
+    new = order.change(old)
+    quotas = document["tenants"][order.tenant]["quotas"]
+    if new is not None:
+        quotas[order.resource] = new.model_dump(mode="json", exclude_unset=True)
+    elif quotas.pop(order.resource, None) is None:
+        raise NotFoundError(
+            f"the configuration has no quota of {order.tenant} for {order.resource!r}"
+        )
+    try:
+        return Configuration.model_validate(document)
+    except ValidationError as error:
+        raise ConfigurationError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+
+
+def _note_that_nothing_changed(plan: Plan, applied: Configuration, order: QuotaOrder) -> None:
+    """Let it stand in the audit all the same: a late repeat must not find it undone, and do it."""
+    tenant = applied.tenants[order.tenant].model_dump(mode="json")
+    plan.changes.append(Change("update", f"ledger/{order.tenant}", tenant, tenant))
+
+
+async def _require_unchanged(
+    configurator: Configurator, database: Database, order: QuotaOrder
+) -> None:
+    if order.if_revision is None:
+        return
+    if order.tenant == DEFAULT:
+        raise ConflictError("'*' has no ledger, and no revision: leave out If-Match")
+    view = await configurator.running("ledger", order.tenant)
+    if view is None:
+        view = await SnapshotStore(database).ledger(order.tenant)
+    told, now = (view.told_revision, view.revision) if isinstance(view, LedgerView) else (0, 0)
+    if (why := changed_since(order.if_revision, told, now)) is not None:
+        raise ConflictError(why)
+
+
+def _shown(change: Change) -> PlannedChange:
+    return PlannedChange(action=change.action, target=change.target, lines=change.lines())
