@@ -121,3 +121,15 @@ async def test_what_was_applied_before_mistakes_were_refused_goes_on(desk: Site)
     desk.notifier = await desk.another()
     await desk.tell(alert(1))
     assert endpoint.ids == [alert(1).id]
+
+
+async def test_what_a_process_of_an_older_release_has_composed_is_sent(desk: Site) -> None:
+    """It goes on for a while beside new ones, and does not write down what they look for."""
+    endpoint = Endpoint(answers=[503])
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    await desk.tell(alert(1))
+    await desk.database.execute("DELETE FROM alert_in_message")
+    desk.notifier = await desk.another()
+    await desk.try_again()
+    assert endpoint.ids == [alert(1).id] * 2
+    assert await desk.states("ops") == {alert(1).id: "delivered"}

@@ -185,6 +185,7 @@ class Notifier:
             await self._alerts.forget_old(_KEPT_S, keeps_open=self._keeps_open)
         if time.monotonic() >= self._forget_at:
             self._forget_at = time.monotonic() + _FORGET_EVERY_S
+            await self._channels.adopt()
             waiting |= await self._channels.failing()  # also when nothing waits for them
             known = waiting | await self._channels.unserved()
             if known - {*settings.channels}:

@@ -547,6 +547,16 @@ class ChannelStore:
         )
         return Row(**dict(rows[0])) if rows else None
 
+    async def adopt(self) -> None:
+        """Write down which alerts messages tell of that an older process has left without that."""
+        await self._database.execute(
+            "INSERT INTO alert_in_message (channel, message_id, alert_id, subject) "
+            "SELECT m.channel, m.id, one->>'id', one->>'subject' FROM alert_message m, "
+            "jsonb_array_elements(m.content->'alerts') one WHERE m.state = 'pending' "
+            "AND NOT EXISTS (SELECT FROM alert_in_message i WHERE i.channel = m.channel "
+            "AND i.message_id = m.id) ON CONFLICT DO NOTHING"
+        )
+
     async def divide(self, channel: str, message: str, parts: Sequence[Part]) -> None:
         """Put several messages in the place of one that was not taken; see ``Row.members``."""
         async with self._database.connection() as connection, connection.transaction():
