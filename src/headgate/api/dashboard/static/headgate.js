@@ -299,7 +299,7 @@ function open(button) {
   $("f-reason").value = "";
   $("act-do").disabled = false;
   dialog.showModal();
-  $("f-reason").focus();
+  $(asks("resource") ? "f-resource" : "f-reason").focus();
   redraw();
 }
 
