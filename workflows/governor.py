@@ -24,6 +24,7 @@ from headgate.workflows.entity import Entity, decoded, now_ms, require, require_
 
 _RECORD = TypeAdapter(GovernorRecord)
 _AT_ONCE = 100
+_MEANING_TOLD = "headgate-meaning-told"
 
 
 @workflow.defn
@@ -35,6 +36,7 @@ class GovernorWorkflow(Entity):
     @workflow.init
     def __init__(self, start: GovernorInput) -> None:
         super().__init__(start.pool, start.options, start.saved_revision)
+        self._as_before = not workflow.patched(_MEANING_TOLD)
         self._governor = Governor(start.record) if start.record is not None else None
 
     @workflow.run
@@ -67,7 +69,7 @@ class GovernorWorkflow(Entity):
     async def configure(self, settings: PoolSettings) -> PoolView:
         """Change capacity, strategy or tenants; what is held stays held."""
         await workflow.wait_condition(lambda: self._governor is not None)
-        self._governor_now.configure(settings, now_ms())
+        self._governor_now.configure(settings, now_ms(), as_before=self._as_before)
         self.changed()
         return self._governor_now.view()
 
@@ -133,7 +135,7 @@ class GovernorWorkflow(Entity):
             return
         record = _RECORD.validate_json(restored.state)
         self._governor = Governor.restore(record, restored.incarnation)
-        self._governor.configure(settings, now_ms)
+        self._governor.configure(settings, now_ms, as_before=self._as_before)
 
     def dump(self) -> tuple[str, str]:
         """See base class."""

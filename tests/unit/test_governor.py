@@ -29,7 +29,7 @@ class Site:
     """A governor, and ledgers that hold what they want as far as they may."""
 
     def __init__(self, shares: dict[str, Share], **settings: Any) -> None:
-        self.shares = shares
+        self.shares = dict(shares)
         self.now_ms = NOW_MS
         self.held = dict.fromkeys(shares, 0)
         self.wanted = dict.fromkeys(shares, 0)
@@ -437,6 +437,25 @@ def test_what_one_who_has_left_still_holds_counts_until_it_is_back() -> None:
         site.rounds(3, lasting=("goes",))
         assert site.told["stays"] == rest
     assert not site.governor.view().conditions
+
+
+@pytest.mark.parametrize(
+    "other", [{"enforced": False}, {"strategy": Strategy.PROPORTIONAL}, {"damping": Damping()}]
+)
+def test_all_are_told_when_the_same_numbers_mean_something_else(other: dict[str, Any]) -> None:
+    site = Site(RESERVED)
+    site.want(lender=3, borrower=3)
+    site.rounds(5)
+    assert not site.governor.to_tell()
+    site.governor.configure(site.settings.model_copy(update=other), site.now_ms)
+    told = [] if "damping" in other else ["borrower", "lender"]
+    assert sorted(site.governor.to_tell()) == told
+    if told:
+        message = site.governor.allocation_of("lender")
+        assert (message.enforced, message.guarantees) == (
+            other.get("enforced", True),
+            "strategy" not in other,
+        )
 
 
 def test_one_who_comes_back_is_asked_what_it_holds() -> None:

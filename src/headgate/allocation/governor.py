@@ -96,12 +96,23 @@ class Governor:
 
     # What comes in ---------------------------------------------------------------------------
 
-    def configure(self, settings: PoolSettings, now_ms: int) -> None:
-        """Take new settings; who is no longer named leaves, who is new is asked what it holds."""
+    def configure(self, settings: PoolSettings, now_ms: int, *, as_before: bool = False) -> None:
+        """Take new settings; who is no longer named leaves, who is new is asked what it holds.
+
+        Args:
+            settings: The new ones.
+            now_ms: Unix time.
+            as_before: Tell nobody that what it has means something else now, as runs that began
+                before this was done.
+        """
         record = self.record
         new = [tenant for tenant in settings.tenants if tenant not in record.settings.tenants]
         if settings.follows != record.settings.follows:
             record.followed, record.asked_for_limit = None, False
+        means_other = (settings.enforced, settings.strategy in GUARANTEEING) != (
+            record.settings.enforced,
+            record.settings.strategy in GUARANTEEING,
+        )
         record.settings = settings
         leave(record, settings.tenants, now_ms)
         record.unheard = [tenant for tenant in record.unheard if tenant in settings.tenants]
@@ -109,6 +120,9 @@ class Governor:
         self._said += 1
         self._telling.begin_anew()
         self._begin_anew()
+        if means_other and not as_before:  # the same numbers mean something else to the ledgers
+            for tenant, member in sorted(record.members.items()):
+                self._allocate(tenant, dict(member.allocated))
         record.revision += 1
         record.told_revision = record.revision
         record.unsettled = True
