@@ -24,7 +24,7 @@ from headgate.workflows.entity import Entity, decoded, now_ms, require, require_
 
 _RECORD = TypeAdapter(GovernorRecord)
 _AT_ONCE = 100
-_MEANING_TOLD = "headgate-meaning-told"
+_AS_MEANT = "headgate-pools-as-meant"
 
 
 @workflow.defn
@@ -36,8 +36,9 @@ class GovernorWorkflow(Entity):
     @workflow.init
     def __init__(self, start: GovernorInput) -> None:
         super().__init__(start.pool, start.options, start.saved_revision)
-        self._as_before = not workflow.patched(_MEANING_TOLD)
-        self._governor = Governor(start.record) if start.record is not None else None
+        self._as_before = not workflow.patched(_AS_MEANT)
+        record, then = start.record, self._as_before
+        self._governor = Governor(record, as_before=then) if record is not None else None
 
     @workflow.run
     async def run(self, start: GovernorInput) -> None:
@@ -69,7 +70,7 @@ class GovernorWorkflow(Entity):
     async def configure(self, settings: PoolSettings) -> PoolView:
         """Change capacity, strategy or tenants; what is held stays held."""
         await workflow.wait_condition(lambda: self._governor is not None)
-        self._governor_now.configure(settings, now_ms(), as_before=self._as_before)
+        self._governor_now.configure(settings, now_ms())
         self.changed()
         return self._governor_now.view()
 
@@ -84,7 +85,8 @@ class GovernorWorkflow(Entity):
         governor = self._governor_now
         require_unchanged(command.id, command.if_revision, governor.record)
         if command.dry_run:
-            governor = Governor(_RECORD.validate_json(_RECORD.dump_json(governor.record)))
+            copy = _RECORD.validate_json(_RECORD.dump_json(governor.record))
+            governor = Governor(copy, as_before=self._as_before)
         try:
             obey(governor, command, now_ms())
         except ValueError as error:
@@ -131,11 +133,13 @@ class GovernorWorkflow(Entity):
             else PoolSettings()
         )
         if restored.state is None:
-            self._governor = Governor.begin(self.subject, settings, restored.incarnation)
+            self._governor = Governor.begin(
+                self.subject, settings, restored.incarnation, as_before=self._as_before
+            )
             return
         record = _RECORD.validate_json(restored.state)
-        self._governor = Governor.restore(record, restored.incarnation)
-        self._governor.configure(settings, now_ms, as_before=self._as_before)
+        self._governor = Governor.restore(record, restored.incarnation, as_before=self._as_before)
+        self._governor.configure(settings, now_ms)
 
     def dump(self) -> tuple[str, str]:
         """See base class."""

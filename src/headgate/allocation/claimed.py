@@ -3,7 +3,7 @@
 from headgate.allocation.active import Active
 from headgate.allocation.claims import Claim
 from headgate.allocation.governor_record import GovernorRecord, Member
-from headgate.allocation.members import NO_SHARE, right_of
+from headgate.allocation.members import NO_SHARE
 from headgate.model.pool import Share
 
 
@@ -49,7 +49,7 @@ class Claimed:
             demand=wanted,
             weight=share.weight,
             priority=share.priority,
-            guaranteed=right_of(share),
+            guaranteed=share.guaranteed,
             borrow_limit=share.borrow_limit,
             lend_limit=share.lend_limit,
             maximum=share.maximum,

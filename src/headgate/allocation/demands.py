@@ -36,6 +36,18 @@ def smooth(member: Member, settings: PoolSettings, now_ms: int) -> None:
     member.smoothed_at_ms = now_ms
 
 
+def as_worth(message: Demand) -> Demand:
+    """Return it with guarantees as they are of use: what is beyond a maximum is of none."""
+    worth = {
+        resource: claim.model_copy(
+            update={"share": claim.share.model_copy(update={"guaranteed": claim.share.maximum})}
+        )
+        for resource, claim in message.claims.items()
+        if claim.share.maximum is not None and claim.share.guaranteed > claim.share.maximum
+    }
+    return message.model_copy(update={"claims": message.claims | worth}) if worth else message
+
+
 def changes_nothing(record: GovernorRecord, member: Member, message: Demand) -> bool:
     """Return whether a round after this message would do just what one without it would.
 

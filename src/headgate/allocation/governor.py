@@ -6,7 +6,7 @@ from typing import Final
 from headgate.alerts.desk import Desk
 from headgate.allocation.active import Active
 from headgate.allocation.capacities import Capacities
-from headgate.allocation.demands import changes_nothing, smooth
+from headgate.allocation.demands import as_worth, changes_nothing, smooth
 from headgate.allocation.governor_record import GovernorRecord, Member
 from headgate.allocation.governor_view import pool_view
 from headgate.allocation.groups import Groups
@@ -45,12 +45,21 @@ class Governor:
     ``Standings``, and what ledgers are told goes through ``Telling``. None of these holds any truth
     that is not in the record, so a governor may be made anew from it at any time.
 
+    Args:
+        record: What it remembers.
+        as_before: Decide as version 0.1 first did, for runs of the workflow that began so: what is
+            not lent may be others' comfort, ``borrow_limit`` limits no comfort under ``priority``,
+            weights count under ``equal`` with several resources, guarantees count beyond the
+            maximum, what those who have left still hold is forgotten, and nobody is told that the
+            same numbers mean something else.
+
     Attributes:
         record: All it remembers; may be stored at any time between two calls.
     """
 
-    def __init__(self, record: GovernorRecord) -> None:
+    def __init__(self, record: GovernorRecord, *, as_before: bool = False) -> None:
         self.record = record
+        self._as_before = as_before
         # What follows only saves work, and holds no truth of its own.
         self._capacities = Capacities(record)
         self._watch = Watch(record)
@@ -65,23 +74,28 @@ class Governor:
         record = self.record
         self._active = Active(record)
         groups = Groups(record.settings, self._active)
-        self._shares = Shares(record, self._active, groups)
-        self._standings = Standings(record, self._active, groups, self._shares)
+        then = self._as_before
+        self._shares = Shares(record, self._active, groups, as_before=then)
+        self._standings = Standings(record, self._active, groups, self._shares, as_before=then)
         self._pressure = PoolPressure(record)
 
     @classmethod
-    def begin(cls, pool: str, settings: PoolSettings, incarnation: int) -> "Governor":
+    def begin(
+        cls, pool: str, settings: PoolSettings, incarnation: int, *, as_before: bool = False
+    ) -> "Governor":
         """Return a governor without a past. Ledgers may hold units already, so all are asked."""
         base = incarnation * REVISIONS_PER_INCARNATION
         record = GovernorRecord(
             pool=pool, settings=settings, revision=base, incarnation=incarnation, sequence=base
         )
-        governor = cls(record)
+        governor = cls(record, as_before=as_before)
         governor._ask(settings.tenants)
         return governor
 
     @classmethod
-    def restore(cls, record: GovernorRecord, incarnation: int) -> "Governor":
+    def restore(
+        cls, record: GovernorRecord, incarnation: int, *, as_before: bool = False
+    ) -> "Governor":
         """Go on from a saved record, above every sequence there may have been.
 
         What was allocated since the snapshot is not known, so nothing is raised until every
@@ -90,21 +104,14 @@ class Governor:
         record.incarnation = incarnation
         record.revision = record.sequence = incarnation * REVISIONS_PER_INCARNATION
         record.asked_for_limit = False
-        governor = cls(record)
+        governor = cls(record, as_before=as_before)
         governor._ask(record.settings.tenants)
         return governor
 
     # What comes in ---------------------------------------------------------------------------
 
-    def configure(self, settings: PoolSettings, now_ms: int, *, as_before: bool = False) -> None:
-        """Take new settings; who is no longer named leaves, who is new is asked what it holds.
-
-        Args:
-            settings: The new ones.
-            now_ms: Unix time.
-            as_before: Tell nobody that what it has means something else now, as runs that began
-                before this was done.
-        """
+    def configure(self, settings: PoolSettings, now_ms: int) -> None:
+        """Take new settings; who is no longer named leaves, who is new is asked what it holds."""
         record = self.record
         new = [tenant for tenant in settings.tenants if tenant not in record.settings.tenants]
         if settings.follows != record.settings.follows:
@@ -115,12 +122,16 @@ class Governor:
         )
         record.settings = settings
         leave(record, settings.tenants, now_ms)
+        if self._as_before:
+            record.left.clear()
         record.unheard = [tenant for tenant in record.unheard if tenant in settings.tenants]
         self._ask(new)
         self._said += 1
         self._telling.begin_anew()
         self._begin_anew()
-        if means_other and not as_before:  # the same numbers mean something else to the ledgers
+        if (
+            means_other and not self._as_before
+        ):  # the same numbers mean something else to the ledgers
             for tenant, member in sorted(record.members.items()):
                 self._allocate(tenant, dict(member.allocated))
         record.revision += 1
@@ -139,6 +150,8 @@ class Governor:
                 record.unsettled = True
                 self.advance(now_ms)
             return
+        if not self._as_before:
+            message = as_worth(message)
         member = record.members.get(message.tenant)
         if member is None:
             member = record.members[message.tenant] = Member()

@@ -28,11 +28,6 @@ def share_of(member: Member, resource: str) -> Share:
     return claim.share if claim is not None else NO_SHARE
 
 
-def right_of(share: Share) -> int:
-    """Return what a guarantee is worth: what is beyond the maximum is of no use to anybody."""
-    return share.guaranteed if share.maximum is None else min(share.guaranteed, share.maximum)
-
-
 def weight_of(member: Member) -> float:
     """Return its weight over all resources: the greatest."""
     return max((claim.share.weight for claim in member.claims.values()), default=1.0)

@@ -15,7 +15,7 @@ from headgate.allocation.repeated import RepeatedDivision
 from headgate.allocation.strategies import counted_weight
 from headgate.allocation.turns import Turns
 from headgate.decay import MICRO
-from headgate.model.pool import Condition
+from headgate.model.pool import Condition, Strategy
 
 
 class Shares:
@@ -25,9 +25,18 @@ class Shares:
         record: Of the governor; its settings stay.
         active: Whom a round looks at.
         groups: Of the pool.
+        as_before: See ``Governor``.
     """
 
-    def __init__(self, record: GovernorRecord, active: Active, groups: Groups) -> None:
+    def __init__(
+        self,
+        record: GovernorRecord,
+        active: Active,
+        groups: Groups,
+        *,
+        as_before: bool = False,
+    ) -> None:
+        self._as_before = as_before
         self._record = record
         self._active = active
         self._groups = groups
@@ -87,24 +96,32 @@ class Shares:
                     member.target = target
                     changed.add(tenant)
             self._parted = parts
-        kept = division.held_back
-        if kept or self._kept:
-            kept = {t: part for t, part in kept.items() if not record.members[t].stopped}
-            changed.update(tenant for tenant, _ in kept.items() ^ self._kept.items())
-        self._kept = kept
-        self._reserved = sum(division.held_back.values()) - sum(kept.values())
-        self._reserved += sum(division.groups_hold_back.values())
+        if not self._as_before:
+            changed |= self._keep(division)
         changed |= left_out | self._turns.left_out  # it matters also to be so no longer
         record.conditions = [Condition(type=c.type, message=c.message) for c in division.conditions]
         return changed
 
+    def _keep(self, division: Division) -> set[str]:
+        """Note what is not lent; return the tenants for whom that is new."""
+        changed: set[str] = set()
+        kept = division.held_back
+        if kept or self._kept:
+            kept = {t: part for t, part in kept.items() if not self._record.members[t].stopped}
+            changed.update(tenant for tenant, _ in kept.items() ^ self._kept.items())
+        self._kept = kept
+        self._reserved = sum(division.held_back.values()) - sum(kept.values())
+        self._reserved += sum(division.groups_hold_back.values())
+        return changed
+
     def _renew_dominant(self, capacity: Mapping[str, int]) -> list[str]:
         members = self._active.members()
+        strategy = Strategy.PROPORTIONAL if self._as_before else self._record.settings.strategy
         claims = [
             DominantClaim(
                 tenant=tenant,
                 demand={name: wanted_of(m, name) for name in capacity},
-                weight=counted_weight(weight_of(m), self._record.settings.strategy),
+                weight=counted_weight(weight_of(m), strategy),
             )
             for tenant, m in members
         ]

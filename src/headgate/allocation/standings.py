@@ -7,7 +7,7 @@ from headgate.allocation.active import Active
 from headgate.allocation.demands import demand_of, smooth
 from headgate.allocation.governor_record import GovernorRecord, Member
 from headgate.allocation.groups import Groups
-from headgate.allocation.members import right_of, share_of
+from headgate.allocation.members import share_of
 from headgate.allocation.rounds import Place, Places, keep_limits, step
 from headgate.allocation.shares import Shares
 from headgate.model.pool import Share, Strategy
@@ -37,12 +37,22 @@ class Standings:
         active: Whom a round looks at.
         groups: Of the pool.
         shares: Who should have what.
+        as_before: See ``Governor``.
     """
 
     def __init__(
-        self, record: GovernorRecord, active: Active, groups: Groups, shares: Shares
+        self,
+        record: GovernorRecord,
+        active: Active,
+        groups: Groups,
+        shares: Shares,
+        *,
+        as_before: bool = False,
     ) -> None:
         self._shares = shares
+        self._borrowing = (
+            (Strategy.RESERVED,) if as_before else (Strategy.RESERVED, Strategy.PRIORITY)
+        )
         self._record = record
         self._active = active
         self._groups = groups
@@ -105,7 +115,7 @@ class Standings:
             if claim is not None:
                 wanted, held = claim.wanted, claim.held
                 ceiling = max(ceiling, held)
-                owed = min(wanted, right_of(claim.share))
+                owed = min(wanted, claim.share.guaranteed)
                 if claim.next:
                     first = held + claim.next
                     if target < first:
@@ -145,8 +155,8 @@ class Standings:
             case Strategy.FIXED:
                 return max(0, (share.maximum or 0) - target)
             case Strategy.RESERVED | Strategy.PRIORITY:
-                standing = right_of(share)
-                if share.borrow_limit is not None:
+                standing = share.guaranteed
+                if settings.strategy in self._borrowing and share.borrow_limit is not None:
                     limit = min(limit, share.guaranteed + share.borrow_limit)
             case _:
                 standing = 0

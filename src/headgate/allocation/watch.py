@@ -7,7 +7,6 @@ from headgate.alerts.desk import Desk, News
 from headgate.alerts.episode import Episode, Lasts, Turn
 from headgate.alerts.words import clock, span
 from headgate.allocation.governor_record import GovernorRecord, Member
-from headgate.allocation.members import right_of
 from headgate.model.alert_rules import AlertRules
 from headgate.model.pool import CapacityOverride
 
@@ -72,9 +71,9 @@ class Watch:
         for tenant, member in members:
             for resource in capacity:
                 claim = member.claims.get(resource)
-                if claim is None or not right_of(claim.share):
+                if claim is None or not claim.share.guaranteed:
                     continue
-                has, guaranteed = member.allocated.get(resource, 0), right_of(claim.share)
+                has, guaranteed = member.allocated.get(resource, 0), claim.share.guaranteed
                 is_unmet = after_ms is not None and has < min(claim.wanted, guaranteed)
                 if is_unmet:
                     seen.add(self._key(tenant, resource))
@@ -123,7 +122,7 @@ class Watch:
         member = self._record.members.get(tenant) or Member()
         claim = member.claims.get(resource)
         has = member.allocated.get(resource, 0)
-        wanted, guaranteed = (0, 0) if claim is None else (claim.wanted, right_of(claim.share))
+        wanted, guaranteed = (0, 0) if claim is None else (claim.wanted, claim.share.guaranteed)
         data: dict[str, str | int | float | None] = {
             "tenant": tenant,
             "resource": resource,
