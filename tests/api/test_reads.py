@@ -1,6 +1,7 @@
 """What the API shows."""
 
 from typing import Any
+from uuid import uuid4
 
 from temporalio.client import Client
 
@@ -8,6 +9,7 @@ from headgate.api.service import Temporal
 from headgate.devstack.stack import Stack
 from headgate.model.breaker import BreakerState
 from headgate.model.errors import UnavailableError
+from headgate.model.ledger import Outcome
 from tests.api.conftest import Desk
 from tests.harness import Orchestrator, acquire, eventually
 from tests.jobs import ScanJobInput
@@ -99,8 +101,16 @@ async def test_a_pool_says_who_has_what_and_what_another_division_would_give(des
         pools={pool: {"resource": "scan", "capacity": 8}},
     )
     await desk.saved("governor", pool)
-    wishes = [acquire(f"a{number}", wait_ms=60_000) for number in range(9)]
-    await desk.governance.exchange(a, wishes)
+    held_by: list[str] = []
+
+    async def begin_one_more() -> int:
+        # None waits: who is not there to hear of its turn would lose its permit at once.
+        one = acquire(f"a{uuid4().hex}")
+        reply = await desk.governance.exchange(a, [one])
+        held_by.extend(one.id for it in reply.decisions if it.outcome is Outcome.GRANTED)
+        return len(held_by)
+
+    await eventually(begin_one_more, lambda number: number >= 6)
     viewer = await desk.caller("viewer")
 
     async def held() -> int:
