@@ -1,12 +1,17 @@
-"""The real ``headgate`` command in a process of its own."""
+"""The real ``headgate`` command, in a process of its own or in this one."""
 
 import asyncio
+import io
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
+
+from headgate.cli.main import main
 
 HEADGATE = str(Path(sys.executable).with_name("headgate"))
 
@@ -53,6 +58,34 @@ async def run(*arguments: str, environ: Mapping[str, str] | None = None) -> Answ
             process.kill()
     assert process.returncode is not None
     return Answer(process.returncode, out.decode(), err.decode())
+
+
+async def run_here(*arguments: str, environ: Mapping[str, str] | None = None) -> Answer:
+    """Run ``headgate`` in this process, in a thread: nothing has to be imported once more.
+
+    Output and environment are those of the whole process meanwhile, so one comes after the other.
+    """
+    async with _ONE_AT_A_TIME:
+        return await asyncio.to_thread(_run_here, arguments, {**ENVIRON, **(environ or {})})
+
+
+_ONE_AT_A_TIME = asyncio.Lock()
+
+
+def _run_here(arguments: Sequence[str], environ: Mapping[str, str]) -> Answer:
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with (
+        mock.patch.dict(os.environ, environ, clear=True),
+        mock.patch.object(sys, "argv", ["headgate", *arguments]),
+        mock.patch("headgate.cli.main._leave", sys.exit),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+    return Answer(code, out.getvalue(), err.getvalue())
 
 
 def run_now(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

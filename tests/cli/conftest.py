@@ -17,7 +17,7 @@ from headgate.model.ids import GOVERNANCE_TASK_QUEUE, Kind
 from headgate.orchestrator.configure import Configurator
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
-from tests.cli.command import Answer, run
+from tests.cli.command import Answer, run_here
 from tests.harness import Governance, Orchestrator
 from tests.store.fresh_database import migrated_database
 
@@ -46,7 +46,7 @@ class Desk:
         return f"{self.name}-{key}"
 
     async def headgate(self, *arguments: str) -> Answer:
-        return await run(*arguments, environ=self.environ)
+        return await run_here(*arguments, environ=self.environ)
 
     async def done(self, *arguments: str) -> str:
         """What a command prints that ends well; nothing of it is wider than 80 columns."""

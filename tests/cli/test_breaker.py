@@ -8,7 +8,7 @@ from headgate.devstack.stack import Stack
 from headgate.model.ids import workflow_id
 from headgate.model.policy import BreakerPolicy
 from headgate.store.database import Database
-from tests.cli.command import run
+from tests.cli.command import run, run_here
 from tests.harness import Governance, eventually
 from tests.store.fresh_database import migrated_database
 
@@ -110,7 +110,7 @@ async def test_a_breaker_is_forced_while_nobody_says_where_postgres_is(
 async def test_what_cannot_be_done_is_told_in_a_line(
     environ: dict[str, str], arguments: tuple[str, ...], said: str
 ) -> None:
-    assert said in (await run("breaker", *arguments, environ=environ)).refusal
+    assert said in (await run_here("breaker", *arguments, environ=environ)).refusal
 
 
 async def test_search_attributes_are_registered_once(environ: dict[str, str]) -> None:

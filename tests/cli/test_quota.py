@@ -177,7 +177,7 @@ async def test_a_pool_is_seen_set_cut_and_resumed(desk: Desk) -> None:
     assert out.startswith(f"pool {pool} has 4 scan; set by ada until ")
     shown = await saved(desk, "pool", "show", pool, until="set by ada")
     assert "scan: 0 of 4 held" in shown
-    assert pool in await desk.done("pool", "list")
+    assert pool in await desk.done("pool", "list", "--json")
     cut = await desk.done("throttle", "pool", pool, "--to", "50%", *ABOUT, "--dry-run")
     assert cut.startswith(f"pool {pool} would have 5 scan; cut to 50% by ada until lifted")
     assert (await desk.governance.pool(pool)).capacity == {"scan": 4}
