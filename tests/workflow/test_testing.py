@@ -9,14 +9,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import pytest
-import pytest_asyncio
 from temporalio import activity, workflow
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
-from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
 
 from headgate import PermitDenied, governance, governed
 from headgate.devstack.stack import Stack
@@ -32,7 +28,14 @@ from headgate.testing import (
     Refused,
     headgate_gate,
 )
-from tests.harness import eventually
+
+with workflow.unsafe.imports_passed_through():  # else each workflow imports them once more
+    import pytest
+    import pytest_asyncio
+    from temporalio.testing import WorkflowEnvironment
+    from temporalio.worker import Worker
+
+    from tests.harness import eventually
 
 __all__ = ["headgate_gate"]
 
