@@ -103,7 +103,7 @@ Playing = asyncio.Task[dict[str, Any]]
 
 
 async def play_as_usual() -> dict[str, Any]:
-    async with demo("--seconds", "14") as run:
+    async with demo("--seconds", "30") as run:  # twice what it takes on a machine at rest
         await run.until("ready after")
         return await run.figures()
 
