@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import typer
+from typer.core import TyperGroup
 
 from headgate.cli.commands import NAMES
 from headgate.cli.main import app
@@ -12,7 +13,8 @@ from headgate.cli.main import app
 
 def test_every_command_is_found_and_says_what_it_does() -> None:
     root = typer.main.get_command(app)
-    commands = root.commands  # type: ignore[attr-defined]
+    assert isinstance(root, TyperGroup)
+    commands = root.commands
     assert list(commands) == list(NAMES)
     assert [command.name for command in commands.values()] == list(NAMES)
     assert all(command.get_short_help_str() for command in commands.values())

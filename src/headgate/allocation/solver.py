@@ -187,7 +187,7 @@ class _Sweep:
             return -inf, inf
         sample = sorted(range(0, len(self._keys), step), key=self._keys.__getitem__)
         settled, rising, place = self._settled, self._rising, 0
-        for place, event in enumerate(sample):  # noqa: B007
+        for place, event in enumerate(sample):  # noqa: B007 (where it stops is used below)
             if settled + rising * self._keys[event] >= self._amount:
                 break
             settled += step * self._settles[event]
