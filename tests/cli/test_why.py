@@ -152,6 +152,11 @@ async def test_of_several_resources_the_pool_of_that_which_is_lacking_is_told(de
     )
     async with desk.orchestrator() as working:
         first = await held(desk, working, tenant=acme, also={"tok": 450})
+        # The whole pool, as long as nobody wants more than what is there.
+        await eventually(
+            lambda: desk.governance.pool(tokens),
+            lambda view: view.members[acme].allocated.get("tok") == 500,
+        )
         job = await working.start(ScanJobInput(tenant=acme, also={"tok": 100}))
         report = await eventually(
             lambda: why(desk, job, ReasonCode.POOL_USED_UP),
