@@ -29,7 +29,7 @@ _PAGES: Final = {
     "tenant": "/tenants/acme",
     "pools": "/pools",
     "pool": "/pools/scanner-slots",
-    "what-if": "/pools/scanner-slots?capacity.scan=2&strategy=equal",
+    "what-if": "/pools/scanner-slots/what-if?strategy=proportional&acme*scan*weight=3",
     "jobs": "/jobs",
     "nobody": "/jobs?workflow_id=nobody",
     "alerts": "/alerts",

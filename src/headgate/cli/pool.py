@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from headgate.cli import options
+from headgate.cli import options, what_if
 from headgate.cli.connect import connect_temporal
 from headgate.cli.options import Asked, operating, reading
 from headgate.cli.tables import ago, ends, percent, print_json, say, show, table
@@ -18,6 +18,8 @@ from headgate.orchestrator.operate import command_pool
 from headgate.store.snapshots import SnapshotStore
 
 app = typer.Typer(help="See pools; set the capacity of one for a time.", no_args_is_help=True)
+
+app.command("what-if")(what_if.command)
 
 _POOL = typer.Argument(help="The pool.")
 

@@ -27,7 +27,7 @@ from headgate.model.quota import Quota, QuotaChanges
 from headgate.orchestrator.times import lasting, utc
 from headgate.version import __version__
 from headgate.view.standing import ResourceStanding
-from headgate.view.words import GLYPHS, whom
+from headgate.view.words import GLYPHS, effect, whom
 
 _SECTIONS: Final = {
     "downstream": ("breaker", "downstreams"),
@@ -268,4 +268,6 @@ _ENVIRONMENT.filters.update(
     lasting=lasting,
     utc=utc,
     whom=whom,
+    effect=effect,
+    written=_written,
 )
