@@ -25,6 +25,7 @@ _PAGES: Final = {
     "overview": "/",
     "downstreams": "/downstreams",
     "breaker": "/downstreams/scanner",
+    "backtest": "/downstreams/scanner/backtest?since=1h&consecutive_failures=3&open_ms=10000",
     "tenants": "/tenants",
     "tenant": "/tenants/acme",
     "pools": "/pools",

@@ -147,6 +147,7 @@ async def test_axe_finds_nothing_on_any_page(desk: Desk, page: Page, script: Pat
         "/downstreams?state=RAMP",
         f"/downstreams/{scanner}",
         f"/downstreams/{desk.of('shadow')}",
+        f"/downstreams/{scanner}/backtest?since=1h&consecutive_failures=2",
         "/downstreams/nobody",
         "/tenants?search=nobody",
         f"/tenants/{tenant}",

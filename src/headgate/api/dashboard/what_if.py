@@ -2,13 +2,12 @@
 
 import shlex
 from typing import Any, Final
-from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request
-from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from headgate.api.dashboard.forms import BETWEEN, said, shortened
 from headgate.api.dashboard.pages import Text, Viewer, members_of
 from headgate.api.dashboard.render import render
 from headgate.api.paging import Cursor, part_of, place
@@ -35,8 +34,6 @@ _FIELDS: Final = (
     "priority",
 )
 """Of a quota: those by which a pool is divided."""
-_BETWEEN: Final = "*"
-"""Between tenant, resource and field in the name of an input: no name of these has it."""
 _ROWS: Final = 20
 _MOST_CHANGED: Final = 50
 _MOST_SHOWN: Final = 100
@@ -47,17 +44,15 @@ async def what_if(
     request: Request, principal: Viewer, pool: Name, search: Text = None, cursor: Cursor = None
 ) -> Response:
     """Show who would gain and who would lose by another capacity, strategy, or other quotas."""
-    said = {name: text.strip() for name, text in request.query_params.items() if text.strip()}
-    if len(said) < len(request.query_params.multi_items()):
-        # Most fields of the form are empty: without them the address is short, to be passed on.
-        query = f"?{urlencode(said, safe=_BETWEEN)}" if said else ""
-        return RedirectResponse(f"/pools/{quote(pool, safe='')}/what-if{query}", 303)
+    if (shorter := shortened(request)) is not None:
+        return shorter
+    fields = said(request)
     service = service_of(request)
     view = fresh(await one(service, "governor", pool), PoolView).data
     configured = await service.configuration.load()
     if pool not in configured.pools:
         raise not_found(f"the configuration lists no pool {pool!r}, so nothing can be tried on it")
-    written = _written(said)
+    written = _written(fields)
     forecast, problem = None, None
     if any(written.values()):
         try:
@@ -86,6 +81,7 @@ async def what_if(
         "what_if.html",
         view=view,
         fields=_FIELDS,
+        between=BETWEEN,
         rows=[
             {
                 "tenant": tenant,
@@ -104,7 +100,7 @@ async def what_if(
         next=page.next_cursor,
         search=search,
         strategies=list(Strategy),
-        said=said,
+        said=fields,
         forecast=forecast,
         tally=None if forecast is None else _tally(forecast),
         tenants=[] if forecast is None else _by_difference(forecast)[:_MOST_SHOWN],
@@ -113,19 +109,19 @@ async def what_if(
     )
 
 
-def _written(said: dict[str, str]) -> dict[str, Any]:
+def _written(fields: dict[str, str]) -> dict[str, Any]:
     """Return a ``WhatIf`` as the form has it, not validated; ``none`` takes a limit away."""
     capacity: dict[str, str] = {}
     quotas: dict[str, dict[str, dict[str, str | None]]] = {}
-    for name, text in said.items():
-        tenant, *rest = name.split(_BETWEEN)
+    for name, text in fields.items():
+        tenant, *rest = name.split(BETWEEN)
         if name.startswith("capacity."):
             capacity[name.removeprefix("capacity.")] = text
         elif len(rest) == 2:
             resource, field = rest
             of = quotas.setdefault(tenant, {}).setdefault(resource, {})
             of[field] = None if text == "none" else text
-    return {"capacity": capacity, "strategy": said.get("strategy"), "quotas": quotas}
+    return {"capacity": capacity, "strategy": fields.get("strategy"), "quotas": quotas}
 
 
 def _overrides(ledger: LedgerView | None, resource: str) -> list[str]:
