@@ -66,6 +66,13 @@ async def test_every_page_is_shown_and_none_has_a_script_or_a_style_in_it(desk: 
     words = re.sub(r"<[^>]*>", "", overview)
     assert said.verdict == "blocked" and escape(said.line) in words, "as headgate status says"
     assert f'<a href="/downstreams/{quote(scanner, safe="")}">breaker/' in overview
+    assert re.search(r'<a href="/alerts">\d+ alerts? (is|are) open</a>', overview)
+    # Who reads the audit goes on to what was changed.
+    audit = (await viewer.get("/audit")).text
+    for page in (f"/downstreams/{quote(scanner, safe='')}", f"/tenants/{tenant}", f"/pools/{pool}"):
+        assert f'<td><a href="{page}">' in audit, page
+    history = (await viewer.get(f"/pools/{pool}")).text
+    assert f"governor/{pool}</a>" in history and "of 4 scan</strong> held" in history
     operator = await desk.caller("operator", **HTML)
     assert 'class="act"' in (await operator.get(f"/tenants/{tenant}")).text
     pause = {"action": {"kind": "pause", "resource": "scan"}, "reason": "not paid"}

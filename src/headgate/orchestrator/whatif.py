@@ -274,7 +274,8 @@ def _tenant(
     room_now = 0 if now is None else max(0, now - claim.held)
     room_then = max(0, target - claim.held) if limits else waiting_units
     more = min(waiting_units, room_then) - min(waiting_units, room_now)
-    moved = abs(more) * jobs // waiting_units if waiting_units else 0
+    # Rounded: what a pool knows of the line may be a moment older than what its ledger says.
+    moved = (2 * abs(more) * jobs + waiting_units) // (2 * waiting_units) if waiting_units else 0
     return TenantForecast(
         tenant=tenant,
         resource=resource,

@@ -87,6 +87,7 @@ async def overview(request: Request, principal: OwnViewer) -> Response:
         throttles_in_force(service.database, now),
         service.pages.totals("ledger"),
     )
+    alerts = await service.alerts.recent(_PAGE, is_open=True)
     return render(
         request,
         principal,
@@ -102,6 +103,8 @@ async def overview(request: Request, principal: OwnViewer) -> Response:
         waiting=totals[1],
         throttles=throttles[:_OTHERS],
         throttle_count=len(throttles),
+        alerts=len(alerts),
+        most=_PAGE,
     )
 
 
@@ -295,6 +298,7 @@ async def pool(
     service = service_of(request)
     mark = await service.pages.now()
     shown = fresh(await one(service, "governor", pool), PoolView)
+    audit = await service.audit.lines(10, target=f"governor/{pool}")
     members = members_of(shown.data, search, sort)
     page = part_of(members, _ROWS, cursor)
     return render(
@@ -311,6 +315,7 @@ async def pool(
         fresh=shown,
         view=shown.data,
         strategies=list(Strategy),
+        audit=audit,
     )
 
 
