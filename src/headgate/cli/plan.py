@@ -81,7 +81,7 @@ def print_pool(pool: PoolForecast) -> None:
     several = len(pool.capacity) > 1
     resource = ("Resource",) if several else ()
     numbers = ("Held", "Wanted", "Now", "Then", "Change")
-    rows = table("Tenant", *resource, *numbers, "Effect", right=numbers)
+    rows = table("Tenant", *resource, *numbers, "Effect", right=numbers, whole=("Tenant",))
     for one in pool.tenants:
         rows.add_row(
             one.tenant,

@@ -127,7 +127,7 @@ async def _pressure(pool: str | None) -> dict[str, PressureView]:
 
 
 def _show_pressure(found: dict[str, PressureView]) -> None:
-    shown = table(*("Pool", "Pressure", "Since", "Ask again", "Because of"))
+    shown = table(*("Pool", "Pressure", "Since", "Ask again", "Because of"), whole=("Pool",))
     for name, view in found.items():
         shown.add_row(
             name,
@@ -149,6 +149,7 @@ async def _list(as_json: bool) -> None:
     found = table(
         *("Pool", "Resource", "Capacity", "Held", "Wanted", "Given", "Strategy", "Changed"),
         right=("Capacity", "Held", "Wanted", "Given"),
+        whole=("Pool",),
     )
     for view in views:
         for number, row in enumerate(_totals(view)):
@@ -188,6 +189,7 @@ async def _show(pool: str, as_json: bool) -> None:
     found = table(
         *("Tenant", "Resource", "Held", "Wanted", "Given", "Target", "Guaranteed", "Group"),
         right=("Held", "Wanted", "Given", "Target", "Guaranteed"),
+        whole=("Tenant",),
     )
     for tenant, member in view.members.items():
         for number, resource in enumerate(view.capacity):

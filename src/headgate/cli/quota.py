@@ -272,6 +272,7 @@ async def _list(as_json: bool) -> None:
     found = table(
         *("Tenant", "Resource", "Held", "Limit", "Waiting", "Set", "Changed"),
         right=("Held", "Limit", "Waiting"),
+        whole=("Tenant",),
     )
     for view in views:
         names = sorted({*view.limits, *view.units_held, *view.waiting})
