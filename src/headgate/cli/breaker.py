@@ -194,7 +194,7 @@ async def _show(name: str, as_json: bool) -> None:
     print("transitions")
     for step in reversed(view.transitions):
         by = f" by {step.actor}" if step.actor else "" if step.enforced else " (not enforced)"
-        print(f"  {_utc(step.at_ms)}  {step.source} -> {step.target}{by}: {step.reason}")
+        tables.say(f"  {_utc(step.at_ms)}  {step.source} -> {step.target}{by}: {step.reason}", 4)
 
 
 def _why(view: BreakerView) -> str:

@@ -6,6 +6,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from typing import Final
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -15,6 +16,8 @@ from headgate.cli.columns import GAP, fitted, lines_of
 from headgate.cli.page import counted
 from headgate.gate.clock import now_ms
 from headgate.orchestrator.times import lasting, utc
+
+_NOW_MS: Final = 1_000
 
 
 def print_json(value: object) -> None:
@@ -93,7 +96,10 @@ def say(text: str, indent: int = 0) -> None:
 
 def ago(at_ms: int | None) -> str:
     """Return how long ago something was saved."""
-    return "never" if at_ms is None else f"{lasting(now_ms() - at_ms)} ago"
+    if at_ms is None:
+        return "never"
+    gone_ms = now_ms() - at_ms
+    return "just now" if gone_ms < _NOW_MS else f"{lasting(gone_ms)} ago"
 
 
 def ends(at_ms: int | None) -> str:

@@ -27,6 +27,7 @@ from headgate.model.pool import PoolView
 from headgate.model.quota import Quota, QuotaChanges
 from headgate.orchestrator.times import lasting, utc
 from headgate.version import __version__
+from headgate.view.changed import differences
 from headgate.view.places import page_of_workflow
 from headgate.view.standing import ResourceStanding
 from headgate.view.words import GLYPHS, effect, whom
@@ -264,6 +265,8 @@ _ENVIRONMENT.globals.update(
     bar=bar,
     together=_together,
     page_of_workflow=page_of_workflow,
+    differences=differences,
+    utc=utc,
 )
 _ENVIRONMENT.filters.update(
     time=_time,
