@@ -115,7 +115,7 @@ async def test_a_nul_in_somebodys_words_costs_no_snapshot(own_database: Database
 
 def ledger(tenant: str, *permits: str, at_ms: int = 10) -> Snapshot:
     """A saved ledger, as its workflow packs it."""
-    state = pack(json.dumps({"permits": dict.fromkeys(permits, {"units": 1})}))
+    state = pack(json.dumps({"permits": {id: {"units": 1} for id in permits}}))
     return snapshot(1).model_copy(
         update={"kind": "ledger", "subject": tenant, "state": state, "at_ms": at_ms}
     )
