@@ -149,6 +149,10 @@ async def _require_unchanged(
         return
     if order.tenant == DEFAULT:
         raise ConflictError("'*' has no ledger, and no revision: leave out If-Match")
+    if not order.dry_run:
+        # What somebody else has stored and is about to tell: from here on its revision counts it.
+        # What is stored after this was looked up is noticed when this one is to be stored.
+        await configurator.finish([f"ledger/{order.tenant}"])
     view = await configurator.running("ledger", order.tenant)
     if view is None:
         view = await SnapshotStore(database).ledger(order.tenant)
