@@ -31,3 +31,20 @@ async def test_a_database_is_prepared_and_a_key_made_and_revoked(stack: Stack) -
             ("ada", "cli", "key_created"),
             ("bob", "cli", "key_revoked"),
         ]
+
+        once = ("keys", "create", "robot", "--request-id", "robots-key", "--reason", "a new robot")
+        first = await run(*once, environ=environ)
+        assert first.out.startswith("hgk_"), first.err
+        id = first.out[4:16]
+        lost = (await run(*once, environ=environ)).refusal
+        assert lost.startswith(f"this request has made key {id} already")
+        other = ("keys", "create", "robby", "--request-id", "robots-key")
+        assert "used for something else" in (await run(*other, environ=environ)).refusal
+        revoke = ("keys", "revoke", id, "--reason", "no robots", "--request-id", "no-robots")
+        for _ in range(2):  # the answer to the first was lost
+            assert (await run(*revoke, environ=environ)).out == f"{id} is revoked\n"
+        rows = await database.fetch("SELECT action, reason, request_id FROM audit ORDER BY id")
+        assert [tuple(row) for row in rows[2:]] == [
+            ("key_created", "a new robot", "robots-key"),
+            ("key_revoked", "no robots", "no-robots"),
+        ]

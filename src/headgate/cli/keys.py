@@ -9,7 +9,6 @@ from headgate.api.principal import ROLES
 from headgate.cli import options
 from headgate.cli.options import reading
 from headgate.cli.tables import print_json, show, table
-from headgate.cli.user import current_user
 from headgate.model.errors import ConfigurationError, NotFoundError
 from headgate.store.keys import ApiKey, KeyStore, RoleName
 
@@ -23,7 +22,9 @@ def create(
     tenant: str | None = typer.Option(None, "--tenant", help="Only for this tenant."),
     duration: str | None = typer.Option("90d", "--for", help="How long it is valid; such as 90d."),
     never_expires: bool = typer.Option(False, "--never-expires", help="Until it is revoked."),
+    reason: str = typer.Option("a key was made", "--reason", help="Why; stands in the audit."),
     actor: str = options.ACTOR,
+    request_id: str | None = options.REQUEST_ID,
     as_json: bool = options.JSON,
 ) -> None:
     """Make a key. It is shown once, and nowhere kept: Headgate only has a hash of it."""
@@ -36,16 +37,19 @@ def create(
     if tenant is not None:
         options.name(tenant, "tenant")
     lasts = None if never_expires else options.for_ms(duration)
+    by = options.asked(reason, actor, request_id=request_id)
 
     async def run() -> tuple[ApiKey, str]:
         async with reading() as db:
+            await by.note(db, "key")
             return await KeyStore(db).create(
                 name,
                 chosen,
-                actor or current_user(),
+                by.actor,
                 tenant,
                 None if lasts is None else timedelta(milliseconds=lasts),
-                options.CLI,
+                reason=by.reason,
+                request_id=by.id,
             )
 
     key, text = asyncio.run(run())
@@ -85,14 +89,16 @@ def revoke(
     id: str = typer.Argument(help="As keys list has it."),
     reason: str = options.REASON,
     actor: str = options.ACTOR,
+    request_id: str | None = options.REQUEST_ID,
     as_json: bool = options.JSON,
 ) -> None:
     """Refuse a key from now on, and end the logins that were made with it."""
-    by = options.asked(reason, actor)
+    by = options.asked(reason, actor, request_id=request_id)
 
     async def run() -> bool:
         async with reading() as db:
-            return await KeyStore(db).revoke(id, by.actor, by.reason, options.CLI)
+            await by.note(db, f"key/{id}")
+            return await KeyStore(db).revoke(id, by.actor, by.reason, request_id=by.id)
 
     if not asyncio.run(run()):
         raise NotFoundError(f"there is no key {id!r} that is not revoked: see headgate keys list")
