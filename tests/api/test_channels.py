@@ -14,7 +14,8 @@ from tests.notifier.site import SECRET, VARIABLE, Endpoint, Site, crossing, webh
 
 @pytest_asyncio.fixture
 async def site(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    """A Notifier on the database of the API."""
+    """The only Notifier on the database of the API."""
+    await desk.stop_working()
     monkeypatch.setenv(VARIABLE, SECRET)
     async with AsyncExitStack() as resources:
         yield Site(desk.database, resources)
