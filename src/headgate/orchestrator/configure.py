@@ -181,6 +181,7 @@ class Configurator:
         allow_below_usage: bool = False,
         *,
         how: str | None = None,
+        request_id: str | None = None,
     ) -> Plan:
         """Make what runs be as ``wanted`` says; what already is, is left alone.
 
@@ -194,6 +195,8 @@ class Configurator:
             reason: Why.
             allow_below_usage: Also if a limit is then below what is held.
             how: How the actor was authenticated.
+            request_id: The same for every attempt: it is done once, and a repeat is told what the
+                first attempt has changed. None: whatever is asked is done.
 
         Raises:
             BelowUsageError: A limit would be below what is held, and that is not allowed.
@@ -201,10 +204,42 @@ class Configurator:
             UnavailableError: No governance worker runs, and nothing was changed; or a workflow
                 could not be told.
         """
+        if request_id is not None and (done := await self.done_by(request_id)) is not None:
+            return Plan(changes=done)
         plan = await self.plan(wanted)
+        if not plan.changes and request_id is not None:
+            # A late repeat must not find this undone by others, and do it after all.
+            nothing = {"configuration": {"before": None, "after": None}}
+            await self._configuration.save(
+                wanted,
+                actor,
+                reason,
+                nothing,
+                based_on=plan.applied,
+                request_id=request_id,
+                how=how,
+            )
         if plan.changes:
-            await self.carry_out(plan, wanted, actor, reason, allow_below_usage, how=how)
+            await self.carry_out(
+                plan, wanted, actor, reason, allow_below_usage, how=how, request_id=request_id
+            )
         return plan
+
+    async def done_by(self, request_id: str) -> list[Change] | None:
+        """Return what a request has changed, and tell whoever could not be told; None: not done.
+
+        Raises:
+            UnavailableError: One could not be told.
+        """
+        rows = await self._configuration.applied_by(request_id)
+        if not rows:
+            return None
+        await self.finish([row["target"] for row in rows])
+        return [
+            _change(row["target"], row["before"], row["after"])
+            for row in rows
+            if row["before"] != row["after"]
+        ]
 
     async def carry_out(
         self,
@@ -369,14 +404,9 @@ class Configurator:
         for target, (old, new) in pairs.items():
             if old == new or target in planned:
                 continue
-            plan.changes.append(
-                Change(
-                    "create" if old is None else "remove" if new is None else "update",
-                    target,
-                    None if old is None else old.model_dump(mode="json"),
-                    None if new is None else new.model_dump(mode="json"),
-                )
-            )
+            was = None if old is None else old.model_dump(mode="json")
+            is_now = None if new is None else new.model_dump(mode="json")
+            plan.changes.append(_change(target, was, is_now))
 
     async def running(self, kind: Kind, subject: str) -> View | None:
         """Return the state of a workflow, or None when it does not run.
@@ -440,6 +470,13 @@ class Configurator:
 
     def _workflow(self, kind: Kind, subject: str) -> GovernanceWorkflow:
         return governing(self._client, kind, subject, self._options, self._task_queue)
+
+
+def _change(target: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> Change:
+    action: Literal["create", "update", "remove"] = "update"
+    if before is None or after is None:
+        action = "create" if before is None else "remove"
+    return Change(action, target, before, after)
 
 
 def _wanted(wanted: Configuration, throttles: list[Throttle], kind: Kind, subject: str) -> Settings:

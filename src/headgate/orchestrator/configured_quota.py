@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from asyncpg import Record
 from pydantic import ValidationError
 
 from headgate.model.configuration import Configuration
@@ -78,8 +77,8 @@ async def set_quota(configurator: Configurator, database: Database, order: Quota
     for attempt in range(1, _ATTEMPTS + 1):
         # In this order: whatever has been done by then, also by this request, is reckoned with.
         applied = await store.load()
-        if not order.dry_run and (done := await store.applied_by(order.request_id)):
-            return await _again(configurator, done)
+        if not order.dry_run and (done := await configurator.done_by(order.request_id)) is not None:
+            return QuotaSet([_shown(change) for change in done])
         await _require_unchanged(configurator, database, order)
         wanted = _changed(applied, order)
         plan = await configurator.plan(wanted, only_new=True, based_on=applied)
@@ -104,17 +103,6 @@ async def set_quota(configurator: Configurator, database: Database, order: Quota
             continue
         return QuotaSet(shown, plan.revisions.get(target))
     raise AssertionError("the last attempt returns or raises")
-
-
-async def _again(configurator: Configurator, done: list[Record]) -> QuotaSet:
-    """Answer a repeat; whoever could not be told by the first attempt is told what holds now."""
-    await configurator.finish([row["target"] for row in done])
-    changes = [
-        _shown(Change("update", row["target"], row["before"], row["after"]))
-        for row in done
-        if row["before"] != row["after"]
-    ]
-    return QuotaSet(changes)
 
 
 def _changed(applied: Configuration, order: QuotaOrder) -> Configuration:
