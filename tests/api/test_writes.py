@@ -445,6 +445,40 @@ async def test_what_was_stored_and_not_told_yet_counts_as_set_since(desk: Desk) 
     assert (await desk.governance.account(tenant)).limits["scan"].max_active == 5
 
 
+async def test_what_people_set_while_a_quota_is_stored_is_seen_by_the_ledger(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    await desk.saved("ledger", tenant)
+    admin = await desk.caller("admin")
+    seen = (await admin.get(f"/v1/tenants/{tenant}")).headers["ETag"]
+    headers = {"If-Match": seen, "Idempotency-Key": desk.of("once")}
+    save = ConfigurationStore.save
+
+    async def and_meanwhile(*arguments: Any, **options: Any) -> None:
+        await save(*arguments, **options)
+        if options["request_id"] == desk.of("once"):
+            pause = {"action": {"kind": "pause", "resource": "scan"}, "reason": "a runaway job"}
+            paused = await admin.post(f"/v1/tenants/{tenant}/commands", json=pause)
+            assert paused.status_code == 200, paused.text
+
+    monkeypatch.setattr(ConfigurationStore, "save", and_meanwhile)
+    path = f"/v1/tenants/{tenant}/quotas/scan"
+    body = {"quota": {"max_active": 9}, "reason": "as I saw it"}
+    for _ in range(2):  # a repeat is told the same
+        refused = await admin.put(path, json=body, headers=headers)
+        assert refused.status_code == 412, refused.text
+        assert await _configured(desk, tenant) == 2
+        view = await desk.governance.account(tenant)
+        assert view.quotas is not None and view.quotas["scan"].max_active == 2
+    target = {"target": f"ledger/{tenant}", "action": "apply"}
+    lines = (await admin.get("/v1/audit", params=target)).json()["items"]
+    reasons = [line["reason"] for line in lines if line["reason"] != "test"]
+    assert reasons[0].startswith("taken back: people have changed it since revision")
+    assert reasons[1:] == ["as I saw it"]
+
+
 async def test_a_configured_quota_below_what_is_held_is_refused_as_such(desk: Desk) -> None:
     tenant = desk.of("t")
     await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})

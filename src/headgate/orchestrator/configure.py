@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from uuid import uuid4
@@ -16,6 +16,7 @@ from temporalio.client import (
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
 )
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.gate.kinds import KINDS, governing
@@ -23,13 +24,13 @@ from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.alert_rules import AlertRules
 from headgate.model.breaker import BreakerView
 from headgate.model.configuration import Configuration
-from headgate.model.entity import EntityOptions
-from headgate.model.errors import BelowUsageError, UnavailableError
+from headgate.model.entity import CHANGED_SINCE, EntityOptions
+from headgate.model.errors import BelowUsageError, ConflictError, UnavailableError
 from headgate.model.ids import DEFAULT, GOVERNANCE_TASK_QUEUE, Kind, workflow_id
 from headgate.model.ledger import LedgerView
 from headgate.model.pool import PoolSettings, PoolView
 from headgate.model.quota import Throttle
-from headgate.model.settings import BreakerSettings, LedgerSettings
+from headgate.model.settings import BreakerSettings, LedgerSettings, Reconfigure
 from headgate.orchestrator.operate import new_command_id
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
@@ -251,6 +252,7 @@ class Configurator:
         *,
         request_id: str | None = None,
         how: str | None = None,
+        if_revision: Mapping[str, int] | None = None,
     ) -> None:
         """Do what a plan says, unless something else has been applied since it was made.
 
@@ -262,8 +264,10 @@ class Configurator:
             allow_below_usage: Also if a limit is then below what is held.
             request_id: By which it stands in the audit.
             how: How the actor was authenticated; None: as is known of the request.
+            if_revision: By target: the ledger refuses it if people have set something since.
 
         Raises:
+            ConflictError: One has refused. What is stored stays so: take it back.
             BelowUsageError: See ``apply``; so are the others.
             OutdatedError: See there.
             UnavailableError: See there.
@@ -281,7 +285,7 @@ class Configurator:
             request_id=request_id or new_command_id(),
             how=how,
         )
-        await self._tell(plan)
+        await self._tell(plan, if_revision or {})
 
     async def finish(self, targets: Collection[str]) -> None:
         """Tell those that have not been told yet what was applied to them.
@@ -301,17 +305,31 @@ class Configurator:
                 if name == kind and subject != DEFAULT:
                     new = _wanted(applied, throttles, kind, subject)
                     await self._compare(plan, kind, subject, new)
-        await self._tell(plan)
+        await self._tell(plan, {})
 
-    async def _tell(self, plan: Plan) -> None:
+    async def _tell(self, plan: Plan, if_revision: Mapping[str, int]) -> None:
         limit = asyncio.Semaphore(_AT_ONCE)
 
-        async def tell(kind: Kind, subject: str, settings: object) -> None:
+        async def tell(kind: Kind, subject: str, settings: Settings) -> None:
+            target = f"{kind}/{subject}"
+            order: tuple[str, object] = ("configure", settings)
+            if target in if_revision and isinstance(settings, LedgerSettings):
+                decided = Reconfigure(settings=settings, if_revision=if_revision[target])
+                order = ("reconfigure", decided)
             async with limit:
-                view = await self._workflow(kind, subject).update(
-                    "configure", settings, f"apply:{uuid4()}", KINDS[kind].view, give_up_s=_TELL_S
-                )
-            plan.revisions[f"{kind}/{subject}"] = view.revision
+                try:
+                    view = await self._workflow(kind, subject).update(
+                        *order, f"apply:{uuid4()}", KINDS[kind].view, give_up_s=_TELL_S
+                    )
+                except WorkflowUpdateFailedError as error:
+                    why = error.cause
+                    if not isinstance(why, ApplicationError) or why.type != CHANGED_SINCE:
+                        raise
+                    view = await self.running(kind, subject)
+                    # It may have been told by an attempt whose answer was lost.
+                    if view is None or _settings(view) != settings:
+                        raise ConflictError(why.message) from error
+            plan.revisions[target] = view.revision
 
         # One that cannot be told is no reason to leave the others half told.
         told = await self._counted(
@@ -325,6 +343,8 @@ class Configurator:
             if isinstance(end, BaseException)
         ]
         for _, error in failed:
+            if isinstance(error, ConflictError):
+                raise error
             if not isinstance(error, UnavailableError | WorkflowUpdateFailedError | RPCError):
                 raise error
         if failed:

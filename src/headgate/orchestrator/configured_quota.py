@@ -1,7 +1,7 @@
 """One quota of the configuration, changed by itself: what is not about it is left as it is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pydantic import ValidationError
@@ -20,6 +20,10 @@ from headgate.store.snapshots import SnapshotStore
 
 _ATTEMPTS: Final = 5
 """Others may apply something at the same moment; what they do then is reckoned with."""
+
+
+_TAKEN_BACK: Final = ":taken-back"
+_REASON_MAX: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ async def set_quota(configurator: Configurator, database: Database, order: Quota
     for attempt in range(1, _ATTEMPTS + 1):
         # In this order: whatever has been done by then, also by this request, is reckoned with.
         applied = await store.load()
+        await _require_not_taken_back(store, order)
         if not order.dry_run and (done := await configurator.done_by(order.request_id)) is not None:
             return QuotaSet([_shown(change) for change in done])
         await _require_unchanged(configurator, database, order)
@@ -96,13 +101,45 @@ async def set_quota(configurator: Configurator, database: Database, order: Quota
                 order.allow_below_usage,
                 request_id=order.request_id,
                 how=order.how,
+                if_revision=None if order.if_revision is None else {target: order.if_revision},
             )
         except OutdatedError:
             if attempt == _ATTEMPTS:
                 raise
             continue
+        except ConflictError as error:
+            await _take_back(configurator, database, order, applied, str(error))
+            raise
         return QuotaSet(shown, plan.revisions.get(target))
     raise AssertionError("the last attempt returns or raises")
+
+
+async def _take_back(
+    configurator: Configurator,
+    database: Database,
+    order: QuotaOrder,
+    before: Configuration,
+    why: str,
+) -> None:
+    """Store what was configured before: people set something while this was stored.
+
+    It is stored first so that no ledger is ever told what nobody would find stored.
+    """
+    old = before.tenants[order.tenant].quotas.get(order.resource)
+    back = replace(
+        order,
+        change=lambda _: old,
+        reason=f"taken back: {why}"[:_REASON_MAX],
+        request_id=order.request_id + _TAKEN_BACK,
+        if_revision=None,
+        allow_below_usage=True,
+    )
+    await set_quota(configurator, database, back)
+
+
+async def _require_not_taken_back(store: ConfigurationStore, order: QuotaOrder) -> None:
+    if order.if_revision is not None and await store.applied_by(order.request_id + _TAKEN_BACK):
+        raise ConflictError("people had changed it since, and it was taken back: look at it anew")
 
 
 def _changed(applied: Configuration, order: QuotaOrder) -> Configuration:
