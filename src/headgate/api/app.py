@@ -12,18 +12,20 @@ from headgate.api.access import ANYONE, require_declared
 from headgate.api.bounds import Bounds
 from headgate.api.compressed import Compressed
 from headgate.api.dashboard import backtest as backtest_page
-from headgate.api.dashboard import pages, what_if
+from headgate.api.dashboard import house, pages, what_if
 from headgate.api.dashboard.render import NotLoggedInError, error_page
 from headgate.api.description import described
 from headgate.api.routes import (
     alerts,
     audit,
     backtest,
+    channels,
     configuration,
     downstreams,
     events,
     health,
     jobs,
+    keys,
     metrics,
     pools,
     silences,
@@ -43,6 +45,8 @@ _ROUTERS = (
     jobs.router,
     alerts.router,
     silences.router,
+    channels.router,
+    keys.router,
     audit.router,
     configuration.router,
     backtest.router,
@@ -75,7 +79,7 @@ def create_app(service: Service) -> FastAPI:
     async def openapi(request: Request) -> JSONResponse:
         return JSONResponse(described(request.app))
 
-    for router in (pages.router, what_if.router, backtest_page.router):
+    for router in (pages.router, what_if.router, backtest_page.router, house.router):
         app.include_router(router)
 
     async def ask_to_log_in(request: Request, _: Exception) -> Response:
