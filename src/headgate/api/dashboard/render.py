@@ -40,6 +40,9 @@ _SECTIONS: Final = {
 """What the parameter of a page's path names, and where all of its kind are."""
 
 
+_NOW_MS: Final = 1_000
+
+
 class NotLoggedInError(Exception):
     """Somebody opens a page without having said who it is."""
 
@@ -131,6 +134,8 @@ def _time(ms: int | None) -> Markup:
         return Markup("-")
     ago = now_ms() - ms
     words = f"{lasting(ago)} ago" if ago >= 0 else f"in {lasting(-ago)}"
+    if abs(ago) < _NOW_MS:
+        words = "just now"
     return Markup(  # noqa: S704 - of numbers only
         f'<time data-ms="{ms}" title="{utc(ms)}">{words}</time>'
     )
