@@ -188,6 +188,8 @@ async def test_what_cannot_be_is_said_with_its_place(
         said = re.search(r'<p class="bad" role="alert">(.*?)</p>', shown)
         assert said is not None and problem in unescape(said[1]), (query, said)
         assert 'aria-label="Forecast"' not in shown
+    most = "&".join(f"t-{number}*scan*weight=2" for number in range(51))
+    assert "quotas of 50 tenants can be tried at once" in (await caller.get(f"{PATH}?{most}")).text
     missing = await caller.get("/pools/forgotten/what-if")
     assert missing.status_code == 404 and "lists no pool" in missing.text
     environ = {"HEADGATE_DATABASE_URL": dsn}

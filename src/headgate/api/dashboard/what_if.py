@@ -54,7 +54,10 @@ async def what_if(
         raise not_found(f"the configuration lists no pool {pool!r}, so nothing can be tried on it")
     written = _written(fields)
     forecast, problem = None, None
-    if any(written.values()):
+    if len(written["quotas"]) > _MOST_CHANGED:
+        problem = f"quotas of {_MOST_CHANGED} tenants can be tried at once: the rest was left aside"
+        written["quotas"] = dict(list(written["quotas"].items())[:_MOST_CHANGED])
+    elif any(written.values()):
         try:
             wish = WhatIf.model_validate(written)
             forecast = await what_would_be(service.database, pool, wish)
@@ -70,7 +73,7 @@ async def what_if(
         if tenant in sharing and tenant not in changed
     ]
     page = part_of(others, _ROWS, cursor)
-    shown = changed[:_MOST_CHANGED] + page.items
+    shown = changed + page.items
     ledgers = {
         row.subject: view_of(row.view, LedgerView)
         for row in await service.pages.named("ledger", shown)
