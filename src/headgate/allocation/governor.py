@@ -13,9 +13,9 @@ from headgate.allocation.groups import Groups
 from headgate.allocation.left import heard, leave, without_left
 from headgate.allocation.members import ceiling_of
 from headgate.allocation.pressure import PoolPressure
+from headgate.allocation.rights import GUARANTEEING
 from headgate.allocation.shares import Shares
 from headgate.allocation.standings import Standings
-from headgate.allocation.strategies import GUARANTEEING
 from headgate.allocation.telling import Telling
 from headgate.allocation.watch import Watch
 from headgate.decay import MICRO

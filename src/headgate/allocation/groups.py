@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from headgate.allocation.active import Active
 from headgate.allocation.claims import Group
-from headgate.allocation.strategies import GUARANTEEING
+from headgate.allocation.rights import GUARANTEEING
 from headgate.model.pool import PoolSettings
 
 

@@ -12,7 +12,7 @@ from headgate.allocation.groups import Groups
 from headgate.allocation.history import adjusted_weights
 from headgate.allocation.members import wanted_of, weight_of
 from headgate.allocation.repeated import RepeatedDivision
-from headgate.allocation.strategies import counted_weight
+from headgate.allocation.rights import counted_weight
 from headgate.allocation.turns import Turns
 from headgate.decay import MICRO
 from headgate.model.pool import Condition, Strategy

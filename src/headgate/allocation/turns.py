@@ -10,7 +10,7 @@ from typing import Final
 from headgate.allocation.claimed import Claimed, PoolClaims
 from headgate.allocation.claims import Claim, Division
 from headgate.allocation.groups import Groups
-from headgate.allocation.strategies import GUARANTEEING
+from headgate.allocation.rights import GUARANTEEING
 from headgate.model.pool import PoolSettings, Strategy
 
 _BY_PARTS: Final = (Strategy.FIXED, Strategy.UNLIMITED)
