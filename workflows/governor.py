@@ -25,6 +25,7 @@ from headgate.workflows.entity import Entity, decoded, now_ms, require, require_
 _RECORD = TypeAdapter(GovernorRecord)
 _AT_ONCE = 100
 _AS_MEANT = "headgate-pools-as-meant"
+_MOST_KNOWN = "headgate-most-known"
 
 
 @workflow.defn
@@ -37,8 +38,8 @@ class GovernorWorkflow(Entity):
     def __init__(self, start: GovernorInput) -> None:
         super().__init__(start.pool, start.options, start.saved_revision)
         self._as_before = not workflow.patched(_AS_MEANT)
-        record, then = start.record, self._as_before
-        self._governor = Governor(record, as_before=then) if record is not None else None
+        self._knows_most = workflow.patched(_MOST_KNOWN)
+        self._governor = self._around(start.record) if start.record is not None else None
 
     @workflow.run
     async def run(self, start: GovernorInput) -> None:
@@ -86,7 +87,7 @@ class GovernorWorkflow(Entity):
         require_unchanged(command.id, command.if_revision, governor.record)
         if command.dry_run:
             copy = _RECORD.validate_json(_RECORD.dump_json(governor.record))
-            governor = Governor(copy, as_before=self._as_before)
+            governor = self._around(copy)
         try:
             obey(governor, command, now_ms())
         except ValueError as error:
@@ -134,11 +135,20 @@ class GovernorWorkflow(Entity):
         )
         if restored.state is None:
             self._governor = Governor.begin(
-                self.subject, settings, restored.incarnation, as_before=self._as_before
+                self.subject,
+                settings,
+                restored.incarnation,
+                as_before=self._as_before,
+                knows_most=self._knows_most,
             )
             return
         record = _RECORD.validate_json(restored.state)
-        self._governor = Governor.restore(record, restored.incarnation, as_before=self._as_before)
+        self._governor = Governor.restore(
+            record,
+            restored.incarnation,
+            as_before=self._as_before,
+            knows_most=self._knows_most,
+        )
         self._governor.configure(settings, now_ms)
 
     def dump(self) -> tuple[str, str]:
@@ -210,6 +220,9 @@ class GovernorWorkflow(Entity):
     def _count_malformed(self) -> None:
         self.record.malformed += 1
         self.record.revision += 1
+
+    def _around(self, record: GovernorRecord) -> Governor:
+        return Governor(record, as_before=self._as_before, knows_most=self._knows_most)
 
     @property
     def _governor_now(self) -> Governor:

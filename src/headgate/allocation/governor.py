@@ -5,6 +5,7 @@ from typing import Final
 
 from headgate.alerts.desk import Desk
 from headgate.allocation.active import Active
+from headgate.allocation.bounds import Bounds
 from headgate.allocation.capacities import Capacities
 from headgate.allocation.demands import as_worth, changes_nothing, smooth
 from headgate.allocation.governor_record import GovernorRecord, Member
@@ -52,13 +53,18 @@ class Governor:
             weights count under ``equal`` with several resources, guarantees count beyond the
             maximum, what those who have left still hold is forgotten, and nobody is told that the
             same numbers mean something else.
+        knows_most: Ledgers are told what their tenants could ever hold, and nobody's turn goes
+            beyond it. False for runs of the workflow that began without.
 
     Attributes:
         record: All it remembers; may be stored at any time between two calls.
     """
 
-    def __init__(self, record: GovernorRecord, *, as_before: bool = False) -> None:
+    def __init__(
+        self, record: GovernorRecord, *, as_before: bool = False, knows_most: bool = True
+    ) -> None:
         self.record = record
+        self._knows_most = knows_most
         self._as_before = as_before
         # What follows only saves work, and holds no truth of its own.
         self._capacities = Capacities(record)
@@ -75,26 +81,40 @@ class Governor:
         self._active = Active(record)
         groups = Groups(record.settings, self._active)
         then = self._as_before
-        self._shares = Shares(record, self._active, groups, as_before=then)
+        self._shares = Shares(
+            record, self._active, groups, as_before=then, knows_most=self._knows_most
+        )
+        self._bounds = Bounds(record, self._capacities, groups, is_off=not self._knows_most)
         self._standings = Standings(record, self._active, groups, self._shares, as_before=then)
         self._pressure = PoolPressure(record)
 
     @classmethod
     def begin(
-        cls, pool: str, settings: PoolSettings, incarnation: int, *, as_before: bool = False
+        cls,
+        pool: str,
+        settings: PoolSettings,
+        incarnation: int,
+        *,
+        as_before: bool = False,
+        knows_most: bool = True,
     ) -> "Governor":
         """Return a governor without a past. Ledgers may hold units already, so all are asked."""
         base = incarnation * REVISIONS_PER_INCARNATION
         record = GovernorRecord(
             pool=pool, settings=settings, revision=base, incarnation=incarnation, sequence=base
         )
-        governor = cls(record, as_before=as_before)
+        governor = cls(record, as_before=as_before, knows_most=knows_most)
         governor._ask(settings.tenants)
         return governor
 
     @classmethod
     def restore(
-        cls, record: GovernorRecord, incarnation: int, *, as_before: bool = False
+        cls,
+        record: GovernorRecord,
+        incarnation: int,
+        *,
+        as_before: bool = False,
+        knows_most: bool = True,
     ) -> "Governor":
         """Go on from a saved record, above every sequence there may have been.
 
@@ -104,7 +124,7 @@ class Governor:
         record.incarnation = incarnation
         record.revision = record.sequence = incarnation * REVISIONS_PER_INCARNATION
         record.asked_for_limit = False
-        governor = cls(record, as_before=as_before)
+        governor = cls(record, as_before=as_before, knows_most=knows_most)
         governor._ask(record.settings.tenants)
         return governor
 
@@ -271,6 +291,7 @@ class Governor:
                 },
             )
             member.may_wait, member.told_level = {}, PressureLevel.NORMAL
+            member.at_most = {}
             self._pressure.look_at(tenant)
             if tenant in record.unheard:
                 record.unheard.remove(tenant)
@@ -341,6 +362,7 @@ class Governor:
         """Note that a member has or wants something else."""
         self._standings.look_at(tenant)
         self._shares.look_at(tenant)
+        self._bounds.look_at(tenant)
         self._telling.look_at(tenant)
 
     def _ask(self, tenants: Mapping[str, object] | list[str]) -> None:
@@ -384,6 +406,8 @@ class Governor:
         else:
             for tenant, member in self._active.members():
                 self._give(tenant, dict(member.target), now_ms)
+        for tenant in self._bounds.renew():
+            self._allocate(tenant, dict(record.members[tenant].allocated))
         self._active.forget_idle(now_ms)
 
     def _give(self, tenant: str, allocated: dict[str, int], now_ms: int) -> None:
@@ -397,7 +421,7 @@ class Governor:
         self._allocate(tenant, allocated)
 
     def _allocate(self, tenant: str, allocated: dict[str, int]) -> None:
-        self._telling.allocate(tenant, allocated)
+        self._telling.allocate(tenant, allocated, self._bounds.of(tenant))
         self._standings.look_at(tenant)
 
     def _look_at_pressure(self, now_ms: int) -> None:

@@ -40,6 +40,9 @@ class Most:
         strategy: How they are divided; not ``unlimited``, which knows no such bound.
         claims: Of all to whom something is guaranteed; others do not matter to anybody.
         groups: That tenants are in.
+
+    Attributes:
+        is_scaled: More is guaranteed than there is, so that guarantees count as less.
     """
 
     def __init__(
@@ -49,8 +52,7 @@ class Most:
         self._strategy = strategy
         tree = Tree.of([replace(claim, demand=0) for claim in claims], groups)
         gather_rights(tree, strategy)
-        if strategy in GUARANTEEING:
-            tree.scale(capacity)
+        self.is_scaled = strategy in GUARANTEEING and bool(tree.scale(capacity))
         gather(tree, strategy)
         self._tenants = {claim.tenant: node for node, claim in tree.tenants}
         self._groups = {group.name: (node, group) for node, group in tree.groups}

@@ -88,6 +88,9 @@ class Claim(Message):
         tiers: Who waits in line for the pool, highest priority first; null: of a ledger that does
             not say.
         at_gates: Units that calls wait for at gates, which ask for larger blocks.
+        at_best: The most that it may ever claim, and the least that it may ever not lend, with all
+            reservations and overrides there are, and without throttles; null: there are none, so it
+            is as ``share`` says.
     """
 
     held: Units = 0
@@ -96,6 +99,12 @@ class Claim(Message):
     share: Share = Share()
     tiers: list[Tier] | None = None
     at_gates: Units = 0
+    at_best: Share | None = None
+
+    @property
+    def ever(self) -> Share:
+        """Return what it may ever claim."""
+        return self.at_best or self.share
 
 
 class Demand(Message):
@@ -156,6 +165,20 @@ class MayWait(Message):
         return int(self.flow) if priority < self.below else None
 
 
+class AtMost(Message):
+    """What a tenant could hold of a resource, as if nobody else wanted any of it.
+
+    Attributes:
+        units: How many.
+        why: What keeps it from more, in words.
+        share: What the tenant may ever claim: this holds only as long as that is so.
+    """
+
+    units: Units
+    why: str
+    share: Share
+
+
 class Allocation(Message):
     """The governor of a pool to a ledger (signal ``allocate``). The ledger answers with a demand.
 
@@ -175,6 +198,8 @@ class Allocation(Message):
         may_wait: What may wait, by resource; not named: anything.
         guarantees: The strategy goes by guarantees, so that ``borrow_limit`` limits what the tenant
             could ever hold. False also of governors that do not say.
+        at_most: What the tenant could ever hold, by resource: a job that is larger never fits. Not
+            named: ``whole``, or not known.
     """
 
     pool: Name
@@ -189,6 +214,7 @@ class Allocation(Message):
     pressure: PressureView | None = None
     may_wait: dict[Name, MayWait] = {}
     guarantees: bool = False
+    at_most: dict[Name, AtMost] = {}
 
 
 class Damping(Contract):

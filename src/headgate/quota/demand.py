@@ -128,6 +128,7 @@ class Reckoning:
                         for priority, jobs, units, since_ms in one.tiers
                     ],
                     at_gates=one.at_gates,
+                    at_best=one.at_best,
                 )
                 for resource, one in self._standings(pool).items()
             },
@@ -193,6 +194,7 @@ class _Standing(NamedTuple):
     wanted: int
     next: int
     share: Share
+    at_best: Share | None
     tiers: Sequence[_Tier] = ()
     at_gates: int = 0
 
@@ -220,7 +222,7 @@ def _standings(
         held = 0 if meter is None else meter.units
         waiting = queues.units(resource) + unmet(resource)
         wanted = held if limits is None else _wanted(limits, meter, waiting, now_ms)
-        share = _NO_SHARE if limits is None else limits.share
+        share, at_best = (_NO_SHARE, None) if limits is None else (limits.share, limits.at_best)
         head = queues.head(resource)
         next_units = 0
         if head is not None and wanted > held:
@@ -228,13 +230,13 @@ def _standings(
         tiers = [] if head is None else _tiers(record, queues, resource, wanted - held)
         at_gates = _at_gates(record, resource) if record.leases else 0
         held, wanted = min(held, _MOST_UNITS), min(wanted, _MOST_UNITS)
-        claims[resource] = _Standing(held, wanted, next_units, share, tiers, at_gates)
+        claims[resource] = _Standing(held, wanted, next_units, share, at_best, tiers, at_gates)
     if allocation is not None and not allocation.units.keys() <= claims.keys():
         for resource, units in sorted(allocation.units.items()):
             if resource not in claims and units > 0:
                 meter = record.meters.get(resource)
                 held = 0 if meter is None else min(meter.units, units)
-                claims[resource] = _Standing(held, 0, 0, _NO_SHARE)
+                claims[resource] = _Standing(held, 0, 0, _NO_SHARE, None)
     return claims
 
 

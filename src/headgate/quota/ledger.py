@@ -252,20 +252,23 @@ class Ledger:
         It is kept also for a pool that the settings do not name, which they may do later. To hold
         more than a new allocation is normal: nothing is taken back, nothing granted until enough
         has come back. Those who wait for more than the tenant may ever borrow are let go once the
-        governor says that its pool goes by guarantees.
+        governor says that its pool goes by guarantees, and those who wait for more than it could
+        ever hold once the governor says how much that is.
         """
         record = self.record
         self._advance(now_ms)
         account = record.accounts.get(message.pool, PoolAccount())
         if message.incarnation in (0, record.incarnation) and message.sequence > account.sequence:
             record.accounts[message.pool] = account
-            borrowed = borrows(account.allocation)
+            before = account.allocation
+            known = {} if before is None else before.at_most
             account.allocation, account.sequence = message, message.sequence
             record.revision += 1
             resources = sorted(name for name, pool in record.pools.items() if pool == message.pool)
             self._standing.allocate(resources, message)
             self._inquired = None
-            if borrows(message) and not borrowed and not self._standing.as_before:
+            may_borrow = borrows(message) and not borrows(before) and not self._standing.as_before
+            if may_borrow or message.at_most not in ({}, known):
                 self._refuse_hopeless(now_ms)
             self._serve(resources, now_ms)
             self._shed(resources, now_ms)
