@@ -37,9 +37,12 @@ class GovernorWorkflow(Entity):
     @workflow.init
     def __init__(self, start: GovernorInput) -> None:
         super().__init__(start.pool, start.options, start.saved_revision)
-        self._as_before = not workflow.patched(_AS_MEANT)
-        self._knows_most = workflow.patched(_MOST_KNOWN)
-        self._governor = self._around(start.record) if start.record is not None else None
+        self._ways = {
+            "as_before": not workflow.patched(_AS_MEANT),
+            "knows_most": workflow.patched(_MOST_KNOWN),
+        }
+        record = start.record
+        self._governor = Governor(record, **self._ways) if record is not None else None
 
     @workflow.run
     async def run(self, start: GovernorInput) -> None:
@@ -87,7 +90,7 @@ class GovernorWorkflow(Entity):
         require_unchanged(command.id, command.if_revision, governor.record)
         if command.dry_run:
             copy = _RECORD.validate_json(_RECORD.dump_json(governor.record))
-            governor = self._around(copy)
+            governor = Governor(copy, **self._ways)
         try:
             obey(governor, command, now_ms())
         except ValueError as error:
@@ -135,20 +138,11 @@ class GovernorWorkflow(Entity):
         )
         if restored.state is None:
             self._governor = Governor.begin(
-                self.subject,
-                settings,
-                restored.incarnation,
-                as_before=self._as_before,
-                knows_most=self._knows_most,
+                self.subject, settings, restored.incarnation, **self._ways
             )
             return
         record = _RECORD.validate_json(restored.state)
-        self._governor = Governor.restore(
-            record,
-            restored.incarnation,
-            as_before=self._as_before,
-            knows_most=self._knows_most,
-        )
+        self._governor = Governor.restore(record, restored.incarnation, **self._ways)
         self._governor.configure(settings, now_ms)
 
     def dump(self) -> tuple[str, str]:
@@ -220,9 +214,6 @@ class GovernorWorkflow(Entity):
     def _count_malformed(self) -> None:
         self.record.malformed += 1
         self.record.revision += 1
-
-    def _around(self, record: GovernorRecord) -> Governor:
-        return Governor(record, as_before=self._as_before, knows_most=self._knows_most)
 
     @property
     def _governor_now(self) -> Governor:

@@ -5,8 +5,7 @@ from headgate.allocation.claims import Claim
 from headgate.allocation.governor_record import GovernorRecord, Member
 from headgate.allocation.groups import Groups
 from headgate.allocation.most import Most
-from headgate.allocation.rights import GUARANTEEING
-from headgate.model.pool import AtMost, Share, Strategy
+from headgate.model.pool import GUARANTEEING, AtMost, Share, Strategy
 
 
 class Bounds:

@@ -5,6 +5,7 @@ from typing import Final
 
 from headgate.alerts.desk import Desk
 from headgate.allocation.active import Active
+from headgate.allocation.assumed import assume
 from headgate.allocation.bounds import Bounds
 from headgate.allocation.capacities import Capacities
 from headgate.allocation.demands import as_worth, changes_nothing, smooth
@@ -14,7 +15,6 @@ from headgate.allocation.groups import Groups
 from headgate.allocation.left import heard, leave, without_left
 from headgate.allocation.members import ceiling_of
 from headgate.allocation.pressure import PoolPressure
-from headgate.allocation.rights import GUARANTEEING
 from headgate.allocation.shares import Shares
 from headgate.allocation.standings import Standings
 from headgate.allocation.telling import Telling
@@ -23,6 +23,7 @@ from headgate.decay import MICRO
 from headgate.model.audit import AuditEntry
 from headgate.model.limits import CapacityNews, PressureLevel, PressureView
 from headgate.model.pool import (
+    GUARANTEEING,
     Allocation,
     CapacityOverride,
     Demand,
@@ -54,7 +55,8 @@ class Governor:
             maximum, what those who have left still hold is forgotten, and nobody is told that the
             same numbers mean something else.
         knows_most: Ledgers are told what their tenants could ever hold, and nobody's turn goes
-            beyond it. False for runs of the workflow that began without.
+            beyond it; and a ledger that goes by nothing any more is told anew. False for runs of
+            the workflow that began without.
 
     Attributes:
         record: All it remembers; may be stored at any time between two calls.
@@ -105,6 +107,7 @@ class Governor:
         )
         governor = cls(record, as_before=as_before, knows_most=knows_most)
         governor._ask(settings.tenants)
+        assume(record)
         return governor
 
     @classmethod
@@ -146,6 +149,7 @@ class Governor:
             record.left.clear()
         record.unheard = [tenant for tenant in record.unheard if tenant in settings.tenants]
         self._ask(new)
+        assume(record)
         self._said += 1
         self._telling.begin_anew()
         self._begin_anew()
@@ -180,8 +184,10 @@ class Governor:
         matters = not changes_nothing(record, member, message)
         self._heard(message.tenant)
         smooth(member, record.settings, now_ms)
-        if message.incarnation != member.incarnation and message.sequence < member.sequence:
-            # Restored: it goes by no allocation at all until it gets a new one.
+        has_joined = message.sequence == 0 and not member.to_tell and self._knows_most
+        is_new = has_joined or message.incarnation != member.incarnation
+        if is_new and message.sequence < member.sequence:
+            # Restored, or back in the pool: it goes by no allocation at all until it gets one.
             member.allocated, member.outstanding = {}, {}
             self._allocate(message.tenant, {})
         member.incarnation, member.revision = message.incarnation, message.revision

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from headgate.allocation.claims import Claim, Group
 from headgate.allocation.rights import (
-    GUARANTEEING,
     claim_group,
     claim_tenant,
     gather,
@@ -14,7 +13,7 @@ from headgate.allocation.rights import (
     limit_of,
 )
 from headgate.allocation.tree import Node, Tree
-from headgate.model.pool import Strategy
+from headgate.model.pool import GUARANTEEING, Strategy
 
 
 class Bound(NamedTuple):

@@ -5,13 +5,10 @@ from typing import Final
 
 from headgate.allocation.claims import Claim, Group
 from headgate.allocation.tree import Node, Tree
-from headgate.model.pool import Condition, Strategy
+from headgate.model.pool import GUARANTEEING, Condition, Strategy
 
 OVERCOMMITTED: Final = "OVERCOMMITTED"
 """More is guaranteed, or fixed, than there is."""
-
-GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
-"""Strategies that look at guarantees."""
 
 
 def gather_rights(tree: Tree, strategy: Strategy) -> list[Condition]:

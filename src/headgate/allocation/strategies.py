@@ -10,7 +10,6 @@ from typing import Final
 
 from headgate.allocation.claims import Claim, Division, Group
 from headgate.allocation.rights import (
-    GUARANTEEING,
     OVERCOMMITTED,
     counted_weight,
     gather,
@@ -19,7 +18,7 @@ from headgate.allocation.rights import (
 )
 from headgate.allocation.solver import fill, whole_weights
 from headgate.allocation.tree import Node, Tree, pour
-from headgate.model.pool import Condition, Strategy
+from headgate.model.pool import GUARANTEEING, Condition, Strategy
 
 CAPACITY_EXCEEDED: Final = "CAPACITY_EXCEEDED"
 """More is given than there is, because the strategy sets no limit."""

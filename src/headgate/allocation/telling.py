@@ -3,9 +3,8 @@
 from headgate.allocation.capacities import Capacities
 from headgate.allocation.given import Given
 from headgate.allocation.governor_record import GovernorRecord, Member
-from headgate.allocation.rights import GUARANTEEING
 from headgate.model.limits import PressureView
-from headgate.model.pool import Allocation, AtMost
+from headgate.model.pool import GUARANTEEING, Allocation, AtMost
 
 
 class Telling:

@@ -11,8 +11,7 @@ from headgate.allocation.claimed import Claimed, PoolClaims
 from headgate.allocation.claims import Claim, Division
 from headgate.allocation.groups import Groups
 from headgate.allocation.most import Most
-from headgate.allocation.rights import GUARANTEEING
-from headgate.model.pool import PoolSettings, Strategy
+from headgate.model.pool import GUARANTEEING, PoolSettings, Strategy
 
 _BY_PARTS: Final = (Strategy.FIXED, Strategy.UNLIMITED)
 """Strategies that do not look at weights."""

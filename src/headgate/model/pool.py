@@ -1,7 +1,7 @@
 """What a pool is, and what its governor, the ledgers and the operators tell each other."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -27,6 +27,10 @@ class Strategy(StrEnum):
     FIXED = "fixed"
     MAX_LIMIT = "max_limit"
     UNLIMITED = "unlimited"
+
+
+GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
+"""Strategies that look at guarantees."""
 
 
 def _strategy(value: Any) -> Strategy:
@@ -266,6 +270,8 @@ class PoolSettings(Contract):
         backpressure: When producers are told to slow down.
         shedding: How much may wait under pressure; null: as much as likes.
         alerts: When people are told of something; None: applied before there were rules.
+        unlent: Units of the guarantee of a tenant that others may never use, where there are any.
+            Its ledger says more, but only once it has spoken.
     """
 
     capacity: dict[Name, Units] = {}
@@ -280,6 +286,7 @@ class PoolSettings(Contract):
     backpressure: BackpressurePolicy = BackpressurePolicy()
     shedding: SheddingPolicy | None = None
     alerts: AlertRules | None = None
+    unlent: dict[Name, Units] = {}
 
 
 class PoolCommand(Message):
