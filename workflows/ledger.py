@@ -48,6 +48,7 @@ _RECORD = TypeAdapter(LedgerRecord)
 _AT_ONCE = 100
 _UNHURRIED = "headgate-unhurried-blocks"
 _THOROUGH = "headgate-jobs-in-several-blocks"
+_LINES = "headgate-lines-at-gates"
 _AS_MEANT = "headgate-limits-as-meant"
 _HEARS_ANEW = "headgate-pools-heard-anew"
 _GOVERNOR_AWAY = timedelta(seconds=10)
@@ -242,6 +243,7 @@ class LedgerWorkflow(Entity):
         """See base class."""
         self._ledger_now.is_unhurried = workflow.patched(_UNHURRIED)
         self._ledger_now.is_thorough = workflow.patched(_THOROUGH)
+        self._ledger_now.hears_lines = workflow.patched(_LINES)
         return (self._wake(), self._look_after_holders(), self._tell_governors())
 
     async def _wake(self) -> None:

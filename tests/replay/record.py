@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -28,7 +29,7 @@ from headgate.model.alert_rules import AlertRules, Flapping
 from headgate.model.breaker import BreakerState, BreakerView, Report
 from headgate.model.entity import EntityOptions
 from headgate.model.ids import Kind
-from headgate.model.lease import LeaseAsk
+from headgate.model.lease import LeaseAsk, LeaseGrant, WaitingCalls
 from headgate.model.ledger import (
     Acquire,
     CommandReply,
@@ -100,6 +101,7 @@ class Recorder:
         await self._ledger_grants_and_takes_back()
         await self._pool_is_shared()
         await self._pool_is_under_pressure()
+        await self._calls_wait_at_a_gate()
         await self._people_are_told()
         await self._block_is_left_behind()
         found = {f"job-{what}": await _history(handle) for what, handle in jobs.items()}
@@ -115,6 +117,7 @@ class Recorder:
         found["breaker-followed"] = (await self._runs("breaker", "limited"))[0]
         found["ledger-leased"] = (await self._runs("ledger", "leased"))[0]
         found["ledger-shed"] = (await self._runs("ledger", "many"))[0]
+        found["ledger-lined"] = (await self._runs("ledger", "lined"))[0]
         found["breaker-told"] = (await self._runs("breaker", "told"))[0]
         found["ledger-told"] = (await self._runs("ledger", "told"))[0]
         pressed = await self._runs("governor", "pressed")
@@ -303,6 +306,48 @@ class Recorder:
         await eventually(runs, lambda count: count > 1, within_s=120)
         await self._saved("governor", "pressed")
         await self._saved("ledger", "many")
+
+    async def _calls_wait_at_a_gate(self) -> None:
+        """A gate has the only unit, and more calls wait there than may."""
+        governance = self._governance
+        await governance.set_pool(
+            "line",
+            {"lined": Quota()},
+            capacity={"scan": 1},
+            backpressure=BackpressurePolicy(
+                queue_age_ms=Steps(), waiting=Steps(elevated=4), hold_ms=300
+            ),
+            shedding=SheddingPolicy(elevated=2, saturated=2, emergency=2, min_flow=0),
+        )
+        numbers = count(1)
+
+        async def ask(waiting: int) -> LeaseGrant:
+            line = [WaitingCalls(priority=0, calls=waiting, units=waiting)] if waiting else []
+            ask = LeaseAsk(
+                resource="scan",
+                number=next(numbers),
+                wanted=waiting + 1,
+                ceiling=1,
+                in_use=1,
+                uses=1,
+                started=1,
+                starts_ceiling=1,
+                grants=1,
+                waiting=waiting,
+                line=line,
+            )
+            message = Exchange(gate="g", leases=[ask])
+            ledger = governance.ledger("lined")
+            reply = await ledger.update("exchange", message, uuid4().hex, ExchangeReply, 10)
+            return reply.leases[0]
+
+        await eventually(lambda: ask(6), lambda grant: bool(grant.turn_away))
+        await eventually(lambda: ask(0), lambda grant: not grant.turn_away)
+        await eventually(
+            lambda: governance.pool("line"),
+            lambda view: view.pressure.level is PressureLevel.NORMAL,
+        )
+        await self._saved("ledger", "lined")
 
     # Alerts ------------------------------------------------------------------------------------
 

@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 from headgate.gate.block import Block
-from headgate.gate.stock import Shortage, Stock
+from headgate.gate.stock import Stock
+from headgate.gate.waiting import Shortage
 from headgate.model.ledger import Exchange
 from headgate.model.quota import Quota
 from headgate.model.reason import ReasonCode

@@ -11,7 +11,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from headgate.gate.block import SAFETY_S, Block
 from headgate.gate.ledger import LedgerLink
 from headgate.gate.metrics import GateMetrics
-from headgate.gate.stock import UNGOVERNED, Shortage, Stock
+from headgate.gate.stock import UNGOVERNED, Stock
+from headgate.gate.waiting import Shortage
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.lease import (
     LEASE_MS,

@@ -21,7 +21,9 @@ from headgate import HeadgatePlugin, governance, governed
 from headgate.devstack.stack import Stack
 from headgate.model.breaker import BreakerState, CallOutcome
 from headgate.model.errors import ConfigurationError
+from headgate.model.limits import BackpressurePolicy, SheddingPolicy, Steps
 from headgate.model.policy import BreakerPolicy
+from headgate.model.pool import Strategy
 from headgate.model.quota import Quota
 from headgate.model.reason import ReasonCode
 from headgate.orchestrator.governed import GovernedTable, governed_activities
@@ -285,6 +287,46 @@ async def test_a_job_keeps_its_permit_between_calls_and_gives_it_back_at_its_end
         lambda: governance.account(name), lambda v: v.units_held.get("scan") == 0
     )
     assert view.accounts["scan"].granted == 2
+    assert is_conserved(view)
+
+
+async def test_calls_that_wait_at_a_gate_are_turned_away_under_pressure_and_told_why(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    await governance.set_pool(
+        f"{name}-p",
+        {name: Quota()},
+        capacity={"scan": 1},
+        strategy=Strategy.PROPORTIONAL,
+        backpressure=BackpressurePolicy(
+            # Later than their timeouts: else they would come again by themselves.
+            queue_age_ms=Steps(),
+            waiting=Steps(elevated=4),
+            retry_after_ms=60_000,
+        ),
+        shedding=SheddingPolicy(elevated=2, saturated=2, emergency=2, min_flow=0),
+    )
+    async with Workplace(stack, governance, name).running() as place:
+        place.service.open.clear()
+        first = await place.start(Task(["kept"]), name)
+        await eventually(_returning(lambda: place.service.active), lambda n: n == 1)
+        jobs = [await place.start(Task(["kept"], attempts=1), name) for _ in range(6)]
+        ends = [asyncio.create_task(job.result()) for job in jobs]
+        await eventually(_returning(lambda: [e for e in ends if e.done()]), lambda d: len(d) == 4)
+        for end in ends:
+            if end.done():
+                error = end.exception()
+                assert isinstance(error, WorkflowFailureError)
+                reason = denial(error).details[0]
+                assert (reason["code"], reason["limit"]) == ("shed", 2), reason
+                assert "of which 2 may while its pressure is elevated" in reason["message"]
+        place.service.open.set()
+        assert await first.result() == ["fine"]
+        await asyncio.wait(ends)
+        assert place.service.calls == 3
+    view = await eventually(
+        lambda: governance.account(name), lambda v: v.units_held.get("scan") == 0
+    )
     assert is_conserved(view)
 
 

@@ -15,6 +15,7 @@ from headgate.model.lease import (
     LeaseAsk,
     LeaseGrant,
     LeaseHolder,
+    WaitingCalls,
     WhenAway,
 )
 
@@ -53,6 +54,7 @@ class Block:
         waiting: Units that calls wait for.
         unmet: Units that a call was refused lately: it will come again, and has to find its place.
         largest: Units of the largest call that waits or was refused.
+        line: What waits by priority, for the next ask.
     """
 
     resource: str
@@ -71,6 +73,7 @@ class Block:
     waiting: int = 0
     unmet: int = 0
     largest: int = 0
+    line: list[WaitingCalls] = field(default_factory=list)
     number: int = 0
     is_over: bool = False
     grant: LeaseGrant | None = None
@@ -184,6 +187,7 @@ class Block:
             starts_ceiling=self.taken if self.starts == NO_LIMIT else self.starts,
             waiting=min(self.lacking, MOST_UNITS),
             largest=min(self.largest, MOST_UNITS),
+            line=self.line,
             hold_ms=min(self.hold_ms, MOST_HOLD_MS),
             holders=holders,
             gone=gone,

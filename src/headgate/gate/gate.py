@@ -22,8 +22,9 @@ from headgate.gate.ledger import LedgerLink
 from headgate.gate.metrics import GateMetrics
 from headgate.gate.outcomes import Ended
 from headgate.gate.slots import WorkerSlots
-from headgate.gate.stock import UNGOVERNED, Shortage
+from headgate.gate.stock import UNGOVERNED
 from headgate.gate.ticket import Refusal, Ticket
+from headgate.gate.waiting import Shortage
 from headgate.model.breaker import Verdict
 from headgate.model.contract import Message
 from headgate.model.entity import EntityOptions

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from headgate.gate.block import Block
 from headgate.gate.clock import monotonic_s
-from headgate.gate.stock import UNGOVERNED, Shortage, Stock
+from headgate.gate.stock import UNGOVERNED, Stock
+from headgate.gate.waiting import Shortage
 from headgate.model.lease import LeaseHolder
 
 if TYPE_CHECKING:

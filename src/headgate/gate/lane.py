@@ -11,8 +11,9 @@ from time import monotonic
 from headgate.gate.clock import now_ms
 from headgate.gate.downstream import Downstream
 from headgate.gate.outcomes import Ended
-from headgate.gate.stock import UNGOVERNED, Shortage, Stock
+from headgate.gate.stock import UNGOVERNED, Stock
 from headgate.gate.ticket import Refusal, Ticket
+from headgate.gate.waiting import Shortage
 from headgate.model.lease import LeaseHolder
 
 

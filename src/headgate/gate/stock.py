@@ -4,12 +4,18 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from headgate.gate.block import Block
 from headgate.gate.clock import monotonic_s
-from headgate.gate.ticket import Refusal
+from headgate.gate.waiting import (
+    Shortage,
+    Waiting,
+    beyond,
+    has_room,
+    line_of,
+    turned_away,
+)
 from headgate.model.lease import (
     LEASES_AT_ONCE,
     MOST_HOLD_MS,
@@ -17,6 +23,7 @@ from headgate.model.lease import (
     LeaseAsk,
     LeaseGrant,
     LeaseHolder,
+    LineRoom,
     WhenAway,
 )
 from headgate.model.reason import Reason, ReasonCode
@@ -30,6 +37,9 @@ _RETRY_MS: Final = 250
 _UNMET_S: Final = 10.0
 """For so long after a refusal a call counts as still there: Temporal will try it again."""
 
+_HOLDS_S: Final = 5.0
+"""So long calls are refused by what the ledger has said, and do not ask it themselves."""
+
 _ANSWERS_WITHIN_S: Final = 1.0
 _NEVER: Final = frozenset(
     {ReasonCode.UNKNOWN_TENANT, ReasonCode.UNKNOWN_RESOURCE, ReasonCode.CAN_NEVER_FIT}
@@ -38,28 +48,6 @@ _NEVER: Final = frozenset(
 
 UNGOVERNED: Final = Block("", 0)
 """Stands for units that were let pass uncounted while the ledger was away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shortage:
-    """Why units were not to be had, and after how many seconds there may be more; None: never."""
-
-    reason: Reason
-    retry_in_s: float | None
-
-    def refusal(self, now_ms: int) -> Refusal:
-        """Return the same as the answer to a call."""
-        if self.retry_in_s is None:
-            return Refusal(self.reason, None)
-        return Refusal(self.reason, now_ms + round(self.retry_in_s * 1000))
-
-
-@dataclass(order=True, slots=True)
-class _Waiting:
-    rank: tuple[int, int]
-    units: int = field(compare=False)
-    hold_ms: int = field(compare=False)
-    future: asyncio.Future[Block | Shortage] = field(compare=False)
 
 
 class Stock:
@@ -91,7 +79,7 @@ class Stock:
         self._count_ungoverned = count_ungoverned
         self._clock = clock
         self._closing: list[Block] = []
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[Waiting] = []
         self.has_waiting = False
         self._order = itertools.count()
         self._is_asking = False
@@ -131,7 +119,8 @@ class Stock:
             self.block.hold_ms = hold_ms
         if (block := self.take_now(units, hold_ms)) is not None:
             return block
-        if (shortage := self._hopeless(units)) is not None:
+        shortage = self._hopeless(units) or self._one_too_many(units, priority)
+        if shortage is not None:
             self.block.denied += 1
             return shortage
         if self.lets_pass_while_away:
@@ -139,7 +128,8 @@ class Stock:
             return self._pass_uncounted()
         future: asyncio.Future[Block | Shortage] = asyncio.get_running_loop().create_future()
         heapq.heappush(
-            self._waiting, _Waiting((-priority, next(self._order)), units, hold_ms, future)
+            self._waiting,
+            Waiting((-priority, next(self._order)), units, hold_ms, future, self._clock()),
         )
         self.has_waiting = True
         self.block.waiting += units
@@ -256,6 +246,7 @@ class Stock:
         self._told_waiting = self.block.lacking
         waiting = max((one.units for one in self._waiting if not one.future.done()), default=0)
         self.block.largest = max(waiting, self.block.unmet)
+        self.block.line = line_of(self._waiting, now_s)
         blocks = [*self._closing]
         if self.block.number or self._waiting or self.block.unmet:
             blocks.append(self.block)
@@ -283,6 +274,7 @@ class Stock:
         self._closing = [block for block in self._closing if block.is_needed]
         self._dismiss_hopeless()
         self.serve()
+        self._turn_away()
         self._told_waiting = min(self._told_waiting, self.block.lacking)
         self._look_at_s = 0.0
         return ended
@@ -361,6 +353,28 @@ class Stock:
                 self.block.denied += 1
                 one.future.set_result(shortage)
 
+    def _turn_away(self) -> None:
+        """Refuse those for whom there is too much under way already."""
+        for room in self._rooms():
+            for one in beyond(room, self._waiting):
+                self._forget(one.future, one.units)
+                self.block.denied += 1
+                one.future.set_result(turned_away(room))
+
+    def _one_too_many(self, units: int, priority: int) -> Shortage | None:
+        """Return why a call that would have to wait may not."""
+        for room in self._rooms():
+            if not has_room(room, self._waiting, units, priority):
+                return turned_away(room)
+        return None
+
+    def _rooms(self) -> list[LineRoom]:
+        """Return of which priorities not all may wait, as far as is known."""
+        grant = self.block.grant
+        if grant is None or self._clock() >= self._heard_s + _HOLDS_S:
+            return []
+        return grant.turn_away
+
     def _forget(self, future: asyncio.Future[Block | Shortage], units: int) -> None:
         self._waiting = [one for one in self._waiting if one.future is not future]
         heapq.heapify(self._waiting)
@@ -415,7 +429,7 @@ class Stock:
         if grant is None:
             return None
         # What people have changed since is learned by asking again, now and then.
-        if self._clock() >= self._heard_s + 5.0:
+        if self._clock() >= self._heard_s + _HOLDS_S:
             return None
         if grant.too_large is not None and grant.too_large.needed == units:
             return Shortage(grant.too_large, None)

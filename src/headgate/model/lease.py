@@ -14,6 +14,8 @@ LEASE_MS: Final = 30_000
 LEASES_AT_ONCE: Final = 100
 HOLDERS_AT_ONCE: Final = 200
 MOST_HOLDERS: Final = 5_000
+MOST_TIERS: Final = 20
+"""Of so many priorities a gate says how much waits."""
 
 MOST_UNITS: Final = 1_000_000_000
 MOST_HOLD_MS: Final = 30 * 86_400_000
@@ -60,6 +62,22 @@ class LeaseHolder(Message):
     units: Annotated[int, Field(ge=1, le=MOST_UNITS)] = 1
 
 
+class WaitingCalls(Message):
+    """Calls of one priority that wait at a gate.
+
+    Attributes:
+        priority: Theirs; higher is served first.
+        calls: How many.
+        units: What they need.
+        waited_ms: For how long the first of them has waited.
+    """
+
+    priority: Annotated[int, Field(ge=-1_000, le=1_000)]
+    calls: Annotated[int, Field(ge=1, le=1_000_000_000)]
+    units: Annotated[int, Field(ge=1, le=MOST_UNITS)]
+    waited_ms: Annotated[int, Field(ge=0, le=MOST_HOLD_MS)] = 0
+
+
 class LeaseAsk(Message):
     """What a gate says of one of its blocks: what it has used, and what it would like.
 
@@ -83,6 +101,7 @@ class LeaseAsk(Message):
         waiting: Units that calls wait for at the gate, or have been refused lately and will come
             for again.
         largest: Units of the largest of these calls.
+        line: Those of them that wait, by priority, the highest first; of too many, the highest.
         hold_ms: How long a unit that it takes out may stay out at most.
         holders: Jobs that have taken units out since it last said so. When the term is over, they
             hold permits of their own from then on, and do not count in ``in_use`` and ``uses``.
@@ -103,6 +122,7 @@ class LeaseAsk(Message):
     starts_ceiling: Total = 0
     waiting: Units = 0
     largest: Units = 0
+    line: Annotated[list[WaitingCalls], Field(max_length=MOST_TIERS)] = []
     hold_ms: Annotated[int, Field(ge=0, le=MOST_HOLD_MS)] = 0
     holders: Annotated[list[LeaseHolder], Field(max_length=HOLDERS_AT_ONCE)] = []
     gone: Annotated[list[Id], Field(max_length=HOLDERS_AT_ONCE)] = []
@@ -114,6 +134,22 @@ class LeaseAsk(Message):
         if self.ceiling < self.in_use or self.starts_ceiling < self.started:
             raise ValueError("a ceiling is below what is used already")
         return self
+
+
+class LineRoom(Message):
+    """How much of one priority may wait at the gate while the pool is under pressure.
+
+    Attributes:
+        priority: Which calls.
+        units: Units that may wait, and one call even if it is larger, unless it is 0.
+        reason: What to tell those who may not.
+        retry_in_ms: After what time they may come again.
+    """
+
+    priority: int
+    units: int
+    reason: Reason
+    retry_in_ms: int
 
 
 class LeaseGrant(Message):
@@ -131,6 +167,7 @@ class LeaseGrant(Message):
         reason: Why it is less than wanted.
         retry_in_ms: After what time there may be more.
         too_large: Why the largest call of the ask can never pass; it says what limit there is.
+        turn_away: Of these priorities not all may wait; empty: whoever wants to.
         idle_ms: So long the gate may keep the block without using it; null: until it asks again.
         ended: Ids of jobs that have closed, or have given their units back elsewhere.
         leased: Permits of jobs may be taken out of the block as well.
@@ -149,6 +186,7 @@ class LeaseGrant(Message):
     reason: Reason | None = None
     retry_in_ms: int | None = None
     too_large: Reason | None = None
+    turn_away: list[LineRoom] = []
     idle_ms: int | None = None
     ended: list[str] = []
     leased: bool = False

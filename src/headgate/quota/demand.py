@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple
 from headgate.model.limits import SlotUse
 from headgate.model.pool import Claim, Demand, Share, Tier
 from headgate.quota import workers
+from headgate.quota.lease_record import InLine, Lease
 from headgate.quota.limits import Limits, window_used
 from headgate.quota.queues import Queues
 from headgate.quota.record import LedgerRecord, Meter, PoolAccount, Refused
@@ -195,15 +196,6 @@ def is_governed(record: LedgerRecord) -> bool:
     return any(account.told is not None for account in record.accounts.values())
 
 
-class _Tier(NamedTuple):
-    """See ``Tier``."""
-
-    priority: int
-    jobs: int
-    units: int
-    since_ms: int
-
-
 class _Standing(NamedTuple):
     """What a claim says, as it is reckoned after every step."""
 
@@ -212,7 +204,7 @@ class _Standing(NamedTuple):
     next: int
     share: Share
     at_best: Share | None
-    tiers: Sequence[_Tier] = ()
+    tiers: Sequence[InLine] = ()
     at_gates: int = 0
 
 
@@ -244,8 +236,10 @@ def _standings(
         next_units = 0
         if head is not None and wanted > held:
             next_units = dict(record.waiters[head].needs).get(resource, 0)
-        tiers = [] if head is None else _tiers(record, queues, resource, wanted - held)
-        at_gates = _at_gates(record, resource) if record.leases else 0
+        leases = [one for one in record.leases.values() if one.resource == resource]
+        lines = _lines(record, queues, leases, resource) if head is not None or leases else []
+        tiers = _tiers(lines, wanted - held) if lines else []
+        at_gates = _at_gates(leases) if leases else 0
         held, wanted = min(held, _MOST_UNITS), min(wanted, _MOST_UNITS)
         claims[resource] = _Standing(held, wanted, next_units, share, at_best, tiers, at_gates)
     if allocation is not None and not allocation.units.keys() <= claims.keys():
@@ -325,38 +319,59 @@ def note_refusal(meter: Meter, units: int, now_ms: int) -> None:
     past.until_ms = now_ms + REFUSED_COUNTS_MS
 
 
-def _at_gates(record: LedgerRecord, resource: str) -> int:
-    """Return the units that calls wait for at gates."""
-    waiting = sum(one.waiting for one in record.leases.values() if one.resource == resource)
+def _at_gates(leases: Sequence[Lease]) -> int:
+    """Return the units that calls wait for at gates beyond what is known of their lines."""
+    waiting = sum(
+        max(0, one.waiting - sum(line.units for line in one.line)) for one in leases if one.waiting
+    )
     return min(waiting, _MOST_UNITS)
 
 
-def _tiers(record: LedgerRecord, queues: Queues, resource: str, wanted: int) -> list[_Tier]:
+def _lines(
+    record: LedgerRecord, queues: Queues, leases: Sequence[Lease], resource: str
+) -> list[InLine]:
+    """Return who waits for the resource, in the ledger's line and at gates, by priority."""
+    found = {
+        priority: InLine(priority, jobs, units, record.waiters[first].since_ms)
+        for priority, jobs, units, first in queues.tiers(resource)
+    }
+    at_gates = [line for lease in leases for line in lease.line]
+    if not at_gates:
+        return list(found.values())
+    for line in at_gates:
+        known = found.get(line.priority)
+        found[line.priority] = line if known is None else _together(line.priority, [known, line])
+    return sorted(found.values(), reverse=True)
+
+
+def _together(priority: int, lines: Sequence[InLine]) -> InLine:
+    return InLine(
+        priority=priority,
+        jobs=sum(line.jobs for line in lines),
+        units=min(sum(line.units for line in lines), _MOST_UNITS),
+        since_ms=min(line.since_ms for line in lines),
+    )
+
+
+def _tiers(lines: Sequence[InLine], wanted: int) -> list[InLine]:
     """Return who waits for the pool, highest priority first; of too many, the highest as one.
 
     Who waits for limits of the tenant's own is nobody else's trouble: only the first ``wanted``
     units count, which those would let pass.
     """
-    found: list[_Tier] = []
+    found: list[InLine] = []
     left = wanted
-    for priority, jobs, units, first in queues.tiers(resource):
+    for priority, jobs, units, since_ms in lines:
         if left <= 0:
             break
         part = min(units, left)
         left -= part
-        since_ms = record.waiters[first].since_ms
-        found.append(_Tier(priority, -(-jobs * part // units), min(part, 1_000_000_000), since_ms))
+        found.append(InLine(priority, -(-jobs * part // units), min(part, _MOST_UNITS), since_ms))
     many = len(found) - _MOST_TIERS
     if many <= 0:
         return found
     together = found[: many + 1]
-    highest = _Tier(
-        priority=together[-1].priority,
-        jobs=sum(tier.jobs for tier in together),
-        units=min(sum(tier.units for tier in together), 1_000_000_000),
-        since_ms=min(tier.since_ms for tier in together),
-    )
-    return [highest, *found[many + 1 :]]
+    return [_together(together[-1].priority, together), *found[many + 1 :]]
 
 
 def _others_wait(before: Claim, claim: _Standing, now_ms: int) -> bool:

@@ -1,8 +1,25 @@
 """What a ledger remembers of the blocks that gates hold."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from headgate.model.lease import LeaseGrant
+
+
+class InLine(NamedTuple):
+    """Those of one priority who wait.
+
+    Attributes:
+        priority: Theirs.
+        jobs: How many.
+        units: What they need.
+        since_ms: Since when the first of them has waited, Unix time.
+    """
+
+    priority: int
+    jobs: int
+    units: int
+    since_ms: int
 
 
 @dataclass(slots=True)
@@ -37,6 +54,7 @@ class Lease:
         counted: Units that count as held: what may be out now, as far as anybody can know.
         wanted: Units that the gate would like to have out.
         waiting: Units that calls wait for there.
+        line: Of these, those of each priority, the highest first, as far as the gate says.
         in_use: Units that were out at the last ask.
         uses: Permits that were out then.
         started: Units ever taken out.
@@ -60,6 +78,7 @@ class Lease:
     counted: int = 0
     wanted: int = 0
     waiting: int = 0
+    line: list[InLine] = field(default_factory=list)
     in_use: int = 0
     uses: int = 0
     started: int = 0

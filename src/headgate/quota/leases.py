@@ -16,11 +16,12 @@ from headgate.model.reason import Reason, ReasonCode
 from headgate.quota.book import Book
 from headgate.quota.decide import give_back, startable, take
 from headgate.quota.lease_jobs import JobsInBlocks
-from headgate.quota.lease_record import Lease, LeaseJob, lease_key
+from headgate.quota.lease_record import InLine, Lease, LeaseJob, lease_key
 from headgate.quota.limits import Limits
 from headgate.quota.queues import Queues
 from headgate.quota.reasons import Inquiry
 from headgate.quota.record import LedgerRecord, Meter, Permit
+from headgate.quota.shedding import turn_away_at_gate
 from headgate.quota.standing import Standing
 from headgate.quota.watch import Watch
 
@@ -41,7 +42,11 @@ _LAST: Final = 2**62
 
 
 class Leases:
-    """The blocks of one ledger, with an index over their deadlines."""
+    """The blocks of one ledger, with an index over their deadlines.
+
+    Attributes:
+        hears_lines: What gates say of the calls that wait there counts, and may be turned away.
+    """
 
     def __init__(
         self, record: LedgerRecord, standing: Standing, queues: Queues, book: Book, watch: Watch
@@ -53,6 +58,7 @@ class Leases:
         self._watch = watch
         self._jobs = JobsInBlocks(record.leases.values())
         self._is_thorough = True
+        self.hears_lines = True
 
     @property
     def is_thorough(self) -> bool:
@@ -172,6 +178,11 @@ class Leases:
         now_ms = inquiry.now_ms
         limits, meter = self._standing.of(lease.resource), self._book.meter(lease.resource, now_ms)
         lease.wanted, lease.waiting = ask.wanted, ask.waiting
+        lease.line = [
+            InLine(one.priority, one.calls, one.units, now_ms - one.waited_ms)
+            for one in ask.line
+            if self.hears_lines
+        ]
         starts, short_of_starts = self._starts(lease, ask, limits, meter, now_ms)
         ceiling = lease.counted
         units = 0
@@ -201,6 +212,7 @@ class Leases:
             ask_in_ms=_ASK_SOON_MS if is_short else _ASK_IN_MS,
             reason=reason,
             retry_in_ms=retry_in_ms,
+            turn_away=turn_away_at_gate(self._record, self._queues, lease, limits),
             idle_ms=idle_ms,
             ended=list(lease.ended),
             leased=limits is not None and limits.leased,
@@ -315,6 +327,7 @@ class Leases:
                     self._pass_on(lease, id, job, meter, now_ms)
                 lease.ended.clear()
                 lease.wanted = lease.waiting = 0
+                lease.line.clear()
                 lease.units = 0
             if lease.ends_at_ms <= now_ms or not lease.counted:
                 self._drop(key, lease, meter, now_ms)

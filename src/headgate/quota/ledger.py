@@ -129,6 +129,15 @@ class Ledger:
     def is_thorough(self, value: bool) -> None:
         self._leases.is_thorough = value
 
+    @property
+    def hears_lines(self) -> bool:
+        """Whether calls that wait at gates count by their priority; see ``Leases``."""
+        return self._leases.hears_lines
+
+    @hears_lines.setter
+    def hears_lines(self, value: bool) -> None:
+        self._leases.hears_lines = value
+
     @classmethod
     def begin(
         cls,
