@@ -171,8 +171,8 @@ def test_a_throttle_refuses_nobody_for_good() -> None:
     command = LedgerCommand(id="cut", actor="ann", reason="calm", action=cut)
     assert pool.ledgers["a"].operate(command, pool.now_ms).accepted
     pool.wait(1_000)
-    assert asked(pool, 50).outcome is Outcome.WAITING
     assert asked(pool, 51).outcome is Outcome.DENIED
+    assert asked(pool, 50).outcome is Outcome.WAITING
 
 
 def test_new_settings_are_told_to_those_who_were_told_less() -> None:

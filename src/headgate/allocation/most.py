@@ -63,17 +63,18 @@ class Most:
         Args:
             claim: As it was given before, if anything is guaranteed; the demand does not matter.
         """
-        before = self._tenants.get(claim.tenant) or Node(claim.tenant)
-        if self._strategy is Strategy.FIXED:
-            before = replace(before, guaranteed=claim.fixed or 0)
-        now, kept = replace(before), self._kept
-        claim_tenant(now, replace(claim, demand=self._capacity), self._strategy)
+        before, kept = self._tenants.get(claim.tenant) or Node(claim.tenant), self._kept
+        right = claim.fixed or 0 if self._strategy is Strategy.FIXED else before.guaranteed
+        now = Node(claim.tenant, guaranteed=right)
+        if claim.demand != self._capacity:
+            claim = replace(claim, demand=self._capacity)
+        claim_tenant(now, claim, self._strategy)
         why = self._why(claim, now)
         kept += now.kept - before.kept
         name = claim.group
         while name is not None:
             idle, group = self._groups[name]
-            above = replace(idle)
+            above = Node(name, guaranteed=idle.guaranteed)
             kept_below = idle.kept_below + now.kept + now.kept_below
             kept_below -= before.kept + before.kept_below
             claim_group(above, group, self._strategy, now.ceiling, now.floor, kept_below)
