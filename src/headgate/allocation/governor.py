@@ -55,8 +55,9 @@ class Governor:
             maximum, what those who have left still hold is forgotten, and nobody is told that the
             same numbers mean something else.
         knows_most: Ledgers are told what their tenants could ever hold, and nobody's turn goes
-            beyond it; and a ledger that goes by nothing any more is told anew. False for runs of
-            the workflow that began without.
+            beyond it; a ledger that goes by nothing any more is told anew, and so are all when a
+            pool becomes ``unlimited``, or no longer is. False for runs of the workflow that began
+            without.
 
     Attributes:
         record: All it remembers; may be stored at any time between two calls.
@@ -139,10 +140,7 @@ class Governor:
         new = [tenant for tenant in settings.tenants if tenant not in record.settings.tenants]
         if settings.follows != record.settings.follows:
             record.followed, record.asked_for_limit = None, False
-        means_other = (settings.enforced, settings.strategy in GUARANTEEING) != (
-            record.settings.enforced,
-            record.settings.strategy in GUARANTEEING,
-        )
+        meant = self._meaning()
         record.settings = settings
         leave(record, settings.tenants, now_ms)
         if self._as_before:
@@ -153,9 +151,8 @@ class Governor:
         self._said += 1
         self._telling.begin_anew()
         self._begin_anew()
-        if (
-            means_other and not self._as_before
-        ):  # the same numbers mean something else to the ledgers
+        if self._meaning() != meant and not self._as_before:
+            # The same numbers mean something else to the ledgers.
             for tenant, member in sorted(record.members.items()):
                 self._allocate(tenant, dict(member.allocated))
         record.revision += 1
@@ -381,6 +378,12 @@ class Governor:
             # For whichever incarnation of the ledger runs: the one that was known may be gone.
             member.incarnation, member.revision = 0, -1
             self._allocate(tenant, dict(member.allocated))
+
+    def _meaning(self) -> tuple[bool, bool]:
+        """Return whether allocations limit anybody, and whether guarantees count."""
+        settings = self.record.settings
+        enforces = self.enforces if self._knows_most else settings.enforced
+        return enforces, settings.strategy in GUARANTEEING
 
     def _next_round_ms(self) -> int:
         record = self.record
