@@ -181,12 +181,13 @@ class Governor:
         matters = not changes_nothing(record, member, message)
         self._heard(message.tenant)
         smooth(member, record.settings, now_ms)
-        has_joined = message.sequence == 0 and not member.to_tell and self._knows_most
-        is_new = has_joined or message.incarnation != member.incarnation
-        if is_new and message.sequence < member.sequence:
-            # Restored, or back in the pool: it goes by no allocation at all until it gets one.
+        if message.incarnation != member.incarnation and message.sequence < member.sequence:
+            # Restored: it goes by no allocation at all until it gets a new one.
             member.allocated, member.outstanding = {}, {}
             self._allocate(message.tenant, {})
+        elif not (message.sequence or member.to_tell or not member.sequence) and self._knows_most:
+            # Back in the pool, so it goes by none either; or this and the last one have crossed.
+            self._allocate(message.tenant, dict(member.allocated))
         member.incarnation, member.revision = message.incarnation, message.revision
         for resource, claim in message.claims.items():
             if resource in member.claims and claim.held > member.claims[resource].held:
