@@ -44,18 +44,18 @@ async def many(stack: Stack) -> AsyncIterator[str]:
 
 async def _save_all(database: Database) -> None:
     for number in range(POOLS):
-        await _save(database, "governor", pool_view(number))
+        await save(database, "governor", pool_view(number))
     for number in range(BROKEN):
         breaker = make(min_calls=1, open_ms=60_000)
         Gate(breaker).report("x")
         view = breaker.view(NOW_MS).model_copy(update={"downstream": f"downstream-{number}"})
-        await _save(database, "breaker", view)
+        await save(database, "breaker", view)
     for number in range(WAITING):
         ledger = ledgers.make(max_active=1)
         ledger.record.tenant = f"tenant-{number}"
         for wish in range(3):
             ask(ledger, str(wish), wait_ms=60_000)
-        await _save(database, "ledger", ledger.view())
+        await save(database, "ledger", ledger.view())
     until_ms = now_ms() + 600_000
     for number in range(SET):
         told: dict[str, Any] = {"id": f"s-{number}", "actor": "ada", "reason": "a test"}
@@ -82,7 +82,7 @@ def pool_view(number: int) -> PoolView:
     )
 
 
-async def _save(database: Database, kind: Any, view: Any) -> None:
+async def save(database: Database, kind: Any, view: Any) -> None:
     names = {"breaker": "downstream", "ledger": "tenant", "governor": "pool"}
     snapshot = Snapshot(
         kind=kind,

@@ -45,8 +45,9 @@ async def test_every_page_is_shown_and_none_has_a_script_or_a_style_in_it(desk: 
         f"/tenants/{tenant}": "Holders",
         "/pools": pool,
         f"/pools/{pool}": "Who gets what",
-        f"/pools/{pool}?capacity.scan=2&strategy=equal": "Would have",
-        f"/pools/{pool}?capacity.scan=many": "write a whole number",
+        f"/pools/{pool}/what-if": "What would be different",
+        f"/pools/{pool}/what-if?capacity.scan=2&strategy=equal": "Would have",
+        f"/pools/{pool}/what-if?capacity.scan=many": "write a whole number",
         "/jobs": "Why does a job wait?",
         "/alerts?search=&severity=&kind=&tenant=": "Where it went",
         "/audit?target=&actor=&action=": "Audit",
@@ -65,6 +66,13 @@ async def test_every_page_is_shown_and_none_has_a_script_or_a_style_in_it(desk: 
     words = re.sub(r"<[^>]*>", "", overview)
     assert said.verdict == "blocked" and escape(said.line) in words, "as headgate status says"
     assert f'<a href="/downstreams/{quote(scanner, safe="")}">breaker/' in overview
+    assert re.search(r'<a href="/alerts">\d+ alerts? (is|are) open</a>', overview)
+    # Who reads the audit goes on to what was changed.
+    audit = (await viewer.get("/audit")).text
+    for page in (f"/downstreams/{quote(scanner, safe='')}", f"/tenants/{tenant}", f"/pools/{pool}"):
+        assert f'<td><a href="{page}">' in audit, page
+    history = (await viewer.get(f"/pools/{pool}")).text
+    assert f"governor/{pool}</a>" in history and "of 4 scan</strong> held" in history
     operator = await desk.caller("operator", **HTML)
     assert 'class="act"' in (await operator.get(f"/tenants/{tenant}")).text
     pause = {"action": {"kind": "pause", "resource": "scan"}, "reason": "not paid"}

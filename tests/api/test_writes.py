@@ -44,6 +44,7 @@ async def test_a_breaker_is_forced_open_once_and_the_audit_says_by_whom_and_how(
     assert len([step for step in view.transitions if step.actor]) == 1
     (line,) = await _audit(operator, f"breaker/{scanner}")
     assert line["actor"] == "operator-key" and line["how"].startswith("key ")
+    assert line["action"] == "force_open"
     assert (line["before"]["state"], line["after"]["state"]) == ("CLOSED", "FORCED_OPEN")
     assert line["reason"] == order["reason"] and line["request_id"] == desk.of("once")
     assert line["workflow"] == workflow_id("breaker", scanner)
@@ -52,6 +53,12 @@ async def test_a_breaker_is_forced_open_once_and_the_audit_says_by_whom_and_how(
     somebody = await desk.caller("operator")
     stolen = await somebody.post(path, json=order, headers=headers)
     assert stolen.status_code == 422
+    # What lifts it and what resets it end in the same state: the audit tells them apart.
+    for action in ("resume", "reset"):
+        done = await operator.post(path, json={"action": action, "reason": "it is back"})
+        assert done.status_code == 200, done.text
+    lines = await _audit(operator, f"breaker/{scanner}", 3)
+    assert [line["action"] for line in lines] == ["reset", "resume", "force_open"]
 
 
 async def test_who_decides_by_an_old_sight_is_told_so_but_not_by_mere_traffic(

@@ -19,17 +19,19 @@ from typing import Final, Literal
 from playwright.async_api import Browser, Locator, Page, ViewportSize, async_playwright, expect
 
 from tests.browser.conftest import BROWSER, launched
+from tests.browser.small_png import small
 
 _IMAGES: Final = Path(__file__).parent.parent.parent / "docs" / "images"
 _PAGES: Final = {
     "overview": "/",
     "downstreams": "/downstreams",
     "breaker": "/downstreams/scanner",
+    "backtest": "/downstreams/scanner/backtest?since=1h&consecutive_failures=3&open_ms=10000",
     "tenants": "/tenants",
     "tenant": "/tenants/acme",
     "pools": "/pools",
     "pool": "/pools/scanner-slots",
-    "what-if": "/pools/scanner-slots?capacity.scan=2&strategy=equal",
+    "what-if": "/pools/scanner-slots/what-if?strategy=proportional&acme*scan*weight=3",
     "jobs": "/jobs",
     "nobody": "/jobs?workflow_id=nobody",
     "alerts": "/alerts",
@@ -93,6 +95,7 @@ async def opened(browser: Browser, size: ViewportSize, scheme: Literal["light", 
 async def readme(browser: Browser, base: str, into: Path) -> None:
     """Write the pictures of the README, at a moment at which there is something to see."""
     into.mkdir(parents=True, exist_ok=True)
+    await set_something(browser, base)
     for name, scheme in _README.items():
         page = await opened(browser, _WIDE if name != "breaker" else _TALL, scheme)
         await page.goto(base + _PAGES[name])
@@ -106,8 +109,25 @@ async def readme(browser: Browser, base: str, into: Path) -> None:
             )
         # Its tables go on for long, and a picture of them is large.
         whole = name != "breaker"
-        await page.screenshot(path=into / f"{name}.png", full_page=whole)
+        seen = await page.screenshot(full_page=whole)
+        await page.goto("about:blank")
+        (into / f"{name}.png").write_bytes(await small(page, seen))
         await page.context.close()
+
+
+async def set_something(browser: Browser, base: str) -> None:
+    """Give a tenant more for a time, so that there is something to see that people have set."""
+    context = await browser.new_context()
+    override = {"kind": "override", "resource": "scan", "changes": {"max_active": 4}}
+    done = await context.request.post(
+        f"{base}/v1/tenants/initech/commands",
+        data={
+            "action": {**override, "ends_at_ms": int(time.time() + 7_200) * 1_000},
+            "reason": "month end, ticket 4711",
+        },
+    )
+    assert done.ok, await done.text()
+    await context.close()
 
 
 async def every(browser: Browser, base: str, into: Path) -> None:

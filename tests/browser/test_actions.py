@@ -133,6 +133,21 @@ async def test_a_resource_is_paused_for_all_and_lifted_from_the_overview(
     assert not await eventually(paused, lambda still: not still)
 
 
+async def test_a_request_is_taken_out_of_the_line(desk: Desk, page: Page) -> None:
+    tenant = await governed(desk, page)
+    wishes = [acquire("c"), acquire("d"), acquire("waits", wait_ms=600_000)]
+    await desk.governance.exchange(tenant, wishes)
+    line = page.locator("[data-live=waiters] tr", has_text="job-waits")
+    await line.get_by_role("button", name="Take out").click()
+    await expect(page.locator("#act-cli")).to_contain_text(
+        f"headgate release waits --tenant {tenant}"
+    )
+    await decide(page, "its job hangs")
+    await expect(line).to_have_count(0)
+    view = await account(desk, tenant)
+    assert (view.waiting, view.units_held) == ({}, {"scan": 4})
+
+
 async def test_a_pool_and_a_breaker_are_given_back_from_the_overview(
     desk: Desk, page: Page
 ) -> None:

@@ -279,3 +279,26 @@ def test_a_mistake_in_the_command_line_is_told_in_a_line(
     said = capsys.readouterr()
     assert isinstance(end.value.code, int)
     assert re.search(ALONE[name].said, Answer(end.value.code, said.out, said.err).refusal)
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [(SystemExit(130), 130), (SystemExit(1), 1), (SystemExit(), 0), (KeyboardInterrupt(), 130)],
+)
+def test_a_command_that_ends_by_itself_does_not_wait_for_threads_either(
+    monkeypatch: pytest.MonkeyPatch, raised: BaseException, code: int
+) -> None:
+    left: list[int] = []
+
+    def command(*_: object, **__: object) -> None:
+        raise raised
+
+    def leave(code: int) -> None:
+        left.append(code)
+        raise RuntimeError
+
+    monkeypatch.setattr("headgate.cli.main.app", command)
+    monkeypatch.setattr("headgate.cli.main._leave", leave)
+    with pytest.raises(RuntimeError):
+        main()
+    assert left == [code]

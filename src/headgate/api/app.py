@@ -11,7 +11,8 @@ from headgate.api import problems
 from headgate.api.access import ANYONE, require_declared
 from headgate.api.bounds import Bounds
 from headgate.api.compressed import Compressed
-from headgate.api.dashboard import house, pages
+from headgate.api.dashboard import backtest as backtest_page
+from headgate.api.dashboard import house, pages, what_if
 from headgate.api.dashboard.render import NotLoggedInError, error_page
 from headgate.api.description import described
 from headgate.api.routes import (
@@ -78,8 +79,8 @@ def create_app(service: Service) -> FastAPI:
     async def openapi(request: Request) -> JSONResponse:
         return JSONResponse(described(request.app))
 
-    app.include_router(pages.router)
-    app.include_router(house.router)
+    for router in (pages.router, what_if.router, backtest_page.router, house.router):
+        app.include_router(router)
 
     async def ask_to_log_in(request: Request, _: Exception) -> Response:
         to = request.url.path + (f"?{request.url.query}" if request.url.query else "")

@@ -64,14 +64,12 @@ def obey(breaker: Breaker, command: BreakerCommand, now_ms: int) -> None:
         breaker.note(source, closed, "operator", command.reason, {}, now_ms, command.actor)
     record.revision += 1
     record.told_revision = record.revision
-    record.transitions = _signed(record.transitions, epoch, command.id)
-    record.unsaved = _signed(record.unsaved, epoch, command.id)
+    record.transitions = _signed(record.transitions, epoch, command)
+    record.unsaved = _signed(record.unsaved, epoch, command)
     breaker.conclude(now_ms)
 
 
-def _signed(steps: list[Transition], after_epoch: int, id: str) -> list[Transition]:
-    """Return transitions, with those of a command bearing its id."""
-    return [
-        step.model_copy(update={"request_id": id}) if step.epoch > after_epoch else step
-        for step in steps
-    ]
+def _signed(steps: list[Transition], after_epoch: int, command: BreakerCommand) -> list[Transition]:
+    """Return transitions, with those of a command saying so: the audit has it from them."""
+    signed = {"request_id": command.id, "action": command.action}
+    return [step.model_copy(update=signed) if step.epoch > after_epoch else step for step in steps]

@@ -192,7 +192,7 @@ async def _show(id: str, as_json: bool) -> None:
     for delivery in told.deliveries:
         say(f"{delivery.channel}: {_way(delivery)}", 2)
     if attempts:
-        rows = table("Attempt", "Channel", "Took", "End", right=("Took",))
+        rows = table("Attempt", "Channel", "Took", "End", right=("Took",), whole=("Channel",))
         for one in attempts:
             rows.add_row(utc(one.at_ms), one.channel, f"{one.took_ms} ms", one.error or one.outcome)
         show(rows)
@@ -248,7 +248,7 @@ async def _silences(as_json: bool) -> None:
     if not found:
         print("nothing is silenced")
         return
-    rows = table("Id", "Alerts with", "For", "By")
+    rows = table("Id", "Alerts with", "For", "By", whole=("Id",))
     for one in found:
         rows.add_row(one.id, one.words, left(one.until_ms), f"{one.actor}: {one.reason}")
     show(rows)

@@ -13,6 +13,7 @@ from headgate.cli.tables import print_json, say
 from headgate.gate.clock import now_ms
 from headgate.orchestrator.times import utc
 from headgate.store.audit import AuditLine, AuditStore
+from headgate.view.changed import differences
 
 _MOST_CHANGES: Final = 6
 _LONGEST: Final = 100
@@ -78,24 +79,12 @@ def _print(entry: AuditLine) -> None:
     print(f"{utc(entry.at_ms)}  {entry.action} {entry.target}")
     how = f" ({entry.how})" if entry.how else ""
     say(f"  {entry.actor}{how}: {entry.reason}", 4)
-    before, after = _flat(entry.before), _flat(entry.after)
-    changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
-    for name in changed[:_MOST_CHANGES]:
-        say(f"    {name}: {_words(before.get(name))} -> {_words(after.get(name))}", 6)
+    changed = differences(entry.before, entry.after, utc)
+    for one in changed[:_MOST_CHANGES]:
+        say(f"    {one.name}: {_short(one.before)} -> {_short(one.after)}", 6)
     if (more := len(changed) - _MOST_CHANGES) > 0:
         print(f"    and {counted(more, 'field')} more: --json shows all")
 
 
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    """Return the plain values in an object by their path, without those that are not set."""
-    if not isinstance(value, dict):
-        return {} if value is None else {path: value}
-    found: dict[str, Any] = {}
-    for name, inner in value.items():
-        found |= _flat(inner, f"{path}.{name}" if path else str(name))
-    return found
-
-
-def _words(value: object) -> str:
-    text = "-" if value is None else str(value)
+def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -7,10 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from headgate.cli import options
+from headgate.cli import options, tables
 from headgate.cli.connect import connect_temporal
 from headgate.cli.options import Asked, perhaps_noting, reading
 from headgate.gate.clock import now_ms
@@ -156,12 +154,13 @@ async def _list(as_json: bool) -> None:
     if as_json:
         print(json.dumps([view.model_dump(mode="json") for view in breakers], indent=2))
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("Downstream", "State", "Failing", "Slow", "Calls", "Rejected", "Why"):
-        table.add_column(column)
+    numbers = ("Failing", "Slow", "Calls", "Rejected")
+    rows = tables.table(
+        *("Downstream", "State", *numbers, "Why"), right=numbers, whole=("Downstream",)
+    )
     for view in breakers:
         calls = view.calls_in_window
-        table.add_row(
+        rows.add_row(
             view.downstream,
             view.state,
             f"{view.failures_in_window}/{calls}",
@@ -170,7 +169,7 @@ async def _list(as_json: bool) -> None:
             str(view.rejected),
             _why(view),
         )
-    Console().print(table)
+    tables.show(rows)
 
 
 async def _show(name: str, as_json: bool) -> None:
@@ -197,7 +196,7 @@ async def _show(name: str, as_json: bool) -> None:
     print("transitions")
     for step in reversed(view.transitions):
         by = f" by {step.actor}" if step.actor else "" if step.enforced else " (not enforced)"
-        print(f"  {_utc(step.at_ms)}  {step.source} -> {step.target}{by}: {step.reason}")
+        tables.say(f"  {_utc(step.at_ms)}  {step.source} -> {step.target}{by}: {step.reason}", 4)
 
 
 def _why(view: BreakerView) -> str:

@@ -42,7 +42,10 @@ def command(
     if not found:
         print("no breaker matches" if search or state else "no breaker is known yet")
         return
-    rows = table("Downstream", "State", "Failing", "Left", "Opens after", "Rejected", "Changed")
+    rows = table(
+        *("Downstream", "State", "Failing", "Left", "Opens after", "Rejected", "Changed"),
+        whole=("Downstream",),
+    )
     for one in shown:
         rows.add_row(
             one.downstream,

@@ -81,7 +81,7 @@ def _is_of(one: PermitView | WaiterView, resource: str | None) -> bool:
 
 
 def _show_permits(permits: list[PermitView]) -> None:
-    rows = table("Permit", "Holds", "Workflow", "Since", "Ends in")
+    rows = table("Permit", "Holds", "Workflow", "Since", "Ends in", whole=("Permit", "Workflow"))
     for one in permits:
         rows.add_row(
             one.id,
@@ -94,7 +94,10 @@ def _show_permits(permits: list[PermitView]) -> None:
 
 
 def _show_waiters(waiters: list[WaiterView]) -> None:
-    rows = table("Request in line", "Waits for", "Workflow", "Since", "Place", right=("Place",))
+    ids = ("Request in line", "Workflow")
+    rows = table(
+        *("Request in line", "Waits for", "Workflow", "Since", "Place"), right=("Place",), whole=ids
+    )
     for one in waiters:
         rows.add_row(
             one.id,
@@ -109,7 +112,7 @@ def _show_waiters(waiters: list[WaiterView]) -> None:
 def _show_leases(leases: list[LeaseView]) -> None:
     rows = table(
         "Block of gate", "Of", "Counts", "In use", "Waiting", "Ends in",
-        right=("Counts", "In use", "Waiting"),
+        right=("Counts", "In use", "Waiting"), whole=("Block of gate",),
     )  # fmt: skip
     for one in leases:
         rows.add_row(

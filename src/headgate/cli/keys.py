@@ -87,7 +87,7 @@ def list_keys(as_json: bool = options.JSON) -> None:
     if not keys:
         print("there is no key; without one the API is only served on this machine, open to all")
         return
-    rows = table("Id", "Name", "Role", "Tenant", "State", "Last used")
+    rows = table("Id", "Name", "Role", "Tenant", "State", "Last used", whole=("Id", "Tenant"))
     for key in keys:
         used = "never" if key.used_at is None else _day(key.used_at)
         rows.add_row(key.id, key.name, key.role, key.tenant or "all", _state(key), used)

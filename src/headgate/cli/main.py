@@ -47,7 +47,9 @@ def main() -> NoReturn:
     except RPCError as error:
         _end(f"Temporal: {error.message} ({error.status.name})", 2)
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+        _leave(130)
+    except SystemExit as end:
+        _leave(end.code if isinstance(end.code, int) else 0)
     _leave(code if isinstance(code, int) else 0)
 
 
@@ -63,7 +65,8 @@ def _leave(code: int) -> NoReturn:
 
     A thread of Temporal's core may still be about to let go of Python after the last answer; if the
     interpreter is being finalised just then, it aborts ("PyGILState_Release"), and a command that
-    has done all it should ends with a crash. Seen in about one of twenty commands.
+    has done all it should ends with a crash. Seen in about one of twenty commands; or it does not
+    end at all, as a demo that was ended at once while it waited for hundreds of jobs.
     """
     with suppress(BrokenPipeError):
         sys.stdout.flush()

@@ -100,7 +100,16 @@ async def _list(as_json: bool) -> None:
     if not views:
         print("there is no channel: list some under notifier.channels of headgate.yaml")
         return
-    rows = table("Channel", "Kind", "Of", "State", "Waiting", "Last tried", right=["Waiting"])
+    rows = table(
+        "Channel",
+        "Kind",
+        "Of",
+        "State",
+        "Waiting",
+        "Last tried",
+        right=["Waiting"],
+        whole=["Channel"],
+    )
     for one in views:
         tried = "never" if one.last is None else ago(one.last.at_ms)
         rows.add_row(

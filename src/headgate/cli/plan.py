@@ -14,8 +14,9 @@ from headgate.cli.options import reading
 from headgate.cli.progress import progress
 from headgate.cli.tables import print_json, say, show, table
 from headgate.model.configuration import Configuration
-from headgate.model.plan import Forecast, PoolForecast, TenantForecast
+from headgate.model.plan import Forecast, PoolForecast
 from headgate.orchestrator.whatif import forecast
+from headgate.view.words import effect
 
 _SIGN: Final = {"create": "+", "update": "~", "remove": "-"}
 _MOST_LINES: Final = 6
@@ -36,7 +37,8 @@ def command(
         return
     _print_changes(found)
     for pool in found.pools:
-        _print_pool(pool)
+        print()
+        print_pool(pool)
 
 
 async def _forecast(wanted: Configuration, shown: Callable[[str, int, int], None]) -> Forecast:
@@ -59,8 +61,8 @@ def _print_changes(found: Forecast) -> None:
         say(f"! {sentence}: headgate apply needs --allow-below-usage", 2)
 
 
-def _print_pool(pool: PoolForecast) -> None:
-    print()
+def print_pool(pool: PoolForecast) -> None:
+    """Print what a pool would give to whom."""
     has = ", ".join(
         f"{pool.capacity_before[resource]} -> {units} {resource}"
         if pool.capacity_before.get(resource, units) != units
@@ -69,7 +71,7 @@ def _print_pool(pool: PoolForecast) -> None:
     )
     source = {
         "live": "",
-        "saved": ", as last saved, since its governor does not answer",
+        "saved": ", as last saved",
         "new": ", new: the demand is that of the ledgers",
     }[pool.source]
     if pool.override is not None:
@@ -79,7 +81,7 @@ def _print_pool(pool: PoolForecast) -> None:
     several = len(pool.capacity) > 1
     resource = ("Resource",) if several else ()
     numbers = ("Held", "Wanted", "Now", "Then", "Change")
-    rows = table("Tenant", *resource, *numbers, "Effect", right=numbers)
+    rows = table("Tenant", *resource, *numbers, "Effect", right=numbers, whole=("Tenant",))
     for one in pool.tenants:
         rows.add_row(
             one.tenant,
@@ -89,22 +91,10 @@ def _print_pool(pool: PoolForecast) -> None:
             "-" if one.allocated is None else str(one.allocated),
             str(one.target),
             f"{one.difference:+d}" if one.difference else "0",
-            _effect(one),
+            effect(one),
         )
     show(rows)
     for tenant in pool.leaves:
         print(f"{tenant} would no longer share it")
     for condition in pool.conditions:
         say(f"{condition.type}: {condition.message}", 2)
-
-
-def _effect(one: TenantForecast) -> str:
-    """Return in few words what a tenant would feel."""
-    words = []
-    if one.unblocked:
-        words.append(f"{one.unblocked} of {one.waiting} waiting jobs could begin")
-    if one.blocked:
-        words.append(f"{one.blocked} jobs more would wait")
-    if one.over:
-        words.append(f"{one.over} held too many: nothing new until given back")
-    return "; ".join(words) or "-"

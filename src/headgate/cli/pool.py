@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from headgate.cli import options
+from headgate.cli import options, what_if
 from headgate.cli.connect import connect_temporal
 from headgate.cli.options import Asked, operating, reading
 from headgate.cli.tables import ago, ends, percent, print_json, say, show, table
@@ -18,6 +18,8 @@ from headgate.orchestrator.operate import command_pool
 from headgate.store.snapshots import SnapshotStore
 
 app = typer.Typer(help="See pools; set the capacity of one for a time.", no_args_is_help=True)
+
+app.command("what-if")(what_if.command)
 
 _POOL = typer.Argument(help="The pool.")
 
@@ -125,7 +127,7 @@ async def _pressure(pool: str | None) -> dict[str, PressureView]:
 
 
 def _show_pressure(found: dict[str, PressureView]) -> None:
-    shown = table(*("Pool", "Pressure", "Since", "Ask again", "Because of"))
+    shown = table(*("Pool", "Pressure", "Since", "Ask again", "Because of"), whole=("Pool",))
     for name, view in found.items():
         shown.add_row(
             name,
@@ -147,6 +149,7 @@ async def _list(as_json: bool) -> None:
     found = table(
         *("Pool", "Resource", "Capacity", "Held", "Wanted", "Given", "Strategy", "Changed"),
         right=("Capacity", "Held", "Wanted", "Given"),
+        whole=("Pool",),
     )
     for view in views:
         for number, row in enumerate(_totals(view)):
@@ -186,6 +189,7 @@ async def _show(pool: str, as_json: bool) -> None:
     found = table(
         *("Tenant", "Resource", "Held", "Wanted", "Given", "Target", "Guaranteed", "Group"),
         right=("Held", "Wanted", "Given", "Target", "Guaranteed"),
+        whole=("Tenant",),
     )
     for tenant, member in view.members.items():
         for number, resource in enumerate(view.capacity):

@@ -29,6 +29,7 @@ from headgate.orchestrator.operate import command_ledger
 from headgate.orchestrator.times import lasting, utc
 from headgate.store.migrate import require_current
 from headgate.store.snapshots import SnapshotStore
+from headgate.view.changed import differences
 
 app = typer.Typer(
     help="See quotas; override, pause, resume a tenant for a time.", no_args_is_help=True
@@ -257,6 +258,9 @@ def print_reply(reply: CommandReply, as_json: bool, about: str = "") -> None:
         print_json(reply)
         return
     say(f"{about}{'would do: ' if reply.dry_run else ''}{reply.message}", 2)
+    if reply.after.get("changes"):
+        for one in differences(reply.before, {"changes": reply.after["changes"]}, utc):
+            say(f"  {one.name}: {one.before} -> {one.after}", 4)
     ends_at_ms = reply.after.get("ends_at_ms", reply.after.get("until_ms"))
     if reply.after.get("id"):
         print(f"{reply.after['id']}, {ends(ends_at_ms)}")
@@ -272,6 +276,7 @@ async def _list(as_json: bool) -> None:
     found = table(
         *("Tenant", "Resource", "Held", "Limit", "Waiting", "Set", "Changed"),
         right=("Held", "Limit", "Waiting"),
+        whole=("Tenant",),
     )
     for view in views:
         names = sorted({*view.limits, *view.units_held, *view.waiting})
@@ -307,6 +312,8 @@ async def _show(tenant: str, as_json: bool) -> None:
     for resource in sorted({*view.limits, *view.units_held, *view.waiting}):
         _show_resource(view, resource)
     _show_set(view)
+    if any(view.waiting.values()):
+        print(f"who holds and who waits: headgate holders {tenant}")
 
 
 _SOURCES = {

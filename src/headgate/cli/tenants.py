@@ -14,7 +14,6 @@ from headgate.orchestrator.times import lasting
 from headgate.store.overview import OverviewStore, TenantOrder, TenantPage
 from headgate.view.standing import ResourceStanding
 
-_NAME_WIDTH: Final = 24
 _ORDERS: Final[tuple[str, ...]] = get_args(TenantOrder)
 
 
@@ -40,10 +39,9 @@ def command(
         print("no tenant matches" if search or offset else "no tenant has asked for anything yet")
         return
     numbers = ("Used", "Leased", "Borrowed", "Free", "Waiting")
-    rows = table(*("Tenant", "Resource", *numbers, "Window", "Changed"), right=numbers)
-    # Whom to look for is not broken in two, unless it is very long.
-    longest = max(len(tenant.tenant) for tenant in page.tenants)
-    rows.columns[0].min_width = min(longest, _NAME_WIDTH)
+    rows = table(
+        *("Tenant", "Resource", *numbers, "Window", "Changed"), right=numbers, whole=("Tenant",)
+    )
     for tenant in page.tenants:
         for number, one in enumerate(tenant.resources):
             rows.add_row(

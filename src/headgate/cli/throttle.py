@@ -195,7 +195,7 @@ async def _list(as_json: bool) -> None:
     if not found:
         print("nothing is set by people")
         return
-    rows = table("What", "Is", "For", "By", "Lifted by")
+    rows = table("What", "Is", "For", "By", "Lifted by", whole=("Lifted by",))
     for one in found:
         of = f" {one.resource}" if one.kind == "tenant" and one.resource != "*" else ""
         subject = "all" if one.subject == "*" else one.subject

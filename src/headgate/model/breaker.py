@@ -234,6 +234,8 @@ class Transition(Message):
         actor: Who, when people did it.
         enforced: False when an override hid the change from callers.
         request_id: Of the command, when people did it.
+        action: What the command was, such as ``force_open``; null: people did not do it, or a
+            breaker of an older version did not say.
     """
 
     epoch: int
@@ -246,6 +248,7 @@ class Transition(Message):
     actor: str | None = None
     enforced: bool = True
     request_id: str | None = None
+    action: str | None = None
 
 
 class Override(Message):

@@ -1,12 +1,29 @@
 """What a proposed configuration would change, and for whom."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from headgate.model.contract import Message
-from headgate.model.pool import CapacityOverride, Condition, Strategy
+from pydantic import Field
+
+from headgate.model.contract import Contract, Message, Name
+from headgate.model.pool import CapacityOverride, Condition, Strategy, Units
+from headgate.model.quota import QuotaChanges
 
 Seen = Literal["live", "saved", "new"]
 """Where the present comes from: the governor; Postgres; there is no such pool yet."""
+
+
+class WhatIf(Contract):
+    """A pool as it might be; what is not said stays as it is.
+
+    Attributes:
+        capacity: Units by resource; also in place of what operators have set.
+        strategy: How it is divided.
+        quotas: What would be different in the quotas of its tenants, by tenant and resource.
+    """
+
+    capacity: Annotated[dict[Name, Units], Field(max_length=50)] = {}
+    strategy: Strategy | None = None
+    quotas: Annotated[dict[Name, dict[Name, QuotaChanges]], Field(max_length=500)] = {}
 
 
 class PlannedChange(Message):

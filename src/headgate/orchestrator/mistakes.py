@@ -48,6 +48,8 @@ def _advice(mistake: ErrorDetails) -> str:
             return f"write at most {bounds['le']}"
         case "int_type" | "int_parsing" | "int_from_float":
             return "write a whole number"
+        case "float_type" | "float_parsing":
+            return "write a number"
         case "string_type":
             return "write text"
         case "dict_type":

@@ -1,25 +1,28 @@
-"""``headgate plan``: who would gain and who would lose, before anything is applied."""
+"""Who would gain and who would lose, before anything is applied: by a file, or in one pool."""
 
 import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
 
+from pydantic import ValidationError
 from temporalio.client import Client
 
 from headgate.allocation.governor import Governor
 from headgate.model.configuration import Configuration
-from headgate.model.errors import UnavailableError
-from headgate.model.ids import GOVERNANCE_TASK_QUEUE
+from headgate.model.errors import ConfigurationError, NotFoundError, UnavailableError
+from headgate.model.ids import DEFAULT, GOVERNANCE_TASK_QUEUE
 from headgate.model.ledger import LedgerView
 from headgate.model.limits import CapacityNews
-from headgate.model.plan import Forecast, PlannedChange, PoolForecast, Seen, TenantForecast
+from headgate.model.plan import Forecast, PlannedChange, PoolForecast, Seen, TenantForecast, WhatIf
 from headgate.model.pool import Claim, Demand, PoolView
 from headgate.orchestrator.ask import ask
 from headgate.orchestrator.configure import Configurator
 from headgate.quota.limits import limits_at
 from headgate.quota.record import LedgerRecord
+from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
+from headgate.store.pages import PageStore
 from headgate.store.snapshots import SnapshotStore
 
 _LATER_MS: Final = 1_000_000_000
@@ -73,6 +76,67 @@ async def forecast(
         ],
         at_ms=now_ms,
     )
+
+
+async def what_would_be(database: Database, pool: str, wish: WhatIf) -> PoolForecast:
+    """Return what a pool would give to whom if it, or its tenants' quotas, were different.
+
+    On the demand that was last saved; changes nothing.
+
+    Args:
+        database: Migrated.
+        pool: Which.
+        wish: What would be different from what is configured.
+
+    Raises:
+        NotFoundError: The pool, or a tenant, is not configured.
+        ConfigurationError: It could not be so.
+    """
+    wanted = _with(await ConfigurationStore(database).load(), pool, wish)
+    view = await SnapshotStore(database).pool(pool)
+    if view is not None and view.override is not None:
+        # Who asks about another capacity means that one, also while operators have set one.
+        left = {k: v for k, v in view.override.capacity.items() if k not in wish.capacity}
+        override = view.override.model_copy(update={"capacity": left})
+        view = view.model_copy(update={"override": override})
+    members = wanted.members(wanted.pools[pool])
+    ledgers = {
+        saved.subject: LedgerView.model_validate_json(saved.view)
+        for saved in await PageStore(database).named("ledger", members)
+    }
+    source: Seen = "new" if view is None else "saved"
+    return pool_forecast(wanted, pool, source, view, ledgers, time.time_ns() // 1_000_000)
+
+
+def _with(applied: Configuration, pool: str, wish: WhatIf) -> Configuration:
+    """Return a configuration with what is wished; raises as ``what_would_be``."""
+    document = applied.model_dump(mode="json", exclude_unset=True)
+    spec = document.get("pools", {}).get(pool)
+    if spec is None:
+        raise NotFoundError(f"the configuration lists no pool {pool!r}")
+    capacity = applied.pools[pool].capacities
+    if unknown := sorted({*wish.capacity} - {*capacity}):
+        raise ConfigurationError(f"pool {pool} has no resource {unknown[0]}")
+    if wish.capacity:
+        spec["capacity"] = {**capacity, **wish.capacity}
+        spec.pop("resource", None)
+    if wish.strategy is not None:
+        spec["strategy"] = wish.strategy.value
+    for tenant, changes in wish.quotas.items():
+        if tenant not in document.get("tenants", {}):
+            raise NotFoundError(f"the configuration lists no tenant {tenant!r}")
+        quotas = document["tenants"][tenant]["quotas"]
+        for resource, change in changes.items():
+            before = quotas.get(resource, quotas.get(DEFAULT, {}))
+            quotas[resource] = {**before, **change.model_dump(mode="json")}
+    try:
+        return Configuration.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = first.get("ctx", {}).get("path", first["loc"])
+        place = ".".join(str(part) for part in path)
+        text = first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"{place}: {text}" if place else text) from error
 
 
 def pool_forecast(
@@ -210,7 +274,8 @@ def _tenant(
     room_now = 0 if now is None else max(0, now - claim.held)
     room_then = max(0, target - claim.held) if limits else waiting_units
     more = min(waiting_units, room_then) - min(waiting_units, room_now)
-    moved = abs(more) * jobs // waiting_units if waiting_units else 0
+    # Rounded: what a pool knows of the line may be a moment older than what its ledger says.
+    moved = (2 * abs(more) * jobs + waiting_units) // (2 * waiting_units) if waiting_units else 0
     return TenantForecast(
         tenant=tenant,
         resource=resource,

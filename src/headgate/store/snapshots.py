@@ -118,7 +118,7 @@ class SnapshotStore:
                     at_ms=step.at_ms,
                     actor=step.actor,
                     reason=step.reason,
-                    action="breaker",
+                    action=step.action or "breaker",
                     target=f"breaker/{snapshot.subject}",
                     before={"state": step.source},
                     after={"state": step.target, "epoch": step.epoch},

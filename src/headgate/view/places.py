@@ -30,6 +30,14 @@ def page_of(alert: Alert) -> str | None:
     return None if kind is None else f"/{_PAGES[kind]}/{quote(name, safe='')}"
 
 
+def page_of_workflow(id: str) -> str | None:
+    """Return the page of the dashboard about what a workflow governs; None: it governs nothing."""
+    head, _, rest = id.partition("/")
+    section, _, name = rest.partition("/")
+    known = head == "headgate" and section in _KINDS and name
+    return f"/{_PAGES[_KINDS[section]]}/{quote(name, safe='')}" if known else None
+
+
 def workflow_of(alert: Alert) -> str | None:
     """Return the id of the workflow that decided, as far as the alert tells."""
     pool = alert.data.get("pool")

@@ -1,9 +1,10 @@
-"""Durations in words, and states in signs."""
+"""Durations and effects in words, and states in signs."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from headgate.model.breaker import MOST_AFFECTED, AffectedTenant, BreakerState
+from headgate.model.plan import TenantForecast
 
 GLYPHS: Final = {
     BreakerState.CLOSED: "●",
@@ -38,3 +39,15 @@ def lasting(ms: int) -> str:
     if seconds < 172_800:
         return f"{seconds // 3_600} h"
     return f"{seconds // 86_400} d"
+
+
+def effect(one: TenantForecast) -> str:
+    """Return in few words what a tenant would feel of another division of a pool."""
+    words = []
+    if one.unblocked:
+        words.append(f"{one.unblocked} of {one.waiting} waiting jobs could begin")
+    if one.blocked:
+        words.append(f"{one.blocked} jobs more would wait")
+    if one.over:
+        words.append(f"{one.over} held too many: nothing new until given back")
+    return "; ".join(words) or "-"

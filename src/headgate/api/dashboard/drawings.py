@@ -75,7 +75,11 @@ def sparkline(spans: Sequence[OutcomeSpan], now_ms: int) -> Markup:
 
 
 def strip(
-    transitions: Sequence[Transition], state: BreakerState, begin_ms: int, now_ms: int
+    transitions: Sequence[Transition],
+    state: BreakerState,
+    begin_ms: int,
+    now_ms: int,
+    meanwhile: str = "in the last 24 hours, now",
 ) -> Markup:
     """Draw the states of a breaker from ``begin_ms`` to now.
 
@@ -84,6 +88,7 @@ def strip(
         state: The state now; the one at the beginning when there are none.
         begin_ms: Unix time.
         now_ms: Unix time.
+        meanwhile: When that was, for those who do not see it.
     """
     # What is short is drawn wider than it is, over what is not, and at the end not beyond it.
     steps = [(begin_ms, transitions[0].source if transitions else state)]
@@ -99,7 +104,7 @@ def strip(
         f'<rect class="s-{shown.lower()}" x="{x:.3f}" y="0" width="{width:.3f}" height="10"/>'
         for width, x, shown in sorted(parts, key=lambda part: -part[0])
     ]
-    label = f"{len(transitions)} changes of state in the last 24 hours, now {state}"
+    label = f"{len(transitions)} changes of state {meanwhile} {state}"
     return _svg("strip", 100, 10, label, drawn)
 
 

@@ -21,7 +21,6 @@ from headgate.api.problems import ProblemError, in_public, not_found
 from headgate.api.reads import fresh, one, view_of
 from headgate.api.routes.alerts import find_alert, own_channels
 from headgate.api.routes.jobs import explain_to
-from headgate.api.routes.pools import WhatIf, forecast_pool
 from headgate.api.routes.tenants import get_holders
 from headgate.api.service import Service, service_of
 from headgate.gate.clock import now_ms
@@ -88,6 +87,7 @@ async def overview(request: Request, principal: OwnViewer) -> Response:
         throttles_in_force(service.database, now),
         service.pages.totals("ledger"),
     )
+    alerts = await service.alerts.recent(_PAGE, is_open=True)
     return render(
         request,
         principal,
@@ -103,6 +103,8 @@ async def overview(request: Request, principal: OwnViewer) -> Response:
         waiting=totals[1],
         throttles=throttles[:_OTHERS],
         throttle_count=len(throttles),
+        alerts=len(alerts),
+        most=_PAGE,
     )
 
 
@@ -288,31 +290,16 @@ async def pool(
     request: Request,
     principal: Viewer,
     pool: Name,
-    strategy: Strategy | None = None,
     search: Text = None,
     sort: Literal["waiting", "held", "name"] = "waiting",
     cursor: Cursor = None,
 ) -> Response:
-    """Show one pool, and what another division would give."""
+    """Show one pool."""
     service = service_of(request)
     mark = await service.pages.now()
     shown = fresh(await one(service, "governor", pool), PoolView)
-    capacity, problem, forecast = {}, None, None
-    for name, text in request.query_params.items():
-        if name.startswith("capacity.") and text:
-            resource = name.removeprefix("capacity.")
-            if text.isdecimal() and len(text) <= 9:
-                capacity[resource] = int(text)
-            else:
-                problem = f"{resource}: write a whole number of units, at most 999999999"
-    if problem is None and (capacity or strategy is not None):
-        try:
-            forecast = await forecast_pool(
-                service, pool, WhatIf(capacity=capacity, strategy=strategy)
-            )
-        except (ProblemError, HeadgateError, ValueError) as error:
-            problem = str(error)
-    members = _members(shown.data, search, sort)
+    audit = await service.audit.lines(10, target=f"governor/{pool}")
+    members = members_of(shown.data, search, sort)
     page = part_of(members, _ROWS, cursor)
     return render(
         request,
@@ -328,10 +315,7 @@ async def pool(
         fresh=shown,
         view=shown.data,
         strategies=list(Strategy),
-        strategy=strategy,
-        capacity=capacity,
-        forecast=forecast,
-        problem=problem,
+        audit=audit,
     )
 
 
@@ -572,7 +556,7 @@ def _about(alert: Alert, principal: Principal) -> str | None:
     return places.page_of(alert) if is_theirs else None
 
 
-def _members(
+def members_of(
     view: PoolView, search: str | None, sort: Literal["waiting", "held", "name"]
 ) -> list[tuple[str, MemberView]]:
     """Return who shares a pool, of those with this in the name; the most waiting or held first."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import mimetypes
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from urllib.parse import quote
 
 from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, Response
 
 from headgate.api.dashboard.drawings import bar
@@ -26,8 +27,10 @@ from headgate.model.pool import PoolView
 from headgate.model.quota import Quota, QuotaChanges
 from headgate.orchestrator.times import lasting, utc
 from headgate.version import __version__
+from headgate.view.changed import differences
+from headgate.view.places import page_of_workflow
 from headgate.view.standing import ResourceStanding
-from headgate.view.words import GLYPHS, whom
+from headgate.view.words import GLYPHS, effect, whom
 
 _SECTIONS: Final = {
     "downstream": ("breaker", "downstreams"),
@@ -35,6 +38,9 @@ _SECTIONS: Final = {
     "pool": ("governor", "pools"),
 }
 """What the parameter of a page's path names, and where all of its kind are."""
+
+
+_NOW_MS: Final = 1_000
 
 
 class NotLoggedInError(Exception):
@@ -128,6 +134,8 @@ def _time(ms: int | None) -> Markup:
         return Markup("-")
     ago = now_ms() - ms
     words = f"{lasting(ago)} ago" if ago >= 0 else f"in {lasting(-ago)}"
+    if abs(ago) < _NOW_MS:
+        words = "just now"
     return Markup(  # noqa: S704 - of numbers only
         f'<time data-ms="{ms}" title="{utc(ms)}">{words}</time>'
     )
@@ -141,10 +149,19 @@ def _rate(share: float | None, name: str, opens: float | None) -> Markup:
     """Draw a rate beside that at which a breaker opens, and say both in numbers."""
     if opens is None:
         return Markup('<span class="dim">not judged</span>')
+    if share is None:
+        return Markup('<span class="dim">no calls</span>')
     now, limit = _percent(share), _percent(opens)
     drawn = bar([("failed", share or 0)], 1, [opens], f"{name} {now}, opens at {limit}")
     return Markup(  # noqa: S704 - of numbers only
         f'{drawn}<span class="num">{now}</span> <span class="dim">of {limit}</span>'
+    )
+
+
+def _unbroken(text: str) -> Markup:
+    """Show a sentence; the options of a command in it are not torn from their hyphens."""
+    return Markup(  # noqa: S704 - escaped here
+        re.sub(r"--[a-z-]+", r'<span class="whole">\g<0></span>', str(escape(text)))
     )
 
 
@@ -252,6 +269,9 @@ _ENVIRONMENT.globals.update(
     most_affected=MOST_AFFECTED,
     bar=bar,
     together=_together,
+    page_of_workflow=page_of_workflow,
+    differences=differences,
+    utc=utc,
 )
 _ENVIRONMENT.filters.update(
     time=_time,
@@ -265,7 +285,10 @@ _ENVIRONMENT.filters.update(
     options=_options,
     fields=_fields,
     plain=_plain,
+    unbroken=_unbroken,
     lasting=lasting,
     utc=utc,
     whom=whom,
+    effect=effect,
+    written=_written,
 )

@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
-from itertools import groupby
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -11,11 +10,12 @@ from pydantic import BaseModel, Field
 
 from headgate.api.access import Viewer
 from headgate.api.problems import ProblemError, not_found
-from headgate.api.service import service_of
+from headgate.api.service import Service, service_of
 from headgate.gate.clock import now_ms
+from headgate.model.breaker import OutcomeSpan
 from headgate.model.contract import Contract, Name
 from headgate.model.policy import BreakerPolicy
-from headgate.simulate import Call, backtest, calls_in_spans
+from headgate.simulate import Backtest, backtest, calls_in_spans
 
 router = APIRouter(prefix="/v1/backtest", tags=["downstreams"])
 
@@ -53,27 +53,53 @@ async def run_backtest(request: Request, _: Viewer, body: BacktestRequest) -> Ba
     Outcomes are recorded in stretches of 10 s: calls are spread evenly in each, with its mean
     duration, and those that were rejected then are not among them.
     """
-    service = service_of(request)
-    since = now_ms() - body.since_ms
-    spans = await service.snapshots.outcome_spans(body.downstream, since)
+    _spans, (result,) = await play(
+        service_of(request), body.downstream, body.since_ms, [body.policy], body.seed
+    )
+    return BacktestResult(downstream=body.downstream, result=result.as_json())
+
+
+async def play(
+    service: Service,
+    downstream: str,
+    since_ms: int,
+    policies: Sequence[BreakerPolicy],
+    seed: int = 0,
+) -> tuple[list[OutcomeSpan], list[Backtest]]:
+    """Play what was recorded of a downstream to each of some policies.
+
+    Args:
+        service: Of the API.
+        downstream: Whose calls.
+        since_ms: From when on, before now, in milliseconds.
+        policies: What is tried.
+        seed: Of the jitter.
+
+    Returns:
+        What was recorded, and the result of each policy.
+
+    Raises:
+        ProblemError: Nothing was recorded, or too much for one answer.
+    """
+    rows = await service.snapshots.outcome_spans(downstream, now_ms() - since_ms)
+    spans = [span for _, span in rows]
     if not spans:
-        raise not_found(f"no call of {body.downstream!r} was recorded in that time")
-    total = sum(span.successes + span.failures + span.ignored for _, span in spans)
-    if total > _MOST_CALLS:
+        raise not_found(f"no call of {downstream!r} was recorded in that time")
+    total = sum(span.successes + span.failures + span.ignored for span in spans)
+    if total * len(policies) > _MOST_CALLS:
         raise ProblemError(
             409,
             "refused",
-            f"{total} calls are more than {_MOST_CALLS}: take a shorter time, or headgate backtest",
+            f"{total} calls are more than {_MOST_CALLS // len(policies)}: take a shorter time, or "
+            "headgate backtest",
         )
 
     def jitter(name: str) -> Callable[[], float]:
-        return random.Random(f"{body.seed}/{name}").random  # noqa: S311 - to be repeated
+        return random.Random(f"{seed}/{name}").random  # noqa: S311 - to be repeated
 
-    def run() -> dict[str, Any]:
-        calls: list[Call] = []
-        for name, rows in groupby(spans, key=lambda row: row[0]):
-            calls += calls_in_spans(name, [span for _, span in rows])
-        return backtest(calls, body.policy, jitter).as_json()
+    def run() -> list[Backtest]:
+        calls = calls_in_spans(downstream, spans)
+        return [backtest(calls, policy, jitter) for policy in policies]
 
     async with _ONE_AT_A_TIME:  # it is all reckoning: more at once would hold up everybody
-        return BacktestResult(downstream=body.downstream, result=await asyncio.to_thread(run))
+        return spans, await asyncio.to_thread(run)

@@ -4,7 +4,7 @@ import math
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from headgate.api.access import Operator, Viewer
 from headgate.api.paging import (
@@ -18,20 +18,15 @@ from headgate.api.paging import (
     part_of,
     read,
 )
-from headgate.api.problems import ProblemError, not_found
-from headgate.api.reads import fresh, one, tag, view_of
-from headgate.api.service import Service, service_of
+from headgate.api.reads import fresh, one, tag
+from headgate.api.service import service_of
 from headgate.api.writes import Done, ForATime, Reason, Writing
-from headgate.gate.clock import now_ms
-from headgate.model.configuration import Configuration
-from headgate.model.contract import Contract, Name
-from headgate.model.ledger import LedgerView
+from headgate.model.contract import Name
 from headgate.model.limits import PressureView
-from headgate.model.plan import PoolForecast
-from headgate.model.pool import MemberView, PoolCommand, PoolView, Strategy, Units
-from headgate.model.quota import QuotaChanges
+from headgate.model.plan import PoolForecast, WhatIf
+from headgate.model.pool import MemberView, PoolCommand, PoolView, Units
 from headgate.orchestrator.operate import command_pool
-from headgate.orchestrator.whatif import pool_forecast
+from headgate.orchestrator.whatif import what_would_be
 from headgate.store.pages import Saved
 
 router = APIRouter(prefix="/v1/pools", tags=["pools"])
@@ -88,20 +83,6 @@ class PoolOrder(ForATime):
         if (self.action == "throttle") != (self.share is not None):
             raise ValueError("share goes with throttle, and only with it")
         return self
-
-
-class WhatIf(Contract):
-    """A pool as it might be; what is not said stays as it is.
-
-    Attributes:
-        capacity: Units by resource.
-        strategy: How it is divided.
-        quotas: What would be different in the quotas of its tenants, by tenant and resource.
-    """
-
-    capacity: Annotated[dict[Name, Units], Field(max_length=50)] = {}
-    strategy: Strategy | None = None
-    quotas: Annotated[dict[Name, dict[Name, QuotaChanges]], Field(max_length=500)] = {}
 
 
 @router.get("")
@@ -172,50 +153,7 @@ async def command(
 @router.post("/{pool:segment}/what-if")
 async def what_if(request: Request, _: Viewer, pool: Name, body: WhatIf) -> PoolForecast:
     """Tell who would gain and who would lose, on the demand of now; changes nothing."""
-    return await forecast_pool(service_of(request), pool, body)
-
-
-async def forecast_pool(service: Service, pool: str, wish: WhatIf) -> PoolForecast:
-    """Return what a pool would give to whom.
-
-    Raises:
-        ProblemError: It is not configured, or could not be so.
-    """
-    applied = await service.configuration.load()
-    wanted = _wanted(applied, pool, wish)
-    found = await service.pages.one("governor", pool)
-    view = None if found is None else view_of(found.view, PoolView)
-    ledgers = {
-        saved.subject: view_of(saved.view, LedgerView)
-        for saved in await service.pages.named("ledger", wanted.members(wanted.pools[pool]))
-    }
-    return pool_forecast(wanted, pool, "new" if view is None else "saved", view, ledgers, now_ms())
-
-
-def _wanted(applied: Configuration, pool: str, wish: WhatIf) -> Configuration:
-    document = applied.model_dump(mode="json", exclude_unset=True)
-    spec = document.get("pools", {}).get(pool)
-    if spec is None:
-        raise not_found(f"the configuration lists no pool {pool!r}")
-    if unknown := sorted({*wish.capacity} - {*applied.pools[pool].capacities}):
-        raise ProblemError(409, "refused", f"pool {pool} has no resource {unknown[0]}")
-    if wish.capacity:
-        spec["capacity"] = {**applied.pools[pool].capacities, **wish.capacity}
-        spec.pop("resource", None)
-    if wish.strategy is not None:
-        spec["strategy"] = wish.strategy.value
-    for tenant, changes in wish.quotas.items():
-        if tenant not in document.get("tenants", {}):
-            raise not_found(f"the configuration lists no tenant {tenant!r}")
-        quotas = document["tenants"][tenant]["quotas"]
-        for resource, change in changes.items():
-            before = quotas.get(resource, quotas.get("*", {}))
-            quotas[resource] = {**before, **change.model_dump(mode="json")}
-    try:
-        return Configuration.model_validate(document)
-    except ValidationError as error:
-        text = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ProblemError(409, "refused", text) from error
+    return await what_would_be(service_of(request).database, pool, body)
 
 
 backpressure = APIRouter(prefix="/v1/backpressure", tags=["pools"])

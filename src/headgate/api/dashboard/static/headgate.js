@@ -20,7 +20,7 @@ function tick() {
   const now = Date.now() - skew;
   for (const time of document.querySelectorAll("time[data-ms]")) {
     const ago = now - Number(time.dataset.ms);
-    let text = ago >= 0 ? `${lasting(ago)} ago` : `in ${lasting(-ago)}`;
+    let text = Math.abs(ago) < 1000 ? "just now" : ago >= 0 ? `${lasting(ago)} ago` : `in ${lasting(-ago)}`;
     if (time.className === "left") text = ago >= 0 ? "any moment" : `${lasting(-ago)} left`;
     if (time.textContent !== text) time.textContent = text;
   }
