@@ -107,7 +107,9 @@ class BreakerWorkflow(Entity):
         """Do what an operator says; with dry_run, answer what it would be."""
         await workflow.wait_condition(lambda: self._breaker is not None)
         breaker = self._breaker_now
-        require_unchanged(command.id, command.if_revision, breaker.record)
+        require_unchanged(
+            command.if_revision, breaker.record, command.id in breaker.record.commands
+        )
         if command.dry_run:
             trial = Breaker(_RECORD.validate_json(_RECORD.dump_json(breaker.record)))
             obey(trial, command, now_ms())

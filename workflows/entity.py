@@ -67,11 +67,10 @@ class Record(Protocol):
 
 
 class Told(Protocol):
-    """What is known of the commands of operators."""
+    """What is known of what people have set."""
 
     revision: int
     told_revision: int
-    commands: list[str]
 
 
 class Core(Protocol):
@@ -529,10 +528,10 @@ def require(kind: type[object], message: object) -> None:
         raise ValueError(f"the argument must be of type {kind.__name__}")
 
 
-def require_unchanged(command_id: str, if_revision: int | None, record: Told) -> None:
-    """Refuse a command that was decided by what people have changed since; not a repeat of one."""
+def require_unchanged(if_revision: int | None, record: Told, is_repeat: bool = False) -> None:
+    """Refuse what was decided by what people have changed since; not a repeat of what was done."""
     why = changed_since(if_revision, record.told_revision, record.revision)
-    if why is not None and command_id not in record.commands:
+    if why is not None and not is_repeat:
         raise ApplicationError(why, type=CHANGED_SINCE, non_retryable=True)
 
 

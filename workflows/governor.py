@@ -87,7 +87,9 @@ class GovernorWorkflow(Entity):
         """Do what an operator says; with dry_run, answer what it would be."""
         await workflow.wait_condition(lambda: self._governor is not None)
         governor = self._governor_now
-        require_unchanged(command.id, command.if_revision, governor.record)
+        require_unchanged(
+            command.if_revision, governor.record, command.id in governor.record.commands
+        )
         if command.dry_run:
             copy = _RECORD.validate_json(_RECORD.dump_json(governor.record))
             governor = Governor(copy, **self._ways)

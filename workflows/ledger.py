@@ -36,13 +36,13 @@ from headgate.model.ledger import (
     WhyView,
 )
 from headgate.model.pool import Allocation, Demand
-from headgate.model.settings import LedgerSettings
+from headgate.model.settings import LedgerSettings, Reconfigure
 from headgate.model.snapshot import Restored, SaveResult, Snapshot
 from headgate.quota import Ledger, LedgerInput, LedgerRecord
 from headgate.quota.demand import TELL_EVERY_MS
 from headgate.quota.packed import PACKED_FROM, pack, unpack
 from headgate.workflows.details import ledger_details
-from headgate.workflows.entity import Entity, decoded, now_ms, require
+from headgate.workflows.entity import Entity, decoded, now_ms, require, require_unchanged
 
 _RECORD = TypeAdapter(LedgerRecord)
 _AT_ONCE = 100
@@ -133,13 +133,25 @@ class LedgerWorkflow(Entity):
     async def configure(self, settings: LedgerSettings) -> LedgerView:
         """Change the quotas; what is held and what was spent stays so."""
         await workflow.wait_condition(lambda: self._ledger is not None)
-        self._ledger_now.configure(settings, now_ms())
-        self.changed()
-        return self._ledger_now.view()
+        return self._take(settings)
 
     @configure.validator
     def _is_settings(self, settings: LedgerSettings) -> None:
         require(LedgerSettings, settings)
+
+    @workflow.update(
+        description="Take new quotas unless people have set something since a revision "
+        "(model.settings.Reconfigure)."
+    )
+    async def reconfigure(self, order: Reconfigure) -> LedgerView:
+        """Change the quotas as ``configure`` does, or refuse."""
+        await workflow.wait_condition(lambda: self._ledger is not None)
+        require_unchanged(order.if_revision, self.record)
+        return self._take(order.settings)
+
+    @reconfigure.validator
+    def _is_reconfigure(self, order: Reconfigure) -> None:
+        require(Reconfigure, order)
 
     @workflow.update(description="An operator overrides, throttles, pauses, resumes or releases.")
     async def command(self, command: LedgerCommand) -> CommandReply:
@@ -172,6 +184,11 @@ class LedgerWorkflow(Entity):
     def below_usage(self, settings: LedgerSettings) -> list[str]:
         """Return a sentence for each limit that would be below what is held."""
         return self._ledger_now.below_usage(settings)
+
+    def _take(self, settings: LedgerSettings) -> LedgerView:
+        self._ledger_now.configure(settings, now_ms())
+        self.changed()
+        return self._ledger_now.view()
 
     # The shell's side --------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 from temporalio.client import Client
+from temporalio.common import Priority
 
 from headgate.api.service import Temporal
 from headgate.devstack.stack import Stack
@@ -200,6 +201,31 @@ async def test_who_sees_one_tenant_is_told_why_its_jobs_wait_also_for_a_breaker(
         page = await ours.get("/jobs", params={"workflow_id": job.id})
         assert page.status_code == 200 and name in page.text
         assert f'href="/downstreams/{name}"' not in page.text, "that page is not for them"
+        await job.terminate("the test is over")
+
+
+async def test_who_sees_one_tenant_sees_its_job_that_asks_for_nothing(desk: Desk) -> None:
+    acme, globex = desk.of("acme"), desk.of("globex")
+    ours, others = await desk.caller("viewer", acme), await desk.caller("viewer", globex)
+    client = desk.governance.client
+    said: list[dict[str, Any]] = [
+        {"memo": {"headgate-tenant": acme}},
+        {"priority": Priority(fairness_key=acme)},
+        {"memo": {"headgate-tenant": acme}, "priority": Priority(fairness_key=globex)},
+    ]
+    for number, how in enumerate(said):
+        id = desk.of(f"idle-{number}")
+        job = await client.start_workflow("Idle", id=id, task_queue=desk.of("nobody"), **how)
+        told = await ours.get(f"/v1/jobs/{id}/why")
+        assert (told.status_code, told.json().get("tenants")) == (200, [acme]), told.text
+        assert told.json()["state"] == "runs"
+        assert (await others.get(f"/v1/jobs/{id}/why")).status_code == 404
+        await job.terminate("the test is over")
+    silent: list[dict[str, Any]] = [{}, {"memo": {"headgate-tenant": 5}}]
+    for number, how in enumerate(silent):
+        id = desk.of(f"silent-{number}")
+        job = await client.start_workflow("Idle", id=id, task_queue=desk.of("nobody"), **how)
+        assert (await ours.get(f"/v1/jobs/{id}/why")).status_code == 404
         await job.terminate("the test is over")
 
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
+import pytest_asyncio
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
@@ -18,9 +20,11 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from headgate.api.app import create_app
 from headgate.api.description import described
 from headgate.api.rates import Rates
+from headgate.devstack.http_server import serving
 from headgate.store.keys import RoleName
 from tests.api.conftest import Desk
 from tests.harness import acquire
+from tests.notifier.site import Endpoint
 
 Operation = APIOperation[Any, Any, Any, Any]
 
@@ -101,15 +105,28 @@ def ask(
     run()
 
 
+@pytest_asyncio.fixture
+async def chat() -> AsyncIterator[str]:
+    async with serving(Endpoint().app()) as base:
+        yield base
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("caller", _CALLERS)
-async def test_every_answer_is_as_it_is_described(desk: Desk, caller: str) -> None:
+async def test_every_answer_is_as_it_is_described(desk: Desk, chat: str, caller: str) -> None:
     tenant = desk.of("t")
-    known = {"downstream": desk.of("scanner"), "tenant": tenant, "pool": desk.of("pool")}
+    known = {
+        "downstream": desk.of("scanner"),
+        "tenant": tenant,
+        "pool": desk.of("pool"),
+        "channel": "ops",
+    }
     await desk.apply(
         downstreams={known["downstream"]: {}},
         tenants={tenant: {"quotas": {"scan": {"max_active": 1}}}},
         pools={known["pool"]: {"resource": "scan", "capacity": 4}},
+        # It takes all: whoever tries again draws lots, which Hypothesis does not like beside it.
+        notifier={"channels": {"ops": {"kind": "slack", "url": f"{chat}/alerts"}}},
     )
     await desk.governance.exchange(tenant, [acquire("a"), acquire("b", wait_ms=60_000)])
     await desk.saved("breaker", known["downstream"])

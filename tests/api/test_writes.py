@@ -8,6 +8,8 @@ import pytest
 
 from headgate.model.breaker import BreakerState
 from headgate.model.ids import workflow_id
+from headgate.model.quota import Quota
+from headgate.store.configuration import ConfigurationStore
 from tests.api.conftest import Desk
 from tests.harness import acquire, eventually, now_ms
 
@@ -396,6 +398,85 @@ async def test_quotas_that_are_changed_at_the_same_moment_are_all_changed(desk: 
     assert [await _configured(desk, name) for name in names] == [9] * 4
     limits = [(await desk.governance.account(name)).limits["scan"].max_active for name in names]
     assert limits == [9] * 4
+
+
+async def test_of_several_that_were_decided_by_the_same_revision_one_is_done(desk: Desk) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    await desk.saved("ledger", tenant)
+    admin = await desk.caller("admin")
+    seen = {"If-Match": (await admin.get(f"/v1/tenants/{tenant}")).headers["ETag"]}
+    path = f"/v1/tenants/{tenant}/quotas/scan"
+    answers = await asyncio.gather(
+        *(
+            admin.put(
+                path,
+                json={"quota": {"max_active": most}, "reason": "as I saw it"},
+                headers=seen,
+            )
+            for most in range(10, 14)
+        )
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412]
+    done = next(most for most, one in enumerate(answers, 10) if one.status_code == 200)
+    assert await _configured(desk, tenant) == done
+
+
+async def test_what_was_stored_and_not_told_yet_counts_as_set_since(desk: Desk) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    await desk.saved("ledger", tenant)
+    admin = await desk.caller("admin")
+    seen = {"If-Match": (await admin.get(f"/v1/tenants/{tenant}")).headers["ETag"]}
+    # As of somebody whose process ended between the two.
+    store = ConfigurationStore(desk.database)
+    stored = await store.load()
+    quota = stored.tenants[tenant].model_copy(update={"quotas": {"scan": Quota(max_active=5)}})
+    wanted = stored.model_copy(update={"tenants": {**stored.tenants, tenant: quota}})
+    await store.save(wanted, "bob", "five of them", {})
+    body = {"quota": {"max_active": 9}, "reason": "as I saw it"}
+    path = f"/v1/tenants/{tenant}/quotas/scan"
+    tried = await admin.put(path, json={**body, "dry_run": True}, headers=seen)
+    assert tried.status_code == 200, tried.text
+    assert (await desk.governance.account(tenant)).limits["scan"].max_active == 2
+    late = await admin.put(path, json=body, headers=seen)
+    assert late.status_code == 412, late.text
+    assert await _configured(desk, tenant) == 5
+    assert (await desk.governance.account(tenant)).limits["scan"].max_active == 5
+
+
+async def test_what_people_set_while_a_quota_is_stored_is_seen_by_the_ledger(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    await desk.saved("ledger", tenant)
+    admin = await desk.caller("admin")
+    seen = (await admin.get(f"/v1/tenants/{tenant}")).headers["ETag"]
+    headers = {"If-Match": seen, "Idempotency-Key": desk.of("once")}
+    save = ConfigurationStore.save
+
+    async def and_meanwhile(*arguments: Any, **options: Any) -> None:
+        await save(*arguments, **options)
+        if options["request_id"] == desk.of("once"):
+            pause = {"action": {"kind": "pause", "resource": "scan"}, "reason": "a runaway job"}
+            paused = await admin.post(f"/v1/tenants/{tenant}/commands", json=pause)
+            assert paused.status_code == 200, paused.text
+
+    monkeypatch.setattr(ConfigurationStore, "save", and_meanwhile)
+    path = f"/v1/tenants/{tenant}/quotas/scan"
+    body = {"quota": {"max_active": 9}, "reason": "as I saw it"}
+    for _ in range(2):  # a repeat is told the same
+        refused = await admin.put(path, json=body, headers=headers)
+        assert refused.status_code == 412, refused.text
+        assert await _configured(desk, tenant) == 2
+        view = await desk.governance.account(tenant)
+        assert view.quotas is not None and view.quotas["scan"].max_active == 2
+    target = {"target": f"ledger/{tenant}", "action": "apply"}
+    lines = (await admin.get("/v1/audit", params=target)).json()["items"]
+    reasons = [line["reason"] for line in lines if line["reason"] != "test"]
+    assert reasons[0].startswith("taken back: people have changed it since revision")
+    assert reasons[1:] == ["as I saw it"]
 
 
 async def test_a_configured_quota_below_what_is_held_is_refused_as_such(desk: Desk) -> None:

@@ -33,7 +33,9 @@ _PAGES: Final = {
     "jobs": "/jobs",
     "nobody": "/jobs?workflow_id=nobody",
     "alerts": "/alerts",
+    "channels": "/channels",
     "audit": "/audit",
+    "keys": "/keys",
     "missing": "/tenants/nobody",
     "login": "/login",
 }

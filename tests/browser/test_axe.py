@@ -1,5 +1,6 @@
 """Every page can be read by everybody: axe finds nothing, in light and dark, wide and narrow."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote
@@ -12,6 +13,8 @@ from headgate.api.access import routes_of
 from headgate.api.app import create_app
 from headgate.gate.clock import now_ms
 from headgate.model.breaker import BreakerState
+from headgate.model.channels import SlackChannel
+from headgate.notifier.notifier import fingerprint
 from tests.api.conftest import Desk
 from tests.browser.test_dashboard import log_in, log_out
 from tests.foreign.packages import axe
@@ -59,6 +62,12 @@ class Looker:
                 ]
 
 
+CHANNELS: Final = {
+    name: SlackChannel(kind="slack", url=f"https://{name}.example/hook")
+    for name in ("failing", "gone", "unused")
+}
+
+
 async def governed(desk: Desk) -> tuple[str, str, str]:
     """Something in every state that a page shows in another colour."""
     scanner, tenant, pool = desk.of("scanner"), desk.of("t"), desk.of("pool")
@@ -75,6 +84,10 @@ async def governed(desk: Desk) -> tuple[str, str, str]:
             }
         },
         pools={pool: {"resource": "scan", "capacity": 4}},
+        notifier={
+            "channels": {name: one.model_dump() for name, one in CHANNELS.items()},
+            "default": [],
+        },
     )
     await desk.governance.report(scanner, 1, failures=3)
     await desk.governance.until_state(scanner, BreakerState.OPEN)
@@ -112,6 +125,19 @@ async def governed(desk: Desk) -> tuple[str, str, str]:
     quiet = {"kind": "quota.*", "for_ms": 600_000, "reason": "to be looked at"}
     assert (await admin.post("/v1/silences", json=quiet)).status_code == 200
     await desk.saved("breaker", scanner, *[desk.of(state) for state in states])
+    for name, is_gone in (("failing", False), ("gone", True)):
+        await desk.database.execute(
+            "INSERT INTO channel (name, fingerprint, failures, failing_since, last_error, "
+            "not_before, disabled_at) VALUES ($1, $2, 3, now(), 'https://h answered 410', "
+            "now() + interval '1 h', CASE WHEN $3 THEN now() END)",
+            name,
+            fingerprint(CHANNELS[name]),
+            is_gone,
+        )
+    await desk.key("viewer", name="over", lasts=timedelta(seconds=-1))
+    await desk.key("viewer", tenant, name="leaked")
+    (leaked,) = [key for key in await desk.keys.list() if key.name == "leaked"]
+    assert await desk.keys.revoke(leaked.id, "ann", "it leaked")
     return scanner, tenant, pool
 
 
@@ -167,6 +193,8 @@ async def test_axe_finds_nothing_on_any_page(desk: Desk, page: Page, script: Pat
                 page.get_by_role("link", name=crossing(tenant, sequence=70).title)
             ).to_have_count(2)
             await expect(page.get_by_role("button", name="End")).to_be_visible()
+        if path == "/channels":
+            await expect(page.get_by_role("button", name="Enable")).to_be_visible()
         if path.endswith("job-waits"):
             await expect(page.locator("[data-live=report]")).to_contain_text("place 1")
     await page.goto(f"{desk.base}/tenants/{tenant}")
@@ -178,12 +206,26 @@ async def test_axe_finds_nothing_on_any_page(desk: Desk, page: Page, script: Pat
         await page.get_by_role("button", name=label).first.click()
         await looker.look(f"the dialog {label}")
         await page.keyboard.press("Escape")
+    # What only an admin is shown.
+    await log_out(page)
+    await log_in(page, desk, "admin", "/keys")
+    await looker.look("/keys of an admin")
+    await expect(page.locator("[data-live=keys]")).to_contain_text("revoked")
+    await page.get_by_role("button", name="Make a key").click()
+    await looker.look("the dialog Make a key")
+    await page.get_by_label("Whom it stands for").fill("ci-bot")
+    await page.get_by_label("Reason").fill("for deployments")
+    await page.get_by_role("button", name="Do it").click()
+    await expect(page.locator("#shown")).to_be_visible()
+    await looker.look("a key that is shown once")
+    await page.get_by_role("button", name="I have it").click()
     # Whoever sees one tenant: its pages, and those that are not for it.
     await log_out(page)
     await log_in(page, desk, "viewer", f"/tenants/{tenant}", tenant)
     for path, status in (
         (f"/tenants/{tenant}", 200),
         ("/alerts", 200),
+        ("/channels", 200),
         ("/downstreams", 403),
         ("/tenants/another", 404),
     ):

@@ -24,7 +24,7 @@ from headgate.orchestrator.configure import Change, Configurator, Plan
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
-from tests.cli.command import HEADGATE
+from tests.cli.command import HEADGATE, run
 from tests.cli.test_overview import terminal
 from tests.harness import Governance, acquire, eventually
 from tests.store.fresh_database import migrated_database
@@ -353,6 +353,25 @@ async def test_the_command_shows_the_difference_applies_it_and_is_content_the_se
         told = workflow_id("ledger", site.of("acme"))
         assert (row["how"], row["workflow"]) == ("cli", told) and row["request_id"]
         assert (await headgate_apply()).startswith("nothing to change")
+
+        plain = file.read_text()
+        more = ("--request-id", "more", "--reason", "more room")
+        same = ("--request-id", "same", "--reason", "as it is")
+        assert (await headgate_apply(*same)).startswith("nothing to change")
+        file.write_text(plain.replace("max_active: 2", "max_active: 5"))
+        first = await headgate_apply(*more)
+        assert "max_active: 2 -> 5" in first
+        file.write_text(plain.replace("max_active: 2", "max_active: 3"))
+        await headgate_apply("--reason", "not so much")
+        # Late repeats do nothing, also that of one that had nothing to do.
+        file.write_text(plain.replace("max_active: 2", "max_active: 5"))
+        assert await headgate_apply(*more) == first
+        file.write_text(plain)
+        assert (await headgate_apply(*same)).startswith("nothing to change")
+        tenant = (await site.store.load()).tenants[site.of("acme")]
+        assert tenant.quotas["scan"].max_active == 3
+        refused = await run("apply", "-f", str(file), *more, environ=environ)
+        assert "--request-id more: has been used for something else" in refused.refusal
 
 
 async def test_a_terminal_is_shown_how_far_it_has_come_and_a_pipe_is_not(

@@ -138,6 +138,11 @@ def test_the_example_is_valid() -> None:
          "'calls'; write kind: time or kind: count"),
         (BREAKER % "probe_deadline_ms: 200000", "3: downstreams.scanner.breaker: probe_deadline_ms "
          "(200000) is longer than half_open_max_ms (120000): lower the first or raise the second"),
+        ("downstreams: {scanner: {breaker: {half_open_max_ms: 30000}, alerts: {half_open_ms: 30000}"
+         "}}", "1: downstreams.scanner.alerts.half_open_ms: is 30000, but HALF_OPEN is left after "
+         "30000 (half_open_max_ms) at the latest, so nobody would ever be told: lower it"),
+        ("alerts:\n  half_open_ms: 120000", "2: alerts.half_open_ms: is 120000, but every breaker "
+         "that this is for leaves HALF_OPEN after 120000 (half_open_max_ms) at the latest"),
         # rates
         (QUOTA % "rate: fast", "4: tenants.acme.quotas.scan.rate: 'fast' is not a rate: write it "
          "like 10/s, 600/m, 50/h or 1000/d"),

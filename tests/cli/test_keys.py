@@ -17,12 +17,21 @@ async def test_a_database_is_prepared_and_a_key_made_and_revoked(stack: Stack) -
         again = json.loads((await run("migrate", "--json", environ=environ)).out)
         assert again == {**prepared, "applied": []}
 
+        tried = await run("keys", "create", "ci-bot", "--for", "2h", "--dry-run", environ=environ)
+        assert tried.out == "ci-bot would be viewer, for 2 h; no key was made\n"
+        assert "[]" in (await run("keys", "list", "--json", environ=environ)).out
         create = ("keys", "create", "ci-bot", "--actor", "ada", "--json")
         made = json.loads((await run(*create, environ=environ)).out)
         assert made["key"].startswith(f"hgk_{made['id']}_") and made["role"] == "viewer"
         revoke = ("keys", "revoke", made["id"], "--actor", "bob", "--reason", "it leaked")
+        tried = await run(*revoke, "--dry-run", environ=environ)
+        assert tried.out == f"{made['id']} would be revoked\n"
         revoked = await run(*revoke, "--json", environ=environ)
-        assert json.loads(revoked.out) == {"id": made["id"], "revoked_by": "bob"}
+        assert json.loads(revoked.out) == {
+            "id": made["id"],
+            "revoked_by": "bob",
+            "dry_run": False,
+        }
         assert "that is not revoked" in (await run(*revoke, environ=environ)).refusal
         (key,) = json.loads((await run("keys", "list", "--json", environ=environ)).out)
         assert key["revoked_by"] == "bob"
@@ -30,4 +39,21 @@ async def test_a_database_is_prepared_and_a_key_made_and_revoked(stack: Stack) -
         assert [tuple(row) for row in rows] == [
             ("ada", "cli", "key_created"),
             ("bob", "cli", "key_revoked"),
+        ]
+
+        once = ("keys", "create", "robot", "--request-id", "robots-key", "--reason", "a new robot")
+        first = await run(*once, environ=environ)
+        assert first.out.startswith("hgk_"), first.err
+        id = first.out[4:16]
+        lost = (await run(*once, environ=environ)).refusal
+        assert lost.startswith(f"this request has made key {id} already")
+        other = ("keys", "create", "robby", "--request-id", "robots-key")
+        assert "used for something else" in (await run(*other, environ=environ)).refusal
+        revoke = ("keys", "revoke", id, "--reason", "no robots", "--request-id", "no-robots")
+        for _ in range(2):  # the answer to the first was lost
+            assert (await run(*revoke, environ=environ)).out == f"{id} is revoked\n"
+        rows = await database.fetch("SELECT action, reason, request_id FROM audit ORDER BY id")
+        assert [tuple(row) for row in rows[2:]] == [
+            ("key_created", "a new robot", "robots-key"),
+            ("key_revoked", "no robots", "no-robots"),
         ]

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from headgate.alerts.summary import summarise
 from headgate.model.alert import Alert
 from headgate.notifier.notifier import Notifier
 from headgate.store.channels import ChannelStore
@@ -105,6 +106,26 @@ async def test_what_is_about_its_quota_does(desk: Site, kind: str) -> None:
     of_quota = crossing("acme").model_copy(update={"kind": kind})
     await desk.tell(of_quota, alert(1), crossing("globex"))
     assert own.ids == [of_quota.id]
+
+
+async def test_of_what_was_left_out_a_tenant_hears_its_own(desk: Site) -> None:
+    own, ops = Endpoint(), Endpoint()
+    await desk.apply(
+        channels={
+            "acme-own": webhook(await desk.serve(own.app()), tenant="acme"),
+            "ops": webhook(await desk.serve(ops.app())),
+        }
+    )
+    lost = [crossing("acme"), crossing("globex"), crossing("globex", level=100)]
+    summary = summarise(lost, "pool/scans:1:9:alerts.collapsed", "no room", lost[0].at_ms)
+    await desk.tell(summary)
+    await desk.tell(summary)  # the workflow does not know whether it was heard
+    assert ops.ids == [summary.id]
+    assert own.ids == ["tenant/acme/pool/scans:1:9:quota.collapsed"]
+    assert own.bodies[0]["data"]["title"] == "acme: 1 alert not delivered one by one"
+    assert b"globex" not in own.requests[0][1]
+    await desk.again(own.ids[0])
+    assert len(own.ids) == 2
 
 
 async def test_what_was_applied_before_mistakes_were_refused_goes_on(desk: Site) -> None:

@@ -8,6 +8,7 @@ import pytest
 from headgate.model.breaker import BreakerState, Transition
 from headgate.model.errors import ConfigurationError
 from headgate.model.snapshot import Snapshot
+from headgate.quota.packed import PACKED_FROM, pack
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
 
@@ -110,3 +111,25 @@ async def test_a_nul_in_somebodys_words_costs_no_snapshot(own_database: Database
     odd = snapshot(3).model_copy(update={"view": json.dumps({"workflow": "a\0b"})})
     assert (await SnapshotStore(own_database).save(odd)).saved
     assert await own_database.fetch_value("SELECT view ->> 'workflow' FROM snapshot") == "a\ufffdb"
+
+
+def ledger(tenant: str, *permits: str, at_ms: int = 10) -> Snapshot:
+    """A saved ledger, as its workflow packs it."""
+    state = pack(json.dumps({"permits": {id: {"units": 1} for id in permits}}))
+    return snapshot(1).model_copy(
+        update={"kind": "ledger", "subject": tenant, "state": state, "at_ms": at_ms}
+    )
+
+
+async def test_who_names_an_id_is_found_in_large_ledgers_too(own_database: Database) -> None:
+    store = SnapshotStore(own_database)
+    many = [f"job-{number}" for number in range(PACKED_FROM // 10)]
+    small, large = ledger("small", "job-7"), ledger("large", *many, at_ms=20)
+    other = ledger("other", *many[:7], *many[8:])
+    assert [one.state.startswith("zlib:") for one in (small, large, other)] == [False, True, True]
+    for one in (small, large, other):
+        await store.save(one)
+    assert await store.tenants_naming("job-7") == ["large", "small"]
+    assert await store.tenants_naming("job-7", at_most=1) == ["large"]
+    assert await store.tenants_naming("job-") == []
+    assert await store.tenants_naming("zlib:") == []

@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headgate.alerts.outbox import AT_ONCE, COLLAPSED, MAX_WAITING, put, summarise
+from headgate.alerts.outbox import AT_ONCE, MAX_WAITING, put
+from headgate.alerts.summary import COLLAPSED, MAX_NAMED, for_tenant, summarise
 from headgate.model.alert import Alert, Status
 
 KINDS = ("quota.threshold", "breaker.opened")
@@ -122,7 +123,41 @@ def test_a_summary_of_summaries_counts_what_is_in_them() -> None:
         "count": 3,
         "first_ms": 1_700_000_000_001,
         "last_ms": 1_700_000_000_007,
+        "because": "it failed",
         "kind:breaker.opened": 1,
         "kind:quota.threshold": 2,
+        "own:quota.threshold:acme": 2,
     }
     assert (both.tenant, both.subject) == ("acme", "tenant/acme")
+
+
+def unmet(tenant: str, number: int) -> Alert:
+    fields = {"tenant": tenant, "kind": "guarantee.unmet", "subject": f"tenant/{tenant}/scan/scans"}
+    return alert(number).model_copy(update=fields)
+
+
+def test_a_tenant_is_told_what_of_a_summary_is_its_own() -> None:
+    of_house = alert(3).model_copy(update={"tenant": "acme", "kind": "snapshot.lag"})
+    id = f"pool/scans:1:9:{COLLAPSED}"
+    one = summarise([unmet("acme", 1), unmet("globex", 2), of_house], id, "no room", of_house.at_ms)
+    both = summarise([one, unmet("acme", 5)], id, "no room", of_house.at_ms + 9)
+    own = for_tenant(both, "acme")
+    assert own is not None
+    assert own.id == "tenant/acme/pool/scans:1:9:quota.collapsed"
+    assert (own.tenant, own.subject) == ("acme", "tenant/acme/pool/scans")
+    assert own.title == "acme: 2 alerts not delivered one by one"
+    assert own.text == "2 guarantee.unmet, from 22:13 UTC to 22:13 UTC: no room."
+    assert "globex" not in own.model_dump_json()
+    assert for_tenant(both, "initech") is None
+
+
+def test_a_summary_names_no_more_tenants_than_a_workflow_can_keep() -> None:
+    id = f"pool/scans:1:9:{COLLAPSED}"
+    summary = unmet("t0", 0)
+    for number in range(1, 3 * MAX_NAMED):
+        summary = summarise(
+            [summary, unmet(f"t{number}", number)], id, "no room", 1_800_000_000_000
+        )
+    assert summary.data["count"] == 3 * MAX_NAMED
+    named = [number for number in range(3 * MAX_NAMED) if for_tenant(summary, f"t{number}")]
+    assert named == list(range(MAX_NAMED))

@@ -180,7 +180,7 @@ async def test_malformed_messages_change_nothing(
     before = await governance.account(name)
     handle = governance.handle("ledger", name)
     await handle.signal("release", args=arguments)
-    for update in ("exchange", "configure"):
+    for update in ("exchange", "configure", "reconfigure"):
         if arguments == [{"permit": "held"}] and update == "exchange":
             continue
         with pytest.raises(WorkflowUpdateFailedError):
@@ -300,7 +300,7 @@ async def test_the_temporal_ui_can_show_what_is_held(governance: Governance, nam
         if not handler.name.startswith("__")
     }
     assert set(described) == {
-        *("hello", "exchange", "release", "allocate", "configure", "command"),
+        *("hello", "exchange", "release", "allocate", "configure", "reconfigure", "command"),
         *("turn", "state", "holders", "why", "below_usage"),
     }
     assert all(described.values())

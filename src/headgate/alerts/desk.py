@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from headgate.alerts.episode import Episode, Lasts, Turn, follow
-from headgate.alerts.outbox import is_kept, put, replace_undeliverable, summarise
+from headgate.alerts.outbox import is_kept, put, replace_undeliverable
+from headgate.alerts.summary import summarise
 from headgate.alerts.words import clock, span
 from headgate.model.alert import Alert, Severity, Status
 from headgate.model.alert_rules import AlertsView

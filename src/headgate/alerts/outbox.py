@@ -8,7 +8,7 @@ never arrive with another content.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from headgate.alerts.words import clock, many
+from headgate.alerts.summary import COLLAPSED, summarise
 from headgate.model.alert import Alert
 
 MAX_WAITING: Final = 200
@@ -17,13 +17,6 @@ AT_ONCE: Final = 20
 
 RESOLVED_KEPT_MS: Final = 7 * 86_400_000
 """For so long what says that something is over is tried again: twice the three days of a try."""
-
-COLLAPSED: Final = "alerts.collapsed"
-_KIND: Final = "kind:"
-_ADVICE: Final = (
-    "See whether the Notifier runs and reaches its channels; what lasts is told again. "
-    "headgate breaker list and headgate quota list show how things are now."
-)
 
 
 def put(outbox: list[Alert], alert: Alert, new_id: Callable[[], str]) -> int:
@@ -73,50 +66,3 @@ def replace_undeliverable(outbox: list[Alert], failed: Sequence[Alert], summary:
     """Put ``summary`` in the place of alerts whose delivery has failed for good."""
     gone = {alert.id for alert in failed}
     outbox[:] = [summary, *(alert for alert in outbox if alert.id not in gone)]
-
-
-def summarise(alerts: Sequence[Alert], id: str, because: str, now_ms: int) -> Alert:
-    """Return one alert in place of ``alerts``, some of which may be such summaries themselves.
-
-    Args:
-        alerts: At least one, of one workflow.
-        id: Of the summary.
-        because: Why they were not delivered.
-        now_ms: Unix time.
-    """
-    tenants = {alert.tenant for alert in alerts}
-    kinds: dict[str, int] = {}
-    first_ms, last_ms = now_ms, 0
-    for alert in alerts:
-        if alert.kind == COLLAPSED:
-            for name, count in alert.data.items():
-                if name.startswith(_KIND) and isinstance(count, int):
-                    kind = name.removeprefix(_KIND)
-                    kinds[kind] = kinds.get(kind, 0) + count
-            first, last = alert.data.get("first_ms"), alert.data.get("last_ms")
-        else:
-            kinds[alert.kind] = kinds.get(alert.kind, 0) + 1
-            first = last = alert.at_ms
-        first_ms = min(first_ms, first) if isinstance(first, int) else first_ms
-        last_ms = max(last_ms, last) if isinstance(last, int) else last_ms
-    count = sum(kinds.values())
-    listed = ", ".join(f"{kinds[kind]} {kind}" for kind in sorted(kinds))
-    subject = id.rsplit(":", 3)[0]
-    return Alert(
-        id=id,
-        kind=COLLAPSED,
-        severity="warning",
-        subject=subject,
-        title=f"{subject}: {many(count, 'alert')} not delivered one by one",
-        text=f"{listed}, from {clock(first_ms, now_ms)} to {clock(last_ms, now_ms)}: {because}.",
-        at_ms=now_ms,
-        data={
-            "count": count,
-            "first_ms": first_ms,
-            "last_ms": last_ms,
-            **{f"{_KIND}{kind}": kinds[kind] for kind in sorted(kinds)},
-        },
-        tenant=next(iter(tenants)) if len(tenants) == 1 else None,
-        since_ms=first_ms,
-        advice=_ADVICE,
-    )

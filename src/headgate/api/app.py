@@ -11,18 +11,20 @@ from headgate.api import problems
 from headgate.api.access import ANYONE, require_declared
 from headgate.api.bounds import Bounds
 from headgate.api.compressed import Compressed
-from headgate.api.dashboard import pages
+from headgate.api.dashboard import house, pages
 from headgate.api.dashboard.render import NotLoggedInError, error_page
 from headgate.api.description import described
 from headgate.api.routes import (
     alerts,
     audit,
     backtest,
+    channels,
     configuration,
     downstreams,
     events,
     health,
     jobs,
+    keys,
     metrics,
     pools,
     silences,
@@ -42,6 +44,8 @@ _ROUTERS = (
     jobs.router,
     alerts.router,
     silences.router,
+    channels.router,
+    keys.router,
     audit.router,
     configuration.router,
     backtest.router,
@@ -75,6 +79,7 @@ def create_app(service: Service) -> FastAPI:
         return JSONResponse(described(request.app))
 
     app.include_router(pages.router)
+    app.include_router(house.router)
 
     async def ask_to_log_in(request: Request, _: Exception) -> Response:
         to = request.url.path + (f"?{request.url.query}" if request.url.query else "")

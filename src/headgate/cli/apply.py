@@ -29,6 +29,7 @@ def command(
     reason: str = typer.Option("headgate apply", help="Why; stands in the audit."),
     actor: str = typer.Option("", help="Who; the user that runs the command, if not given."),
     allow_below_usage: bool = BELOW_USAGE,
+    request_id: str | None = options.REQUEST_ID,
     as_json: bool = JSON,
     require_secrets: bool = typer.Option(
         False,
@@ -44,9 +45,9 @@ def command(
     lacking = _lacking(wanted)
     if lacking and require_secrets:
         raise ConfigurationError("\n".join(lacking))
-    by = options.asked(reason, actor, dry_run)
+    by = options.asked(reason, actor, dry_run, request_id)
     with progress() as shown:
-        plan = asyncio.run(_run(wanted, by, allow_below_usage, shown))
+        plan = asyncio.run(_run(wanted, by, allow_below_usage, request_id, shown))
     planned = [
         PlannedChange(action=one.action, target=one.target, lines=one.lines())
         for one in plan.changes
@@ -84,6 +85,7 @@ async def _run(
     wanted: Configuration,
     by: options.Asked,
     allow_below_usage: bool,
+    request_id: str | None,
     shown: Callable[[str, int, int], None],
 ) -> Plan:
     async with database() as db:
@@ -91,8 +93,9 @@ async def _run(
         configurator = Configurator(await connect_temporal(), db, shown=shown)
         if by.dry_run:
             return await configurator.plan(wanted)
+        await by.note(db, "configuration", also=wanted.model_dump_json())
         return await configurator.apply(
-            wanted, by.actor, by.reason, allow_below_usage, how=options.CLI
+            wanted, by.actor, by.reason, allow_below_usage, how=options.CLI, request_id=request_id
         )
 
 

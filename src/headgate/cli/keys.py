@@ -9,8 +9,8 @@ from headgate.api.principal import ROLES
 from headgate.cli import options
 from headgate.cli.options import reading
 from headgate.cli.tables import print_json, show, table
-from headgate.cli.user import current_user
 from headgate.model.errors import ConfigurationError, NotFoundError
+from headgate.orchestrator.times import lasting
 from headgate.store.keys import ApiKey, KeyStore, RoleName
 
 app = typer.Typer(help="Make, list and revoke the keys of the API.", no_args_is_help=True)
@@ -23,7 +23,10 @@ def create(
     tenant: str | None = typer.Option(None, "--tenant", help="Only for this tenant."),
     duration: str | None = typer.Option("90d", "--for", help="How long it is valid; such as 90d."),
     never_expires: bool = typer.Option(False, "--never-expires", help="Until it is revoked."),
+    reason: str = typer.Option("a key was made", "--reason", help="Why; stands in the audit."),
     actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
     as_json: bool = options.JSON,
 ) -> None:
     """Make a key. It is shown once, and nowhere kept: Headgate only has a hash of it."""
@@ -36,16 +39,28 @@ def create(
     if tenant is not None:
         options.name(tenant, "tenant")
     lasts = None if never_expires else options.for_ms(duration)
+    by = options.asked(reason, actor, dry_run, request_id)
+    of = f" of tenant {tenant}" if tenant else ""
+    if dry_run:
+        plan = {"name": name, "role": role, "tenant": tenant, "for_ms": lasts, "dry_run": True}
+        if as_json:
+            print_json(plan)
+        else:
+            left = "until it is revoked" if lasts is None else f"for {lasting(lasts)}"
+            print(f"{name} would be {role}{of}, {left}; no key was made")
+        return
 
     async def run() -> tuple[ApiKey, str]:
         async with reading() as db:
+            await by.note(db, "key")
             return await KeyStore(db).create(
                 name,
                 chosen,
-                actor or current_user(),
+                by.actor,
                 tenant,
                 None if lasts is None else timedelta(milliseconds=lasts),
-                options.CLI,
+                reason=by.reason,
+                request_id=by.id,
             )
 
     key, text = asyncio.run(run())
@@ -53,7 +68,6 @@ def create(
         print_json({**key.model_dump(mode="json"), "key": text})
         return
     until = "until it is revoked" if key.expires_at is None else f"until {_day(key.expires_at)}"
-    of = f" of tenant {tenant}" if tenant else ""
     print(text)
     print(f"{name} is {role}{of}, {until}; this key cannot be shown again")
 
@@ -85,21 +99,27 @@ def revoke(
     id: str = typer.Argument(help="As keys list has it."),
     reason: str = options.REASON,
     actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
     as_json: bool = options.JSON,
 ) -> None:
     """Refuse a key from now on, and end the logins that were made with it."""
-    by = options.asked(reason, actor)
+    by = options.asked(reason, actor, dry_run, request_id)
 
     async def run() -> bool:
         async with reading() as db:
-            return await KeyStore(db).revoke(id, by.actor, by.reason, options.CLI)
+            if by.dry_run:
+                key = await KeyStore(db).one(id)
+                return key is not None and key.revoked_at is None
+            await by.note(db, f"key/{id}")
+            return await KeyStore(db).revoke(id, by.actor, by.reason, request_id=by.id)
 
     if not asyncio.run(run()):
         raise NotFoundError(f"there is no key {id!r} that is not revoked: see headgate keys list")
     if as_json:
-        print_json({"id": id, "revoked_by": by.actor})
+        print_json({"id": id, "revoked_by": by.actor, "dry_run": dry_run})
         return
-    print(f"{id} is revoked")
+    print(f"{id} {'would be' if dry_run else 'is'} revoked")
 
 
 def _state(key: ApiKey) -> str:

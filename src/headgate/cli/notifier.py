@@ -14,18 +14,15 @@ from headgate.activities.notifications import NotificationActivities
 from headgate.cli import options
 from headgate.cli.connect import connect_temporal, database
 from headgate.cli.options import Asked, reading
-from headgate.cli.tables import print_json, say
-from headgate.cli.user import current_user
+from headgate.cli.tables import ago, print_json, say, show, table
 from headgate.gate.clock import now_ms
-from headgate.model.audit import AuditEntry
-from headgate.model.errors import ConfigurationError, UnavailableError
-from headgate.notifier.failing import trial
+from headgate.model.errors import UnavailableError
+from headgate.notifier.by_hand import configured, enable_again, send_test
 from headgate.notifier.notifier import Notifier
-from headgate.orchestrator.operate import new_command_id
 from headgate.store.alerts import AlertStore
+from headgate.store.channel_views import channel_views
 from headgate.store.channels import ChannelStore
 from headgate.store.configuration import ConfigurationStore
-from headgate.store.database import Database
 from headgate.store.migrate import require_current
 
 app = typer.Typer(help="Try channels, enable them again, deliver alerts.", no_args_is_help=True)
@@ -34,20 +31,32 @@ _CHANNEL: Final = typer.Argument(help="The channel, as headgate.yaml names it.")
 _ASK_S: Final = 0.1
 
 
+@app.command("list")
+def list_channels(as_json: bool = options.JSON) -> None:
+    """List the channels: which take alerts, and how many wait for them."""
+    asyncio.run(_list(as_json))
+
+
 @app.command("test")
 def test(
     channel: str = _CHANNEL,
     within: int = typer.Option(
         30, "--within", min=1, max=600, help="How many seconds to wait for the answer."
     ),
+    reason: str = typer.Option(
+        "to see whether alerts arrive", "--reason", help="Why; stands in the audit."
+    ),
     actor: str = options.ACTOR,
+    dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
     as_json: bool = options.JSON,
 ) -> None:
     """Send a test alert the way all others go, and tell whether the channel took it.
 
     The governance worker sends it, with the secrets of its environment.
     """
-    asyncio.run(_test(channel, within, actor or current_user(), as_json))
+    by = options.asked(reason, actor, dry_run, request_id)
+    asyncio.run(_test(channel, within, by, as_json))
 
 
 @app.command("enable")
@@ -56,10 +65,11 @@ def enable(
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     dry_run: bool = options.DRY_RUN,
+    request_id: str | None = options.REQUEST_ID,
     as_json: bool = options.JSON,
 ) -> None:
     """Try a channel again at once, also one that was disabled because its endpoint was gone."""
-    asyncio.run(_enable(channel, options.asked(reason, actor, dry_run), as_json))
+    asyncio.run(_enable(channel, options.asked(reason, actor, dry_run, request_id), as_json))
 
 
 @app.command("run")
@@ -80,21 +90,50 @@ def run(
     asyncio.run(_run(task_queue))
 
 
-async def _test(channel: str, within_s: int, actor: str, as_json: bool) -> None:
+async def _list(as_json: bool) -> None:
     async with reading() as db:
-        await _require(db, channel)
-        state = await ChannelStore(db).state(channel)
-        if state is not None and state.is_disabled:
-            raise UnavailableError(
-                f"channel {channel} is disabled: {state.last_error}; correct it, then "
-                f"headgate notifier enable {channel}"
-            )
-        alert = trial(channel, new_command_id(), actor, now_ms())
+        channels = (await ConfigurationStore(db).load()).notifier.channels
+        views = await channel_views(db, channels)
+    if as_json:
+        print_json(views)
+        return
+    if not views:
+        print("there is no channel: list some under notifier.channels of headgate.yaml")
+        return
+    rows = table("Channel", "Kind", "Of", "State", "Waiting", "Last tried", right=["Waiting"])
+    for one in views:
+        tried = "never" if one.last is None else ago(one.last.at_ms)
+        rows.add_row(
+            one.channel, one.kind, one.tenant or "all", one.state, f"{one.waiting:,}", tried
+        )
+    show(rows)
+    for one in views:
+        if one.error is not None:
+            say(f"{one.channel}: {one.error}", 2)
+
+
+async def _test(channel: str, within_s: int, by: Asked, as_json: bool) -> None:
+    async with reading() as db:
+        await configured(db, channel)
+        await by.note(db, f"channel/{channel}")
+        id = await send_test(
+            db,
+            channel,
+            actor=by.actor,
+            reason=by.reason,
+            request_id=by.id,
+            at_ms=now_ms(),
+            dry_run=by.dry_run,
+        )
+        if by.dry_run:
+            if as_json:
+                print_json({"channel": channel, "id": id, "dry_run": True})
+            else:
+                print(f"{channel} would be sent a test alert")
+            return
         store = AlertStore(db)
-        await store.take([alert], {alert.id: [channel]})
-        await ChannelStore(db).try_now(channel)
         deadline = time.monotonic() + within_s
-        while not (attempts := await store.attempts(alert.id)):
+        while not (attempts := await store.attempts(id)):
             if time.monotonic() > deadline:
                 now = await ChannelStore(db).state(channel)
                 error = f"; its last error: {now.last_error}" if now and now.last_error else ""
@@ -108,28 +147,24 @@ async def _test(channel: str, within_s: int, actor: str, as_json: bool) -> None:
     if last.outcome != "delivered":
         raise UnavailableError(f"{last.error}; it is tried again as all alerts are")
     if as_json:
-        print_json({"channel": channel, "id": alert.id, "took_ms": last.took_ms})
+        print_json({"channel": channel, "id": id, "took_ms": last.took_ms})
         return
-    say(f"{channel} took a test alert in {last.took_ms} ms ({alert.id})", 2)
+    say(f"{channel} took a test alert in {last.took_ms} ms ({id})", 2)
 
 
 async def _enable(channel: str, by: Asked, as_json: bool) -> None:
     async with reading() as db:
-        await _require(db, channel)
+        await configured(db, channel)
         await by.note(db, f"channel/{channel}")
-        store = ChannelStore(db)
-        if by.dry_run:
-            known = await store.state(channel) is not None
-        else:
-            entry = AuditEntry(
-                at_ms=now_ms(),
-                actor=by.actor,
-                reason=by.reason,
-                action="enable",
-                target=f"channel/{channel}",
-                request_id=by.id,
-            )
-            known = await store.enable(channel, entry)
+        known = await enable_again(
+            db,
+            channel,
+            actor=by.actor,
+            reason=by.reason,
+            request_id=by.id,
+            at_ms=now_ms(),
+            dry_run=by.dry_run,
+        )
     if as_json:
         print_json({"channel": channel, "was_used": known, "dry_run": by.dry_run})
         return
@@ -157,13 +192,3 @@ async def _run(task_queue: str | None) -> None:
             notifier.start()
             logging.getLogger("headgate").info("the Notifier delivers from %s", db.address)
             await stopping.wait()
-
-
-async def _require(db: Database, channel: str) -> None:
-    channels = (await ConfigurationStore(db).load()).notifier.channels
-    if channel not in channels:
-        known = ", ".join(sorted(channels)) or "none"
-        raise ConfigurationError(
-            f"{channel} is no channel (there is: {known}): list it under notifier.channels of "
-            "headgate.yaml and apply that"
-        )

@@ -134,7 +134,9 @@ class Asked:
             "if_revision": self.if_revision,
         }
 
-    async def note(self, db: Database | None, target: str, kind: Kind | None = None) -> None:
+    async def note(
+        self, db: Database | None, target: str, kind: Kind | None = None, also: str = ""
+    ) -> None:
         """Write down that the command line asks for this, before it is done.
 
         So the audit can say so, and an id stands for one thing. Where Postgres is away nothing is
@@ -144,13 +146,14 @@ class Asked:
             db: Perhaps not there.
             target: About what.
             kind: What workflow is told of it, if one is.
+            also: What is asked beside the words of the command, such as what stands in a file.
 
         Raises:
             ConfigurationError: The id has been used for something else.
         """
         if self.dry_run or db is None:
             return
-        words = [word for word in sys.argv[1:] if word != "--json"]
+        words = [*(word for word in sys.argv[1:] if word != "--json"), *([also] if also else [])]
         with suppress(UnavailableError):
             fits = await RequestStore(db).begin(
                 self.id,

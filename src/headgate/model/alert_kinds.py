@@ -15,6 +15,7 @@ OF_RULES: Final = (
     "notifier.failing",
     "override.expiring",
     "permits.reclaimed",
+    "quota.collapsed",
     "quota.denied",
     "quota.forecast",
     "quota.threshold",

@@ -11,6 +11,7 @@ from headgate.model.consistency import (
     channels_exist,
     channels_have_owners,
     groups_exist,
+    half_open_is_told,
     no_circles,
     pools_follow,
     pools_hold,
@@ -203,6 +204,7 @@ class Configuration(Contract):
         if not is_stored(info):
             shares_count(self)
             channels_have_owners(self)
+            half_open_is_told(self)
         return self
 
     def breaker(self, downstream: str) -> BreakerSettings:

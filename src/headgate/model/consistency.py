@@ -281,6 +281,39 @@ def channels_have_owners(configuration: "Configuration") -> None:
             )
 
 
+def half_open_is_told(configuration: "Configuration") -> None:
+    """Refuse to be told of a breaker that is HALF_OPEN for longer than it ever is.
+
+    Only what somebody has said: the default is for whom it can help.
+
+    Raises:
+        PydanticCustomError: There is such a rule.
+    """
+    longest = 0
+    for name in sorted({*configuration.downstreams, DEFAULT}):
+        spec = configuration.downstreams.get(name)
+        at_most = configuration.breaker(name).policy.half_open_max_ms
+        if spec is None or "half_open_ms" not in spec.alerts.model_fields_set:
+            longest = max(longest, at_most)
+            continue
+        after_ms = spec.alerts.half_open_ms
+        if after_ms is not None and after_ms >= at_most:
+            raise at(
+                f"is {after_ms}, but HALF_OPEN is left after {at_most} (half_open_max_ms) at the "
+                "latest, so nobody would ever be told: lower it, raise half_open_max_ms, or write "
+                "null",
+                *("downstreams", name, "alerts", "half_open_ms"),
+            )
+    after_ms, unsaid = configuration.alerts.half_open_ms, type(configuration.alerts)().half_open_ms
+    if after_ms is not None and after_ms != unsaid and after_ms >= longest:
+        raise at(
+            f"is {after_ms}, but every breaker that this is for leaves HALF_OPEN after {longest} "
+            "(half_open_max_ms) at the latest, so nobody would ever be told: lower it, raise a "
+            "half_open_max_ms, or write null",
+            *("alerts", "half_open_ms"),
+        )
+
+
 def at(message: str, *path: str | int) -> PydanticCustomError:
     """Return an error of the whole configuration that says where in it the mistake is."""
     return PydanticCustomError("misfit", "{message}", {"message": message, "path": path})

@@ -65,8 +65,9 @@ def tenant_of(alert: Alert) -> str | None:
     return alert.tenant or (told if isinstance(told, str) else None)
 
 
-def _is_of_quotas(alert: Alert) -> bool:
-    return any(matches(kind, alert.kind) for kind in OF_QUOTAS)
+def is_of_quotas(kind: str) -> bool:
+    """Return whether alerts of a kind are a tenant's own affair."""
+    return any(matches(pattern, kind) for pattern in OF_QUOTAS)
 
 
 class Route(Contract):
@@ -147,16 +148,19 @@ class NotifierSettings(Contract):
 
     def channels_for(self, alert: Alert) -> list[str]:
         """Return the channels that an alert goes to, sorted."""
-        tenant = tenant_of(alert) if _is_of_quotas(alert) else None
+        tenant = tenant_of(alert) if is_of_quotas(alert.kind) else None
         shared = [name for name, channel in self.channels.items() if channel.tenant is None]
         taken = [route for route in self.routes if route.takes(alert)]
         if taken:
             found = {name for route in taken for name in route.channels}
         else:
             found = {*shared} if self.default is None else {*self.default}
-        own = {
-            name
-            for name, channel in self.channels.items()
-            if tenant is not None and channel.tenant == tenant
-        }
-        return sorted(found | own)
+        return sorted(found | ({*self.channels_of(tenant)} if tenant is not None else set()))
+
+    def channels_of(self, tenant: str) -> list[str]:
+        """Return the channels that are a tenant's own, sorted."""
+        return sorted(name for name, one in self.channels.items() if one.tenant == tenant)
+
+    def tenants_with_channels(self) -> list[str]:
+        """Return the tenants that have channels of their own, sorted."""
+        return sorted({one.tenant for one in self.channels.values() if one.tenant is not None})

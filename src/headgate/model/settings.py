@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from headgate.model.alert_rules import AlertRules
-from headgate.model.contract import Contract, Name
+from headgate.model.contract import Contract, Message, Name
 from headgate.model.lease import WhenAway, WhenAwayName
 from headgate.model.limits import LimitPolicy
 from headgate.model.outcomes import OutcomeRules
@@ -64,3 +64,15 @@ class LedgerSettings(Contract):
     paused: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
     resource_throttles: list[Throttle] = []
     alerts: AlertRules | None = None
+
+
+class Reconfigure(Message):
+    """The quotas of a tenant, as they were decided on at a revision of its ledger.
+
+    Attributes:
+        settings: What is to hold.
+        if_revision: The ledger refuses it if people have set something since.
+    """
+
+    settings: LedgerSettings
+    if_revision: Annotated[int, Field(ge=0)]

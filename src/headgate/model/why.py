@@ -109,7 +109,8 @@ class WhyReport(Message):
         verdict: The answer in a sentence.
         obstacles: What stands in its way, the most structural first.
         holds: What it holds.
-        tenants: For whom it asks, waits or holds, as it says itself or as ledgers do.
+        tenants: For whom it asks, waits or holds, as it says itself or as ledgers do; where it does
+            none of these, for whom it was started, by its memo or its fairness key.
         goes_on_at_ms: When it may go on; null: it need not wait, or nobody knows.
         estimate: ``goes_on_at_ms`` is a guess; else it does not go on before it.
         notes: What else to know: who did not answer, what comes next.

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Final, Self
 from uuid import uuid4
 
+from headgate.alerts.summary import COLLAPSED, for_tenant
 from headgate.model.alert import Alert
 from headgate.model.channel_alerts import TEST
 from headgate.model.channels import AlertmanagerChannel, Channel, PagerDutyChannel
@@ -120,6 +121,12 @@ class Notifier:
         """
         settings = await self._current()
         ways = {alert.id: settings.channels_for(alert) for alert in alerts}
+        # What was left out of a full outbox tenants hear of their own, through their own channels.
+        for tenant in settings.tenants_with_channels():
+            for own in [for_tenant(one, tenant) for one in alerts if one.kind == COLLAPSED]:
+                if own is not None:
+                    alerts = [*alerts, own]
+                    ways[own.id] = settings.channels_of(tenant)
         await self._alerts.take(alerts, ways)
         self._wake.set()
 

@@ -29,6 +29,7 @@ ABOUT: Final = {
     "throttle.expiring": ("their throttles end soon", "over"),
     "snapshot.lag": ("their state is not saved", "their state is saved again"),
     "notifier.failing": ("their alerts came late", "over"),
+    "quota.collapsed": ("alerts of theirs not told one by one", "over"),
     "alerts.collapsed": ("alerts not told one by one", "over"),
 }
 """What the title of a group says of its tenants: while it fires, and when it is over."""

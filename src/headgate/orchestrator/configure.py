@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from uuid import uuid4
@@ -16,6 +16,7 @@ from temporalio.client import (
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
 )
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.gate.kinds import KINDS, governing
@@ -23,13 +24,13 @@ from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.alert_rules import AlertRules
 from headgate.model.breaker import BreakerView
 from headgate.model.configuration import Configuration
-from headgate.model.entity import EntityOptions
-from headgate.model.errors import BelowUsageError, UnavailableError
+from headgate.model.entity import CHANGED_SINCE, EntityOptions
+from headgate.model.errors import BelowUsageError, ConflictError, UnavailableError
 from headgate.model.ids import DEFAULT, GOVERNANCE_TASK_QUEUE, Kind, workflow_id
 from headgate.model.ledger import LedgerView
 from headgate.model.pool import PoolSettings, PoolView
 from headgate.model.quota import Throttle
-from headgate.model.settings import BreakerSettings, LedgerSettings
+from headgate.model.settings import BreakerSettings, LedgerSettings, Reconfigure
 from headgate.orchestrator.operate import new_command_id
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
@@ -181,6 +182,7 @@ class Configurator:
         allow_below_usage: bool = False,
         *,
         how: str | None = None,
+        request_id: str | None = None,
     ) -> Plan:
         """Make what runs be as ``wanted`` says; what already is, is left alone.
 
@@ -194,6 +196,8 @@ class Configurator:
             reason: Why.
             allow_below_usage: Also if a limit is then below what is held.
             how: How the actor was authenticated.
+            request_id: The same for every attempt: it is done once, and a repeat is told what the
+                first attempt has changed. None: whatever is asked is done.
 
         Raises:
             BelowUsageError: A limit would be below what is held, and that is not allowed.
@@ -201,10 +205,42 @@ class Configurator:
             UnavailableError: No governance worker runs, and nothing was changed; or a workflow
                 could not be told.
         """
+        if request_id is not None and (done := await self.done_by(request_id)) is not None:
+            return Plan(changes=done)
         plan = await self.plan(wanted)
+        if not plan.changes and request_id is not None:
+            # A late repeat must not find this undone by others, and do it after all.
+            nothing = {"configuration": {"before": None, "after": None}}
+            await self._configuration.save(
+                wanted,
+                actor,
+                reason,
+                nothing,
+                based_on=plan.applied,
+                request_id=request_id,
+                how=how,
+            )
         if plan.changes:
-            await self.carry_out(plan, wanted, actor, reason, allow_below_usage, how=how)
+            await self.carry_out(
+                plan, wanted, actor, reason, allow_below_usage, how=how, request_id=request_id
+            )
         return plan
+
+    async def done_by(self, request_id: str) -> list[Change] | None:
+        """Return what a request has changed, and tell whoever could not be told; None: not done.
+
+        Raises:
+            UnavailableError: One could not be told.
+        """
+        rows = await self._configuration.applied_by(request_id)
+        if not rows:
+            return None
+        await self.finish([row["target"] for row in rows])
+        return [
+            _change(row["target"], row["before"], row["after"])
+            for row in rows
+            if row["before"] != row["after"]
+        ]
 
     async def carry_out(
         self,
@@ -216,6 +252,7 @@ class Configurator:
         *,
         request_id: str | None = None,
         how: str | None = None,
+        if_revision: Mapping[str, int] | None = None,
     ) -> None:
         """Do what a plan says, unless something else has been applied since it was made.
 
@@ -227,8 +264,10 @@ class Configurator:
             allow_below_usage: Also if a limit is then below what is held.
             request_id: By which it stands in the audit.
             how: How the actor was authenticated; None: as is known of the request.
+            if_revision: By target: the ledger refuses it if people have set something since.
 
         Raises:
+            ConflictError: One has refused. What is stored stays so: take it back.
             BelowUsageError: See ``apply``; so are the others.
             OutdatedError: See there.
             UnavailableError: See there.
@@ -246,7 +285,7 @@ class Configurator:
             request_id=request_id or new_command_id(),
             how=how,
         )
-        await self._tell(plan)
+        await self._tell(plan, if_revision or {})
 
     async def finish(self, targets: Collection[str]) -> None:
         """Tell those that have not been told yet what was applied to them.
@@ -266,17 +305,31 @@ class Configurator:
                 if name == kind and subject != DEFAULT:
                     new = _wanted(applied, throttles, kind, subject)
                     await self._compare(plan, kind, subject, new)
-        await self._tell(plan)
+        await self._tell(plan, {})
 
-    async def _tell(self, plan: Plan) -> None:
+    async def _tell(self, plan: Plan, if_revision: Mapping[str, int]) -> None:
         limit = asyncio.Semaphore(_AT_ONCE)
 
-        async def tell(kind: Kind, subject: str, settings: object) -> None:
+        async def tell(kind: Kind, subject: str, settings: Settings) -> None:
+            target = f"{kind}/{subject}"
+            order: tuple[str, object] = ("configure", settings)
+            if target in if_revision and isinstance(settings, LedgerSettings):
+                decided = Reconfigure(settings=settings, if_revision=if_revision[target])
+                order = ("reconfigure", decided)
             async with limit:
-                view = await self._workflow(kind, subject).update(
-                    "configure", settings, f"apply:{uuid4()}", KINDS[kind].view, give_up_s=_TELL_S
-                )
-            plan.revisions[f"{kind}/{subject}"] = view.revision
+                try:
+                    view = await self._workflow(kind, subject).update(
+                        *order, f"apply:{uuid4()}", KINDS[kind].view, give_up_s=_TELL_S
+                    )
+                except WorkflowUpdateFailedError as error:
+                    why = error.cause
+                    if not isinstance(why, ApplicationError) or why.type != CHANGED_SINCE:
+                        raise
+                    view = await self.running(kind, subject)
+                    # It may have been told by an attempt whose answer was lost.
+                    if view is None or _settings(view) != settings:
+                        raise ConflictError(why.message) from error
+            plan.revisions[target] = view.revision
 
         # One that cannot be told is no reason to leave the others half told.
         told = await self._counted(
@@ -290,6 +343,8 @@ class Configurator:
             if isinstance(end, BaseException)
         ]
         for _, error in failed:
+            if isinstance(error, ConflictError):
+                raise error
             if not isinstance(error, UnavailableError | WorkflowUpdateFailedError | RPCError):
                 raise error
         if failed:
@@ -369,14 +424,9 @@ class Configurator:
         for target, (old, new) in pairs.items():
             if old == new or target in planned:
                 continue
-            plan.changes.append(
-                Change(
-                    "create" if old is None else "remove" if new is None else "update",
-                    target,
-                    None if old is None else old.model_dump(mode="json"),
-                    None if new is None else new.model_dump(mode="json"),
-                )
-            )
+            was = None if old is None else old.model_dump(mode="json")
+            is_now = None if new is None else new.model_dump(mode="json")
+            plan.changes.append(_change(target, was, is_now))
 
     async def running(self, kind: Kind, subject: str) -> View | None:
         """Return the state of a workflow, or None when it does not run.
@@ -440,6 +490,13 @@ class Configurator:
 
     def _workflow(self, kind: Kind, subject: str) -> GovernanceWorkflow:
         return governing(self._client, kind, subject, self._options, self._task_queue)
+
+
+def _change(target: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> Change:
+    action: Literal["create", "update", "remove"] = "update"
+    if before is None or after is None:
+        action = "create" if before is None else "remove"
+    return Change(action, target, before, after)
 
 
 def _wanted(wanted: Configuration, throttles: list[Throttle], kind: Kind, subject: str) -> Settings:

@@ -1,10 +1,9 @@
 """One quota of the configuration, changed by itself: what is not about it is left as it is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from asyncpg import Record
 from pydantic import ValidationError
 
 from headgate.model.configuration import Configuration
@@ -21,6 +20,10 @@ from headgate.store.snapshots import SnapshotStore
 
 _ATTEMPTS: Final = 5
 """Others may apply something at the same moment; what they do then is reckoned with."""
+
+
+_TAKEN_BACK: Final = ":taken-back"
+_REASON_MAX: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,9 @@ async def set_quota(configurator: Configurator, database: Database, order: Quota
     for attempt in range(1, _ATTEMPTS + 1):
         # In this order: whatever has been done by then, also by this request, is reckoned with.
         applied = await store.load()
-        if not order.dry_run and (done := await store.applied_by(order.request_id)):
-            return await _again(configurator, done)
+        await _require_not_taken_back(store, order)
+        if not order.dry_run and (done := await configurator.done_by(order.request_id)) is not None:
+            return QuotaSet([_shown(change) for change in done])
         await _require_unchanged(configurator, database, order)
         wanted = _changed(applied, order)
         plan = await configurator.plan(wanted, only_new=True, based_on=applied)
@@ -97,24 +101,45 @@ async def set_quota(configurator: Configurator, database: Database, order: Quota
                 order.allow_below_usage,
                 request_id=order.request_id,
                 how=order.how,
+                if_revision=None if order.if_revision is None else {target: order.if_revision},
             )
         except OutdatedError:
             if attempt == _ATTEMPTS:
                 raise
             continue
+        except ConflictError as error:
+            await _take_back(configurator, database, order, applied, str(error))
+            raise
         return QuotaSet(shown, plan.revisions.get(target))
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _again(configurator: Configurator, done: list[Record]) -> QuotaSet:
-    """Answer a repeat; whoever could not be told by the first attempt is told what holds now."""
-    await configurator.finish([row["target"] for row in done])
-    changes = [
-        _shown(Change("update", row["target"], row["before"], row["after"]))
-        for row in done
-        if row["before"] != row["after"]
-    ]
-    return QuotaSet(changes)
+async def _take_back(
+    configurator: Configurator,
+    database: Database,
+    order: QuotaOrder,
+    before: Configuration,
+    why: str,
+) -> None:
+    """Store what was configured before: people set something while this was stored.
+
+    It is stored first so that no ledger is ever told what nobody would find stored.
+    """
+    old = before.tenants[order.tenant].quotas.get(order.resource)
+    back = replace(
+        order,
+        change=lambda _: old,
+        reason=f"taken back: {why}"[:_REASON_MAX],
+        request_id=order.request_id + _TAKEN_BACK,
+        if_revision=None,
+        allow_below_usage=True,
+    )
+    await set_quota(configurator, database, back)
+
+
+async def _require_not_taken_back(store: ConfigurationStore, order: QuotaOrder) -> None:
+    if order.if_revision is not None and await store.applied_by(order.request_id + _TAKEN_BACK):
+        raise ConflictError("people had changed it since, and it was taken back: look at it anew")
 
 
 def _changed(applied: Configuration, order: QuotaOrder) -> Configuration:
@@ -149,6 +174,10 @@ async def _require_unchanged(
         return
     if order.tenant == DEFAULT:
         raise ConflictError("'*' has no ledger, and no revision: leave out If-Match")
+    if not order.dry_run:
+        # What somebody else has stored and is about to tell: from here on its revision counts it.
+        # What is stored after this was looked up is noticed when this one is to be stored.
+        await configurator.finish([f"ledger/{order.tenant}"])
     view = await configurator.running("ledger", order.tenant)
     if view is None:
         view = await SnapshotStore(database).ledger(order.tenant)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from temporalio import workflow
+from temporalio.client import WorkflowExecutionDescription
 
 from headgate.model.errors import ConfigurationError
 from headgate.orchestrator.errors import invalid_request
@@ -87,6 +88,19 @@ class TenantRules:
     def weight(self, tenant: str) -> float | None:
         """Return with which weight Temporal should serve a tenant, or None."""
         return None if self.fairness is None else self.fairness.get(tenant, 1.0)
+
+
+async def tenant_described(job: WorkflowExecutionDescription) -> str | None:
+    """Return for whom a job runs as far as its description says, by its memo or fairness key.
+
+    Others may run for somebody else yet (``TenantRules.tenant``, what their parent passed on): what
+    a job says itself, and what ledgers have of it, comes before this.
+    """
+    with suppress(Exception):  # a memo that is not a string, or that this converter cannot read
+        named = await job.memo_value(TENANT_MEMO, None, type_hint=str)
+        if isinstance(named, str) and named:
+            return named
+    return job.raw_info.priority.fairness_key or None
 
 
 def _in_memo() -> str | None:

@@ -32,6 +32,7 @@ class Evidence:
         status: What Temporal says of it; None: nothing.
         is_open: Whether it has not ended, as far as Temporal knows.
         closed_at_ms: When it ended.
+        tenant: For whom it runs, as its description has it; None: it does not say.
         asks: What it says itself; None: it does not answer.
         silence: Why not.
         calls: Why governed calls of it were held back.
@@ -46,6 +47,7 @@ class Evidence:
     status: str | None = None
     is_open: bool = False
     closed_at_ms: int | None = None
+    tenant: str | None = None
     asks: list[JobAsk] | None = None
     silence: str = ""
     calls: list[Obstacle] = field(default_factory=list)
@@ -135,10 +137,12 @@ def _obstacles(evidence: Evidence, notes: list[str]) -> list[Obstacle]:
 def _tenants(evidence: Evidence) -> list[str]:
     """Return for whom the job is, also where what is in its way is nobody's, such as a breaker.
 
-    Only what it says itself, and what ledgers have under its own id: not what merely names it.
+    Only what it says itself, and what ledgers have under its own id: not what merely names it. One
+    of which nobody knows anything is for whom its description says.
     """
     said = {ask.tenant for ask in evidence.asks or []} | {view.tenant for view in evidence.views}
-    return sorted(said | {call.tenant for call in evidence.calls if call.tenant is not None})
+    said |= {call.tenant for call in evidence.calls if call.tenant is not None}
+    return sorted(said or ({evidence.tenant} if evidence.tenant is not None else set()))
 
 
 def _holds(evidence: Evidence) -> list[Held]:

@@ -23,6 +23,7 @@ from headgate.model.why import WHY_QUERY, JobAsk, WhyReport
 from headgate.orchestrator.ask import ask
 from headgate.orchestrator.held_back import held_back
 from headgate.orchestrator.obstacles import told_of
+from headgate.orchestrator.tenants import tenant_described
 from headgate.orchestrator.verdict import Evidence, conclude
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
@@ -88,6 +89,7 @@ class _Search:
             raise UnavailableError(f"Temporal does not answer: {error.message}") from error
         assert found.status is not None
         self.evidence.status = found.status.name
+        self.evidence.tenant = await tenant_described(found)
         self.evidence.is_open = found.status is WorkflowExecutionStatus.RUNNING
         if self.evidence.is_open:
             self.evidence.calls = await held_back(found, self._client.data_converter)

@@ -11,18 +11,19 @@ from zlib import compress, decompress
 PACKED_FROM: Final = 32_768
 """Characters from which on a text is compressed."""
 
-_MARK: Final = "zlib:"
+PACKED: Final = "zlib:"
+"""Begins a text that is compressed."""
 
 
 def pack(text: str) -> str:
     """Return ``text``, compressed if it is long."""
     if len(text) < PACKED_FROM:
         return text
-    return _MARK + b64encode(compress(text.encode())).decode()
+    return PACKED + b64encode(compress(text.encode())).decode()
 
 
 def unpack(text: str) -> str:
     """Return what was packed."""
-    if not text.startswith(_MARK):
+    if not text.startswith(PACKED):
         return text
-    return decompress(b64decode(text.removeprefix(_MARK))).decode()
+    return decompress(b64decode(text.removeprefix(PACKED))).decode()

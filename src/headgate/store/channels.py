@@ -12,7 +12,7 @@ from headgate.model.alert import Alert
 from headgate.model.audit import AuditEntry
 from headgate.model.channel_alerts import LASTING, key_of
 from headgate.store.alerts import write_alert
-from headgate.store.audit import write_audit, write_once
+from headgate.store.audit import write_once
 from headgate.store.database import Database
 
 GIVE_UP_S: Final = 3 * 86_400.0
@@ -725,33 +725,40 @@ class ChannelStore:
             return told
 
     async def enable(self, channel: str, entry: AuditEntry) -> bool:
-        """Try a channel again at once; False: nothing was known of it. Written to the audit."""
+        """Try a channel again at once; False: nothing was known of it. Written to the audit.
+
+        What has been done for the same request is not done again.
+        """
         async with self._database.connection() as connection, connection.transaction():
             found = await connection.fetchval(
-                "UPDATE channel SET disabled_at = NULL, not_before = '-infinity' "
-                "WHERE name = $1 RETURNING 1",
-                channel,
+                "SELECT true FROM channel WHERE name = $1 FOR UPDATE", channel
             )
-            await _make_due(connection, channel)
-            if found:
-                await write_audit(connection, [entry])
+            if found and await write_once(connection, entry):
+                await connection.execute(
+                    "UPDATE channel SET disabled_at = NULL WHERE name = $1", channel
+                )
+                await _try_now(connection, channel)
             return bool(found)
+
+    async def trial(self, channel: str, alert: Alert, entry: AuditEntry) -> None:
+        """Tell a channel of a test, at once and with all that it was to be told; likewise once."""
+        async with self._database.connection() as connection, connection.transaction():
+            if await write_once(connection, entry):
+                await write_alert(connection, alert, [channel])
+                await _try_now(connection, channel)
 
     async def state(self, channel: str) -> ChannelState | None:
         """Return what a channel is like; None: it has not been used yet."""
-        rows = await self._database.fetch(
-            f"SELECT {_STATE} FROM channel WHERE name = $1",  # noqa: S608 - constants only
-            channel,
-        )
-        return ChannelState(**dict(rows[0])) if rows else None
+        return (await self.states([channel])).get(channel)
 
-    async def try_now(self, channel: str) -> None:
-        """Do not wait any longer with the next attempt, also at what was refused."""
-        async with self._database.connection() as connection, connection.transaction():
-            await connection.execute(
-                "UPDATE channel SET not_before = '-infinity' WHERE name = $1", channel
-            )
-            await _make_due(connection, channel)
+    async def states(self, channels: Sequence[str]) -> dict[str, ChannelState]:
+        """Return what channels are like, by name; not those that have not been used yet."""
+        rows = await self._database.fetch(
+            f"SELECT name, {_STATE} FROM channel WHERE name = ANY($1)",  # noqa: S608 - constants only
+            list(channels),
+        )
+        fields = [dict(row) for row in rows]
+        return {one.pop("name"): ChannelState(**one) for one in fields}
 
     async def try_refused(self) -> None:
         """Try at once what was refused, as when a secret may have been put right.
@@ -770,8 +777,9 @@ class ChannelStore:
             )
 
 
-async def _make_due(connection: asyncpg.Connection, channel: str) -> None:
+async def _try_now(connection: asyncpg.Connection, channel: str) -> None:
     """Let all that waits in a channel be tried at once, also what was refused."""
+    await connection.execute("UPDATE channel SET not_before = '-infinity' WHERE name = $1", channel)
     await connection.execute(
         "UPDATE alert_message SET due_at = now() WHERE channel = $1 AND state = 'pending'", channel
     )

@@ -4,12 +4,16 @@ import hashlib
 import hmac
 import re
 import secrets
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 import asyncpg
 
+from headgate.model.audit import AuditEntry
 from headgate.model.contract import Message
+from headgate.model.errors import ConfigurationError
+from headgate.store.audit import is_written, write_audit
 from headgate.store.database import Database
 
 RoleName = Literal["viewer", "operator", "admin"]
@@ -65,7 +69,9 @@ class KeyStore:
         created_by: str,
         tenant: str | None = None,
         lasts: timedelta | None = None,
-        how: str | None = None,
+        *,
+        reason: str = "a key was made",
+        request_id: str | None = None,
     ) -> tuple[ApiKey, str]:
         """Make a key, with a line in the audit.
 
@@ -75,17 +81,22 @@ class KeyStore:
             created_by: Who makes it.
             tenant: Only for this one; None: for all.
             lasts: How long it is valid; None: until it is revoked.
-            how: How that one was authenticated.
+            reason: Why.
+            request_id: The same for every attempt; one key is made. None: as many as asked for.
 
         Returns:
             The key, and its secret text, which cannot be had again.
+
+        Raises:
+            ConfigurationError: The request has made its key already, and its text is gone.
         """
-        id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        id = secrets.token_hex(6) if request_id is None else _id_of(request_id)
+        secret = secrets.token_urlsafe(32)
         expires_at = None if lasts is None else datetime.now(UTC) + lasts
         async with self._database.connection() as connection, connection.transaction():
             row = await connection.fetchrow(
                 "INSERT INTO api_key (id, secret_hash, name, role, tenant, created_by, expires_at) "
-                "VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING *",
+                "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING *",
                 id,
                 _hashed(secret),
                 name,
@@ -94,11 +105,15 @@ class KeyStore:
                 created_by,
                 expires_at,
             )
+            if row is None:
+                raise ConfigurationError(
+                    f"this request has made key {id} already, and its text is shown once: if that "
+                    "was lost, revoke the key and make another"
+                )
             key = _key(row)
             shown = key.model_dump(mode="json", exclude_none=True, exclude={"created_at"})
-            await _note(
-                connection, created_by, how, "key_created", id, "a key was made", after=shown
-            )
+            entry = _entry(id, "key_created", created_by, reason, request_id)
+            await write_audit(connection, [entry.model_copy(update={"after": shown})])
         return key, f"{KEY_PREFIX}{id}_{secret}"
 
     async def list(self) -> list[ApiKey]:
@@ -110,12 +125,20 @@ class KeyStore:
         """Return whether there has ever been a key."""
         return bool(await self._database.fetch_value("SELECT EXISTS (SELECT FROM api_key)"))
 
-    async def revoke(self, id: str, actor: str, reason: str, how: str | None = None) -> bool:
+    async def one(self, id: str) -> ApiKey | None:
+        """Return a key, also one that is not valid any more; None: there has been none."""
+        rows = await self._database.fetch("SELECT * FROM api_key WHERE id = $1", id)
+        return _key(rows[0]) if rows else None
+
+    async def revoke(
+        self, id: str, actor: str, reason: str, *, request_id: str | None = None
+    ) -> bool:
         """Refuse a key from now on, and end its sessions, with a line in the audit.
 
         Returns:
-            Whether there is a key of this id that was not revoked yet.
+            Whether there is a key of this id that was not revoked yet, or was by this request.
         """
+        entry = _entry(id, "key_revoked", actor, reason, request_id)
         async with self._database.connection() as connection, connection.transaction():
             name = await connection.fetchval(
                 "UPDATE api_key SET revoked_at = now(), revoked_by = $2 "
@@ -124,9 +147,9 @@ class KeyStore:
                 actor,
             )
             if name is None:
-                return False
+                return request_id is not None and await is_written(connection, entry)
             await connection.execute("DELETE FROM api_session WHERE key_id = $1", id)
-            await _note(connection, actor, how, "key_revoked", id, reason, before={"name": name})
+            await write_audit(connection, [entry.model_copy(update={"before": {"name": name}})])
             return True
 
     async def find(self, text: str) -> ApiKey | None:
@@ -184,24 +207,16 @@ def _key(row: asyncpg.Record) -> ApiKey:
     return ApiKey.model_validate(dict(row))
 
 
-async def _note(
-    connection: asyncpg.Connection,
-    actor: str,
-    how: str | None,
-    action: str,
-    id: str,
-    reason: str,
-    before: dict[str, object] | None = None,
-    after: dict[str, object] | None = None,
-) -> None:
-    await connection.execute(
-        "INSERT INTO audit (actor, how, reason, action, target, before, after) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        actor,
-        how,
-        reason,
-        action,
-        f"key/{id}",
-        before,
-        after,
+def _id_of(request_id: str) -> str:
+    return hashlib.sha256(request_id.encode()).hexdigest()[:12]
+
+
+def _entry(id: str, action: str, actor: str, reason: str, request_id: str | None) -> AuditEntry:
+    return AuditEntry(
+        at_ms=time.time_ns() // 1_000_000,
+        actor=actor,
+        reason=reason,
+        action=action,
+        target=f"key/{id}",
+        request_id=request_id or secrets.token_hex(6),
     )

@@ -1,5 +1,6 @@
 """Snapshots of governance workflows, and the transitions of breakers."""
 
+import asyncio
 import json
 from typing import Final, TypeVar
 
@@ -13,6 +14,7 @@ from headgate.model.ids import Kind, workflow_id
 from headgate.model.ledger import LedgerView
 from headgate.model.pool import PoolView
 from headgate.model.snapshot import SaveResult, Snapshot
+from headgate.quota.packed import PACKED, unpack
 from headgate.store.audit import write_audit
 from headgate.store.database import Database
 
@@ -22,6 +24,8 @@ _SET_BY_PEOPLE: Final[dict[Kind, str]] = {
     "governor": "view -> 'override' <> 'null'",
     "breaker": "view -> 'override' <> 'null' OR view -> 'throttle' <> 'null'",
 }
+
+_PACKED_AT_ONCE: Final = 20
 
 View = TypeVar("View", bound=BaseModel)
 
@@ -233,16 +237,28 @@ class SnapshotStore:
     async def tenants_naming(self, text: str, at_most: int = 20) -> list[str]:
         """Return the tenants in whose saved ledgers a JSON string is exactly ``text``.
 
-        Such as the id of a permit or of a workflow, held, waiting or lately ended. All ledgers are
-        read for it, so it is for people and not for jobs.
+        Such as the id of a permit or of a workflow, held, waiting or lately ended; those saved last
+        first. All ledgers are read for it, so it is for people and not for jobs.
         """
-        rows = await self._database.fetch(
-            "SELECT subject FROM snapshot WHERE kind = 'ledger' AND strpos(state, $1) > 0 "
-            "ORDER BY at_ms DESC, subject LIMIT $2",
-            json.dumps(text, ensure_ascii=False),
-            at_most,
-        )
-        return [row["subject"] for row in rows]
+        needle = json.dumps(text, ensure_ascii=False)
+        found: list[str] = []
+        async with self._database.connection() as connection, connection.transaction():
+            # Postgres looks into what is plain; what is compressed comes here, a few at a time.
+            rows = connection.cursor(
+                "SELECT subject, CASE WHEN starts_with(state, $2) THEN state END AS packed "
+                "FROM snapshot WHERE kind = 'ledger' AND (strpos(state, $1) > 0 "
+                "OR starts_with(state, $2)) ORDER BY at_ms DESC, subject",
+                needle,
+                PACKED,
+                prefetch=_PACKED_AT_ONCE,
+            )
+            async for row in rows:
+                packed = row["packed"]
+                if packed is None or needle in await asyncio.to_thread(unpack, packed):
+                    found.append(row["subject"])
+                if len(found) >= at_most:
+                    break
+        return found
 
     async def transitions(self, since_ms: int = 0) -> list[tuple[str, Transition]]:
         """Return (downstream, transition) from ``since_ms`` on, in the order of time."""

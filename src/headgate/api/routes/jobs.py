@@ -45,8 +45,8 @@ async def explain_to(request: Request, principal: Principal, workflow_id: str) -
     absent = not_found(
         f"there is no workflow {workflow_id!r}"
         if principal.tenant is None
-        else f"no workflow {workflow_id!r} asks for anything of {principal.tenant}, waits for it "
-        "or holds it now"
+        else f"no workflow {workflow_id!r} was started for {principal.tenant}, or asks for, waits "
+        "for or holds anything of it now"
     )
     try:
         report = await explain(await service.temporal.client(), service.database, workflow_id)

@@ -51,7 +51,7 @@ function soon() {
 
 async function refresh() {
   due = null;
-  if (fetching || document.hidden || $("act").open) return void (due = setTimeout(refresh, 1000));
+  if (fetching || document.hidden || $("act").open || $("shown").open) return void (due = setTimeout(refresh, 1000));
   fetching = true;
   fetched = Date.now();
   try {
@@ -157,6 +157,17 @@ function changes() {
   return found;
 }
 
+// What only some actions ask for: a text, or one of several, with the same as part of a command.
+function given() {
+  return (order.inputs || []).map(({ name, options, needed, cli }) => {
+    const field = $(`i-${name}`);
+    if (options) return { name, value: options[field.selectedIndex][0], cli: options[field.selectedIndex][2] };
+    const text = field.value.trim();
+    const shown = text || needed ? `${cli ? `${cli} ` : ""}${sh(text || "...")}` : "";
+    return { name, value: text || null, cli: shown };
+  });
+}
+
 function begin() {
   return asks("begin") && $("f-from").value !== "" ? new Date($("f-from").value).getTime() : null;
 }
@@ -164,6 +175,7 @@ function begin() {
 function message(dry) {
   const sent = structuredClone(order.body);
   if (asks("resource")) sent.resource = $("f-resource").value.trim();
+  for (const { name, value } of given()) sent[name] = value;
   if (asks("quota")) sent.quota = { ...order.quota, ...changes() };
   if (asks("below") && $("f-below").checked) sent.allow_below_usage = true;
   const inner = sent.action && typeof sent.action === "object" ? sent.action : sent;
@@ -189,6 +201,7 @@ function command() {
   let text = order.cli;
   const ms = $("f-for").value;
   if (asks("resource")) text += ` ${sh($("f-resource").value.trim() || "...")}`;
+  for (const { cli } of given()) if (cli) text += ` ${cli}`;
   if (asks("changes")) for (const [name, value] of Object.entries(changes())) text += ` ${sh(`${name}=${value ?? "none"}`)}`;
   if (asks("amount")) text += ` ${order.amount}=${$("f-amount").value}`;
   if (asks("share")) text += ` --to ${$("f-share").value === "0" ? "0" : `${$("f-share").value}%`}`;
@@ -271,6 +284,19 @@ function ask(fields, preset) {
   );
 }
 
+function askFor(inputs) {
+  $("act-inputs").hidden = inputs.length === 0;
+  $("act-inputs").replaceChildren(
+    ...inputs.flatMap(({ name, label, options, needed }) => {
+      const field = document.createElement(options ? "select" : "input");
+      if (options) field.replaceChildren(...options.map(([, text]) => new Option(text)));
+      else Object.assign(field, { maxLength: 200, autocomplete: "off", required: Boolean(needed) });
+      field.id = `i-${name}`;
+      return [Object.assign(document.createElement("label"), { htmlFor: field.id, textContent: label }), field];
+    }),
+  );
+}
+
 function open(button) {
   order = JSON.parse(button.dataset.act);
   asked = null;
@@ -296,10 +322,11 @@ function open(button) {
   $("act-below").hidden = !asks("below");
   $("f-below").checked = false;
   ask(order.fields || {}, order.preset || {});
+  askFor(order.inputs || []);
   $("f-reason").value = "";
   $("act-do").disabled = false;
   dialog.showModal();
-  $(asks("resource") ? "f-resource" : "f-reason").focus();
+  $(asks("resource") ? "f-resource" : order.inputs ? `i-${order.inputs[0].name}` : "f-reason").focus();
   redraw();
 }
 
@@ -314,11 +341,16 @@ tick();
 
 form.addEventListener("input", redraw);
 $("act-cancel").addEventListener("click", () => dialog.close());
-$("act-copy").addEventListener("click", async () => {
-  await navigator.clipboard.writeText($("act-cli").textContent);
-  $("act-copy").textContent = "Copied";
-  setTimeout(() => ($("act-copy").textContent = "Copy"), 2000);
-});
+for (const [id, from] of [["act-copy", "act-cli"], ["shown-copy", "shown-text"]]) {
+  $(id).addEventListener("click", async () => {
+    await navigator.clipboard.writeText($(from).textContent);
+    $(id).textContent = "Copied";
+    setTimeout(() => ($(id).textContent = "Copy"), 2000);
+  });
+}
+// What is shown once: not closed by a slip, and gone when it is closed.
+$("shown").addEventListener("cancel", (event) => event.preventDefault());
+$("shown").addEventListener("close", () => ($("shown-text").textContent = ""));
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   clearTimeout(trying);
@@ -332,6 +364,10 @@ form.addEventListener("submit", async (event) => {
       dialog.close();
       say("done");
       soon();
+      if (said.data?.secret) {
+        $("shown-text").textContent = said.data.secret;
+        $("shown").showModal();
+      }
     } else $("act-error").textContent = said.detail;
   } catch {
     $("act-error").textContent = "Headgate does not answer; try again: it is not done twice.";
@@ -341,7 +377,7 @@ form.addEventListener("submit", async (event) => {
 
 // Keys.
 
-const pages = { o: "/", d: "/downstreams", t: "/tenants", p: "/pools", j: "/jobs", l: "/alerts", a: "/audit" };
+const pages = { o: "/", d: "/downstreams", t: "/tenants", p: "/pools", j: "/jobs", l: "/alerts", c: "/channels", a: "/audit", k: "/keys" };
 let went = 0;
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
