@@ -273,6 +273,10 @@ class _Run:
         """Begin the jobs whose turn has come, and tell the governor what it has to know."""
         ledger = account.ledger
         assert ledger is not None
+        for id in list(ledger.record.turned_away):
+            ledger.woken(id)
+            account.line.remove(int(id))
+            self._refuse(int(id))
         if ledger.record.wakes:
             for id in list(ledger.record.wakes):
                 ledger.woken(id)
@@ -280,10 +284,6 @@ class _Run:
                 first = account.line.popleft()
                 assert first == number, "a ledger serves in the order of arrival"
                 self._begin(number, account, now_ms)
-        for id in list(ledger.record.turned_away):
-            ledger.woken(id)
-            account.line.remove(int(id))
-            self._refuse(int(id))
         if account.telling:
             return
         due_ms = now_ms if ledger.demands_due() else ledger.demands_due_at_ms()
