@@ -25,6 +25,7 @@ from headgate.workflows.entity import Entity, decoded, now_ms, require, require_
 _RECORD = TypeAdapter(GovernorRecord)
 _AT_ONCE = 100
 _AS_MEANT = "headgate-pools-as-meant"
+_MOST_KNOWN = "headgate-most-known"
 
 
 @workflow.defn
@@ -36,9 +37,12 @@ class GovernorWorkflow(Entity):
     @workflow.init
     def __init__(self, start: GovernorInput) -> None:
         super().__init__(start.pool, start.options, start.saved_revision)
-        self._as_before = not workflow.patched(_AS_MEANT)
-        record, then = start.record, self._as_before
-        self._governor = Governor(record, as_before=then) if record is not None else None
+        self._ways = {
+            "as_before": not workflow.patched(_AS_MEANT),
+            "knows_most": workflow.patched(_MOST_KNOWN),
+        }
+        record = start.record
+        self._governor = Governor(record, **self._ways) if record is not None else None
 
     @workflow.run
     async def run(self, start: GovernorInput) -> None:
@@ -88,7 +92,7 @@ class GovernorWorkflow(Entity):
         )
         if command.dry_run:
             copy = _RECORD.validate_json(_RECORD.dump_json(governor.record))
-            governor = Governor(copy, as_before=self._as_before)
+            governor = Governor(copy, **self._ways)
         try:
             obey(governor, command, now_ms())
         except ValueError as error:
@@ -136,11 +140,11 @@ class GovernorWorkflow(Entity):
         )
         if restored.state is None:
             self._governor = Governor.begin(
-                self.subject, settings, restored.incarnation, as_before=self._as_before
+                self.subject, settings, restored.incarnation, **self._ways
             )
             return
         record = _RECORD.validate_json(restored.state)
-        self._governor = Governor.restore(record, restored.incarnation, as_before=self._as_before)
+        self._governor = Governor.restore(record, restored.incarnation, **self._ways)
         self._governor.configure(settings, now_ms)
 
     def dump(self) -> tuple[str, str]:

@@ -50,6 +50,7 @@ _UNHURRIED = "headgate-unhurried-blocks"
 _THOROUGH = "headgate-jobs-in-several-blocks"
 _LINES = "headgate-lines-at-gates"
 _AS_MEANT = "headgate-limits-as-meant"
+_HEARS_ANEW = "headgate-pools-heard-anew"
 _GOVERNOR_AWAY = timedelta(seconds=10)
 _TELL_EVERY = timedelta(milliseconds=TELL_EVERY_MS)
 
@@ -64,6 +65,7 @@ class LedgerWorkflow(Entity):
     def __init__(self, start: LedgerInput) -> None:
         super().__init__(start.tenant, start.options, start.saved_revision)
         self._as_before = not workflow.patched(_AS_MEANT)
+        self._ways = {"as_before": self._as_before, "hears_anew": workflow.patched(_HEARS_ANEW)}
         record = start.record
         if start.packed is not None:
             record = _RECORD.validate_json(unpack(start.packed))
@@ -220,14 +222,12 @@ class LedgerWorkflow(Entity):
         every_ms = self.options.check_holders_every_ms
         if restored.state is None:
             self._ledger = Ledger.begin(
-                self.subject, settings, restored.incarnation, every_ms, as_before=self._as_before
+                self.subject, settings, restored.incarnation, every_ms, **self._ways
             )
             self._ledger.asks_first = not self._as_before
             return
         record = _RECORD.validate_json(unpack(restored.state))
-        self._ledger = Ledger.restore(
-            record, restored.incarnation, now_ms, every_ms, as_before=self._as_before
-        )
+        self._ledger = Ledger.restore(record, restored.incarnation, now_ms, every_ms, **self._ways)
         self._ledger.asks_first = not self._as_before
         self._ledger.configure(settings, now_ms)
 
@@ -398,7 +398,7 @@ class LedgerWorkflow(Entity):
 
     def _around(self, record: LedgerRecord) -> Ledger:
         every_ms = self.options.check_holders_every_ms
-        ledger = Ledger(record, every_ms, as_before=self._as_before)
+        ledger = Ledger(record, every_ms, **self._ways)
         ledger.asks_first = not self._as_before
         return ledger
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx2
+import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
@@ -21,6 +22,7 @@ from headgate.store.database import Database
 from headgate.store.keys import KeyStore, RoleName
 from headgate.store.snapshots import SnapshotStore
 from tests.harness import Governance, eventually
+from tests.notifier.site import SECRET, VARIABLE, Site
 from tests.store.fresh_database import migrated_database
 
 
@@ -134,3 +136,12 @@ async def desk(
                 await opened.close()
             finally:
                 await opened.stop_working()
+
+
+@pytest_asyncio.fixture
+async def site(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    """The only Notifier on the database of the API: no governance worker delivers beside it."""
+    await desk.stop_working()
+    monkeypatch.setenv(VARIABLE, SECRET)
+    async with AsyncExitStack() as resources:
+        yield Site(desk.database, resources)

@@ -35,6 +35,7 @@ class Post(Site):
 @pytest_asyncio.fixture
 async def post(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Post]:
     monkeypatch.setenv(VARIABLE, SECRET)
+    await desk.stop_working()  # it delivers as well, whenever it likes
     async with AsyncExitStack() as resources:
         opened = Post(desk, resources)
         await opened.open()

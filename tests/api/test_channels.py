@@ -1,24 +1,10 @@
 """Channels are looked at, tried and enabled through the API."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import quote
 
-import pytest
-import pytest_asyncio
-
 from tests.api.conftest import Desk
-from tests.notifier.site import SECRET, VARIABLE, Endpoint, Site, crossing, webhook
-
-
-@pytest_asyncio.fixture
-async def site(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    """The only Notifier on the database of the API."""
-    await desk.stop_working()
-    monkeypatch.setenv(VARIABLE, SECRET)
-    async with AsyncExitStack() as resources:
-        yield Site(desk.database, resources)
+from tests.notifier.site import Endpoint, Site, crossing, webhook
 
 
 async def test_a_channel_is_tried_disabled_and_enabled(desk: Desk, site: Site) -> None:

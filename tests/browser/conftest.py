@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Playwright, async_playwright
 
-from tests.api.conftest import Desk, desk
+from tests.api.conftest import Desk, desk, site
 
-__all__ = ["desk"]
+__all__ = ["desk", "site"]
 
 BROWSER = os.environ.get("HEADGATE_BROWSER") or shutil.which("chromium")
 

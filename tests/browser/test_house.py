@@ -1,33 +1,19 @@
 """Channels are tried, and keys made and revoked, from the pages."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-
-import pytest
-import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.api.conftest import Desk
 from tests.browser.test_actions import decide
 from tests.browser.test_dashboard import log_in
 from tests.harness import eventually
-from tests.notifier.site import SECRET, VARIABLE, Endpoint, Site, crossing, webhook
-
-
-@pytest_asyncio.fixture
-async def site(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    """The only Notifier on the database of the pages; it delivers as it would by itself."""
-    await desk.stop_working()
-    await desk.serve(poll_s=0.1)
-    monkeypatch.setenv(VARIABLE, SECRET)
-    async with AsyncExitStack() as resources:
-        yield Site(desk.database, resources)
+from tests.notifier.site import Endpoint, Site, crossing, webhook
 
 
 async def test_an_operator_tries_a_channel_and_enables_one_that_was_gone(
     desk: Desk, page: Page, site: Site
 ) -> None:
     ops, own = Endpoint(answers=[410]), Endpoint()
+    await desk.serve(poll_s=0.1)
     await site.apply(
         channels={
             "ops": webhook(await site.serve(ops.app())),

@@ -187,6 +187,18 @@ async def test_applying_twice_changes_nothing(site: Site) -> None:
     assert again == stored
 
 
+async def test_ledgers_are_told_before_governors(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headgate.orchestrator.configure._AT_ONCE", 1)
+    wanted = site.configuration(**FIRST)
+    plan = await site.configurator.plan(wanted)
+    plan.settings = dict(reversed(plan.settings.items()))
+    await site.configurator.carry_out(plan, wanted, "test", "in which order")
+    kinds = [target.partition("/")[0] for target in plan.revisions]
+    assert kinds == ["breaker", "ledger", "ledger", "governor"]
+
+
 async def test_planning_changes_nothing(site: Site, client: Client) -> None:
     plan = await site.configurator.plan(site.configuration(**FIRST))
     assert len(plan.changes) == 6

@@ -1,6 +1,7 @@
 """``headgate breaker`` and ``headgate search-attributes``, on the real stack."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -44,9 +45,10 @@ async def test_a_breaker_is_throttled_seen_and_resumed(
 ) -> None:
     await governance.set_policy(name, BreakerPolicy())
     about = ("--actor", "ada", "--reason", "a drill")
-    args = ("breaker", "throttle", name, "--to", "12.5%", *about, "--for", "30m")
-    cut = await run(*args, environ=environ)
-    said = "no failures seen; cut to 12.5% by ada until "
+    args = ("breaker", "throttle", name, "--to", "12.5%", *about, "--until")
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    cut = await run(*args, f"{tomorrow:%Y-%m-%dT%H:%MZ}", environ=environ)
+    said = f"no failures seen; cut to 12.5% by ada until {tomorrow:%Y-%m-%d %H:%M:}"
     assert cut.out.startswith(f"{name} is CLOSED: {said}")
     await eventually(
         lambda: governance.saved_breaker(name), lambda s: s is not None and s.throttle is not None
@@ -101,6 +103,18 @@ async def test_a_breaker_is_forced_while_nobody_says_where_postgres_is(
         (("reset", "x", "--reason", "a drill", "--actor", "a" * 300), "--actor"),
         (("reset", "x", "--reason", "no"), "--reason: string should have at least 3 characters"),
         (("shadow", "x", "--reason", "a drill", "--for", "soon"), "--for 'soon': write a duration"),
+        (
+            ("shadow", "x", "--reason", "a drill", "--until", "2024-02-30"),
+            "--until '2024-02-30': write a time",
+        ),
+        (
+            ("force-open", "x", "--reason", "a drill", "--until", "2024-02-28T10:00Z"),
+            "--until '2024-02-28T10:00Z' has passed already",
+        ),
+        (
+            ("force-closed", "x", "--reason", "a drill", "--for", "1h", "--until", "2124-02-28"),
+            "say how long by --for or by --until, not by both",
+        ),
         (("force-open", "x"), "--reason"),
         (("throttle", "x", "--to", "100%", "--reason", "a drill"), "--to '100%': write per cent"),
         (("throttle", "x", "--to", "0%", "--reason", "a drill"), "--to '0%': write per cent"),

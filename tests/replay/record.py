@@ -102,6 +102,7 @@ class Recorder:
         await self._pool_is_shared()
         await self._pool_is_under_pressure()
         await self._calls_wait_at_a_gate()
+        await self._guest_leaves_and_comes_back()
         await self._people_are_told()
         await self._block_is_left_behind()
         found = {f"job-{what}": await _history(handle) for what, handle in jobs.items()}
@@ -118,6 +119,8 @@ class Recorder:
         found["ledger-leased"] = (await self._runs("ledger", "leased"))[0]
         found["ledger-shed"] = (await self._runs("ledger", "many"))[0]
         found["ledger-lined"] = (await self._runs("ledger", "lined"))[0]
+        found["ledger-guest"] = (await self._runs("ledger", "guest"))[0]
+        found["governor-house"] = (await self._runs("governor", "house"))[0]
         found["breaker-told"] = (await self._runs("breaker", "told"))[0]
         found["ledger-told"] = (await self._runs("ledger", "told"))[0]
         pressed = await self._runs("governor", "pressed")
@@ -348,6 +351,54 @@ class Recorder:
             lambda view: view.pressure.level is PressureLevel.NORMAL,
         )
         await self._saved("ledger", "lined")
+
+    async def _guest_leaves_and_comes_back(self) -> None:
+        """What never fits beside what is not lent, and what a guest had before it left."""
+        governance = self._governance
+        host, guest = Quota(guaranteed=3, lend_limit=0), Quota()
+        pool = {
+            "capacity": {"scan": 4},
+            "strategy": Strategy.RESERVED,
+            "damping": Damping(round_ms=50, min_hold_ms=100, demand_half_life_ms=200),
+            "unlent": {"host": 3},
+        }
+
+        async def tell_guest(pools: dict[str, str]) -> None:
+            now = LedgerSettings(quotas={"scan": guest}, pools=pools, source="listed")
+            await governance.ledger("guest").update("configure", now, uuid4().hex, LedgerView, 10)
+
+        async def take(units: int) -> str:
+            request = acquire(uuid4().hex, wait_ms=60_000).model_copy(update={"units": units})
+            # A governance workflow that runs for ever holds, so nobody takes it for closed.
+            holder = Holder(workflow_id="headgate/governor/house")
+            request = request.model_copy(update={"holder": holder})
+            await governance.exchange("guest", [request])
+            return request.id
+
+        async def guest_has(held: int) -> None:
+            await eventually(
+                lambda: governance.account("guest"),
+                lambda view: (
+                    (view.units_held.get("scan", 0), view.waiting.get("scan", 0)) == (held, 0)
+                ),
+            )
+
+        await governance.set_pool("house", {"host": host, "guest": guest}, **pool)
+        await take(2)
+        await guest_has(0)
+        held = await take(1)
+        await guest_has(1)
+        await tell_guest({})
+        await governance.set_pool("house", {"host": host}, **pool)
+        await governance.exchange("guest", [], [held])
+        await eventually(lambda: governance.pool("house"), lambda view: not view.conditions)
+        await tell_guest({"scan": "house"})
+        held = await take(1)
+        await governance.set_pool("house", {"host": host, "guest": guest}, **pool)
+        await guest_has(1)
+        await governance.exchange("guest", [], [held])
+        await self._saved("ledger", "guest")
+        await self._saved("governor", "house")
 
     # Alerts ------------------------------------------------------------------------------------
 

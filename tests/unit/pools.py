@@ -21,13 +21,19 @@ LEDGER = TypeAdapter(LedgerRecord)
 
 
 class PoolOfLedgers:
-    """A pool of ``scan``; jobs need one unit, and are given back by hand."""
+    """A pool of ``scan``; jobs need one unit unless told otherwise, and are given back by hand."""
 
-    def __init__(self, capacity: int, quotas: dict[str, Quota], **settings: Any) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        quotas: dict[str, Quota],
+        group_of: dict[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
         self.now_ms = NOW_MS
         self.settings = PoolSettings(
             capacity={"scan": capacity},
-            tenants=dict.fromkeys(quotas),
+            tenants={tenant: (group_of or {}).get(tenant) for tenant in quotas},
             damping=Damping(round_ms=ROUND_MS, min_hold_ms=200, demand_half_life_ms=500),
             source="listed",
             **{"strategy": Strategy.RESERVED, **settings},
@@ -46,13 +52,19 @@ class PoolOfLedgers:
         self.settle()
 
     def ask(
-        self, tenant: str, jobs: int = 1, priority: int = 0, wait_ms: int = 10**9
+        self,
+        tenant: str,
+        jobs: int = 1,
+        priority: int = 0,
+        wait_ms: int = 10**9,
+        units: int = 1,
     ) -> list[Decision]:
         acquires = [
             Acquire(
                 id=f"{tenant}-{next(self._numbers):05}",
                 holder=Holder(workflow_id="w"),
                 resource="scan",
+                units=units,
                 wait_until_ms=self.now_ms + wait_ms,
                 priority=priority,
             )

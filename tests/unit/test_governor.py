@@ -6,6 +6,7 @@ import pytest
 
 from headgate.allocation.governor import Governor
 from headgate.allocation.operator import obey
+from headgate.model.configuration import Configuration
 from headgate.model.pool import (
     Claim,
     Damping,
@@ -184,6 +185,44 @@ def test_what_one_keeps_whose_ledger_does_not_run_is_given_to_nobody() -> None:
         assert "keeper" not in site.governor.to_tell()
         site.deliver()
     assert site.held["other"] == 3
+
+
+def test_what_is_not_lent_is_kept_before_a_ledger_has_spoken() -> None:
+    site = Site(KEEPER, unlent={"keeper": 5})
+    del site.shares["keeper"]  # it says nothing
+    site.governor.told("keeper", site.governor.record.members["keeper"].sequence, False)
+    site.want(other=8)
+    site.rounds(5)
+    assert site.told["other"] == 3
+    # Until it is lent; and whatever stood in the settings, it says better itself.
+    site.governor.configure(site.settings.model_copy(update={"unlent": {}}), site.now_ms)
+    site.rounds(5)
+    assert site.told["other"] == 8
+    site.shares = {"keeper": Share(guaranteed=6, lend_limit=3), "other": Share()}
+    site.want(keeper=0)
+    site.governor.configure(site.settings, site.now_ms)
+    site.rounds(30)
+    assert site.told == {"keeper": 3, "other": 5}
+
+
+@pytest.mark.parametrize("strategy", ["reserved", "proportional"])
+def test_settings_say_what_is_not_lent(strategy: str) -> None:
+    quotas = {
+        "keeper": {"guaranteed": 5, "lend_limit": 2},
+        "lender": {"guaranteed": 2, "lend_limit": 2},
+        "giver": {"guaranteed": 1},
+        "sometimes": {
+            "lend_limit": 1,
+            "reservations": [{"begin": "08:00", "end": "09:00", "guaranteed": 8}],
+        },
+    }
+    applied = Configuration.model_validate(
+        {
+            "tenants": {name: {"quotas": {"r": quota}} for name, quota in quotas.items()},
+            "pools": {"p": {"resource": "r", "capacity": 8, "strategy": strategy}},
+        }
+    )
+    assert applied.governor("p").unlent == ({"keeper": 3} if strategy == "reserved" else {})
 
 
 def test_what_a_group_keeps_is_for_those_in_it() -> None:
@@ -456,6 +495,19 @@ def test_all_are_told_when_the_same_numbers_mean_something_else(other: dict[str,
             other.get("enforced", True),
             "strategy" not in other,
         )
+
+
+def test_all_are_told_when_a_pool_becomes_unlimited_or_no_longer_is() -> None:
+    site = Site(RESERVED, strategy=Strategy.EQUAL)
+    site.want(lender=3, borrower=3)
+    site.rounds(5)
+    for strategy in (Strategy.UNLIMITED, Strategy.EQUAL):
+        now = site.settings.model_copy(update={"strategy": strategy})
+        site.governor.configure(now, site.now_ms)
+        assert site.governor.to_tell() == ["borrower", "lender"]
+        message = site.governor.allocation_of("lender")
+        assert message.enforced == (strategy is Strategy.EQUAL)
+        site.rounds(3)
 
 
 def test_one_who_comes_back_is_asked_what_it_holds() -> None:

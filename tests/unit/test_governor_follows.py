@@ -1,5 +1,7 @@
 """A pool whose capacity follows the limit of a downstream, and the breaker that tells it."""
 
+from typing import Any
+
 import pytest
 from pydantic import TypeAdapter
 
@@ -17,7 +19,7 @@ BREAKER = TypeAdapter(BreakerRecord)
 TWO = {"acme": Quota(guaranteed=4), "globex": Quota(guaranteed=2)}
 
 
-def pool(**settings: object) -> PoolOfLedgers:
+def pool(**settings: Any) -> PoolOfLedgers:
     return PoolOfLedgers(10, TWO, follows="scanner", **settings)
 
 

@@ -6,20 +6,31 @@ happens to the messages.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from pydantic import TypeAdapter
 
 from headgate.allocation.governor import Governor
 from headgate.allocation.governor_record import GovernorRecord
 from headgate.model.ledger import Acquire, Exchange, Holder
 from headgate.model.limits import BackpressurePolicy, CapacityNews, SheddingPolicy, Steps
-from headgate.model.pool import Allocation, Claim, Damping, Demand, PoolSettings, Share, Strategy
+from headgate.model.pool import (
+    GUARANTEEING,
+    Allocation,
+    Claim,
+    Damping,
+    Demand,
+    PoolSettings,
+    Share,
+    Strategy,
+)
 from headgate.model.quota import Quota
 from headgate.model.settings import LedgerSettings
 from headgate.quota import Ledger, LedgerRecord
@@ -68,7 +79,7 @@ class PlainLedger:
             self.allocated = message.units.get("r", 0)
             self.serve()
 
-    def configure(self, shares: bool) -> None:
+    def configure(self, shares: bool, now_ms: int) -> None:
         """Share the pool, or no more: then it asks for nothing of it, and has no part in it."""
         if not shares and not self.is_out:
             self.goes_by = self.allocated = self.waiting = 0
@@ -108,6 +119,7 @@ class RealLedger:
     def __init__(self, tenant: str, ledger: Ledger | None = None) -> None:
         self.tenant = tenant
         self._ledger = ledger or Ledger.begin(tenant, settings_of(tenant), 1)
+        self._is_out = not self._ledger.record.pools
         self._numbers = count()
 
     @property
@@ -127,11 +139,11 @@ class RealLedger:
     def waiting(self) -> int:
         return self._ledger.view().waiting.get("r", 0)
 
-    def demand(self) -> Demand:
+    def demand(self) -> Demand | None:
+        """What it says of the pool; nothing, while it has nothing to do with it."""
         demands = self._ledger.demands()
         self._ledger.demands_sent(demands)
-        (demand,) = demands
-        return demand
+        return demands[0] if demands else None
 
     def allocate(self, message: Allocation, now_ms: int) -> None:
         self._ledger.allocate(message, now_ms)
@@ -139,6 +151,8 @@ class RealLedger:
 
     def ask(self, units: int, now_ms: int) -> None:
         """In permits of one unit, which wait as long as it takes."""
+        if self._is_out:
+            return  # it would not be of the pool
         message = Exchange(
             gate="g",
             acquires=[
@@ -159,21 +173,30 @@ class RealLedger:
         self._ledger.exchange(Exchange(gate="g", releases=held), now_ms)
         self._ledger.check_conservation()
 
+    def configure(self, shares: bool, now_ms: int) -> None:
+        """Share the pool, or no more: then nobody waits for it."""
+        if not shares:
+            waiting = list(self._ledger.record.waiters)
+            self._ledger.exchange(Exchange(gate="g", releases=waiting), now_ms)
+        self._is_out = not shares
+        self._ledger.configure(settings_of(self.tenant, shares), now_ms)
+
     def restored(self, now_ms: int) -> "RealLedger":
         record = LEDGER_RECORD.validate_json(LEDGER_RECORD.dump_json(self._ledger.record))
         ledger = Ledger.restore(record, self.incarnation + 1, now_ms)
-        ledger.configure(settings_of(self.tenant), now_ms)
+        ledger.configure(settings_of(self.tenant, not self._is_out), now_ms)
         return RealLedger(self.tenant, ledger)
 
 
-def settings_of(tenant: str) -> LedgerSettings:
+def settings_of(tenant: str, shares: bool = True) -> LedgerSettings:
     share = SHARES[tenant]
     quota = Quota(
         max_active=share.maximum,
         max_hold_ms=30 * 86_400_000,
         **share.model_dump(exclude={"maximum"}),
     )
-    return LedgerSettings(quotas={"r": quota}, pools={"r": "p"}, source="listed")
+    pools = {"r": "p"} if shares else {}
+    return LedgerSettings(quotas={"r": quota}, pools=pools, source="listed")
 
 
 def pool(capacity: int, strategy: Strategy, out: frozenset[str] = frozenset()) -> PoolSettings:
@@ -188,6 +211,7 @@ def pool(capacity: int, strategy: Strategy, out: frozenset[str] = frozenset()) -
             queue_age_ms=Steps(elevated=1_000), waiting=Steps(elevated=4, emergency=9), hold_ms=500
         ),
         shedding=SheddingPolicy(elevated=2, saturated=2, emergency=1),
+        unlent={"b": 1} if "b" not in out and strategy in GUARANTEEING else {},
     )
 
 
@@ -213,15 +237,25 @@ class Pooled(RuleBasedStateMachine):
     def ask(self, name: str, units: int) -> None:
         ledger = self.ledgers[name]
         ledger.ask(units, self.now_ms)
-        self.up.append(ledger.demand())
+        self._post(name)
 
     @rule(name=st.sampled_from(NAMES), units=st.integers(1, 8))
     def give_back(self, name: str, units: int) -> None:
         ledger = self.ledgers[name]
         ledger.give_back(units, self.now_ms)
-        self.up.append(ledger.demand())
+        self._post(name)
 
     # What becomes of messages
+
+    def _post(self, name: str) -> None:
+        demand = self.ledgers[name].demand()
+        if demand is not None:
+            self.up.append(demand)
+
+    def _hear(self, name: str) -> None:
+        demand = self.ledgers[name].demand()
+        if demand is not None:
+            self.governor.demand(demand, self.now_ms)
 
     @rule(index=st.integers(0, 100), twice=st.booleans())
     def hear(self, index: int, twice: bool) -> None:
@@ -238,7 +272,7 @@ class Pooled(RuleBasedStateMachine):
             if not twice:
                 self.down.remove((name, message))
             self.ledgers[name].allocate(message, self.now_ms)
-            self.up.append(self.ledgers[name].demand())
+            self._post(name)
 
     @rule()
     def send(self) -> None:
@@ -271,12 +305,12 @@ class Pooled(RuleBasedStateMachine):
 
     def _all_arrives(self) -> None:
         for name in NAMES:
-            self.governor.demand(self.ledgers[name].demand(), self.now_ms)
+            self._hear(name)
         for name in self.governor.to_tell():
             message = self.governor.allocation_of(name)
             self.governor.told(name, message.sequence, True)
             self.ledgers[name].allocate(message, self.now_ms)
-            self.governor.demand(self.ledgers[name].demand(), self.now_ms)
+            self._hear(name)
 
     @rule()
     def save(self) -> None:
@@ -308,7 +342,7 @@ class Pooled(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES))
     def crash_of_a_ledger(self, name: str) -> None:
         self.ledgers[name] = self.ledgers[name].restored(self.now_ms)
-        self.up.append(self.ledgers[name].demand())
+        self._post(name)
 
     @rule(capacity=st.integers(0, 20))
     def resize(self, capacity: int) -> None:
@@ -316,19 +350,21 @@ class Pooled(RuleBasedStateMachine):
         self.governor.configure(pool(capacity, self.strategy, self.out), self.now_ms)
         self.most = max(self.most, self.now_there_is)
 
-    @precondition(lambda self: self.ledger is PlainLedger)
     @rule(name=st.sampled_from(NAMES), governor_first=st.booleans(), heard=st.booleans())
     def leave_or_come_back(self, name: str, governor_first: bool, heard: bool) -> None:
         self.out ^= {name}
         # What was on its way arrives before people change their mind once more.
         self.down = [one for one in self.down if one[0] != name]
         self.up = [message for message in self.up if message.tenant != name]
-        steps = [self._configure, lambda: self.ledgers[name].configure(name not in self.out)]
+        steps: list[Callable[[], None]] = [self._configure, partial(self._tell_ledger, name)]
         for step in steps if governor_first else reversed(steps):
             step()
             if heard:
-                self.governor.demand(self.ledgers[name].demand(), self.now_ms)
-        self.up.append(self.ledgers[name].demand())
+                self._hear(name)
+        self._post(name)
+
+    def _tell_ledger(self, name: str) -> None:
+        self.ledgers[name].configure(name not in self.out, self.now_ms)
 
     def _configure(self) -> None:
         self.governor.configure(pool(self.capacity, self.strategy, self.out), self.now_ms)
@@ -342,6 +378,7 @@ class Pooled(RuleBasedStateMachine):
         # What ledgers were told before a cut holds until they have heard of it.
         record = self.governor.record
         may_hold = sum(self.governor.ceiling(name, "r") for name in record.members)
+        may_hold += sum(left.units.get("r", 0) for left in record.left.values())
         if not record.unheard and may_hold <= self.now_there_is:
             self.most = self.now_there_is
 
@@ -362,7 +399,7 @@ class Pooled(RuleBasedStateMachine):
         for name, message in self.down:
             self.ledgers[name].allocate(message, self.now_ms)
         for name in self.out:
-            self.ledgers[name].configure(True)
+            self.ledgers[name].configure(True, self.now_ms)
         if self.out:
             self.out = frozenset()
             self._configure()
@@ -378,7 +415,7 @@ class Pooled(RuleBasedStateMachine):
         assert sum(held.values()) <= capacity
         for name, ledger in self.ledgers.items():
             share = SHARES[name]
-            if self.strategy in (Strategy.RESERVED, Strategy.PRIORITY):
+            if self.strategy in GUARANTEEING:
                 if share.borrow_limit is not None:
                     assert ledger.allocated <= share.guaranteed + share.borrow_limit
                 if share.lend_limit is not None and capacity >= 6:
@@ -391,7 +428,7 @@ class Pooled(RuleBasedStateMachine):
             if self.strategy in (Strategy.EQUAL, Strategy.PROPORTIONAL):
                 limit = share.maximum
                 assert (limit and ledger.held >= limit) or sum(held.values()) == capacity
-            if self.strategy in (Strategy.RESERVED, Strategy.PRIORITY) and capacity >= 6:
+            if self.strategy in GUARANTEEING and capacity >= 6:
                 assert ledger.held >= share.guaranteed
 
 

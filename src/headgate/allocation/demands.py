@@ -72,6 +72,8 @@ def changes_nothing(record: GovernorRecord, member: Member, message: Demand) -> 
             return False
         if new.held != old.held or new.next != old.next or new.share != old.share:
             return False
+        if new.ever != old.ever:
+            return False
         if not new.next or new.held + new.next <= allocated:
             return False
     return True

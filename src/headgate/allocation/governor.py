@@ -5,6 +5,8 @@ from typing import Final
 
 from headgate.alerts.desk import Desk
 from headgate.allocation.active import Active
+from headgate.allocation.assumed import assume
+from headgate.allocation.bounds import Bounds
 from headgate.allocation.capacities import Capacities
 from headgate.allocation.demands import as_worth, changes_nothing, smooth
 from headgate.allocation.governor_record import GovernorRecord, Member
@@ -15,13 +17,13 @@ from headgate.allocation.members import ceiling_of
 from headgate.allocation.pressure import PoolPressure
 from headgate.allocation.shares import Shares
 from headgate.allocation.standings import Standings
-from headgate.allocation.strategies import GUARANTEEING
 from headgate.allocation.telling import Telling
 from headgate.allocation.watch import Watch
 from headgate.decay import MICRO
 from headgate.model.audit import AuditEntry
 from headgate.model.limits import CapacityNews, PressureLevel, PressureView
 from headgate.model.pool import (
+    GUARANTEEING,
     Allocation,
     CapacityOverride,
     Demand,
@@ -52,13 +54,20 @@ class Governor:
             weights count under ``equal`` with several resources, guarantees count beyond the
             maximum, what those who have left still hold is forgotten, and nobody is told that the
             same numbers mean something else.
+        knows_most: Ledgers are told what their tenants could ever hold, and nobody's turn goes
+            beyond it; a ledger that goes by nothing any more is told anew, and so are all when a
+            pool becomes ``unlimited``, or no longer is. False for runs of the workflow that began
+            without.
 
     Attributes:
         record: All it remembers; may be stored at any time between two calls.
     """
 
-    def __init__(self, record: GovernorRecord, *, as_before: bool = False) -> None:
+    def __init__(
+        self, record: GovernorRecord, *, as_before: bool = False, knows_most: bool = True
+    ) -> None:
         self.record = record
+        self._knows_most = knows_most
         self._as_before = as_before
         # What follows only saves work, and holds no truth of its own.
         self._capacities = Capacities(record)
@@ -75,26 +84,41 @@ class Governor:
         self._active = Active(record)
         groups = Groups(record.settings, self._active)
         then = self._as_before
-        self._shares = Shares(record, self._active, groups, as_before=then)
+        self._shares = Shares(
+            record, self._active, groups, as_before=then, knows_most=self._knows_most
+        )
+        self._bounds = Bounds(record, self._capacities, groups, is_off=not self._knows_most)
         self._standings = Standings(record, self._active, groups, self._shares, as_before=then)
         self._pressure = PoolPressure(record)
 
     @classmethod
     def begin(
-        cls, pool: str, settings: PoolSettings, incarnation: int, *, as_before: bool = False
+        cls,
+        pool: str,
+        settings: PoolSettings,
+        incarnation: int,
+        *,
+        as_before: bool = False,
+        knows_most: bool = True,
     ) -> "Governor":
         """Return a governor without a past. Ledgers may hold units already, so all are asked."""
         base = incarnation * REVISIONS_PER_INCARNATION
         record = GovernorRecord(
             pool=pool, settings=settings, revision=base, incarnation=incarnation, sequence=base
         )
-        governor = cls(record, as_before=as_before)
+        governor = cls(record, as_before=as_before, knows_most=knows_most)
         governor._ask(settings.tenants)
+        assume(record)
         return governor
 
     @classmethod
     def restore(
-        cls, record: GovernorRecord, incarnation: int, *, as_before: bool = False
+        cls,
+        record: GovernorRecord,
+        incarnation: int,
+        *,
+        as_before: bool = False,
+        knows_most: bool = True,
     ) -> "Governor":
         """Go on from a saved record, above every sequence there may have been.
 
@@ -104,7 +128,7 @@ class Governor:
         record.incarnation = incarnation
         record.revision = record.sequence = incarnation * REVISIONS_PER_INCARNATION
         record.asked_for_limit = False
-        governor = cls(record, as_before=as_before)
+        governor = cls(record, as_before=as_before, knows_most=knows_most)
         governor._ask(record.settings.tenants)
         return governor
 
@@ -116,22 +140,19 @@ class Governor:
         new = [tenant for tenant in settings.tenants if tenant not in record.settings.tenants]
         if settings.follows != record.settings.follows:
             record.followed, record.asked_for_limit = None, False
-        means_other = (settings.enforced, settings.strategy in GUARANTEEING) != (
-            record.settings.enforced,
-            record.settings.strategy in GUARANTEEING,
-        )
+        meant = self._meaning()
         record.settings = settings
         leave(record, settings.tenants, now_ms)
         if self._as_before:
             record.left.clear()
         record.unheard = [tenant for tenant in record.unheard if tenant in settings.tenants]
         self._ask(new)
+        assume(record)
         self._said += 1
         self._telling.begin_anew()
         self._begin_anew()
-        if (
-            means_other and not self._as_before
-        ):  # the same numbers mean something else to the ledgers
+        if self._meaning() != meant and not self._as_before:
+            # The same numbers mean something else to the ledgers.
             for tenant, member in sorted(record.members.items()):
                 self._allocate(tenant, dict(member.allocated))
         record.revision += 1
@@ -164,6 +185,9 @@ class Governor:
             # Restored: it goes by no allocation at all until it gets a new one.
             member.allocated, member.outstanding = {}, {}
             self._allocate(message.tenant, {})
+        elif not (message.sequence or member.to_tell or not member.sequence) and self._knows_most:
+            # Back in the pool, so it goes by none either; or this and the last one have crossed.
+            self._allocate(message.tenant, dict(member.allocated))
         member.incarnation, member.revision = message.incarnation, message.revision
         for resource, claim in message.claims.items():
             if resource in member.claims and claim.held > member.claims[resource].held:
@@ -271,6 +295,7 @@ class Governor:
                 },
             )
             member.may_wait, member.told_level = {}, PressureLevel.NORMAL
+            member.at_most = {}
             self._pressure.look_at(tenant)
             if tenant in record.unheard:
                 record.unheard.remove(tenant)
@@ -341,6 +366,7 @@ class Governor:
         """Note that a member has or wants something else."""
         self._standings.look_at(tenant)
         self._shares.look_at(tenant)
+        self._bounds.look_at(tenant)
         self._telling.look_at(tenant)
 
     def _ask(self, tenants: Mapping[str, object] | list[str]) -> None:
@@ -353,6 +379,12 @@ class Governor:
             # For whichever incarnation of the ledger runs: the one that was known may be gone.
             member.incarnation, member.revision = 0, -1
             self._allocate(tenant, dict(member.allocated))
+
+    def _meaning(self) -> tuple[bool, bool]:
+        """Return whether allocations limit anybody, and whether guarantees count."""
+        settings = self.record.settings
+        enforces = self.enforces if self._knows_most else settings.enforced
+        return enforces, settings.strategy in GUARANTEEING
 
     def _next_round_ms(self) -> int:
         record = self.record
@@ -384,6 +416,8 @@ class Governor:
         else:
             for tenant, member in self._active.members():
                 self._give(tenant, dict(member.target), now_ms)
+        for tenant in self._bounds.renew():
+            self._allocate(tenant, dict(record.members[tenant].allocated))
         self._active.forget_idle(now_ms)
 
     def _give(self, tenant: str, allocated: dict[str, int], now_ms: int) -> None:
@@ -397,7 +431,7 @@ class Governor:
         self._allocate(tenant, allocated)
 
     def _allocate(self, tenant: str, allocated: dict[str, int]) -> None:
-        self._telling.allocate(tenant, allocated)
+        self._telling.allocate(tenant, allocated, self._bounds.of(tenant))
         self._standings.look_at(tenant)
 
     def _look_at_pressure(self, now_ms: int) -> None:

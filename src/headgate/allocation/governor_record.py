@@ -8,7 +8,15 @@ from headgate.model.alert import Alert
 from headgate.model.audit import AuditEntry
 from headgate.model.entity import EntityOptions
 from headgate.model.limits import PressureLevel, SlotUse
-from headgate.model.pool import CapacityOverride, Claim, Condition, Followed, MayWait, PoolSettings
+from headgate.model.pool import (
+    AtMost,
+    CapacityOverride,
+    Claim,
+    Condition,
+    Followed,
+    MayWait,
+    PoolSettings,
+)
 
 Amounts = dict[str, int]
 """Units by resource."""
@@ -39,6 +47,7 @@ class Member:
         may_wait: What of its work may wait, by resource; not named: anything.
         recent: What it held lately, by resource; only of a pool that refuses work under pressure.
         slots: Of the workers that run its jobs, as its ledger last said.
+        at_most: What its ledger was last told that it could ever hold, by resource.
     """
 
     incarnation: int = 0
@@ -61,6 +70,7 @@ class Member:
     may_wait: dict[str, MayWait] = field(default_factory=dict)
     recent: dict[str, RecentUsage] = field(default_factory=dict)
     slots: SlotUse | None = None
+    at_most: dict[str, AtMost] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

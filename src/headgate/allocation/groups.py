@@ -5,8 +5,7 @@ from dataclasses import replace
 
 from headgate.allocation.active import Active
 from headgate.allocation.claims import Group
-from headgate.allocation.strategies import GUARANTEEING
-from headgate.model.pool import PoolSettings
+from headgate.model.pool import GUARANTEEING, PoolSettings
 
 
 class Groups:

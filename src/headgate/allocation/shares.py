@@ -12,7 +12,7 @@ from headgate.allocation.groups import Groups
 from headgate.allocation.history import adjusted_weights
 from headgate.allocation.members import wanted_of, weight_of
 from headgate.allocation.repeated import RepeatedDivision
-from headgate.allocation.strategies import counted_weight
+from headgate.allocation.rights import counted_weight
 from headgate.allocation.turns import Turns
 from headgate.decay import MICRO
 from headgate.model.pool import Condition, Strategy
@@ -26,6 +26,7 @@ class Shares:
         active: Whom a round looks at.
         groups: Of the pool.
         as_before: See ``Governor``.
+        knows_most: See there.
     """
 
     def __init__(
@@ -35,13 +36,14 @@ class Shares:
         groups: Groups,
         *,
         as_before: bool = False,
+        knows_most: bool = True,
     ) -> None:
         self._as_before = as_before
         self._record = record
         self._active = active
         self._groups = groups
         self._claims = PoolClaims(record, active)
-        self._turns = Turns(record.settings, groups, self._claims)
+        self._turns = Turns(record.settings, groups, self._claims, knows_most=knows_most)
         # What follows only saves work, and holds no truth of its own.
         self._looks_back = record.settings.history_half_life_ms is not None
         self._divisions: dict[bool, RepeatedDivision] = {}

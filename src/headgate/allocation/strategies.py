@@ -4,27 +4,27 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 from operator import attrgetter
 from typing import Final
 
 from headgate.allocation.claims import Claim, Division, Group
+from headgate.allocation.rights import (
+    OVERCOMMITTED,
+    counted_weight,
+    gather,
+    gather_rights,
+    overcommitted,
+)
 from headgate.allocation.solver import fill, whole_weights
 from headgate.allocation.tree import Node, Tree, pour
-from headgate.model.pool import Condition, Strategy
-
-OVERCOMMITTED: Final = "OVERCOMMITTED"
-"""More is guaranteed, or fixed, than there is."""
+from headgate.model.pool import GUARANTEEING, Condition, Strategy
 
 CAPACITY_EXCEEDED: Final = "CAPACITY_EXCEEDED"
 """More is given than there is, because the strategy sets no limit."""
 
 HELD_BACK: Final = "HELD_BACK"
 """A group does not lend all of its unused guarantee."""
-
-GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
-"""Strategies that look at guarantees."""
 
 
 def divide(
@@ -60,14 +60,12 @@ def divide(
         return flat.divide(capacity, [claim.demand for claim in flat.claims], scale=scale)
     tree = Tree.of(claims, groups)
     root = tree.root
-    conditions = _gather_rights(tree, strategy)
+    conditions = gather_rights(tree, strategy)
     rights = sum(child.guaranteed for child in root.children)
     if scale and rights > capacity:
-        conditions.insert(0, _overcommitted(strategy, "", rights, f"the capacity is {capacity}"))
+        conditions.insert(0, overcommitted(strategy, "", rights, f"the capacity is {capacity}"))
     scaled = tree.scale(capacity) if scale and strategy in GUARANTEEING else []
-    _gather_tenants(tree, strategy)
-    for node, group in reversed(tree.groups):
-        _gather_group(node, group, strategy)
+    gather(tree, strategy)
     wanted = sum(child.ceiling for child in root.children)
     if strategy is Strategy.UNLIMITED and wanted > capacity:
         message = f"{wanted} units are given, the capacity is {capacity}"
@@ -164,7 +162,7 @@ class Flat:
         scaled: dict[str, int] = {}
         if scale and self._total > capacity:
             limit = f"the capacity is {capacity}"
-            conditions.append(_overcommitted(strategy, "", self._total, limit))
+            conditions.append(overcommitted(strategy, "", self._total, limit))
             if self._guaranteeing:
                 rights = fill(capacity, rights, none, rights)
                 named = zip(self._names, rights, self._rights, strict=True)
@@ -232,100 +230,10 @@ def _unless_none(limits: list[int | None]) -> list[int | None] | None:
     return None if all(limit is None for limit in limits) else limits
 
 
-def _gather_rights(tree: Tree, strategy: Strategy) -> list[Condition]:
-    """Say what everybody has a right to; return the groups in which that is too much."""
-    guaranteeing = strategy in GUARANTEEING
-    if not guaranteeing and strategy is not Strategy.FIXED:
-        return []
-    conditions: list[Condition] = []
-    for node, claim in tree.tenants:
-        # A fixed part is a guarantee beyond which nothing is to be had.
-        node.guaranteed = claim.guaranteed if guaranteeing else claim.fixed or 0
-    for node, group in reversed(tree.groups):
-        limit = _limit(group, strategy)
-        rights = sum(child.guaranteed for child in node.children)
-        # What is guaranteed to its members is part of what is guaranteed to the group: the group's
-        # own guarantee only adds what is missing.
-        node.guaranteed = max(group.guaranteed if guaranteeing else 0, rights)
-        if limit is not None:
-            node.guaranteed = min(node.guaranteed, limit)
-            if rights > limit:
-                what, most = f" in group {node.name}", f"it may have {limit}"
-                conditions.append(_overcommitted(strategy, what, rights, most))
-    conditions.reverse()
-    return conditions
-
-
-def _gather_tenants(tree: Tree, strategy: Strategy) -> None:
-    """Say of each tenant what it can use, now that its guarantee is known."""
-    guaranteeing = strategy in GUARANTEEING
-    for node, claim in tree.tenants:
-        usable = claim.demand if claim.maximum is None else min(claim.demand, claim.maximum)
-        right = node.guaranteed
-        if guaranteeing:
-            node.weight, node.priority = claim.weight, claim.priority
-            if claim.borrow_limit is not None:
-                usable = min(usable, right + claim.borrow_limit)
-            node.claim(usable, min(usable, right), claim.lend_limit)
-        elif strategy is Strategy.FIXED:
-            node.weight = right
-            node.claim(min(usable, right), min(usable, right), None)
-        else:
-            node.weight = counted_weight(claim.weight, strategy)
-            node.ceiling = usable if node.weight else 0
-
-
-def _gather_group(node: Node, group: Group, strategy: Strategy) -> None:
-    """Say of a group what its children can use; these have been gathered."""
-    children = node.children
-    usable = sum(child.ceiling for child in children)
-    floors = sum(child.floor for child in children)
-    kept_below = sum(child.kept + child.kept_below for child in children)
-    own, lend_limit = 0, None
-    if strategy in GUARANTEEING:
-        node.priority = group.priority
-        own, lend_limit = min(group.guaranteed, node.guaranteed), group.lend_limit
-    node.weight = (
-        node.guaranteed if strategy is Strategy.FIXED else counted_weight(group.weight, strategy)
-    )
-    limit = _limit(replace(group, guaranteed=own), strategy)
-    if limit is not None:
-        # What its members hold back is lent to nobody, so it counts towards what the group may
-        # have; only what is used goes before that.
-        usable = min(usable, max(limit - kept_below, min(floors, limit)))
-    node.claim(usable, min(usable, max(own - kept_below, floors)), lend_limit, kept_below)
-
-
-def _limit(group: Group, strategy: Strategy) -> int | None:
-    """Return what a group may have at most; None: no limit."""
-    limits = [] if group.maximum is None else [group.maximum]
-    if strategy in GUARANTEEING and group.borrow_limit is not None:
-        limits.append(group.guaranteed + group.borrow_limit)
-    return min(limits, default=None)
-
-
-def counted_weight(weight: float, strategy: Strategy) -> float:
-    """Return what a weight counts as; none at all is none under ``equal``, too."""
-    if strategy is Strategy.UNLIMITED:
-        return 1
-    if strategy is Strategy.EQUAL:
-        return 1 if weight else 0
-    return weight
-
-
 def _kept(keepers: Sequence[Node], spare: int) -> list[int]:
     """Return what each really holds back: no more than is left when all guarantees are served."""
     amounts = [node.kept for node in keepers]
     return fill(max(0, spare), amounts, [0] * len(amounts), amounts)
-
-
-def _overcommitted(strategy: Strategy, where: str, rights: int, limit: str) -> Condition:
-    fixed = strategy is Strategy.FIXED
-    what, how = "guarantees", "each counts as its proportional share"
-    if fixed:
-        what, how = "fixed parts", "they count in proportion where all are used"
-    message = f"the {what}{where} add up to {rights}, {limit}: {how}"
-    return Condition(type=OVERCOMMITTED, message=message)
 
 
 def _unused_guarantees(
@@ -335,7 +243,7 @@ def _unused_guarantees(
     if sum(c.guaranteed for c in claims) + sum(g.guaranteed for g in groups) <= capacity:
         return []  # as nearly always, so it is worth knowing at once
     tree = Tree.of(claims, groups)
-    _gather_rights(tree, Strategy.RESERVED)
+    gather_rights(tree, Strategy.RESERVED)
     rights = sum(child.guaranteed for child in tree.root.children)
     return [] if rights <= capacity else [_unused(capacity, strategy, rights)]
 

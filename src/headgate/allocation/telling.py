@@ -3,9 +3,8 @@
 from headgate.allocation.capacities import Capacities
 from headgate.allocation.given import Given
 from headgate.allocation.governor_record import GovernorRecord, Member
-from headgate.allocation.strategies import GUARANTEEING
 from headgate.model.limits import PressureView
-from headgate.model.pool import Allocation
+from headgate.model.pool import GUARANTEEING, Allocation, AtMost
 
 
 class Telling:
@@ -31,8 +30,14 @@ class Telling:
         self._given.begin_anew()
         self._untold &= self._record.members.keys()
 
-    def allocate(self, tenant: str, allocated: dict[str, int]) -> None:
-        """Give a member what it may hold from now on, by resource, and have its ledger told."""
+    def allocate(self, tenant: str, allocated: dict[str, int], at_most: dict[str, AtMost]) -> None:
+        """Give a member what it may hold from now on, by resource, and have its ledger told.
+
+        Args:
+            tenant: The member.
+            allocated: Units by resource.
+            at_most: What it could ever hold, by resource.
+        """
         record = self._record
         member = record.members[tenant]
         for resource, units in member.allocated.items():
@@ -42,7 +47,7 @@ class Telling:
         record.sequence += 1
         member.sequence = record.sequence
         member.acknowledged, member.to_tell = False, True
-        member.told_level = record.pressure.level
+        member.told_level, member.at_most = record.pressure.level, at_most
         self._untold.add(tenant)
         self._given.look_at(tenant)
 
@@ -72,6 +77,7 @@ class Telling:
             pressure=pressure,
             may_wait=member.may_wait,
             guarantees=record.settings.strategy in GUARANTEEING,
+            at_most=member.at_most,
         )
 
     def told(self, tenant: str, sequence: int) -> bool:

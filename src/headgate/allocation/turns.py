@@ -10,8 +10,8 @@ from typing import Final
 from headgate.allocation.claimed import Claimed, PoolClaims
 from headgate.allocation.claims import Claim, Division
 from headgate.allocation.groups import Groups
-from headgate.allocation.strategies import GUARANTEEING
-from headgate.model.pool import PoolSettings, Strategy
+from headgate.allocation.most import Most
+from headgate.model.pool import GUARANTEEING, PoolSettings, Strategy
 
 _BY_PARTS: Final = (Strategy.FIXED, Strategy.UNLIMITED)
 """Strategies that do not look at weights."""
@@ -24,12 +24,17 @@ class Turns:
         settings: Of the pool.
         groups: Of the pool.
         claims: Of its members.
+        knows_most: See ``Governor``.
 
     Attributes:
         left_out: Who was left out by the last division, and may be still.
     """
 
-    def __init__(self, settings: PoolSettings, groups: Groups, claims: PoolClaims) -> None:
+    def __init__(
+        self, settings: PoolSettings, groups: Groups, claims: PoolClaims, *, knows_most: bool = True
+    ) -> None:
+        self._knows_most = knows_most
+        self._known: tuple[tuple[int, int], Most] | None = None
         self._settings = settings
         self._groups = groups
         self._claims = claims
@@ -48,6 +53,9 @@ class Turns:
             division: Of these.
             now_ms: Unix time.
         """
+        there_is = units
+        if self._knows_most:  # what is not lent is nobody's turn
+            there_is -= sum(division.held_back.values()) + sum(division.groups_hold_back.values())
         left_out: list[tuple[int, str, int]] = []
         parts, claimed = division.allocations, self._claims.of(resource)
         above = _Above(self._settings, self._groups, claimed, parts)
@@ -56,8 +64,8 @@ class Turns:
             if (
                 not needed
                 or parts[tenant] >= needed
-                or held + needed > self._most(claim, units)
-                or held + needed > units - above.of(claim)
+                or held + needed > self._most(claimed, claim, units)
+                or held + needed > there_is - above.of(claim)
             ):
                 if member.left_out_ms:
                     member.left_out_ms.pop(resource, None)
@@ -71,10 +79,10 @@ class Turns:
             return turns
         # Guarantees come first: no turn takes what is owed to another.
         owed = self._owed(claimed, division)
-        left = max(0, units - sum(owed.values()))
+        left = max(0, there_is - sum(owed.values()))
         for _, tenant, needed in sorted(left_out):
             more = needed - owed.get(tenant, 0)
-            if more > left or needed > units - sum(turns.values()):
+            if more > left or needed > there_is - sum(turns.values()):
                 break  # nobody passes it, or it would never have its turn
             inside = self._groups.of(tenant)
             if any(
@@ -122,7 +130,7 @@ class Turns:
             if not left:
                 break
             more = needed - parts[tenant]
-            if more > left or needed > self._most(claimed.claims[tenant], units):
+            if more > left or needed > self._most(claimed, claimed.claims[tenant], units):
                 continue
             if any(
                 tenant in inside and sum(parts.get(one, 0) for one in inside) + more > limit
@@ -143,9 +151,15 @@ class Turns:
             if claim.guaranteed
         }
 
-    def _most(self, claim: Claim, units: int) -> int:
-        """Return what the tenant may have at most, by its own limits and those of its groups."""
+    def _most(self, claimed: Claimed, claim: Claim, units: int) -> int:
+        """Return what the tenant may have at most, if nobody else wants any of the ``units``."""
         strategy = self._settings.strategy
+        if self._knows_most:
+            now = claimed.version, units
+            if self._known is None or self._known[0] != now:
+                guaranteed = [one for one in claimed.claims.values() if one.guaranteed]
+                self._known = now, Most(units, strategy, guaranteed, self._groups.all)
+            return self._known[1].of(claim).units
         limits = [limit for _, limit in self._groups.of(claim.tenant) if limit is not None]
         if claim.maximum is not None:
             limits.append(claim.maximum)

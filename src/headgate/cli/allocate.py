@@ -18,9 +18,7 @@ from headgate.allocation import (
 )
 from headgate.cli.yaml_file import read_yaml
 from headgate.model.allocation import PoolProblem, TenantClaim
-from headgate.model.pool import Strategy
-
-_GUARANTEEING = (Strategy.RESERVED, Strategy.PRIORITY)
+from headgate.model.pool import GUARANTEEING, Strategy
 
 
 def command(
@@ -118,7 +116,7 @@ def _print_json(
 
 def _show(problem: PoolProblem, capacity: int, division: Division) -> None:
     table = _table("Demand", "Guaranteed", "Gets", "Borrowed")
-    guaranteeing = problem.strategy in _GUARANTEEING
+    guaranteeing = problem.strategy in GUARANTEEING
     gets = division.allocations
     for claim in sorted(problem.tenants, key=lambda claim: claim.tenant):
         given = gets[claim.tenant]
@@ -157,7 +155,7 @@ def _why(
 
 
 def _limit(problem: PoolProblem, claim: TenantClaim, given: int, guaranteed: int) -> str:
-    guaranteeing = problem.strategy in _GUARANTEEING
+    guaranteeing = problem.strategy in GUARANTEEING
     if given == _one(claim):
         return "all it wants" if given else "wants nothing"
     if given == claim.max:

@@ -46,13 +46,14 @@ def _setting(action: BreakerAction, what: str) -> None:
         reason: str = options.REASON,
         actor: str = options.ACTOR,
         duration: str | None = options.FOR,
+        until: str | None = options.UNTIL,
         dry_run: bool = options.DRY_RUN,
         request_id: str | None = options.REQUEST_ID,
         if_revision: int | None = options.IF_REVISION,
         as_json: bool = options.JSON,
     ) -> None:
         by = options.asked(reason, actor, dry_run, request_id, if_revision)
-        _command(name, action, by, duration, as_json)
+        _command(name, action, by, options.for_ms(duration, until), as_json)
 
     app.command(action.replace("_", "-"), help=what)(command)
 
@@ -69,6 +70,7 @@ def throttle(
     reason: str = options.REASON,
     actor: str = options.ACTOR,
     duration: str | None = options.FOR,
+    until: str | None = options.UNTIL,
     dry_run: bool = options.DRY_RUN,
     request_id: str | None = options.REQUEST_ID,
     if_revision: int | None = options.IF_REVISION,
@@ -76,7 +78,7 @@ def throttle(
 ) -> None:
     """Let at most a share of the calls pass; the breaker goes on as usual."""
     by = options.asked(reason, actor, dry_run, request_id, if_revision)
-    _command(name, "throttle", by, duration, as_json, _share(to))
+    _command(name, "throttle", by, options.for_ms(duration, until), as_json, _share(to))
 
 
 @app.command("resume")
@@ -113,12 +115,12 @@ def _command(
     name: str,
     action: BreakerAction,
     by: Asked,
-    duration: str | None,
+    for_ms: int | None,
     as_json: bool,
     share: float | None = None,
 ) -> None:
     command = options.written(
-        BreakerCommand, action=action, for_ms=options.for_ms(duration), share=share, **by.fields
+        BreakerCommand, action=action, for_ms=for_ms, share=share, **by.fields
     )
 
     async def run() -> BreakerView:

@@ -26,6 +26,7 @@ from headgate.model.notifier import NotifierSettings
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.policy import BreakerPolicy
 from headgate.model.pool import (
+    GUARANTEEING,
     Damping,
     GroupShare,
     PoolSettings,
@@ -280,7 +281,20 @@ class Configuration(Contract):
             backpressure=spec.backpressure,
             shedding=spec.shedding,
             alerts=self.alerts,
+            unlent=self._unlent(spec, tenants) if spec.strategy in GUARANTEEING else {},
         )
+
+    def _unlent(self, pool: Pool, tenants: Iterable[str]) -> dict[str, int]:
+        """Return what tenants of a pool do not lend of their guarantees."""
+        (resource,) = pool.capacities  # several know no guarantees
+        quotas = {name: self.tenants[name].quota(resource) for name in tenants}
+        return {
+            name: quota.guaranteed - quota.lend_limit
+            for name, quota in quotas.items()
+            if quota is not None
+            and quota.guaranteed > (quota.lend_limit or 0)
+            and quota.lend_limit is not None
+        }
 
     def _groups_of(self, groups: Iterable[str | None]) -> set[str]:
         """Return these groups, and those above them."""

@@ -1,7 +1,7 @@
 """What a pool is, and what its governor, the ledgers and the operators tell each other."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -27,6 +27,10 @@ class Strategy(StrEnum):
     FIXED = "fixed"
     MAX_LIMIT = "max_limit"
     UNLIMITED = "unlimited"
+
+
+GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
+"""Strategies that look at guarantees."""
 
 
 def _strategy(value: Any) -> Strategy:
@@ -88,6 +92,9 @@ class Claim(Message):
         tiers: Who waits in line for the pool, highest priority first; null: of a ledger that does
             not say.
         at_gates: Units that calls wait for at gates, which ask for larger blocks.
+        at_best: The most that it may ever claim, and the least that it may ever not lend, with all
+            reservations and overrides there are, and without throttles; null: there are none, so it
+            is as ``share`` says.
     """
 
     held: Units = 0
@@ -96,6 +103,12 @@ class Claim(Message):
     share: Share = Share()
     tiers: list[Tier] | None = None
     at_gates: Units = 0
+    at_best: Share | None = None
+
+    @property
+    def ever(self) -> Share:
+        """Return what it may ever claim."""
+        return self.at_best or self.share
 
 
 class Demand(Message):
@@ -156,6 +169,20 @@ class MayWait(Message):
         return int(self.flow) if priority < self.below else None
 
 
+class AtMost(Message):
+    """What a tenant could hold of a resource, as if nobody else wanted any of it.
+
+    Attributes:
+        units: How many.
+        why: What keeps it from more, in words.
+        share: What the tenant may ever claim: this holds only as long as that is so.
+    """
+
+    units: Units
+    why: str
+    share: Share
+
+
 class Allocation(Message):
     """The governor of a pool to a ledger (signal ``allocate``). The ledger answers with a demand.
 
@@ -175,6 +202,8 @@ class Allocation(Message):
         may_wait: What may wait, by resource; not named: anything.
         guarantees: The strategy goes by guarantees, so that ``borrow_limit`` limits what the tenant
             could ever hold. False also of governors that do not say.
+        at_most: What the tenant could ever hold, by resource: a job that is larger never fits. Not
+            named: ``whole``, or not known.
     """
 
     pool: Name
@@ -189,6 +218,7 @@ class Allocation(Message):
     pressure: PressureView | None = None
     may_wait: dict[Name, MayWait] = {}
     guarantees: bool = False
+    at_most: dict[Name, AtMost] = {}
 
 
 class Damping(Contract):
@@ -240,6 +270,8 @@ class PoolSettings(Contract):
         backpressure: When producers are told to slow down.
         shedding: How much may wait under pressure; null: as much as likes.
         alerts: When people are told of something; None: applied before there were rules.
+        unlent: Units of the guarantee of a tenant that others may never use, where there are any.
+            Its ledger says more, but only once it has spoken.
     """
 
     capacity: dict[Name, Units] = {}
@@ -254,6 +286,7 @@ class PoolSettings(Contract):
     backpressure: BackpressurePolicy = BackpressurePolicy()
     shedding: SheddingPolicy | None = None
     alerts: AlertRules | None = None
+    unlent: dict[Name, Units] = {}
 
 
 class PoolCommand(Message):

@@ -331,15 +331,20 @@ class Configurator:
                         raise ConflictError(why.message) from error
             plan.revisions[target] = view.revision
 
+        # Ledgers before governors, which raise nothing until they have heard what those hold who
+        # have joined: a ledger that knows says so at once. (Who comes back is granted nothing
+        # meanwhile, whatever it was given once.)
+        kinds = list(KINDS)
+        settings = sorted(plan.settings.items(), key=lambda one: kinds.index(one[0][0]))
         # One that cannot be told is no reason to leave the others half told.
         told = await self._counted(
             "telling what runs",
-            [tell(kind, subject, new) for (kind, subject), new in plan.settings.items()],
+            [tell(kind, subject, new) for (kind, subject), new in settings],
             return_exceptions=True,
         )
         failed = [
             (key, end)
-            for key, end in zip(plan.settings, told, strict=True)
+            for (key, _), end in zip(settings, told, strict=True)
             if isinstance(end, BaseException)
         ]
         for _, error in failed:

@@ -25,6 +25,9 @@ _STRETCH_MS: Final = 1_000
 _MOST_TIERS: Final = 20
 
 
+News = Literal["none", "lower", "now"]
+"""Whether a governor has to be told something: no; that less is wanted for a while; at once."""
+
 _LimitsOf = Callable[[str], Limits | None]
 _Unmet = Callable[[str], int]
 """Units that gates would like to have in their blocks beyond what they have, by resource."""
@@ -41,12 +44,19 @@ class Reckoning:
         queues: Its lines.
         unmet: What gates lack.
         limits_of: What limits a resource.
+        hears_anew: See ``Ledger``.
     """
 
     def __init__(
-        self, record: LedgerRecord, queues: Queues, unmet: _Unmet, limits_of: _LimitsOf
+        self,
+        record: LedgerRecord,
+        queues: Queues,
+        unmet: _Unmet,
+        limits_of: _LimitsOf,
+        hears_anew: bool,
     ) -> None:
         self._record = record
+        self._hears_anew = hears_anew
         self._queues = queues
         self._unmet = unmet
         self._limits_of = limits_of
@@ -85,7 +95,7 @@ class Reckoning:
         for pool in self._told_pools():
             account = record.accounts.get(pool)
             standings = self._standings(pool)
-            kind = news(account, record.incarnation, standings, now_ms)
+            kind = self._news(account, standings)
             if kind == "none" and account is not None and self._workers_differ(account, standings):
                 kind = "lower"
             due = due or kind == "now"
@@ -100,6 +110,15 @@ class Reckoning:
                 # Whatever is told next has to count as the later message.
                 record.revision = account.told.revision + 1
         return due
+
+    def _news(self, account: PoolAccount | None, standings: Mapping[str, "_Standing"]) -> News:
+        """See ``news``; a governor waits for all that comes back of what its pool has given."""
+        if self._hears_anew and account is not None and account.told is not None:
+            told = account.told.claims
+            for resource, one in standings.items():
+                if one.share is _NO_SHARE and resource in told and one.held < told[resource].held:
+                    return "now"
+        return news(account, self._record.incarnation, standings, self._now_ms)
 
     def _demand(self, pool: str) -> Demand:
         """Return what the governor of ``pool`` is to know.
@@ -129,6 +148,7 @@ class Reckoning:
                         for priority, jobs, units, since_ms in one.tiers
                     ],
                     at_gates=one.at_gates,
+                    at_best=one.at_best,
                 )
                 for resource, one in self._standings(pool).items()
             },
@@ -158,9 +178,7 @@ class Reckoning:
         for pool, account in record.accounts.items():
             if pool in pools:
                 continue
-            if (account.allocation is not None and any(account.allocation.units.values())) or (
-                account.told is not None and account.told.claims
-            ):
+            if account.gives or (account.told is not None and account.told.claims):
                 pools.add(pool)
         return sorted(pools)
 
@@ -185,6 +203,7 @@ class _Standing(NamedTuple):
     wanted: int
     next: int
     share: Share
+    at_best: Share | None
     tiers: Sequence[InLine] = ()
     at_gates: int = 0
 
@@ -212,7 +231,7 @@ def _standings(
         held = 0 if meter is None else meter.units
         waiting = queues.units(resource) + unmet(resource)
         wanted = held if limits is None else _wanted(limits, meter, waiting, now_ms)
-        share = _NO_SHARE if limits is None else limits.share
+        share, at_best = (_NO_SHARE, None) if limits is None else (limits.share, limits.at_best)
         head = queues.head(resource)
         next_units = 0
         if head is not None and wanted > held:
@@ -222,13 +241,13 @@ def _standings(
         tiers = _tiers(lines, wanted - held) if lines else []
         at_gates = _at_gates(leases) if leases else 0
         held, wanted = min(held, _MOST_UNITS), min(wanted, _MOST_UNITS)
-        claims[resource] = _Standing(held, wanted, next_units, share, tiers, at_gates)
+        claims[resource] = _Standing(held, wanted, next_units, share, at_best, tiers, at_gates)
     if allocation is not None and not allocation.units.keys() <= claims.keys():
         for resource, units in sorted(allocation.units.items()):
             if resource not in claims and units > 0:
                 meter = record.meters.get(resource)
                 held = 0 if meter is None else min(meter.units, units)
-                claims[resource] = _Standing(held, 0, 0, _NO_SHARE)
+                claims[resource] = _Standing(held, 0, 0, _NO_SHARE, None)
     return claims
 
 
@@ -237,7 +256,7 @@ def news(
     incarnation: int,
     standings: Mapping[str, _Standing],
     now_ms: int,
-) -> Literal["none", "lower", "now"]:
+) -> News:
     """Return whether the governor has to be told: at once, when less is wanted for a while, or not.
 
     At once: an allocation was taken; the ledger was restored; more is wanted than allowed; what
@@ -259,7 +278,7 @@ def news(
         return "now"
     if told.claims.keys() != standings.keys():
         return "now"
-    answer: Literal["none", "lower", "now"] = "none"
+    answer: News = "none"
     for resource, claim in standings.items():
         before = told.claims[resource]
         if claim.share is not before.share and claim.share != before.share:

@@ -80,15 +80,25 @@ class Ledger:
         check_every_ms: How soon after a grant, and then how often, a holder is looked after.
         as_before: Decide as ledgers did before the patch ``headgate-limits-as-meant``, so that runs
             that began before it replay as they were.
+        hears_anew: The governor of a pool that was left is told what comes back, what it gave
+            counts no more when the pool is joined again, and who waits for more than there is of a
+            pool is let go when that is first heard. False for runs that began before the patch
+            ``headgate-pools-heard-anew``.
     """
 
     def __init__(
-        self, record: LedgerRecord, check_every_ms: int = 60_000, *, as_before: bool = False
+        self,
+        record: LedgerRecord,
+        check_every_ms: int = 60_000,
+        *,
+        as_before: bool = False,
+        hears_anew: bool = True,
     ) -> None:
         take_old_memory(record)
         self.record = record
         self.is_unhurried = True
         self.asks_first = False
+        self._hears_anew = hears_anew
         self._queues = Queues(record.waiters.items())
         self._patience = Deadlines(
             lambda id, at: id in record.waiters and record.waiters[id].until_ms == at
@@ -103,7 +113,9 @@ class Ledger:
         self._watch = Watch(record, self._standing, self._queues, self._inquiry)
         self._book = Book(record, self._standing, self._queues, self._watch, check_every_ms)
         self._leases = Leases(record, self._standing, self._queues, self._book, self._watch)
-        self._demand = demand.Reckoning(record, self._queues, self._leases.unmet, self._standing.of)
+        self._demand = demand.Reckoning(
+            record, self._queues, self._leases.unmet, self._standing.of, hears_anew
+        )
         self._demand.renew(self._now_ms)
         self._due = False
         self._look_at_demand()
@@ -135,6 +147,7 @@ class Ledger:
         check_every_ms: int = 60_000,
         *,
         as_before: bool = False,
+        hears_anew: bool = True,
     ) -> "Ledger":
         """Return a ledger without a past."""
         record = LedgerRecord(
@@ -145,7 +158,7 @@ class Ledger:
             incarnation=incarnation,
         )
         take_settings(record, settings)
-        return cls(record, check_every_ms, as_before=as_before)
+        return cls(record, check_every_ms, as_before=as_before, hears_anew=hears_anew)
 
     @classmethod
     def restore(
@@ -156,6 +169,7 @@ class Ledger:
         check_every_ms: int = 60_000,
         *,
         as_before: bool = False,
+        hears_anew: bool = True,
     ) -> "Ledger":
         """Go on from a saved record, above every revision there may have been.
 
@@ -172,7 +186,7 @@ class Ledger:
             # The last allocation may be sent again, to this incarnation; an older one is not taken.
             account.allocation = None
             account.sequence = max(0, account.sequence - 1)
-        ledger = cls(record, check_every_ms, as_before=as_before)
+        ledger = cls(record, check_every_ms, as_before=as_before, hears_anew=hears_anew)
         ledger._leases.check_again(now_ms)
         return ledger
 
@@ -250,7 +264,12 @@ class Ledger:
         """Take new quotas; what is held and what was spent stays so."""
         self._lapse(now_ms)
         self._catch_up(now_ms)
+        before = {*self.record.pools.values()}
         take_settings(self.record, settings)
+        for pool in {*self.record.pools.values()} - before:
+            account = self.record.accounts.get(pool)
+            if account is not None and account.gives and self._hears_anew:
+                account.allocation = None  # the governor has given it to others since
         self._settle(now_ms)
         self.record.told_revision = self.record.revision
         self.advance(now_ms)
@@ -258,24 +277,28 @@ class Ledger:
     def allocate(self, message: Allocation, now_ms: int) -> None:
         """Take what a pool gives; old news and what is for another incarnation changes nothing.
 
-        It is kept also for a pool that the settings do not name, which they may do later. To hold
+        It is kept also for a pool that the settings do not name: some may be held of it. To hold
         more than a new allocation is normal: nothing is taken back, nothing granted until enough
         has come back. Those who wait for more than the tenant may ever borrow are let go once the
-        governor says that its pool goes by guarantees.
+        governor says that its pool goes by guarantees, and those who wait for more than it could
+        ever hold once the governor says how much that is.
         """
         record = self.record
         self._advance(now_ms)
         account = record.accounts.get(message.pool, PoolAccount())
         if message.incarnation in (0, record.incarnation) and message.sequence > account.sequence:
             record.accounts[message.pool] = account
-            borrowed = borrows(account.allocation)
+            before = account.allocation
+            known = {} if before is None else before.at_most
             account.allocation, account.sequence = message, message.sequence
             record.revision += 1
             resources = sorted(name for name, pool in record.pools.items() if pool == message.pool)
             self._standing.allocate(resources, message)
             self._inquired = None
-            if borrows(message) and not borrowed and not self._standing.as_before:
-                self._refuse_hopeless(now_ms)
+            may_borrow = borrows(message) and not borrows(before) and not self._standing.as_before
+            is_first = before is None and self._hears_anew
+            if is_first or may_borrow or message.at_most not in ({}, known):
+                self._refuse_hopeless(now_ms, message.pool if is_first else None)
             self._serve(resources, now_ms)
             self._shed(resources, now_ms)
         self._conclude(now_ms)
@@ -522,13 +545,21 @@ class Ledger:
         self._watch.settled()
         self._refuse_hopeless(at_ms)
 
-    def _refuse_hopeless(self, now_ms: int) -> None:
-        """Let go of waiters that the quotas can never serve."""
+    def _refuse_hopeless(self, now_ms: int, first_heard: str | None = None) -> None:
+        """Let go of waiters that the quotas, or what pools have, can never serve.
+
+        Args:
+            now_ms: Unix time.
+            first_heard: The pool of which it is known only now how much there is.
+        """
         record = self.record
         inquiry = self._inquiry(now_ms)
         for id in list(self._queues.in_order()):
             waiter = record.waiters[id]
-            reason = inquiry.never(waiter.needs, in_line=True)
+            knew = first_heard is None or all(
+                record.pools.get(resource) != first_heard for resource, _ in waiter.needs
+            )
+            reason = inquiry.never(waiter.needs, in_line=knew)
             if reason is not None:
                 self._queues.remove(id, record.waiters.pop(id))
                 decision = Decision(id=id, outcome=Outcome.DENIED, reason=reason)

@@ -1,12 +1,13 @@
 """What limits a resource now: its quota, then reservations, overrides and throttles over it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from headgate.model.ids import DEFAULT
 from headgate.model.lease import WhenAway
-from headgate.model.pool import Allocation, Share
+from headgate.model.pool import Allocation, AtMost, Share
 from headgate.model.quota import Quota, Rate, Throttle
 from headgate.quota import calendar
 from headgate.quota.record import LedgerRecord, Meter, WindowKind
@@ -44,9 +45,12 @@ class Limits(NamedTuple):
         allocated: Units that the pool lets the tenant hold; None: as many as it likes.
         room: The smaller of ``max_active`` and ``allocated``.
         share: What the tenant may claim of the pool.
+        at_best: The most that it may ever claim, where reservations, overrides or a throttle have a
+            say in that; see ``model.pool.Claim``.
         ceilings: The most that could ever be granted at once, by the name of the limit: with
             every reservation and every override, without throttles.
         capacity: Units of the whole pool, where its governor has said so.
+        at_most: Units of it that the tenant could ever hold, where its governor has said so.
         leased: Permits of jobs may come out of blocks that gates hold.
         when_away: What gates do when a block is over and the ledger cannot be reached.
     """
@@ -64,8 +68,10 @@ class Limits(NamedTuple):
     allocated: int | None
     room: int | None
     share: Share
+    at_best: Share | None
     ceilings: tuple[tuple[str, int], ...]
     capacity: int | None
+    at_most: AtMost | None
     leased: bool
     when_away: WhenAway
 
@@ -106,6 +112,16 @@ def limits_at(
     allocated = None if pool is None else _allocated(resource, allocation, share)
     max_active = None if quota.max_active is None else cut_to(quota.max_active, share)
     rooms = [room for room in (max_active, allocated) if room is not None]
+    variants = _variants(record, resource, base)
+    at_best = None if cut is None and len(variants) == 1 else _at_best(variants)
+    share_now = _share(
+        quota.weight,
+        quota.priority,
+        quota.guaranteed,
+        quota.borrow_limit,
+        quota.lend_limit,
+        max_active,
+    )
     rate = quota.rate
     if rate is not None and share < 1.0:
         rate = Rate(limit=cut_to(rate.limit, share, least=1), period_ms=rate.period_ms)
@@ -126,21 +142,14 @@ def limits_at(
         allocation=allocation,
         allocated=allocated,
         room=min(rooms, default=None),
-        share=_share(
-            quota.weight,
-            quota.priority,
-            quota.guaranteed,
-            quota.borrow_limit,
-            quota.lend_limit,
-            max_active,
-        ),
+        share=share_now,
+        at_best=at_best,
         ceilings=_ceilings(
-            record,
-            resource,
-            base,
+            variants,
             borrows=allocated is not None if as_before else borrows(allocation),
         ),
         capacity=_capacity(resource, allocation),
+        at_most=_at_most(resource, allocation, at_best or share_now),
         leased=quota.leased,
         when_away=quota.when_away,
     )
@@ -162,6 +171,7 @@ def reallocated(limits: Limits, resource: str, allocation: Allocation) -> Limits
         allocated=allocated,
         room=min(rooms, default=None),
         capacity=_capacity(resource, allocation),
+        at_most=_at_most(resource, allocation, limits.at_best or limits.share),
     )
 
 
@@ -186,6 +196,17 @@ def _capacity(resource: str, allocation: Allocation | None) -> int | None:
     if allocation is None or not allocation.enforced:
         return None
     return allocation.whole.get(resource, allocation.capacity.get(resource))
+
+
+def _at_most(resource: str, allocation: Allocation | None, ever: Share) -> AtMost | None:
+    """Return what the tenant could ever hold of the pool, as far as that is known.
+
+    What the governor has said of another share than the tenant may ever claim now says nothing.
+    """
+    if allocation is None or not allocation.enforced:
+        return None
+    found = allocation.at_most.get(resource)
+    return found if found is not None and found.share == ever else None
 
 
 # With each allocation the limits are reckoned anew, and the share is nearly always the same.
@@ -314,10 +335,8 @@ def _pause(
     return None
 
 
-def _ceilings(
-    record: LedgerRecord, resource: str, base: Quota, *, borrows: bool
-) -> tuple[tuple[str, int], ...]:
-    """Return the most that could pass at once, whatever of all that is planned holds."""
+def _variants(record: LedgerRecord, resource: str, base: Quota) -> list[Quota]:
+    """Return the quota as it is and as it may be, whatever of all that is planned holds."""
     variants = [base]
     if base.reservations:
         variants += [with_changes(base, each.changes) for each in base.reservations]
@@ -329,6 +348,33 @@ def _ceilings(
                 everything.update(override.changes.values)
         if everything:
             variants.append(with_changes(base, everything))
+    return variants
+
+
+def _at_best(variants: Sequence[Quota]) -> Share:
+    """Return the most that may be claimed, and the least that may not be lent."""
+    shares = [each.share for each in variants]
+    guaranteed = max(each.guaranteed for each in shares)
+    borrow, lend, maximum = (
+        None if None in limits else max(limits)
+        for limits in zip(
+            *((each.borrow_limit, each.lend_limit, each.maximum) for each in shares), strict=True
+        )
+    )
+    if lend is not None:
+        lend = guaranteed - max(0, min(each.guaranteed for each in shares) - lend)
+    return Share(
+        weight=max(each.weight for each in shares),
+        priority=shares[0].priority,
+        guaranteed=guaranteed,
+        borrow_limit=borrow,
+        lend_limit=lend,
+        maximum=maximum,
+    )
+
+
+def _ceilings(variants: Sequence[Quota], *, borrows: bool) -> tuple[tuple[str, int], ...]:
+    """Return the most that could pass at once, whatever of all that is planned holds."""
     found: list[tuple[str, int]] = []
     for name in ("max_active", *WINDOWS):
         values = [getattr(each, name) for each in variants]

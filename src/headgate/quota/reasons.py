@@ -153,6 +153,16 @@ class Inquiry:
                     limit=capacity,
                     needed=units,
                 )
+            at_most = limits.at_most
+            if at_most is not None and units > at_most.units and found is None:
+                found = Reason(
+                    code=ReasonCode.CAN_NEVER_FIT,
+                    message=f"{units} of {resource} asked for, but tenant {tenant} can hold at "
+                    f"most {at_most.units} of pool {limits.pool}: {at_most.why}",
+                    resource=resource,
+                    limit=at_most.units,
+                    needed=units,
+                )
         return None if found is None else self._suspended_before(found, needs)
 
     def why(self, id: str) -> Finding:

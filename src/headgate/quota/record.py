@@ -160,6 +160,11 @@ class PoolAccount:
     told: Demand | None = None
     lower_since_ms: int | None = None
 
+    @property
+    def gives(self) -> bool:
+        """Whether the pool gives anything."""
+        return self.allocation is not None and any(self.allocation.units.values())
+
 
 @dataclass(slots=True)
 class Meter:

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from headgate.allocation.claims import Claim, Group
-from headgate.model.pool import Damping, Strategy
+from headgate.model.pool import GUARANTEEING, Damping, Strategy
 from headgate.quota.demand import TELL_EVERY_MS, TELL_LOWER_AFTER_MS
 from headgate.simulate.simulated_pool import SimulatedPool, counted_weight
 from headgate.simulate.workload import Workload
 
 _MESSAGES: Final = 4
 """From the one who no longer wants to the governor, to it, back to the governor, to the other."""
-
-_GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
 
 
 def settling_ms(damping: Damping, capacity: int, delay_ms: int) -> int:
@@ -197,7 +195,7 @@ class _Party:
     def __init__(
         self, of: Claim | Group, strategy: Strategy, above: tuple["_Party", ...], counted: int
     ) -> None:
-        guarantees = strategy in _GUARANTEEING
+        guarantees = strategy in GUARANTEEING
         self.weight: float = counted_weight(of.weight, strategy)
         self.priority = of.priority if strategy is Strategy.PRIORITY else 0
         self.guaranteed = counted
@@ -329,7 +327,7 @@ def counted_guarantees(
     rounded up, the first names first, tenants before groups. Reckoned here once more, so that the
     solver has no say in it.
     """
-    if pool.strategy not in _GUARANTEEING:
+    if pool.strategy not in GUARANTEEING:
         return dict.fromkeys(claims, 0), {group.name: 0 for group in pool.groups}
     tenants = {tenant: claim.guaranteed for tenant, claim in claims.items()}
     groups = {group.name: group for group in pool.groups}

@@ -97,19 +97,17 @@ class _Account:
     Attributes:
         ledger: None until the first job comes.
         claim: Its share.
-        most: Units that a job of it may need at most.
         line: Its jobs that wait, by number, in their order.
         telling: A demand is on its way.
         told_ms: When one last arrived.
         timer_ms: When it is next looked at; 0: no timer is set.
     """
 
-    __slots__ = ("claim", "ledger", "line", "most", "telling", "timer_ms", "told_ms")
+    __slots__ = ("claim", "ledger", "line", "telling", "timer_ms", "told_ms")
 
-    def __init__(self, claim: Claim, most: int) -> None:
+    def __init__(self, claim: Claim) -> None:
         self.ledger: Ledger | None = None
         self.claim = claim
-        self.most = most
         self.line: deque[int] = deque()
         self.telling = False
         self.told_ms = self.timer_ms = 0
@@ -193,19 +191,8 @@ class _Run:
 
     def _open_accounts(self) -> dict[str, _Account]:
         pool = self._pool
-        tenants = sorted({*self._workload.tenants, *(one.tenant for one in pool.shares)})
-        wanted = max([pool.capacity, *(job.units for job in self._jobs)])
-        listed = {one.tenant for one in pool.shares}
-        accounts: dict[str, _Account] = {}
-        most: int | None = None
-        for tenant in tenants:
-            if tenant in listed:
-                accounts[tenant] = _Account(pool.claim(tenant), pool.most(tenant, wanted))
-                continue
-            if most is None:  # the same for all that are not listed
-                most = pool.most(tenant, wanted)
-            accounts[tenant] = _Account(pool.claim(tenant), most)
-        return accounts
+        tenants = {*self._workload.tenants, *(one.tenant for one in pool.shares)}
+        return {tenant: _Account(pool.claim(tenant)) for tenant in sorted(tenants)}
 
     def _next_job(self, jobs: Iterator[tuple[int, Job]]) -> None:
         for number, job in jobs:
@@ -230,10 +217,6 @@ class _Run:
         account = self._accounts[job.tenant]
         self._to_come -= 1
         self._last_begun_ms = now_ms
-        if job.units > account.most:
-            # The ledger knows some of these cases and would let the others wait for good.
-            self._refuse(number)
-            return
         ledger = account.ledger
         if ledger is None:
             settings = self._pool.ledger_settings(account.claim)
@@ -290,6 +273,10 @@ class _Run:
         """Begin the jobs whose turn has come, and tell the governor what it has to know."""
         ledger = account.ledger
         assert ledger is not None
+        for id in list(ledger.record.turned_away):
+            ledger.woken(id)
+            account.line.remove(int(id))
+            self._refuse(int(id))
         if ledger.record.wakes:
             for id in list(ledger.record.wakes):
                 ledger.woken(id)

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from headgate.allocation.claims import Claim, Group
-from headgate.allocation.strategies import divide
 from headgate.model.limits import BackpressurePolicy, Steps
-from headgate.model.pool import Damping, GroupShare, PoolSettings, Strategy
+from headgate.model.pool import GUARANTEEING, Damping, GroupShare, PoolSettings, Strategy
 from headgate.model.quota import Quota
 from headgate.model.settings import LedgerSettings
 
@@ -15,8 +14,6 @@ POOL: Final = "pool"
 RESOURCE: Final = "units"
 LONGEST_MS: Final = 30 * 86_400_000
 """A permit is held no longer than this, so no job may run longer."""
-
-_GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
 
 
 def counted_weight(weight: float, strategy: Strategy) -> float:
@@ -69,7 +66,7 @@ class SimulatedPool:
             fixed = claim.fixed or 0
             maximum = fixed if claim.maximum is None else min(fixed, claim.maximum)
             return replace(plain, maximum=maximum, fixed=maximum)
-        if self.strategy not in _GUARANTEEING:
+        if self.strategy not in GUARANTEEING:
             return plain
         guaranteed = claim.guaranteed
         if claim.maximum is not None:
@@ -122,15 +119,9 @@ class SimulatedPool:
             },
             damping=self.damping,
             source="listed",
+            unlent={
+                claim.tenant: claim.guaranteed - claim.lend_limit
+                for claim in map(self._seen, self.shares)
+                if claim.lend_limit is not None and claim.guaranteed > claim.lend_limit
+            },
         )
-
-    def most(self, tenant: str, wanted: int) -> int:
-        """Return how many units the tenant could ever hold: as if nobody else wanted any.
-
-        Args:
-            tenant: Whose.
-            wanted: Units that it wants.
-        """
-        claims = [self._seen(one) for one in self.shares if one.tenant != tenant]
-        claims.append(replace(self.claim(tenant), demand=wanted))
-        return divide(self.capacity, self.strategy, claims, self.groups).allocations[tenant]
