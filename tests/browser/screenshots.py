@@ -19,7 +19,6 @@ from typing import Final, Literal
 from playwright.async_api import Browser, Locator, Page, ViewportSize, async_playwright, expect
 
 from tests.browser.conftest import BROWSER, launched
-from tests.browser.small_png import small
 
 _IMAGES: Final = Path(__file__).parent.parent.parent / "docs" / "images"
 _PAGES: Final = {
@@ -109,9 +108,7 @@ async def readme(browser: Browser, base: str, into: Path) -> None:
             )
         # Its tables go on for long, and a picture of them is large.
         whole = name != "breaker"
-        seen = await page.screenshot(full_page=whole)
-        await page.goto("about:blank")
-        (into / f"{name}.png").write_bytes(await small(page, seen))
+        await page.screenshot(full_page=whole, path=into / f"{name}.png")
         await page.context.close()
 
 
