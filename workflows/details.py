@@ -169,11 +169,14 @@ def pool_details(view: PoolView) -> str:
     if view.pressure.level is not PressureLevel.NORMAL:
         lines.append(f"Pressure: **{view.pressure.level}**: {view.pressure.cause}.")
     if view.unheard:
-        lines.append(f"Nothing is raised until these have answered: {', '.join(view.unheard)}.")
+        more = ", …" if view.left_out else ""
+        names = ", ".join(view.unheard)
+        lines.append(f"Nothing is raised until these have answered: {names}{more}.")
     lines += [f"**{condition.type}**: {condition.message}." for condition in view.conditions]
     lines += _alerts(view.alerts)
     head = ("Tenant", "Resource", "Held", "Borrowed", "Wanted", "Guaranteed", "Allocated", "Target")
-    return "\n\n".join(lines) + "\n\n" + _table(head, rows)
+    more = f"\n\nAnd {view.left_out} more tenants." if view.left_out else ""
+    return "\n\n".join(lines) + "\n\n" + _table(head, rows) + more
 
 
 def _alerts(alerts: AlertsView) -> list[str]:

@@ -17,13 +17,17 @@ from headgate.model.audit import AuditEntry
 from headgate.model.entity import ALLOCATE_SIGNAL, WATCH_LIMIT_SIGNAL
 from headgate.model.ids import Kind, workflow_id
 from headgate.model.limits import CapacityNews, PressureView
-from headgate.model.pool import Demand, PoolCommand, PoolSettings, PoolView
+from headgate.model.pool import MOST_NAMED, Demand, PoolCommand, PoolSettings, PoolView
 from headgate.model.snapshot import Restored, SaveResult, Snapshot
+from headgate.packed import PACKED_FROM, pack, unpack
 from headgate.workflows.details import pool_details
 from headgate.workflows.entity import Entity, decoded, now_ms, require, require_unchanged
 
 _RECORD = TypeAdapter(GovernorRecord)
 _AT_ONCE = 100
+_MOST_SHOWN = 50
+"""Members in the Temporal UI: it is told of every change."""
+
 _AS_MEANT = "headgate-pools-as-meant"
 _MOST_KNOWN = "headgate-most-known"
 
@@ -42,6 +46,8 @@ class GovernorWorkflow(Entity):
             "knows_most": workflow.patched(_MOST_KNOWN),
         }
         record = start.record
+        if start.packed is not None:
+            record = _RECORD.validate_json(unpack(start.packed))
         self._governor = Governor(record, **self._ways) if record is not None else None
 
     @workflow.run
@@ -76,7 +82,7 @@ class GovernorWorkflow(Entity):
         await workflow.wait_condition(lambda: self._governor is not None)
         self._governor_now.configure(settings, now_ms())
         self.changed()
-        return self._governor_now.view()
+        return self._governor_now.view(MOST_NAMED)
 
     @configure.validator
     def _is_settings(self, settings: PoolSettings) -> None:
@@ -98,7 +104,7 @@ class GovernorWorkflow(Entity):
         except ValueError as error:
             raise ApplicationError(str(error), non_retryable=True) from error
         self.changed()
-        return governor.view()
+        return governor.view(MOST_NAMED)
 
     @command.validator
     def _is_command(self, command: PoolCommand) -> None:
@@ -106,8 +112,13 @@ class GovernorWorkflow(Entity):
 
     @workflow.query(description="The pool: capacity, and who holds, wants and has been given what.")
     def state(self) -> PoolView:
-        """Return the pool."""
-        return self._governor_now.view()
+        """Return the pool, of many members the first."""
+        return self._governor_now.view(MOST_NAMED)
+
+    @workflow.query(description="The same with all members, in JSON, compressed where it is long.")
+    def whole(self) -> str:
+        """Return a ``PoolView`` as ``headgate.packed`` packs it."""
+        return pack(self._governor_now.view().model_dump_json())
 
     @workflow.query(description="How full the pool is, for those who produce work for it.")
     def backpressure(self) -> PressureView:
@@ -143,18 +154,21 @@ class GovernorWorkflow(Entity):
                 self.subject, settings, restored.incarnation, **self._ways
             )
             return
-        record = _RECORD.validate_json(restored.state)
+        record = _RECORD.validate_json(unpack(restored.state))
         self._governor = Governor.restore(record, restored.incarnation, **self._ways)
         self._governor.configure(settings, now_ms)
 
     def dump(self) -> tuple[str, str]:
         """See base class."""
         view = self._governor_now.view().model_dump_json()
-        return _RECORD.dump_json(self.record).decode(), view
+        return pack(self._state()), pack(view)
+
+    def _state(self) -> str:
+        return _RECORD.dump_json(self.record).decode()
 
     def details(self) -> str:
         """See base class."""
-        return pool_details(self._governor_now.view())
+        return pool_details(self._governor_now.view(_MOST_SHOWN))
 
     def unsaved_audit(self) -> list[AuditEntry]:
         """See base class."""
@@ -166,9 +180,11 @@ class GovernorWorkflow(Entity):
 
     def continue_as_new(self) -> NoReturn:
         """See base class."""
-        workflow.continue_as_new(
-            GovernorInput(self.subject, self.record, self.saved_revision, self.options)
-        )
+        carried = GovernorInput(self.subject, self.record, self.saved_revision, self.options)
+        state = self._state()
+        if len(state) >= PACKED_FROM:
+            carried.record, carried.packed = None, pack(state)
+        workflow.continue_as_new(carried)
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
         """See base class."""
@@ -178,7 +194,7 @@ class GovernorWorkflow(Entity):
         """Tell the ledgers what they may hold, those that lose first."""
         governor = self._governor_now
         while not self.draining:
-            await workflow.wait_condition(lambda: bool(governor.to_tell()))
+            await workflow.wait_condition(governor.has_to_tell)
             batch = governor.to_tell()[:_AT_ONCE]
             # Shielded: a signal cut short by continue-as-new looks like a ledger that is not there.
             await asyncio.shield(asyncio.gather(*(self._tell_one(tenant) for tenant in batch)))

@@ -38,9 +38,9 @@ from headgate.model.ledger import (
 from headgate.model.pool import Allocation, Demand
 from headgate.model.settings import LedgerSettings, Reconfigure
 from headgate.model.snapshot import Restored, SaveResult, Snapshot
+from headgate.packed import PACKED_FROM, pack, unpack
 from headgate.quota import Ledger, LedgerInput, LedgerRecord
 from headgate.quota.demand import TELL_EVERY_MS
-from headgate.quota.packed import PACKED_FROM, pack, unpack
 from headgate.workflows.details import ledger_details
 from headgate.workflows.entity import Entity, decoded, now_ms, require, require_unchanged
 

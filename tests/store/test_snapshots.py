@@ -8,7 +8,7 @@ import pytest
 from headgate.model.breaker import BreakerState, Transition
 from headgate.model.errors import ConfigurationError
 from headgate.model.snapshot import Snapshot
-from headgate.quota.packed import PACKED_FROM, pack
+from headgate.packed import PACKED_FROM, pack
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
 

@@ -8,8 +8,8 @@ import pytest
 
 from headgate.model.ledger import Acquire, Exchange, Holder, Outcome
 from headgate.model.reason import ReasonCode
+from headgate.packed import PACKED_FROM, pack, unpack
 from headgate.quota import Ledger
-from headgate.quota.packed import PACKED_FROM, pack, unpack
 from headgate.quota.past import (
     MAX_DENIALS_KEPT,
     MAX_ENDED_KEPT,

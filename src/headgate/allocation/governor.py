@@ -267,6 +267,10 @@ class Governor:
 
     # What goes out ---------------------------------------------------------------------------
 
+    def has_to_tell(self) -> bool:
+        """Return whether there is anybody to tell."""
+        return self._telling.has_to_tell()
+
     def to_tell(self) -> list[str]:
         """Return the tenants whose ledgers have yet to be told their allocation, cuts first."""
         return self._telling.to_tell()
@@ -356,9 +360,13 @@ class Governor:
         """Return what the ledger of ``tenant`` may hold at most, as far as can be known."""
         return ceiling_of(self.record.members[tenant], resource)
 
-    def view(self) -> PoolView:
-        """Return the pool as people see it."""
-        return pool_view(self.record, self._capacities, self.pressure(), self.desk)
+    def view(self, most: int | None = None) -> PoolView:
+        """Return the pool as people see it.
+
+        Args:
+            most: So many members are named at most, the first by name; None: all.
+        """
+        return pool_view(self.record, self._capacities, self.pressure(), self.desk, most)
 
     # Deciding --------------------------------------------------------------------------------
 
@@ -372,10 +380,10 @@ class Governor:
     def _ask(self, tenants: Mapping[str, object] | list[str]) -> None:
         """Tell ledgers what they have, so that they say what they hold and go by."""
         record = self.record
+        unheard = set(record.unheard)
+        record.unheard += [tenant for tenant in sorted(tenants) if tenant not in unheard]
         for tenant in sorted(tenants):
             member = record.members.setdefault(tenant, Member())
-            if tenant not in record.unheard:
-                record.unheard.append(tenant)
             # For whichever incarnation of the ledger runs: the one that was known may be gone.
             member.incarnation, member.revision = 0, -1
             self._allocate(tenant, dict(member.allocated))

@@ -158,6 +158,7 @@ class GovernorInput:
     Attributes:
         pool: Its pool.
         record: What the previous run carried over; None: restore from Postgres.
+        packed: The same in JSON, compressed, where it would be long; see ``headgate.packed``.
         saved_revision: The revision that Postgres has.
         options: How it keeps house.
     """
@@ -166,3 +167,4 @@ class GovernorInput:
     record: GovernorRecord | None = None
     saved_revision: int = -1
     options: EntityOptions = field(default_factory=EntityOptions)
+    packed: str | None = None

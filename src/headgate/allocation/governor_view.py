@@ -11,10 +11,15 @@ from headgate.model.pool import MemberView, PoolView
 
 
 def pool_view(
-    record: GovernorRecord, capacities: Capacities, pressure: PressureView, desk: Desk
+    record: GovernorRecord,
+    capacities: Capacities,
+    pressure: PressureView,
+    desk: Desk,
+    most: int | None = None,
 ) -> PoolView:
-    """Return what a governor's record says, for people."""
+    """Return what a governor's record says, for people; see ``Governor.view``."""
     capacity = capacities.now()
+    named = sorted(record.members.items())[:most]
     return PoolView(
         pool=record.pool,
         settings=record.settings,
@@ -40,9 +45,10 @@ def pool_view(
                 waiting_since_ms=_waiting_since(member),
                 may_wait=member.may_wait,
             )
-            for tenant, member in sorted(record.members.items())
+            for tenant, member in named
         },
-        unheard=list(record.unheard),
+        left_out=len(record.members) - len(named),
+        unheard=record.unheard[:most],
         conditions=[*record.conditions, *conditions(record)],
         rounds=record.rounds,
         divided_at_ms=record.divided_at_ms,

@@ -51,6 +51,10 @@ class Telling:
         self._untold.add(tenant)
         self._given.look_at(tenant)
 
+    def has_to_tell(self) -> bool:
+        """Return whether there is anybody to tell."""
+        return bool(self._untold)
+
     def to_tell(self) -> list[str]:
         """Return the tenants whose ledgers have yet to be told their allocation, cuts first."""
         if not self._untold:

@@ -17,6 +17,10 @@ Weight = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 """A share relative to the others of the pool."""
 
 
+MOST_NAMED: Final = 200
+"""Members of a pool that its governor names in an answer: of thousands, Temporal would not take it."""
+
+
 class Strategy(StrEnum):
     """How a pool divides its capacity."""
 
@@ -414,6 +418,7 @@ class PoolView(Message):
         pressure: How full it is.
         malformed: Signals that could not be used.
         members: By tenant.
+        left_out: How many more members there are than are named.
         unheard: Tenants whose ledgers have not answered yet; nothing is raised until they have.
         conditions: Of the last division.
         rounds: How many divisions there have been.
@@ -431,6 +436,7 @@ class PoolView(Message):
     pressure: PressureView = PressureView()
     malformed: int = 0
     members: dict[str, MemberView] = {}
+    left_out: int = 0
     unheard: list[str] = []
     conditions: list[Condition] = []
     rounds: int = 0

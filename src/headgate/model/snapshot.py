@@ -15,8 +15,8 @@ class Snapshot(Message):
         incarnation: How often the workflow has been restored.
         revision: Rises with every change; an older one never overwrites a newer one.
         at_ms: When, by the workflow's clock.
-        state: The state in JSON, for a restore.
-        view: The state in JSON, for readers.
+        state: The state in JSON, for a restore; compressed where it is long (``headgate.packed``).
+        view: The state in JSON, for readers; on its way compressed where it is long.
         transitions: Changes of state since the last snapshot that was saved.
         spans: Outcomes by time that have changed since then.
         audit: What people have done since then.

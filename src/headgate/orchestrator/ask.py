@@ -8,6 +8,8 @@ from temporalio.service import RPCError
 from headgate.gate.kinds import governing
 from headgate.model.errors import UnavailableError
 from headgate.model.ids import Kind
+from headgate.model.pool import PoolView
+from headgate.packed import unpack
 
 Answer = TypeVar("Answer")
 
@@ -35,3 +37,12 @@ async def ask(
         raise UnavailableError(
             f"{kind} {subject} does not answer ({reason}); is a governance worker running?"
         ) from error
+
+
+async def ask_pool(client: Client, pool: str) -> PoolView:
+    """Return how a pool is, with all of its members.
+
+    Raises:
+        UnavailableError: As ``ask``.
+    """
+    return PoolView.model_validate_json(unpack(await ask(client, "governor", pool, "whole", str)))

@@ -16,7 +16,7 @@ from headgate.model.ledger import LedgerView
 from headgate.model.limits import CapacityNews
 from headgate.model.plan import Forecast, PlannedChange, PoolForecast, Seen, TenantForecast, WhatIf
 from headgate.model.pool import Claim, Demand, PoolView
-from headgate.orchestrator.ask import ask
+from headgate.orchestrator.ask import ask_pool
 from headgate.orchestrator.configure import Configurator
 from headgate.quota.limits import limits_at
 from headgate.quota.record import LedgerRecord
@@ -58,7 +58,7 @@ async def forecast(
 
     async def seen(pool: str) -> tuple[Seen, PoolView | None]:
         try:
-            return "live", await ask(client, "governor", pool, "state", PoolView)
+            return "live", await ask_pool(client, pool)
         except UnavailableError:
             return ("saved", saved[pool]) if pool in saved else ("new", None)
 

@@ -18,9 +18,8 @@ from headgate.model.breaker import BreakerView
 from headgate.model.errors import NotFoundError, UnavailableError
 from headgate.model.ids import Kind
 from headgate.model.ledger import LedgerView, WhyView
-from headgate.model.pool import PoolView
 from headgate.model.why import WHY_QUERY, JobAsk, WhyReport
-from headgate.orchestrator.ask import ask
+from headgate.orchestrator.ask import ask, ask_pool
 from headgate.orchestrator.held_back import held_back
 from headgate.orchestrator.obstacles import told_of
 from headgate.orchestrator.tenants import tenant_described
@@ -126,32 +125,41 @@ class _Search:
         waiting = {told_of(view) for view in views if view.state == "waiting"}
         if not waiting:
             return
-        ledger = await self._live_or_saved("ledger", tenant, LedgerView, self.snapshots.ledger)
+        ledger = await self._live_or_saved(
+            "ledger", tenant, self._state("ledger", tenant, LedgerView), self.snapshots.ledger
+        )
         limits = {} if ledger is None else ledger.limits
         for resource in sorted(waiting & {*limits}):
             if (name := limits[resource].pool) is None:
                 continue
-            pool = await self._live_or_saved("governor", name, PoolView, self.snapshots.pool)
+            pool = await self._live_or_saved(
+                "governor", name, ask_pool(self._client, name), self.snapshots.pool
+            )
             if pool is not None:
                 evidence.pools[tenant, resource] = pool
 
     async def ask_breaker(self, downstream: str) -> None:
         """Ask a breaker; one that has never been needed keeps nothing away."""
         found = await self._live_or_saved(
-            "breaker", downstream, BreakerView, self.snapshots.breaker
+            *("breaker", downstream),
+            self._state("breaker", downstream, BreakerView),
+            self.snapshots.breaker,
         )
         if found is not None:
             self.evidence.breakers[downstream] = found
+
+    def _state(self, kind: Kind, subject: str, result: type[View]) -> Awaitable[View]:
+        return ask(self._client, kind, subject, "state", result)
 
     async def _live_or_saved(
         self,
         kind: Kind,
         subject: str,
-        result: type[View],
+        live: Awaitable[View],
         saved: Callable[[str], Awaitable[View | None]],
     ) -> View | None:
         try:
-            return await ask(self._client, kind, subject, "state", result)
+            return await live
         except UnavailableError:
             found = await saved(subject)
             if found is not None:

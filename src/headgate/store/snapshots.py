@@ -14,7 +14,7 @@ from headgate.model.ids import Kind, workflow_id
 from headgate.model.ledger import LedgerView
 from headgate.model.pool import PoolView
 from headgate.model.snapshot import SaveResult, Snapshot
-from headgate.quota.packed import PACKED, unpack
+from headgate.packed import PACKED, unpack
 from headgate.store.audit import write_audit
 from headgate.store.database import Database
 
@@ -60,7 +60,7 @@ class SnapshotStore:
         """
         try:
             # Postgres keeps no NUL in jsonb; nobody's name or words are worth a lost snapshot.
-            view = json.loads(snapshot.view.replace("\\u0000", "\\ufffd"))
+            view = json.loads(unpack(snapshot.view).replace("\\u0000", "\\ufffd"))
         except ValueError as error:
             raise ConfigurationError(f"snapshot of {snapshot.subject} is not JSON") from error
         async with self._database.connection() as connection, connection.transaction():

@@ -30,8 +30,8 @@ from headgate.model.quota import Quota
 from headgate.orchestrator.configure import Configurator
 from headgate.orchestrator.configured_quota import QuotaOrder, set_quota
 from headgate.orchestrator.operate import command_ledger
+from headgate.packed import unpack
 from headgate.quota import Ledger, LedgerRecord
-from headgate.quota.packed import unpack
 
 router = APIRouter(prefix="/v1/tenants", tags=["tenants"])
 
