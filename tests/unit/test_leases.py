@@ -571,6 +571,25 @@ def _end(call: _Call, calls: list[_Call], book: Ledger, now_ms: int) -> None:
         book.release(call.job, now_ms)
 
 
+def test_a_block_that_is_over_for_its_gate_is_over_though_an_answer_that_got_lost_renewed_it() -> (
+    None
+):
+    book = ledger(max_active=1, max_hold_ms=40_000)
+    gate = Gate(book)
+    gate.block.hold_ms = 39_000
+    gate.want(1, NOW_MS)
+    assert gate.block.take(1, NOW_MS / 1000, 39_000)
+    gate.block.hold(LeaseHolder(id="job", workflow_id="job"))
+    gate.exchange(NOW_MS + 15_000, lost=True)
+    gate.block.end()  # it has not heard that it was renewed
+    gate.exchange(NOW_MS + 30_000)
+    assert units(book) == 1
+    assert list(book.record.permits) == ["job"]
+    other = Gate(book, "g2")
+    other.want(1, NOW_MS + 31_000)
+    assert other.block.units == 0
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_whatever_gets_lost_no_more_is_out_than_there_is(data: st.DataObject) -> None:

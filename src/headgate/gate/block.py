@@ -176,6 +176,7 @@ class Block:
             resource=self.resource,
             term=self.term,
             number=self.number,
+            over=self.is_over,
             wanted=wanted,
             ceiling=max(0, ceiling - held_by_jobs),
             in_use=max(0, out - held_by_jobs),

@@ -88,6 +88,8 @@ class LeaseAsk(Message):
         resource: What is counted.
         term: Which block of this gate: one that was not renewed in time is over for good.
         number: Rises by one with every ask in the term, from 1.
+        over: The gate grants nothing from it any more: it was not renewed in time, as far as the
+            gate has heard. The ledger may have renewed it, and its answer got lost.
         wanted: Units that it would like to have out at once.
         ceiling: Units that it may have out at most until it hears the answer.
         in_use: Units that are out now.
@@ -111,6 +113,7 @@ class LeaseAsk(Message):
     resource: Name
     term: Annotated[int, Field(ge=1, lt=2**53)] = 1
     number: Annotated[int, Field(ge=1, lt=2**53)]
+    over: bool = False
     wanted: Units = 0
     ceiling: Units = 0
     in_use: Units = 0

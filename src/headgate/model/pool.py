@@ -18,7 +18,7 @@ Weight = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 MOST_NAMED: Final = 200
-"""Members of a pool that its governor names in an answer: of thousands, Temporal would not take it."""
+"""Members of a pool that its governor names in an answer: Temporal would not take thousands."""
 
 
 class Strategy(StrEnum):

@@ -45,7 +45,8 @@ class Leases:
     """The blocks of one ledger, with an index over their deadlines.
 
     Attributes:
-        hears_lines: What gates say of the calls that wait there counts, and may be turned away.
+        hears_lines: What gates say of the calls that wait there counts, and may be turned away;
+            and what they say of blocks that are over for them.
     """
 
     def __init__(
@@ -86,6 +87,10 @@ class Leases:
             return lease.answer
         meter = self._book.meter(ask.resource, now_ms)
         self._record.revision += 1
+        if ask.over and not lease.is_over and self.hears_lines:
+            # Its jobs hold permits of their own from now on: the gate leaves them out already.
+            lease.until_ms = now_ms
+            self._end(lease, meter, now_ms)
         self._account(lease, ask, meter, now_ms)
         lease.number = ask.number
         grant = self._rest(lease, ask) if lease.is_over else self._divide(lease, ask, inquiry)
@@ -321,14 +326,7 @@ class Leases:
             meter = self._book.meter(lease.resource, now_ms)
             self._record.revision += 1
             if not lease.is_over:
-                lease.is_over = True
-                for id, job in list(lease.jobs.items()):
-                    self._jobs.take(lease, id)
-                    self._pass_on(lease, id, job, meter, now_ms)
-                lease.ended.clear()
-                lease.wanted = lease.waiting = 0
-                lease.line.clear()
-                lease.units = 0
+                self._end(lease, meter, now_ms)
             if lease.ends_at_ms <= now_ms or not lease.counted:
                 self._drop(key, lease, meter, now_ms)
                 freed.append(lease.resource)
@@ -371,6 +369,17 @@ class Leases:
         self._jobs.look_now(now_ms)
 
     # Inside ----------------------------------------------------------------------------------
+
+    def _end(self, lease: Lease, meter: Meter, now_ms: int) -> None:
+        """Let nothing more be granted from a block; its jobs go on without it."""
+        lease.is_over = True
+        for id, job in list(lease.jobs.items()):
+            self._jobs.take(lease, id)
+            self._pass_on(lease, id, job, meter, now_ms)
+        lease.ended.clear()
+        lease.wanted = lease.waiting = 0
+        lease.line.clear()
+        lease.units = 0
 
     def _pass_on(self, lease: Lease, id: str, job: LeaseJob, meter: Meter, now_ms: int) -> None:
         """Let a job go on without the block, which is over: its use is not the gate's any more.
