@@ -49,7 +49,7 @@ _THOROUGH_ALERTS = "headgate-thorough-alerts"
 _LONGEST_PAUSE = timedelta(hours=1)
 _QUIET_SNAPSHOTS = "headgate-quiet-snapshots"
 _PROMPT_SNAPSHOTS = "headgate-prompt-snapshots"
-_QUIET_TIMES = 30
+_QUIET_TIMES = 45
 _LONGEST_WAIT = timedelta(seconds=10)
 _FOREVER = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=_LONGEST_WAIT)
 _PATIENT = RetryPolicy(

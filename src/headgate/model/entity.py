@@ -59,7 +59,7 @@ class EntityOptions(Message):
             together with what has followed it; a transition of a breaker, and what people did,
             never waits.
         counts_every_ms: So seldom it is saved while nothing changes but counts of a fleet at work;
-            None: thirty times as seldom.
+            None: 45 times as seldom.
         check_holders_every_ms: How soon, and how often at first, a holder is looked after.
         notify_task_queue: Where alerts are handed over, by workers of their own; None: where the
             workflow runs.
