@@ -1,6 +1,5 @@
 """What another policy would have done, beside the present one, on what was recorded."""
 
-import re
 from collections.abc import AsyncIterator
 from html import unescape
 from pathlib import Path
@@ -18,7 +17,7 @@ from headgate.model.breaker import OUTCOME_SPAN_MS
 from headgate.model.policy import BreakerPolicy
 from headgate.store.database import Database
 from tests.api.many import nowhere, save
-from tests.api.test_what_if import rows
+from tests.api.page_text import only, problem, rows
 from tests.cli.command import run_here
 from tests.store.fresh_database import migrated_database
 from tests.unit.test_breaker import NOW_MS, make
@@ -83,14 +82,14 @@ async def test_the_lines_for_the_file_and_the_command_say_the_same(
     caller, dsn = served
     query = "since=1d&window.size=50&failure_rate=none&consecutive_failures=4&slow_call_ms=none"
     shown = (await caller.get(f"{PATH}?{query}")).text
-    lines = unescape(re.search(r"<pre>(.*?)</pre>", shown, re.S)[1])  # type: ignore[index]
+    lines = only(r"<pre>(.*?)</pre>", shown)
     policy = BreakerPolicy.model_validate(yaml.safe_load(lines))
     assert policy.window.kind == "count" and policy.window.size == 50
     assert (policy.failure_rate, policy.consecutive_failures) == (None, 4)
     assert (policy.open_ms, policy.slow_call_ms) == (60_000, None)
     file = tmp_path / "policy.yaml"
     file.write_text(lines)
-    command = unescape(re.search(r"<code>(headgate backtest .*?)</code>", shown)[1])  # type: ignore[index]
+    command = only(r"<code>(headgate backtest .*?)</code>", shown)
     assert command == (
         "headgate backtest --policy policy.yaml --since 1d --downstream site/scanner"
     )
@@ -102,7 +101,7 @@ async def test_the_lines_for_the_file_and_the_command_say_the_same(
 
 async def test_what_cannot_be_tried_is_said(served: tuple[httpx2.AsyncClient, str]) -> None:
     caller, _ = served
-    for query, problem in {
+    for query, wrong in {
         "since=1h&min_calls=few": "min_calls is 'few': write a whole number",
         "since=1h&open_ms=none": "open_ms is None: write a whole number",
         "since=1h&failure_rate=2": "failure_rate is '2': write at most 1.0",
@@ -110,8 +109,7 @@ async def test_what_cannot_be_tried_is_said(served: tuple[httpx2.AsyncClient, st
         "open_ms=5": "open_ms is '5': write at least 10",
     }.items():
         shown = (await caller.get(f"{PATH}?{query}")).text
-        said = re.search(r'<p class="bad" role="alert">(.*?)</p>', shown)
-        assert said is not None and problem in unescape(said[1]), (query, said)
+        assert wrong in problem(shown), query
         assert not rows(shown, "Result")
     never = (await caller.get("/downstreams/never-called/backtest?since=1h")).text
     assert "no call of 'never-called' was recorded in that time" in unescape(never)

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import AsyncIterator
-from html import unescape
 from typing import Any
 
 import httpx2
@@ -21,6 +20,7 @@ from headgate.model.quota import QuotaChanges, QuotaOverride
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from tests.api.many import nowhere, save
+from tests.api.page_text import only, problem, rows
 from tests.cli.command import run_here
 from tests.store.fresh_database import migrated_database
 
@@ -97,15 +97,6 @@ def ledger(tenant: str, **fields: Any) -> LedgerView:
     )
 
 
-def rows(text: str, label: str) -> list[list[str]]:
-    """The cells of a table, without what is drawn."""
-    table = text.partition(f'aria-label="{label}"')[2].partition("</table>")[0]
-    return [
-        [unescape(re.sub(r"<[^>]*>", "", cell)) for cell in re.findall(r"<td.*?</td>", row)]
-        for row in re.findall(r"<tr.*?</tr>", table.partition("<tbody>")[2], re.S)
-    ]
-
-
 async def test_other_weights_show_who_gains_and_who_loses_and_nothing_is_changed(
     served: tuple[httpx2.AsyncClient, str],
 ) -> None:
@@ -129,7 +120,7 @@ async def test_other_weights_show_who_gains_and_who_loses_and_nothing_is_changed
     assert "2 held too many: nothing new until given back" in shown
     assert 'name="acme*scan*weight"' in shown and 'value="3"' in shown
     # The command that the page names says the same.
-    command = unescape(re.search(r"<code>(headgate pool what-if .*?)</code>", shown)[1])  # type: ignore[index]
+    command = only(r"<code>(headgate pool what-if .*?)</code>", shown)
     assert command == "headgate pool what-if site/slots --quota 'acme scan weight=3'"
     words = ("pool", "what-if", "site/slots", "--quota", "acme scan weight=3")
     environ = {"HEADGATE_DATABASE_URL": dsn}
@@ -175,7 +166,7 @@ async def test_what_cannot_be_is_said_with_its_place(
     served: tuple[httpx2.AsyncClient, str],
 ) -> None:
     caller, dsn = served
-    for query, problem in {
+    for query, wrong in {
         "acme*scan*weight=heavy": "quotas.acme.scan.weight is 'heavy': write a number",
         "acme*scan*weight=none": "quotas.acme.scan.weight is None: write a number",
         "capacity.scan=many": "capacity.scan is 'many': write a whole number",
@@ -185,8 +176,7 @@ async def test_what_cannot_be_is_said_with_its_place(
         "strategy=fair": "strategy is 'fair': input should be",
     }.items():
         shown = (await caller.get(f"{PATH}?{query}")).text
-        said = re.search(r'<p class="bad" role="alert">(.*?)</p>', shown)
-        assert said is not None and problem in unescape(said[1]), (query, said)
+        assert wrong in problem(shown), query
         assert 'aria-label="Forecast"' not in shown
     most = "&".join(f"t-{number}*scan*weight=2" for number in range(51))
     assert "quotas of 50 tenants can be tried at once" in (await caller.get(f"{PATH}?{most}")).text

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from headgate.devstack.http_server import serving
 from headgate.devstack.receiver import new_secret
 from headgate.model.alert import Alert
+from headgate.model.audit import Order
 from headgate.model.configuration import Configuration
 from headgate.notifier.again import send_again
 from headgate.notifier.notifier import Notifier
@@ -132,15 +133,8 @@ class Site:
 
     async def again(self, alert_id: str) -> None:
         """Send an alert once more to where it went, as people do."""
-        await send_again(
-            self.database,
-            alert_id,
-            None,
-            actor="ada",
-            reason="it was lost there",
-            request_id=f"again-{alert_id}",
-            at_ms=1_800_000_000_000,
-        )
+        order = Order("ada", "it was lost there", f"again-{alert_id}", 1_800_000_000_000)
+        await send_again(self.database, alert_id, None, order)
         await self.notifier.work()
 
     async def try_again(self) -> None:

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headgate.model.alert import Alert
+from headgate.model.audit import Order
 from headgate.model.channel_alerts import FAILING, GIVEN_UP, REFUSING
 from headgate.model.channels import SlackChannel, WebhookChannel
 from headgate.model.errors import ConfigurationError
@@ -357,13 +358,13 @@ async def test_what_was_refused_is_tried_at_once_with_other_settings(desk: Site)
 @pytest.mark.parametrize("how", ["enable", "test"])
 async def test_what_was_refused_is_tried_at_once_when_people_say_so(desk: Site, how: str) -> None:
     endpoint, _ = await one_message_is_refused(desk)
-    said: dict[str, Any] = {"actor": "ada", "reason": "the key is right now", "request_id": "r"}
     tests: list[str] = []
     for at_ms in (1, 2):  # the answer to the first was lost
+        order = Order("ada", "the key is right now", "r", at_ms)
         if how == "test":
-            tests = [await send_test(desk.database, "ops", at_ms=at_ms, **said)]
+            tests = [await send_test(desk.database, "ops", order)]
         else:
-            assert await enable_again(desk.database, "ops", at_ms=at_ms, **said)
+            assert await enable_again(desk.database, "ops", order)
         await desk.notifier.work()
     assert endpoint.ids == [alert(1).id] * 2 + tests
     rows = await desk.database.fetch(

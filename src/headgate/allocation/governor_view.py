@@ -19,7 +19,7 @@ def pool_view(
 ) -> PoolView:
     """Return what a governor's record says, for people; see ``Governor.view``."""
     capacity = capacities.now()
-    named = sorted(record.members.items())[:most]
+    named = sorted(record.members)[:most]
     return PoolView(
         pool=record.pool,
         settings=record.settings,
@@ -45,7 +45,7 @@ def pool_view(
                 waiting_since_ms=_waiting_since(member),
                 may_wait=member.may_wait,
             )
-            for tenant, member in named
+            for tenant, member in ((one, record.members[one]) for one in named)
         },
         left_out=len(record.members) - len(named),
         unheard=record.unheard[:most],

@@ -13,6 +13,7 @@ from headgate.api.principal import Principal
 from headgate.api.problems import ProblemError, not_found
 from headgate.api.service import Service, service_of
 from headgate.gate.clock import now_ms
+from headgate.model.audit import Order
 from headgate.model.contract import Contract, Millis
 from headgate.model.ids import Kind, workflow_id
 from headgate.model.ledger import CommandReply
@@ -76,6 +77,18 @@ class Done(BaseModel, Generic[View]):
     data: View
 
 
+class ByHand(Contract):
+    """What people say of each thing that they have done by hand.
+
+    Attributes:
+        reason: Why; it stands in the audit.
+        dry_run: Answer what it would do, do nothing.
+    """
+
+    reason: Reason
+    dry_run: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
     """One write, as its headers say.
@@ -136,6 +149,11 @@ class Write:
             del fields["until_ms"]
             fields["for_ms"] = body.lasts_ms()
         return command(id=id, actor=principal.name, if_revision=self.if_revision, **fields)
+
+    async def by_hand(self, principal: Principal, body: ByHand, subject: str) -> Order:
+        """Begin, and return what is wanted: for what no workflow is asked for."""
+        id = await self.begin(principal, body, None, subject)
+        return Order(principal.name, body.reason, id, now_ms(), body.dry_run)
 
     def done(
         self,

@@ -201,16 +201,7 @@ async def _show(id: str, as_json: bool) -> None:
 async def _resend(id: str, channel: str | None, by: Asked, as_json: bool) -> None:
     async with reading() as db:
         await by.note(db, f"alert/{id}")
-        channels = await send_again(
-            db,
-            id,
-            channel,
-            actor=by.actor,
-            reason=by.reason,
-            request_id=by.id,
-            at_ms=now_ms(),
-            dry_run=by.dry_run,
-        )
+        channels = await send_again(db, id, channel, by.order)
     if as_json:
         print_json({"alert": id, "channels": channels, "dry_run": by.dry_run})
         return

@@ -15,7 +15,6 @@ from headgate.cli import options
 from headgate.cli.connect import connect_temporal, database
 from headgate.cli.options import Asked, reading
 from headgate.cli.tables import ago, print_json, say, show, table
-from headgate.gate.clock import now_ms
 from headgate.model.errors import UnavailableError
 from headgate.notifier.by_hand import configured, enable_again, send_test
 from headgate.notifier.notifier import Notifier
@@ -125,15 +124,7 @@ async def _test(channel: str, within_s: int, by: Asked, as_json: bool) -> None:
     async with reading() as db:
         await configured(db, channel)
         await by.note(db, f"channel/{channel}")
-        id = await send_test(
-            db,
-            channel,
-            actor=by.actor,
-            reason=by.reason,
-            request_id=by.id,
-            at_ms=now_ms(),
-            dry_run=by.dry_run,
-        )
+        id = await send_test(db, channel, by.order)
         if by.dry_run:
             if as_json:
                 print_json({"channel": channel, "id": id, "dry_run": True})
@@ -165,15 +156,7 @@ async def _enable(channel: str, by: Asked, as_json: bool) -> None:
     async with reading() as db:
         await configured(db, channel)
         await by.note(db, f"channel/{channel}")
-        known = await enable_again(
-            db,
-            channel,
-            actor=by.actor,
-            reason=by.reason,
-            request_id=by.id,
-            at_ms=now_ms(),
-            dry_run=by.dry_run,
-        )
+        known = await enable_again(db, channel, by.order)
     if as_json:
         print_json({"channel": channel, "was_used": known, "dry_run": by.dry_run})
         return

@@ -19,6 +19,7 @@ from headgate.cli.connect import connect_temporal, database
 from headgate.cli.durations import parse_duration
 from headgate.cli.user import current_user
 from headgate.gate.clock import now_ms
+from headgate.model.audit import Order
 from headgate.model.contract import Actor, Name, Why
 from headgate.model.errors import ConfigurationError, UnavailableError
 from headgate.model.ids import Kind, workflow_id
@@ -133,6 +134,11 @@ class Asked:
             "dry_run": self.dry_run,
             "if_revision": self.if_revision,
         }
+
+    @property
+    def order(self) -> Order:
+        """The same, for what no workflow is asked for."""
+        return Order(self.actor, self.reason, self.id, now_ms(), self.dry_run)
 
     async def note(
         self, db: Database | None, target: str, kind: Kind | None = None, also: str = ""

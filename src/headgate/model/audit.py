@@ -1,5 +1,6 @@
-"""Who did what, and why: one line of the audit."""
+"""Who did what, and why: one line of the audit; and what leads to one."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from headgate.model.contract import Message
@@ -27,3 +28,34 @@ class AuditEntry(Message):
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
     request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What people want to have done by hand: who, why and when.
+
+    Attributes:
+        actor: Who wants it.
+        reason: Why.
+        request_id: The same for every attempt at it: it is done once.
+        at_ms: When, Unix time.
+        dry_run: Only find out what it would do.
+    """
+
+    actor: str
+    reason: str
+    request_id: str
+    at_ms: int
+    dry_run: bool = False
+
+    def entry(self, action: str, target: str, **after: Any) -> AuditEntry:
+        """Return its line of the audit."""
+        return AuditEntry(
+            at_ms=self.at_ms,
+            actor=self.actor,
+            reason=self.reason,
+            action=action,
+            target=target,
+            after=after,
+            request_id=self.request_id,
+        )

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from headgate.model.audit import AuditEntry
+from headgate.model.audit import Order
 from headgate.model.channels import AlertmanagerChannel, PagerDutyChannel
 from headgate.model.errors import ConfigurationError, NotFoundError
 from headgate.notifier.incidents import with_resolves
@@ -17,15 +17,7 @@ _OF_INCIDENTS: Final = (AlertmanagerChannel, PagerDutyChannel)
 
 
 async def send_again(
-    database: Database,
-    alert_id: str,
-    channel: str | None,
-    *,
-    actor: str,
-    reason: str,
-    request_id: str,
-    at_ms: int,
-    dry_run: bool = False,
+    database: Database, alert_id: str, channel: str | None, order: Order
 ) -> list[str]:
     """Send an alert once more, under the id that it has, and write that to the audit.
 
@@ -33,11 +25,7 @@ async def send_again(
         database: Migrated.
         alert_id: Of the alert.
         channel: Where to; None: to all that it went to.
-        actor: Who wants it.
-        reason: Why.
-        request_id: The same for every attempt at it: it is done once.
-        at_ms: Unix time.
-        dry_run: Only find out where it would go.
+        order: Who wants it, and why.
 
     Returns:
         The channels that it goes to.
@@ -75,7 +63,7 @@ async def send_again(
             f"begin an incident that nobody ends: send its end again ({end.id}), or name another "
             "channel"
         )
-    if dry_run:
+    if order.dry_run:
         return channels
     store = ChannelStore(database)
     messages = {}
@@ -84,18 +72,9 @@ async def send_again(
         if isinstance(settings.channels[name], PagerDutyChannel):
             message = await with_resolves(store, name, message)
         messages[name] = message
-    entry = AuditEntry(
-        at_ms=at_ms,
-        actor=actor,
-        reason=reason,
-        action="resend",
-        target=f"alert/{alert_id}",
-        after={"channels": channels},
-        request_id=request_id,
-    )
     await store.again(
         alert_id,
         {name: (one.model_dump(mode="json"), one.topic) for name, one in messages.items()},
-        entry,
+        order.entry("resend", f"alert/{alert_id}", channels=channels),
     )
     return channels

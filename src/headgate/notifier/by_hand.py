@@ -1,6 +1,6 @@
 """What people do to a channel: find out whether it works, and use it again."""
 
-from headgate.model.audit import AuditEntry
+from headgate.model.audit import Order
 from headgate.model.channels import Channel
 from headgate.model.errors import ConfigurationError, NotFoundError
 from headgate.notifier.failing import trial
@@ -25,26 +25,13 @@ async def configured(database: Database, channel: str) -> Channel:
     return channels[channel]
 
 
-async def send_test(
-    database: Database,
-    channel: str,
-    *,
-    actor: str,
-    reason: str,
-    request_id: str,
-    at_ms: int,
-    dry_run: bool = False,
-) -> str:
+async def send_test(database: Database, channel: str, order: Order) -> str:
     """Send a test alert the way all others go: a governance worker sends it.
 
     Args:
         database: Migrated.
         channel: To which.
-        actor: Who wants it.
-        reason: Why.
-        request_id: The same for every attempt at it: it is done once.
-        at_ms: Unix time.
-        dry_run: Only find out whether it would be sent.
+        order: Who wants it, and why.
 
     Returns:
         The id of the alert, which knows every attempt to deliver it.
@@ -56,28 +43,18 @@ async def send_test(
     await configured(database, channel)
     store = ChannelStore(database)
     state = await store.state(channel)
-    alert = trial(channel, request_id, actor, at_ms)
+    alert = trial(channel, order.request_id, order.actor, order.at_ms)
     if state is not None and state.is_disabled:
         raise ConfigurationError(
             f"channel {channel} is disabled: {state.last_error}; correct it, then "
             f"headgate notifier enable {channel}"
         )
-    if not dry_run:
-        entry = _entry("test", channel, actor, reason, request_id, at_ms)
-        await store.trial(channel, alert, entry)
+    if not order.dry_run:
+        await store.trial(channel, alert, order.entry("test", f"channel/{channel}"))
     return alert.id
 
 
-async def enable_again(
-    database: Database,
-    channel: str,
-    *,
-    actor: str,
-    reason: str,
-    request_id: str,
-    at_ms: int,
-    dry_run: bool = False,
-) -> bool:
+async def enable_again(database: Database, channel: str, order: Order) -> bool:
     """Try a channel again at once, also one that was disabled because its endpoint was gone.
 
     The arguments are those of ``send_test``.
@@ -90,20 +67,6 @@ async def enable_again(
     """
     await configured(database, channel)
     store = ChannelStore(database)
-    if dry_run:
+    if order.dry_run:
         return await store.state(channel) is not None
-    entry = _entry("enable", channel, actor, reason, request_id, at_ms)
-    return await store.enable(channel, entry)
-
-
-def _entry(
-    action: str, channel: str, actor: str, reason: str, request_id: str, at_ms: int
-) -> AuditEntry:
-    return AuditEntry(
-        at_ms=at_ms,
-        actor=actor,
-        reason=reason,
-        action=action,
-        target=f"channel/{channel}",
-        request_id=request_id,
-    )
+    return await store.enable(channel, order.entry("enable", f"channel/{channel}"))

@@ -11,10 +11,9 @@ from headgate.api.paging import Cursor, Limit, Page, page_of, read
 from headgate.api.principal import Principal
 from headgate.api.problems import not_found
 from headgate.api.service import Service, service_of
-from headgate.api.writes import Adding, Done, Reason
-from headgate.gate.clock import now_ms
+from headgate.api.writes import Adding, ByHand, Done
 from headgate.model.alert import Severity
-from headgate.model.contract import Contract, Name
+from headgate.model.contract import Name
 from headgate.model.notifier import KindPattern, tenant_of
 from headgate.notifier.again import send_again
 from headgate.store.alerts import Attempt, DeliveryState, Told
@@ -45,18 +44,14 @@ class AlertShown(Told):
     attempts: list[Attempt]
 
 
-class Resend(Contract):
+class Resend(ByHand):
     """Why an alert is sent once more, under the id that it has.
 
     Attributes:
         channel: Where to; null: to all that it went to.
-        reason: Why; it stands in the audit.
-        dry_run: Answer where it would go, send nothing.
     """
 
     channel: Name | None = None
-    reason: Reason
-    dry_run: bool = False
 
 
 class Resent(BaseModel):
@@ -114,21 +109,11 @@ async def get_alert(request: Request, principal: OwnViewer, id: Id) -> AlertShow
 @router.post("/{id:segment}/resend")
 async def resend(write: Adding, principal: Operator, id: Id, body: Resend) -> Done[Resent]:
     """Send an alert once more, under the id that it has; who has it already may drop it."""
-    request_id = await write.begin(principal, body, None, f"alert/{id}")
-    channels = await send_again(
-        write.service.database,
-        id,
-        body.channel,
-        actor=principal.name,
-        reason=body.reason,
-        request_id=request_id,
-        at_ms=now_ms(),
-        dry_run=body.dry_run,
-    )
+    order = await write.by_hand(principal, body, f"alert/{id}")
+    channels = await send_again(write.service.database, id, body.channel, order)
     message = f"send it once more to {', '.join(channels)}"
-    return write.done(
-        request_id, body.dry_run, None, "", Resent(channels=channels, message=message)
-    )
+    told = Resent(channels=channels, message=message)
+    return write.done(order.request_id, order.dry_run, None, "", told)
 
 
 async def find_alert(request: Request, principal: Principal, id: str) -> AlertShown:

@@ -10,27 +10,14 @@ from headgate.api.paging import Cursor, Limit, Page, part_of
 from headgate.api.principal import Principal
 from headgate.api.routes.alerts import own_channels
 from headgate.api.service import service_of
-from headgate.api.writes import Adding, Done, Reason
-from headgate.gate.clock import now_ms
-from headgate.model.contract import Contract, Name
+from headgate.api.writes import Adding, ByHand, Done
+from headgate.model.contract import Name
 from headgate.notifier.by_hand import enable_again, send_test
 from headgate.store.channel_views import ChannelView, channel_views
 
 router = APIRouter(prefix="/v1/channels", tags=["alerts"])
 
 _Channel = Annotated[Name, Path(description="As `headgate.yaml` names it.")]
-
-
-class ChannelOrder(Contract):
-    """Why a channel is tried, or used again.
-
-    Attributes:
-        reason: Why; it stands in the audit.
-        dry_run: Answer what it would do, do nothing.
-    """
-
-    reason: Reason
-    dry_run: bool = False
 
 
 class Tested(BaseModel):
@@ -69,43 +56,27 @@ async def list_channels(
 
 
 @router.post("/{channel:segment}/test")
-async def test(
-    write: Adding, principal: Operator, channel: _Channel, body: ChannelOrder
-) -> Done[Tested]:
+async def test(write: Adding, principal: Operator, channel: _Channel, body: ByHand) -> Done[Tested]:
     """Send a test alert the way all others go, with what waits for the channel."""
-    id = await write.begin(principal, body, None, f"channel/{channel}")
-    alert = await send_test(
-        write.service.database,
-        channel,
-        actor=principal.name,
-        reason=body.reason,
-        request_id=id,
-        at_ms=now_ms(),
-        dry_run=body.dry_run,
-    )
+    order = await write.by_hand(principal, body, f"channel/{channel}")
+    alert = await send_test(write.service.database, channel, order)
     told = Tested(alert=alert, message=f"send a test alert to {channel}, and what waits for it")
-    return write.done(id, body.dry_run, None, "", told)
+    return write.done(order.request_id, order.dry_run, None, "", told)
 
 
 @router.post("/{channel:segment}/enable")
 async def enable(
-    write: Adding, principal: Operator, channel: _Channel, body: ChannelOrder
+    write: Adding, principal: Operator, channel: _Channel, body: ByHand
 ) -> Done[Enabled]:
     """Try a channel again at once, also one that was disabled because its endpoint was gone."""
-    id = await write.begin(principal, body, None, f"channel/{channel}")
-    known = await enable_again(
-        write.service.database,
-        channel,
-        actor=principal.name,
-        reason=body.reason,
-        request_id=id,
-        at_ms=now_ms(),
-        dry_run=body.dry_run,
-    )
+    order = await write.by_hand(principal, body, f"channel/{channel}")
+    known = await enable_again(write.service.database, channel, order)
     message = f"try {channel} again at once, with what waits for it"
     if not known:
         message = f"change nothing: {channel} was not disabled, nothing was sent there yet"
-    return write.done(id, body.dry_run, None, "", Enabled(was_used=known, message=message))
+    return write.done(
+        order.request_id, order.dry_run, None, "", Enabled(was_used=known, message=message)
+    )
 
 
 async def channels_of(request: Request, principal: Principal) -> list[ChannelView]:

@@ -11,8 +11,8 @@ from headgate.api.paging import Cursor, Limit, Page, part_of
 from headgate.api.principal import Principal
 from headgate.api.problems import not_found
 from headgate.api.service import Service, service_of
-from headgate.api.writes import Adding, Done, Reason
-from headgate.model.contract import Contract, Name
+from headgate.api.writes import Adding, ByHand, Done
+from headgate.model.contract import Name
 from headgate.orchestrator.times import utc
 from headgate.store.keys import ApiKey, RoleName
 
@@ -52,7 +52,7 @@ class Key(BaseModel):
     used_at_ms: int | None
 
 
-class KeyOrder(Contract):
+class KeyOrder(ByHand):
     """A key to be made.
 
     Attributes:
@@ -60,23 +60,12 @@ class KeyOrder(Contract):
         role: What it may do.
         tenant: Only for this tenant; null: for all.
         for_ms: How long it is valid; null: until it is revoked.
-        reason: Why; it stands in the audit.
-        dry_run: Answer what it would be, make none.
     """
 
     name: Name
     role: RoleName = "viewer"
     tenant: Name | None = None
     for_ms: Annotated[int, Field(ge=60_000, le=3_650 * _DAY_MS)] | None = 90 * _DAY_MS
-    reason: Reason
-    dry_run: bool = False
-
-
-class RevokeOrder(Contract):
-    """Why a key is refused from now on."""
-
-    reason: Reason
-    dry_run: bool = False
 
 
 class MadeKey(BaseModel):
@@ -133,7 +122,7 @@ async def revoke(
     write: Adding,
     principal: Admin,
     id: Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", description="As `GET /v1/keys` has it.")],
-    body: RevokeOrder,
+    body: ByHand,
 ) -> Done[RevokedKey]:
     """Refuse a key from now on, and end the logins that were made with it."""
     service = write.service
