@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -22,6 +23,7 @@ from headgate.devstack.screen import Board, screen
 from headgate.devstack.stack import Stack
 from headgate.devstack.trace import COLUMNS, parse_time, read_trace
 from headgate.model.errors import ConfigurationError
+from headgate.orchestrator.times import utc
 
 
 def command(
@@ -143,14 +145,28 @@ def _folder(state_dir: Path | None) -> Iterator[Path]:
 
 
 def _print_summary(figures: dict[str, object]) -> None:
-    console = Console()
+    console = Console(highlight=False)
     for name, value in figures.items():
-        if name in ("breaker_transitions", "problems") and isinstance(value, list):
-            console.print(f"[bold]{name}[/bold]: {len(value)}")
-            for item in value:
-                console.print(f"  {item}", markup=False, highlight=False)
+        # What there are many of, or what has parts of its own, stands on lines of its own.
+        lines: list[str] = []
+        if isinstance(value, list):
+            lines = [_step(one) if isinstance(one, dict) else str(one) for one in value]
+            value = len(value)
+        elif isinstance(value, dict) and any(isinstance(one, dict) for one in value.values()):
+            lines = [f"{key}: {_parts(one)}" for key, one in value.items()]
+            value = ""
         elif isinstance(value, dict):
-            inner = ", ".join(f"{key} {item}" for key, item in value.items())
-            console.print(f"[bold]{name}[/bold]: {inner}", highlight=False)
-        else:
-            console.print(f"[bold]{name}[/bold]: {value}", highlight=False)
+            value = _parts(value)
+        console.print(f"[bold]{name}[/bold]: {value}".rstrip())
+        for line in lines:
+            console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _parts(of: dict[str, object]) -> str:
+    return ", ".join(f"{key} {part}" for key, part in of.items())
+
+
+def _step(step: dict[str, Any]) -> str:
+    """Return a change of a breaker as it was told while it happened."""
+    change = f"{step['from']} -> {step['to']}"
+    return f"{utc(step['at_ms'])} {step['downstream']}: {change}: {step['reason']}"
