@@ -25,7 +25,7 @@ from tests.unit import ledgers
 from tests.unit.ledgers import ask
 from tests.unit.test_breaker import NOW_MS, Gate, make
 
-POOLS, MEMBERS, SET, BROKEN, WAITING = 120, 450, 230, 30, 20
+POOLS, MEMBERS, SET, BROKEN, WAITING, TRANSITIONS = 120, 450, 230, 30, 20, 130
 
 
 async def nowhere() -> Client:
@@ -50,6 +50,13 @@ async def _save_all(database: Database) -> None:
         Gate(breaker).report("x")
         view = breaker.view(NOW_MS).model_copy(update={"downstream": f"downstream-{number}"})
         await save(database, "breaker", view)
+    await database.execute(
+        "INSERT INTO breaker_transition "
+        "SELECT 'downstream-0', n, $1 + n, 'CLOSED', 'OPEN', 'failure_rate', 'cause-' || n, '{}' "
+        "FROM generate_series(2, $2::bigint) n",
+        NOW_MS,
+        TRANSITIONS,
+    )
     for number in range(WAITING):
         ledger = ledgers.make(max_active=1)
         ledger.record.tenant = f"tenant-{number}"

@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from headgate.devstack.stack import Stack
 from tests.api.conftest import Desk
-from tests.api.many import MEMBERS, POOLS, SET, many
+from tests.api.many import MEMBERS, POOLS, SET, TRANSITIONS, many
+from tests.api.page_text import rows
 from tests.harness import acquire, eventually
 
 
@@ -47,6 +48,23 @@ async def test_every_item_comes_once_page_by_page(
     assert len({re.sub(r"'age_ms': \d+", "", one) for one in found}) == len(found) == count
     assert (await caller.get(path, params={"cursor": "nonsense"})).status_code == 400
     assert (await caller.get(path, params={"limit": 201})).status_code == 422
+
+
+async def test_all_transitions_of_a_breaker_can_be_read_on_its_page_however_old(
+    caller: httpx2.AsyncClient,
+) -> None:
+    causes: list[str] = []
+    address = "/downstreams/downstream-0"
+    while True:
+        text = (await caller.get(address)).text
+        page = rows(text, "Transitions")
+        assert 0 < len(page) <= 50
+        causes += [row[3] for row in page]
+        following = re.search(r'rel="next" href="(\?cursor=[^"]+)"', text)
+        if following is None:
+            break
+        address = f"/downstreams/downstream-0{following[1]}"
+    assert causes[::-1] == [f"cause-{number}" for number in range(2, TRANSITIONS + 1)]
 
 
 async def test_a_pool_has_a_part_of_its_tenants_and_says_how_many_there_are(

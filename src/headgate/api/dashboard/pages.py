@@ -167,17 +167,23 @@ async def downstreams(
 
 
 @router.get("/downstreams/{downstream:segment}")
-async def downstream(request: Request, principal: Viewer, downstream: Name) -> Response:
-    """Show one breaker."""
-    service, now = service_of(request), now_ms()
+async def downstream(
+    request: Request, principal: Viewer, downstream: Name, cursor: Cursor = None
+) -> Response:
+    """Show one breaker; of its transitions, those before ``cursor``."""
+    service, now, before = service_of(request), now_ms(), read(cursor, int)
     mark = await service.pages.now()
     shown = fresh(await one(service, "breaker", downstream), BreakerView)
-    steps, spans, audit = await asyncio.gather(
+    day, steps, spans, audit = await asyncio.gather(
         service.pages.transitions(downstream, 1_000, since_ms=now - _DAY_MS),
+        service.pages.transitions(
+            downstream, _PAGE + 1, before_epoch=None if before is None else int(before[0])
+        ),
         service.snapshots.outcome_spans(downstream, now - _SPARK_MS),
         service.audit.lines(10, target=f"breaker/{downstream}"),
     )
-    met = [step for step in reversed(steps) if step.enforced]
+    met = [step for step in reversed(day) if step.enforced]
+    more, steps = len(steps) > _PAGE, steps[:_PAGE]
     return render(
         request,
         principal,
@@ -190,7 +196,8 @@ async def downstream(request: Request, principal: Viewer, downstream: Name) -> R
         spark=sparkline([span for _, span in spans], now),
         per_s=_per_s([span for _, span in spans], now),
         strip=strip(met, shown.data.state, now - _DAY_MS, now),
-        steps=steps[:50] or list(reversed(shown.data.transitions)),
+        steps=steps or ([] if before else list(reversed(shown.data.transitions))),
+        next=_next(request, steps[-1].epoch) if more else None,
         audit=audit,
     )
 
