@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from temporalio.client import WorkflowHandle
+import pytest
+from temporalio.client import WorkflowFailureError, WorkflowHandle
 
 from headgate.model.breaker import BreakerState
 from headgate.model.reason import ReasonCode
@@ -50,16 +51,36 @@ async def test_who_stands_in_line_is_told_behind_whom(desk: Desk) -> None:
         assert (obstacle.position, obstacle.limit, obstacle.used) == (2, 1, 1)
         assert [one.workflow_id for one in obstacle.holders] == [first.id]
         assert [one.workflow_id for one in obstacle.ahead] == [second.id]
-        assert report.estimate
-        said = f"waits: the quota of {acme} is used up: it holds 1 of 1 scan, number 2 in line; "
-        assert report.verdict.startswith(said)
+        assert report.goes_on_at_ms is None, "no permit has come back yet"
+        said = (
+            f"waits: the quota of {acme} is used up: it holds 1 of 1 scan, number 2 in line; "
+            "nobody knows until when"
+        )
+        assert report.verdict == said
 
         shown = await desk.done("why", third.id)
-        assert said.strip() in " ".join(shown.split())
+        assert said in " ".join(shown.split())
         assert f"held by      {first.id}: 1 for" in shown
         told = WhyReport.model_validate(json.loads(await desk.done("why", third.id, "--json")))
         assert told.obstacles[0].position == 2
         assert "runs: it holds 1 scan" in await desk.done("why", first.id)
+
+
+async def test_a_job_that_has_failed_since_it_was_refused_is_told_by_what(desk: Desk) -> None:
+    acme = desk.of("acme")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 2}}}})
+    async with desk.orchestrator() as working:
+        job = await working.start(ScanJobInput(tenant=acme, units=3))
+        with pytest.raises(WorkflowFailureError):
+            await job.result()
+        report = await why(desk, job, ReasonCode.CAN_NEVER_FIT)
+        (obstacle,) = report.obstacles
+        assert (report.state, report.status, report.tenants) == ("closed", "FAILED", [acme])
+        assert (obstacle.limit, obstacle.needed, obstacle.resource) == (2, 3, "scan")
+        refused = f"3 of scan asked for, but the max_active of tenant {acme} is 2"
+        assert report.verdict.endswith(f", refused: {refused}")
+        shown = " ".join((await desk.done("why", job.id)).split())
+        assert shown.endswith(f"1. can_never_fit: {refused}")
 
 
 async def test_a_rate_a_window_and_a_pause_are_told_with_their_end(desk: Desk) -> None:

@@ -54,6 +54,12 @@ def ask(ledger: Ledger, id: str, *, now_ms: int = NOW_MS, **request: Any) -> Dec
     return decision
 
 
+def come_and_go(ledger: Ledger, now_ms: int = NOW_MS) -> None:
+    """Let it see a permit come back, so that it knows how long one is held."""
+    ask(ledger, "gone", now_ms=now_ms)
+    ledger.release("gone", now_ms)
+
+
 def code(decision: Decision) -> ReasonCode:
     assert decision.reason is not None
     return decision.reason.code

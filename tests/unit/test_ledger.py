@@ -20,6 +20,7 @@ from tests.unit.ledgers import (
     again,
     ask,
     code,
+    come_and_go,
     make,
     quotas,
 )
@@ -293,12 +294,27 @@ def test_estimates_count_units_and_not_jobs(
 
 def test_a_permit_that_has_not_come_back_for_long_is_expected_to_take_as_long_again() -> None:
     ledger = make(max_active=1)
+    come_and_go(ledger)
     ask(ledger, "a")
     now_ms = NOW_MS + 3_000_000
     wait = ask(ledger, "b", wait_ms=900_000, now_ms=now_ms)
     assert wait.retry_at_ms == now_ms + 3_000_000
     assert wait.reason is not None
     assert wait.reason.message.endswith("; about 50 min to go (estimate)")
+
+
+def test_as_long_as_no_permit_has_come_back_nobody_knows_how_long_the_next_takes() -> None:
+    ledger = make(max_active=1)
+    ask(ledger, "a")
+    first, second = (ask(ledger, id, wait_ms=900_000, now_ms=NOW_MS + 17_000) for id in "bc")
+    for wait in (first, second):
+        assert wait.reason is not None
+        assert wait.reason.endless
+        assert "to go" not in wait.reason.message
+    ledger.release("a", NOW_MS + 30_000)
+    view = ledger.why("c", NOW_MS + 30_000)
+    assert view is not None
+    assert view.retry_at_ms == NOW_MS + 60_000
 
 
 def test_one_that_is_held_for_long_among_many_tells_little() -> None:
@@ -320,7 +336,7 @@ def test_a_window_that_those_ahead_use_up_is_told_with_the_end_of_the_one_that_i
     assert [one.code for one in told] == [
         ReasonCode.QUOTA_USED_UP, ReasonCode.WINDOW, ReasonCode.WINDOW,
     ]  # fmt: skip
-    assert "1 of 10 scan a hour of tenant acme used and 18 asked for by those ahead" in (
+    assert "1 of 10 scan an hour of tenant acme used and 18 asked for by those ahead" in (
         told[2].message
     )
     ends_ms = window.ends_at_ms
@@ -783,6 +799,7 @@ def test_accounts_of_resources_long_out_of_use_are_added_up() -> None:
 
 def test_who_waits_is_told_behind_whom_and_for_what() -> None:
     ledger = make(max_active=2)
+    come_and_go(ledger)
     ask(ledger, "a")
     ask(ledger, "b")
     for id in "cdefg":

@@ -177,6 +177,8 @@ def test_a_run_that_began_before_decides_as_it_did() -> None:
 
 def test_when_a_pool_gives_more_than_it_gives_now_nobody_knows() -> None:
     ledger = started(2, jobs=2, max_active=9)
+    ledger.release("1", NOW_MS)
+    ask(ledger, "2")
     wait = ask(ledger, "large", units=3, wait_ms=600_000)
     assert wait.reason is not None
     assert (wait.reason.code, wait.reason.endless) == (ReasonCode.POOL_USED_UP, True)

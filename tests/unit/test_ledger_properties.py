@@ -328,6 +328,8 @@ class NaiveLedger:
 
     def configure(self, settings: LedgerSettings, now_ms: int) -> None:
         self.lapse(now_ms)
+        if {*settings.pools.values()} - {*self.settings.pools.values()}:
+            self.allocation = None  # of before it joined: given to others since
         self.settings = settings
         self.limits_change()
         self.advance(now_ms)

@@ -172,6 +172,45 @@ def test_a_used_up_pool_is_told_with_who_has_what_of_it() -> None:
     ]
 
 
+def test_who_lacks_its_guarantee_is_told_who_has_borrowed_it() -> None:
+    members = {
+        "acme": MemberView(wanted={"scan": 1}, guaranteed={"scan": 2}),
+        "globex": MemberView(held={"scan": 4}, wanted={"scan": 9}, guaranteed={"scan": 1}),
+        "tiny": MemberView(held={"scan": 1}, wanted={"scan": 1}, guaranteed={"scan": 1}),
+    }
+    pool = PoolView(
+        pool="slots",
+        settings=PoolSettings(),
+        capacity={"scan": 5},
+        members=members,
+        revision=1,
+        incarnation=1,
+    )
+    waits = view(ReasonCode.POOL_USED_UP)
+    (obstacle,) = conclude(evidence(views=[waits], pools={("acme", "scan"): pool})).obstacles
+    assert obstacle.message.endswith(
+        "; 2 are guaranteed to acme, which gets them as they come back from those who hold more "
+        "than is guaranteed to them: globex (3)"
+    )
+    assert {one.tenant: one.guaranteed for one in obstacle.parts} == {
+        "acme": 2,
+        "globex": 1,
+        "tiny": 1,
+    }
+
+
+def test_who_holds_more_than_its_part_now_is_told_how_much() -> None:
+    reason = Reason(
+        code=ReasonCode.POOL_USED_UP, message="x", resource="scan", limit=2, used=4, endless=True
+    )
+    pools = {("acme", "scan"): pool_of("scan")}
+    waits = view(ReasonCode.POOL_USED_UP, reason=reason, retry_at_ms=None, position=1)
+    assert conclude(evidence(views=[waits], pools=pools)).verdict == (
+        "waits: pool pool-of-scan is used up: acme holds 4, 2 more than its part now; nobody knows "
+        "until when"
+    )
+
+
 def test_of_several_resources_that_which_is_lacking_is_named_with_its_pool() -> None:
     both = {"scan": {"max_active": 500}, "tok": {"max_active": 500}}
     ledger = Ledger.begin("acme", quotas(**both), 1)

@@ -221,14 +221,20 @@ async def test_an_open_breaker_keeps_calls_away_and_says_when_to_come_again(
             await place.run(Task(["guarded"], attempts=3, timeout_s=5))
         await governance.until_state(place.downstream, BreakerState.OPEN)
         calls = place.service.calls
+        job = await place.start(Task(["guarded"], attempts=1, timeout_s=5))
         with pytest.raises(WorkflowFailureError) as refused:
-            await place.run(Task(["guarded"], attempts=1, timeout_s=5))
+            await job.result()
         error = denial(refused.value)
         assert error.type == "headgate.CallDenied"
         assert error.next_retry_delay is not None
         assert error.next_retry_delay > timedelta(minutes=5)
         assert "OPEN" in error.message
         assert place.service.calls == calls
+        report = await explain(governance.client, governance.database, job.id)
+        (by,) = report.obstacles
+        assert (report.state, by.code) == ("closed", ReasonCode.BREAKER_OPEN)
+        assert by.downstream == place.downstream
+        assert f", refused: {by.message}" in report.verdict
 
 
 async def test_whose_call_is_held_back_is_known_though_a_breaker_is_nobodys(

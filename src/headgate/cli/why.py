@@ -39,7 +39,10 @@ async def _explain(workflow_id: str) -> WhyReport:
 def _print(report: WhyReport) -> None:
     say(report.verdict, 2)
     for number, obstacle in enumerate(report.obstacles, 1):
-        _print_obstacle(number, obstacle, report.at_ms)
+        if report.state == "closed":
+            say(f"{number}. {obstacle.code.value}: {obstacle.message}", 3)  # it waits no more
+        else:
+            _print_obstacle(number, obstacle, report.at_ms)
     for held in report.holds:
         expires = ""
         if held.expires_at_ms is not None:
@@ -74,7 +77,8 @@ def _print_obstacle(number: int, one: Obstacle, now_ms: int) -> None:
     _print_some(
         "in the pool",
         [
-            f"{part.tenant}: {part.held} of {part.allocated}, wants {part.wanted}"
+            f"{part.tenant}: holds {part.held}, may hold {part.allocated}, wants {part.wanted}"
+            + (f", guaranteed {part.guaranteed}" if part.guaranteed else "")
             for part in one.parts
         ],
     )

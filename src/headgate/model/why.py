@@ -40,12 +40,13 @@ class JobAsk(Message):
 
 
 class PoolPart(Message):
-    """What one tenant has of a pool, in units: held, wanted, and may be held."""
+    """What one tenant has of a pool, in units: held, wanted, may be held, and guaranteed."""
 
     tenant: str
     held: int = 0
     wanted: int = 0
     allocated: int = 0
+    guaranteed: int = 0
 
 
 class Obstacle(Message):
@@ -107,7 +108,8 @@ class WhyReport(Message):
             ended; ``unknown``: Temporal knows no such workflow, but a ledger still does.
         status: What Temporal says of it, such as ``RUNNING``; null when it knows nothing.
         verdict: The answer in a sentence.
-        obstacles: What stands in its way, the most structural first.
+        obstacles: What stands in its way, the most structural first. Of a job that has failed since
+            it was refused: by what.
         holds: What it holds.
         tenants: For whom it asks, waits or holds, as it says itself or as ledgers do; where it does
             none of these, for whom it was started, by its memo or its fairness key.

@@ -1,6 +1,6 @@
 """Governed calls of a job that were held back, as Temporal knows of them."""
 
-from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.api.failure.v1 import Failure
 from temporalio.client import WorkflowExecutionDescription
 from temporalio.converter import DataConverter
 
@@ -20,7 +20,7 @@ async def held_back(job: WorkflowExecutionDescription, converter: DataConverter)
     """
     found: list[Obstacle] = []
     for pending in job.raw_description.pending_activities:
-        reason, about = await _denial(pending, converter)
+        reason, about = await call_denial(pending.last_failure, converter)
         if reason is None:
             continue
         of_breaker = reason.code in OF_BREAKERS
@@ -41,7 +41,7 @@ async def held_back(job: WorkflowExecutionDescription, converter: DataConverter)
     return found
 
 
-class _About(Message):
+class AboutCall(Message):
     """Whose call it was, as workers say of late; those of before say nothing."""
 
     tenant: str | None = None
@@ -49,17 +49,18 @@ class _About(Message):
     downstream: str | None = None
 
 
-async def _denial(
-    pending: PendingActivityInfo, converter: DataConverter
-) -> tuple[Reason | None, _About]:
-    failure = pending.last_failure.application_failure_info
-    payloads = list(failure.details.payloads[:2])
-    if failure.type != CALL_DENIED or not payloads:
-        return None, _About()
-    kinds: list[type] = [Reason, _About]
+async def call_denial(
+    failure: Failure, converter: DataConverter
+) -> tuple[Reason | None, AboutCall]:
+    """Return why a governed call was held back, and whose it was; None: it failed otherwise."""
+    info = failure.application_failure_info
+    payloads = list(info.details.payloads[:2])
+    if info.type != CALL_DENIED or not payloads:
+        return None, AboutCall()
+    kinds: list[type] = [Reason, AboutCall]
     found = await converter.decode(payloads, kinds[: len(payloads)])
     reason, about = [*found, None][:2]
     return (
         reason if isinstance(reason, Reason) else None,
-        about if isinstance(about, _About) else _About(),
+        about if isinstance(about, AboutCall) else AboutCall(),
     )

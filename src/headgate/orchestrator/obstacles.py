@@ -24,6 +24,7 @@ ENDED_BY_PEOPLE: Final = (ReasonCode.SUSPENDED, ReasonCode.FORCED_OPEN)
 
 _IN_USE: Final = (ReasonCode.QUOTA_USED_UP, ReasonCode.POOL_USED_UP, ReasonCode.QUEUED)
 _ESTIMATE: Final = "(estimate)"
+_MOST_BORROWERS: Final = 3
 
 
 def ranked(obstacles: Iterable[Obstacle]) -> list[Obstacle]:
@@ -44,6 +45,9 @@ def in_the_ledger(view: WhyView, pool: PoolView | None) -> Obstacle | None:
     message, estimate = _without_estimate(reason.message)
     in_use = reason.code in _IN_USE
     of_pool = in_use and reason.code is not ReasonCode.QUOTA_USED_UP and pool is not None
+    shares = parts(pool, resource) if of_pool and pool is not None else []
+    if reason.code is ReasonCode.POOL_USED_UP:
+        message += _lent(view.tenant, shares)
     return Obstacle(
         code=reason.code,
         message=message,
@@ -58,7 +62,7 @@ def in_the_ledger(view: WhyView, pool: PoolView | None) -> Obstacle | None:
         estimate=estimate,
         holders=view.holders if in_use else [],
         ahead=[] if reason.code in ENDED_BY_PEOPLE else view.ahead,
-        parts=parts(pool, resource) if of_pool and pool is not None else [],
+        parts=shares,
     )
 
 
@@ -145,12 +149,32 @@ def parts(pool: PoolView, resource: str) -> list[PoolPart]:
             held=member.held.get(resource, 0),
             wanted=member.wanted.get(resource, 0),
             allocated=member.allocated.get(resource, 0),
+            guaranteed=member.guaranteed.get(resource, 0),
         )
         for tenant, member in pool.members.items()
     ]
     return sorted(
         (part for part in found if part.held or part.wanted),
         key=lambda part: (-part.held, -part.wanted, part.tenant),
+    )
+
+
+def _lent(tenant: str, shares: list[PoolPart]) -> str:
+    """Say who has what is guaranteed to a tenant that lacks it; empty: it lacks nothing of it."""
+    mine = next((one for one in shares if one.tenant == tenant), None)
+    if mine is None or mine.held >= mine.guaranteed:
+        return ""
+    others = sorted(shares, key=lambda one: (one.guaranteed - one.held, one.tenant))
+    borrow = [
+        f"{one.tenant} ({one.held - one.guaranteed})" for one in others if one.held > one.guaranteed
+    ]
+    if not borrow:
+        return ""
+    more = len(borrow) - _MOST_BORROWERS
+    names = ", ".join(borrow[:_MOST_BORROWERS]) + (f" and {more} more" if more > 0 else "")
+    return (
+        f"; {mine.guaranteed} are guaranteed to {tenant}, which gets them as they come back from "
+        f"those who hold more than is guaranteed to them: {names}"
     )
 
 

@@ -32,6 +32,7 @@ class Evidence:
         status: What Temporal says of it; None: nothing.
         is_open: Whether it has not ended, as far as Temporal knows.
         closed_at_ms: When it ended.
+        refused: What it was refused by, if it has failed for that.
         tenant: For whom it runs, as its description has it; None: it does not say.
         asks: What it says itself; None: it does not answer.
         silence: Why not.
@@ -47,6 +48,7 @@ class Evidence:
     status: str | None = None
     is_open: bool = False
     closed_at_ms: int | None = None
+    refused: Obstacle | None = None
     tenant: str | None = None
     asks: list[JobAsk] | None = None
     silence: str = ""
@@ -93,6 +95,7 @@ def conclude(evidence: Evidence) -> WhyReport:
         update={
             "state": "unknown" if evidence.status is None else "closed",
             "verdict": _ended(evidence, holds),
+            "obstacles": [] if evidence.refused is None else [evidence.refused],
             "notes": notes + ([_RECLAIMED_SOON] if holds else []),
         }
     )
@@ -141,7 +144,8 @@ def _tenants(evidence: Evidence) -> list[str]:
     of which nobody knows anything is for whom its description says.
     """
     said = {ask.tenant for ask in evidence.asks or []} | {view.tenant for view in evidence.views}
-    said |= {call.tenant for call in evidence.calls if call.tenant is not None}
+    held_back = [*evidence.calls, *([evidence.refused] if evidence.refused else [])]
+    said |= {one.tenant for one in held_back if one.tenant is not None}
     return sorted(said or ({evidence.tenant} if evidence.tenant is not None else set()))
 
 
@@ -190,9 +194,10 @@ def headline(obstacle: Obstacle) -> str:
     one = obstacle
     place = f", number {one.position} in line" if (one.position or 0) > 1 else ""
     if one.code is ReasonCode.POOL_USED_UP and one.pool and one.used is not None and one.limit:
-        return (
-            f"pool {one.pool} is used up: {one.tenant} holds {one.used} of its {one.limit}{place}"
-        )
+        part = f"{one.used} of its {one.limit}"
+        if one.used > one.limit:
+            part = f"{one.used}, {one.used - one.limit} more than its part now"
+        return f"pool {one.pool} is used up: {one.tenant} holds {part}{place}"
     if one.code is ReasonCode.QUOTA_USED_UP and one.tenant and one.resource:
         return (
             f"the quota of {one.tenant} is used up: it holds {one.used} of {one.limit} "
@@ -253,8 +258,14 @@ def _runs(evidence: Evidence, holds: list[Held]) -> str:
 
 
 def _ended(evidence: Evidence, holds: list[Held]) -> str:
-    still = f", but still holds {len(holds)} of its permits" if holds else " and waits for nothing"
+    still = _still(holds) or " and waits for nothing"
     if evidence.status is None:
         return f"unknown: Temporal knows no workflow {evidence.workflow_id}{still}"
     ended = "" if evidence.closed_at_ms is None else f" at {utc(evidence.closed_at_ms)}"
+    if evidence.refused is not None:
+        return f"closed: it failed{ended}, refused: {evidence.refused.message}{_still(holds)}"
     return f"closed: it ended{ended} ({evidence.status.lower()}){still}"
+
+
+def _still(holds: list[Held]) -> str:
+    return f", but still holds {len(holds)} of its permits" if holds else ""

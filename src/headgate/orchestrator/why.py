@@ -22,6 +22,7 @@ from headgate.model.why import WHY_QUERY, JobAsk, WhyReport
 from headgate.orchestrator.ask import ask, ask_pool
 from headgate.orchestrator.held_back import held_back
 from headgate.orchestrator.obstacles import told_of
+from headgate.orchestrator.refused import refused
 from headgate.orchestrator.tenants import tenant_described
 from headgate.orchestrator.verdict import Evidence, conclude
 from headgate.store.database import Database
@@ -94,6 +95,12 @@ class _Search:
             self.evidence.calls = await held_back(found, self._client.data_converter)
         if found.close_time is not None:
             self.evidence.closed_at_ms = int(found.close_time.timestamp() * 1_000)
+        if found.status is WorkflowExecutionStatus.FAILED:
+            run = self._client.get_workflow_handle(found.id, run_id=found.run_id)
+            try:
+                self.evidence.refused = await refused(run, self._client.data_converter)
+            except (RPCError, ValueError, RuntimeError) as error:
+                self.evidence.notes.append(f"how it has failed could not be read: {error}")
 
     async def ask_job(self) -> None:
         """Ask the job itself, which answers while ``permit()`` asks for it."""

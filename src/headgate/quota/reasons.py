@@ -12,7 +12,7 @@ from headgate.quota.queues import Queues
 from headgate.quota.record import LedgerRecord, Meter, WindowKind
 
 HOLD_GUESS_MS: Final = 1_000
-"""How long a permit is held, for estimates, as long as none has come back."""
+"""How soon to look again at what others hold, as long as none of it has ever come back."""
 
 GOVERNOR_GUESS_MS: Final = 1_000
 """How soon the governor of a pool answers, for estimates."""
@@ -21,6 +21,12 @@ PATIENCE_GUESS_MS: Final = 60_000
 """How soon to look again at what has no end of its own, and people may end."""
 
 _NAMED_AHEAD: Final = 3
+
+_A: Final[dict[WindowKind, str]] = {
+    "per_hour": "an hour",
+    "per_day": "a day",
+    "per_month": "a month",
+}
 
 _ABOUT_MS: Final[dict[WindowKind, int]] = {
     "per_hour": 3_600_000,
@@ -205,6 +211,7 @@ class Inquiry:
         if reason.code is ReasonCode.QUEUED and position > 1:
             units = self._ahead(resource, id) + dict(waiter.needs)[resource]
             retry_at_ms, exact = max(retry_at_ms, self._back_at(resource, units)), False
+            endless = endless or not self._has_come_back(resource)
         retry_at_ms = max(retry_at_ms, self.now_ms + 1)
         if not exact and not endless:
             message += f"; about {_duration(retry_at_ms - self.now_ms)} to go (estimate)"
@@ -260,9 +267,10 @@ class Inquiry:
             used: int | None = None,
             *,
             exact: bool = False,
+            endless: bool = False,
         ) -> None:
             again_ms = self._look_again_ms(code) if at_ms is None else at_ms
-            endless = at_ms is None
+            endless = endless or at_ms is None
             found.append(
                 Obstacle(code, resource, message, again_ms, exact, limit, used, units, endless)
             )
@@ -292,9 +300,8 @@ class Inquiry:
             used = window.used if window is not None and is_open else 0
             if used + ahead + units <= limit:
                 continue
-            name = kind.removeprefix("per_")
             by = f" and {ahead} asked for by those ahead" if used + units <= limit else ""
-            message = f"{used} of {limit} {resource} a {name} of tenant {tenant} used{by}{cut}"
+            message = f"{used} of {limit} {resource} {_A[kind]} of tenant {tenant} used{by}{cut}"
             at_ms, exact = uncut_ms, False
             if units <= limit:
                 ends_ms = (
@@ -313,6 +320,7 @@ class Inquiry:
                 uncut_ms if units > limits.max_active else self._back_at(resource, ahead + units),
                 limits.max_active,
                 meter.units,
+                endless=not self._has_come_back(resource),
             )
         if limits.allocated is not None and meter.units + units > limits.allocated:
             soon: int | None = now_ms + GOVERNOR_GUESS_MS
@@ -322,17 +330,20 @@ class Inquiry:
                 if units <= limits.allocated:
                     soon = self._back_at(resource, ahead + units)
             message = self._pool_message(resource, limits, meter)
-            add(ReasonCode.POOL_USED_UP, message, soon, limits.allocated, meter.units)
+            unknown = limits.allocation is not None and not self._has_come_back(resource)
+            limit, used = limits.allocated, meter.units
+            add(ReasonCode.POOL_USED_UP, message, soon, limit, used, endless=unknown)
         return found
 
     def _pool_message(self, resource: str, limits: Limits, meter: Meter) -> str:
         allocation = limits.allocation
         if allocation is None:
             return f"{resource} waits for the governor of pool {limits.pool}"
-        message = (
-            f"{meter.units} of {limits.allocated} {resource} of tenant {self.record.tenant} in "
-            f"use, its part of pool {limits.pool}"
-        )
+        may_hold = limits.allocated or 0
+        part = f"{meter.units} of {may_hold} {resource}"
+        if meter.units > may_hold:  # it gives back what it has borrowed
+            part = f"{meter.units} {resource}, {meter.units - may_hold} more than its part now,"
+        message = f"{part} of tenant {self.record.tenant} in use, its part of pool {limits.pool}"
         if resource in allocation.capacity:
             given = allocation.allocated.get(resource)
             has = f"of {allocation.capacity[resource]}"
@@ -401,6 +412,11 @@ class Inquiry:
         lacking = max(1, units - max(0, limits.room - meter.units))
         hold_ms = max(meter.hold_ms or HOLD_GUESS_MS, self.held_for_ms(resource, self.now_ms))
         return self.now_ms + max(1, hold_ms * lacking // max(1, limits.room))
+
+    def _has_come_back(self, resource: str) -> bool:
+        """Return whether anything is known of how long permits of ``resource`` are held."""
+        meter = self.record.meters.get(resource)
+        return meter is not None and meter.released > 0
 
     def _is_used_up(self, limits: Limits, meter: Meter, units: int) -> bool:
         """Return whether the rate would not let ``units`` pass now, were nobody ahead."""

@@ -1,0 +1,82 @@
+"""By what a job was refused that has failed for it, as its history ends."""
+
+from collections.abc import Iterator
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.failure.v1 import Failure
+from temporalio.client import WorkflowHandle, WorkflowHistoryEventFilterType
+from temporalio.converter import DataConverter
+
+from headgate.model.contract import Message
+from headgate.model.reason import Reason
+from headgate.model.why import Obstacle
+from headgate.orchestrator.errors import PERMIT_DENIED
+from headgate.orchestrator.held_back import call_denial
+from headgate.orchestrator.obstacles import OF_BREAKERS
+
+
+async def refused(job: WorkflowHandle[object, object], converter: DataConverter) -> Obstacle | None:
+    """Return what a job was refused by, or None when it has not failed for that.
+
+    Args:
+        job: One run, which has closed.
+        converter: Reads the details of the denial.
+
+    Raises:
+        RPCError: Temporal does not answer.
+    """
+    async for event in job.fetch_history_events(
+        event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT
+    ):
+        if event.event_type != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+            continue
+        for cause in _causes(event.workflow_execution_failed_event_attributes.failure):
+            denial = await _denial(cause, converter)
+            if denial is not None and denial.reason is not None:
+                return _obstacle(denial, denial.reason)
+    return None
+
+
+class _Denial(Message):
+    """What ``PermitDenied`` says in its details."""
+
+    reason: Reason | None = None
+    retry_at_ms: int | None = None
+    tenant: str | None = None
+    resource: str | None = None
+    downstream: str | None = None
+
+
+def _causes(failure: Failure) -> Iterator[Failure]:
+    """Yield a failure and what caused it, the outermost first."""
+    yield failure
+    while failure.HasField("cause"):
+        failure = failure.cause
+        yield failure
+
+
+async def _denial(failure: Failure, converter: DataConverter) -> _Denial | None:
+    info = failure.application_failure_info
+    if info.type == PERMIT_DENIED and info.details.payloads:
+        (found,) = await converter.decode(info.details.payloads[:1], [_Denial])
+        return found if isinstance(found, _Denial) else None
+    reason, about = await call_denial(failure, converter)
+    return _Denial(
+        reason=reason, tenant=about.tenant, resource=about.resource, downstream=about.downstream
+    )
+
+
+def _obstacle(denial: _Denial, reason: Reason) -> Obstacle:
+    of_breaker = reason.code in OF_BREAKERS
+    return Obstacle(
+        code=reason.code,
+        message=reason.message,
+        tenant=denial.tenant,
+        resource=None if of_breaker else reason.resource or denial.resource,
+        downstream=denial.downstream if of_breaker else None,
+        limit=reason.limit,
+        used=reason.used,
+        needed=reason.needed,
+        position=reason.position,
+        changes_at_ms=denial.retry_at_ms,
+    )
