@@ -65,6 +65,23 @@ def test_a_condition_is_told(tmp_path: Path) -> None:
     assert "OVERCOMMITTED: the guarantees add up to 20" in headgate("-f", file).stdout
 
 
+def test_who_has_no_weight_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "pool.yaml"
+    tenants = "tenants: [{tenant: a, demand: 9, weight: 0, guaranteed: 2}, {tenant: b, demand: 3}]"
+    says = {
+        "proportional": (0, "nothing"),
+        "reserved": (2, "its guarantee"),
+        "unlimited": (9, None),
+    }
+    for strategy, (gets, what) in says.items():
+        file.write_text(f"capacity: 10\nstrategy: {strategy}\n{tenants}\n")
+        told = json.loads(headgate("-f", file, "--json").stdout)
+        assert told["allocations"] == {"a": gets, "b": 3}
+        named = [one["message"] for one in told["conditions"] if one["type"] == "NO_WEIGHT"]
+        said = f"weight 0 gets {what} and no more: a wants 9 and gets {gets}"
+        assert named == ([said] if what else [])
+
+
 def test_several_resources(tmp_path: Path) -> None:
     file = tmp_path / "pool.yaml"
     file.write_text(

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import os
 import shutil
 import signal
 import sys
@@ -12,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx2
 import pytest_asyncio
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,6 +22,7 @@ from starlette.routing import Route
 from temporalio.client import Client
 
 from headgate.devstack.http_server import serving
+from headgate.devstack.ports import free_port
 from headgate.devstack.process import GuardedProcess
 from headgate.devstack.stack import Stack
 from headgate.devstack.workers import worker_environment
@@ -203,3 +206,28 @@ async def until(holds: Callable[[], bool]) -> None:
         return holds()
 
     await eventually(look, bool, within_s=30)
+
+
+async def test_the_stand_ins_for_the_services_answer_and_fail_as_told(tmp_path: Path) -> None:
+    port = free_port()
+    process = await GuardedProcess.start(
+        (sys.executable, "services.py", "--port", str(port), "--broken", "scanner"),
+        name="services",
+        log=tmp_path / "services.log",
+        env=dict(os.environ),
+        cwd=EXAMPLE,
+        stop_signal=signal.SIGINT,
+    )
+    try:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as peer:
+
+            async def status(service: str) -> int | None:
+                try:
+                    return (await peer.post(f"/{service}", json={})).status_code
+                except httpx2.ConnectError:
+                    return None  # it does not listen yet
+
+            assert await eventually(lambda: status("attestor"), bool) == 200
+            assert await status("scanner") == 503
+    finally:
+        await process.stop()

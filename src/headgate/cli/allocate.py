@@ -1,7 +1,9 @@
 """``headgate allocate``: who would get what of a pool, from a file, with nothing running."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import typer
 from rich.console import Console
@@ -18,7 +20,12 @@ from headgate.allocation import (
 )
 from headgate.cli.yaml_file import read_yaml
 from headgate.model.allocation import PoolProblem, TenantClaim
-from headgate.model.pool import GUARANTEEING, Strategy
+from headgate.model.pool import GUARANTEEING, Condition, Strategy
+
+NO_WEIGHT: Final = "NO_WEIGHT"
+"""Somebody wants more than is guaranteed to it, and has no weight."""
+
+_MOST_NAMED: Final = 5
 
 
 def command(
@@ -77,7 +84,27 @@ def _divide(problem: PoolProblem, capacity: int) -> Division:
         )
         for group in problem.groups
     ]
-    return divide(capacity, problem.strategy, claims, groups)
+    division = divide(capacity, problem.strategy, claims, groups)
+    weightless = _weightless(problem, division)
+    return replace(division, conditions=[*division.conditions, *weightless])
+
+
+def _weightless(problem: PoolProblem, division: Division) -> list[Condition]:
+    """Name those that want more and have no weight: they get what is guaranteed and no more."""
+    if problem.strategy in (Strategy.FIXED, Strategy.UNLIMITED):
+        return []  # weights do not count
+    lacking = [
+        f"{one.tenant} wants {_one(one):,} and gets {division.allocations[one.tenant]:,}"
+        for one in problem.tenants
+        if one.weight == 0 and division.allocations[one.tenant] < _one(one)
+    ]
+    if not lacking:
+        return []
+    shown = "; ".join(lacking[:_MOST_NAMED])
+    more = len(lacking) - _MOST_NAMED
+    what = "its guarantee" if problem.strategy in GUARANTEEING else "nothing"
+    message = f"weight 0 gets {what} and no more: {shown}" + (f" and {more:,} more" * (more > 0))
+    return [Condition(type=NO_WEIGHT, message=message)]
 
 
 def _divide_several(problem: PoolProblem, capacities: dict[str, int]) -> DominantDivision:

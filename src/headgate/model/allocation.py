@@ -111,7 +111,9 @@ class PoolProblem(Contract):
 
     def _check_groups(self) -> None:
         parents = {group.group: group.parent for group in self.groups}
-        known = f"write null or one of {', '.join(sorted(parents))}" if parents else "write null"
+        known = "write null, or name it under groups"
+        if parents:
+            known = f"write null or one of {', '.join(sorted(parents))}"
         for number, claim in enumerate(self.tenants):
             if claim.group is not None and claim.group not in parents:
                 raise _at(f"there is no group {claim.group}: {known}", "tenants", number, "group")
