@@ -1,7 +1,6 @@
 """The commands read and write as the orchestrator does: HEADGATE_DATA_CONVERTER."""
 
 import pytest
-from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import DataConverter
 
 from headgate.cli.connect import DATA_CONVERTER, connect_temporal
@@ -10,6 +9,7 @@ from headgate.devstack.stack import Stack
 from headgate.model.entity import EntityOptions
 from headgate.model.errors import ConfigurationError
 from headgate.model.quota import Quota
+from headgate.orchestrator.shared_converter import SharedPydanticPayloadConverter
 from headgate.store.database import Database
 from tests.converters import Cipher, ForgetfulConverter, LostKey
 from tests.harness import Governance, Orchestrator, eventually, soon_left
@@ -29,7 +29,7 @@ def _environment(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_without_it_messages_are_plain_json() -> None:
     converter = (await connect_temporal()).data_converter
-    assert converter.payload_converter_class is PydanticPayloadConverter
+    assert converter.payload_converter_class is SharedPydanticPayloadConverter
     assert converter.payload_codec is None
 
 

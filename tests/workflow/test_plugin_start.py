@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 from temporalio.common import HeaderCodecBehavior, VersioningBehavior, WorkerDeploymentVersion
-from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import DataConverter
 from temporalio.worker import Replayer, Worker, WorkerDeploymentConfig
 
 import headgate
 from headgate import HeadgatePlugin
 from headgate.model.errors import ConfigurationError
+from headgate.orchestrator.shared_converter import SharedPydanticPayloadConverter
 from tests.converters import (
     Cipher,
     ForgetfulConverter,
@@ -110,11 +110,11 @@ async def test_governance_workflows_may_not_be_pinned_to_a_version() -> None:
 
 async def test_the_default_converter_becomes_the_pydantic_one_and_the_codec_stays() -> None:
     converter = (await connect(HeadgatePlugin())).data_converter
-    assert converter.payload_converter_class is PydanticPayloadConverter
+    assert converter.payload_converter_class is SharedPydanticPayloadConverter
     codec = Cipher()
     client = await connect(HeadgatePlugin(), data_converter=DataConverter(payload_codec=codec))
     assert client.data_converter.payload_codec is codec
-    assert client.data_converter.payload_converter_class is PydanticPayloadConverter
+    assert client.data_converter.payload_converter_class is SharedPydanticPayloadConverter
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:If you're using Pydantic")

@@ -21,6 +21,7 @@ from headgate.model.errors import ConfigurationError
 from headgate.model.ids import workflow_id
 from headgate.model.ledger import Acquire, Admit, Decision, Exchange, Holder, Outcome
 from headgate.model.reason import Reason, ReasonCode
+from headgate.orchestrator.shared_converter import SharedPydanticPayloadConverter
 from headgate.quota import LedgerInput
 
 _HOLDER: Final = Holder(workflow_id="job-1", run_id="run-1")
@@ -48,11 +49,11 @@ _REMEDY: Final = (
 
 
 def with_pydantic(existing: DataConverter | None) -> DataConverter:
-    """Make the default payload converter the pydantic one; keep everything else."""
-    if existing is None:
-        return pydantic_data_converter
-    if existing.payload_converter_class is DefaultPayloadConverter:
-        return dataclasses.replace(existing, payload_converter_class=PydanticPayloadConverter)
+    """Make the default payload converter the pydantic one, which runs share; keep all else."""
+    existing = existing or pydantic_data_converter
+    if existing.payload_converter_class in (DefaultPayloadConverter, PydanticPayloadConverter):
+        shared = SharedPydanticPayloadConverter
+        return dataclasses.replace(existing, payload_converter_class=shared)
     return existing
 
 
