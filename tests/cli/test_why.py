@@ -149,7 +149,7 @@ async def test_a_used_up_pool_is_told_with_who_has_it(desk: Desk) -> None:
         await held(desk, working, tenant=globex)
         job = await working.start(ScanJobInput(tenant=acme))
         report = await why(desk, job, ReasonCode.POOL_USED_UP)
-        said = f"waits: pool {pool} is used up: {acme} holds 1 of its 1; "
+        said = f"waits: the part of {acme} in pool {pool} is used up: it holds 1 of its 1; "
         assert report.verdict.startswith(said)
 
         def parts(report: WhyReport) -> dict[str, int]:
@@ -186,7 +186,7 @@ async def test_of_several_resources_the_pool_of_that_which_is_lacking_is_told(de
         (obstacle,) = report.obstacles
         assert (obstacle.resource, obstacle.pool) == ("tok", tokens)
         assert (obstacle.used, obstacle.needed) == (450, 100)
-        assert f"pool {tokens} is used up: {acme} holds 450 of its 500" in report.verdict
+        assert f"in pool {tokens} is used up: it holds 450 of its 500" in report.verdict
         assert f"held by      {first.id}: 450 for" in await desk.done("why", job.id)
 
 

@@ -54,10 +54,10 @@ def ask(ledger: Ledger, id: str, *, now_ms: int = NOW_MS, **request: Any) -> Dec
     return decision
 
 
-def come_and_go(ledger: Ledger, now_ms: int = NOW_MS) -> None:
+def come_and_go(ledger: Ledger, after_ms: int = 0) -> None:
     """Let it see a permit come back, so that it knows how long one is held."""
-    ask(ledger, "gone", now_ms=now_ms)
-    ledger.release("gone", now_ms)
+    ask(ledger, "gone")
+    ledger.release("gone", NOW_MS + after_ms)
 
 
 def code(decision: Decision) -> ReasonCode:

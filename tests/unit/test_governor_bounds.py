@@ -233,6 +233,20 @@ def test_the_pool_is_laid_out_only_when_something_else_is_guaranteed(
     assert laid_out == 0
 
 
+def test_who_waits_for_more_than_it_may_ever_hold_beside_what_it_holds_is_told_why() -> None:
+    quota = Quota(guaranteed=1, borrow_limit=1)
+    pool = heard(PoolOfLedgers(10, {"a": quota, "b": Quota()}, strategy=Strategy.RESERVED))
+    pool.ask("a", jobs=3)
+    pool.wait(3_000)
+    waiting = next(iter(pool.ledgers["a"].record.waiters))
+    view = pool.ledgers["a"].why(waiting, pool.now_ms)
+    assert view is not None
+    assert view.reason is not None
+    assert view.reason.code is ReasonCode.POOL_USED_UP
+    said = "it can hold at most 2 of it, as it may borrow 1 beyond its guarantee of 1"
+    assert said in view.reason.message
+
+
 def test_runs_that_began_without_say_nothing() -> None:
     pool = PoolOfLedgers(100, {"a": Quota(weight=0)})
     pool.governor = Governor(pool.governor.record, knows_most=False)

@@ -21,6 +21,7 @@ from tests.unit.ledgers import (
     again,
     ask,
     code,
+    come_and_go,
     make,
     quotas,
 )  # fmt: skip
@@ -74,6 +75,35 @@ def test_an_override_holds_for_its_time_and_ends_by_itself() -> None:
     assert audit[0].target == "ledger/acme/scan"
     ledger.audited(audit[:1])
     assert [one.action for one in ledger.record.audit] == ["override_ended"]
+
+
+def test_who_waits_is_told_who_has_overridden_the_quota_and_when_that_ends() -> None:
+    ledger = make(max_active=9, per_hour=9)
+    ask(ledger, "a", units=2)
+    say(ledger, "o", override(max_active=2))
+    wait = ask(ledger, "b", wait_ms=60_000)
+    assert wait.reason is not None
+    assert wait.reason.message.startswith(
+        "2 of 2 scan of tenant acme in use (set by ann: the night shift)"
+    )
+    assert (wait.retry_at_ms, wait.reason.endless) == (LATER_MS, False)
+    say(ledger, "o2", override(max_active=2, per_hour=1), allow_below_usage=True)
+    used_up = ask(ledger, "c", units=1, wait_ms=9_000_000)
+    window = ledger.record.meters["scan"].windows["per_hour"]
+    assert code(used_up) is ReasonCode.WINDOW
+    assert used_up.retry_at_ms == window.ends_at_ms + 3_600_000, "b takes the next hour's one"
+
+
+def test_what_is_held_beyond_a_lowered_limit_has_to_come_back_before_anybody_is_served() -> None:
+    ledger = make(max_active=6)
+    come_and_go(ledger, after_ms=60_000)
+    now_ms = NOW_MS + 60_000
+    for id in "abcdef":
+        ask(ledger, id, now_ms=now_ms)
+    changes = override(ends_at_ms=now_ms + 9_000_000, max_active=4)
+    say(ledger, "o", changes, now_ms=now_ms, allow_below_usage=True)
+    wait = ask(ledger, "g", wait_ms=900_000, now_ms=now_ms)
+    assert wait.retry_at_ms == now_ms + 60_000 * 3 // 6, "three of the six"
 
 
 def test_an_override_to_come_serves_those_who_wait_when_it_begins() -> None:

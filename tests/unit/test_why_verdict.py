@@ -162,8 +162,8 @@ def test_a_used_up_pool_is_told_with_who_has_what_of_it() -> None:
     said = evidence(views=[view(ReasonCode.POOL_USED_UP)], pools={("acme", "scan"): pool})
     report = conclude(said)
     assert report.verdict == (
-        "waits: pool scanner-slots is used up: acme holds 12 of its 12, number 3 in line; "
-        "next permit likely in about 40 s (estimate)"
+        "waits: the part of acme in pool scanner-slots is used up: it holds 12 of its 12, number 3 "
+        "in line; next permit likely in about 40 s (estimate)"
     )
     parts = report.obstacles[0].parts
     assert [(part.tenant, part.held, part.wanted) for part in parts] == [
@@ -206,8 +206,8 @@ def test_who_holds_more_than_its_part_now_is_told_how_much() -> None:
     pools = {("acme", "scan"): pool_of("scan")}
     waits = view(ReasonCode.POOL_USED_UP, reason=reason, retry_at_ms=None, position=1)
     assert conclude(evidence(views=[waits], pools=pools)).verdict == (
-        "waits: pool pool-of-scan is used up: acme holds 4, 2 more than its part now; nobody knows "
-        "until when"
+        "waits: the part of acme in pool pool-of-scan is used up: it holds 4, 2 more than its part "
+        "now; nobody knows until when"
     )
 
 

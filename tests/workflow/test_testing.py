@@ -258,6 +258,22 @@ async def test_an_open_breaker_keeps_calls_away_until_it_is_closed(shop: Shop) -
     assert await shop.waited_s(CallJob.run, Job("acme", call="counted")) < 10
 
 
+async def test_who_waits_for_a_breaker_looks_within_a_minute_whether_people_have_closed_it(
+    shop: Shop,
+) -> None:
+    shop.gate.open_breaker("scanner", HOUR)
+    job = await shop.start(PermitJob.run, Job("acme"))
+
+    async def timers() -> list[timedelta]:
+        events = (await job.fetch_history()).events
+        started = [event.timer_started_event_attributes for event in events]
+        return [one.start_to_fire_timeout.ToTimedelta() for one in started if one.timer_id]
+
+    (first,) = await eventually(timers, bool)
+    assert timedelta(seconds=45) <= first < timedelta(seconds=60)
+    await job.terminate()
+
+
 async def test_a_breaker_that_opens_while_a_job_holds_its_permit_keeps_its_calls_away(
     shop: Shop,
 ) -> None:

@@ -180,7 +180,9 @@ class Downstream:
             # A little apart, so that those who wait do not all come back in the same instant.
             until += int((until - now) * _SPREAD * random.random())  # noqa: S311 - no secret
             message = f"breaker of {self.name} is {verdict.state}: {verdict.reason}"
-            return self._refuse(ReasonCode.BREAKER_OPEN, message, until)
+            endless = verdict.until_ms is None
+            reason = Reason(code=ReasonCode.BREAKER_OPEN, message=message, endless=endless)
+            return Refusal(reason, until)
         if verdict.allow == "probes" and now < self._probes_busy_until_ms:
             message = f"breaker of {self.name} is {verdict.state}: all probes are in flight"
             return self._refuse(ReasonCode.PROBES_BUSY, message, self._probes_busy_until_ms)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final
+from zlib import crc32
 
 from pydantic import ValidationError
 from temporalio import workflow
@@ -38,6 +39,11 @@ from headgate.model.why import WHY_QUERY, AskState, JobAsk
 from headgate.orchestrator.errors import PermitDenied, invalid_request
 from headgate.orchestrator.mistakes import first_mistake, shown
 from headgate.view.metrics import JOB_WAIT
+
+_LOOKS_AGAIN_MS: Final = 45_000
+_SPREAD_MS: Final = 15_000
+"""No job that is refused for now asks less often than after these together; each after a part of
+the second that is its own, as many are refused in the same moment."""
 
 _ATTEMPT_TIMEOUT: Final = timedelta(seconds=20)
 _RELEASE_TIMEOUT: Final = timedelta(seconds=60)
@@ -215,10 +221,13 @@ class _Asking:
             shed = decision.reason.code is ReasonCode.SHED  # as one that is refused while it waits
             if shed or decision.retry_at_ms is None or decision.retry_at_ms > self._deadline_ms:
                 raise self._denied(decision.reason, decision.retry_at_ms)
-            self._wait("asks_again", decision.reason, decision.retry_at_ms)
+            left_ms, waited_ms = decision.retry_at_ms - _now_ms(), _now_ms() - self._known.since_ms
+            again_ms = asks_again_in_ms(
+                workflow.info().run_id, left_ms, waited_ms, endless=decision.reason.endless
+            )
+            self._wait("asks_again", decision.reason, _now_ms() + again_ms)
             await workflow.sleep(
-                timedelta(milliseconds=max(1, decision.retry_at_ms - _now_ms())),
-                summary=decision.reason.message[:180],
+                timedelta(milliseconds=again_ms), summary=decision.reason.message[:180]
             )
 
     async def give_back(self, id: str) -> None:
@@ -446,6 +455,24 @@ def _wanted(
 
 def _invalid(what: str) -> ApplicationError:
     return invalid_request(f"governance.permit(): {what}")
+
+
+def asks_again_in_ms(run_id: str, left_ms: int, waited_ms: int, *, endless: bool) -> int:
+    """Return how long a job that is refused for now waits before it asks anew.
+
+    Not for all of a long time, as people may end it sooner. And where nobody knows the end, the
+    less often the longer it has waited: each time that it asks is six events in its history.
+
+    Args:
+        run_id: Of the job: many are refused in the same moment, and come back a little apart. (Not
+            ``workflow.random()``: what it gives next may matter to the job.)
+        left_ms: Until it makes sense to ask again, as far as is known.
+        waited_ms: Since it asked first.
+        endless: Nobody knows the end.
+    """
+    at_most_ms = _LOOKS_AGAIN_MS + crc32(run_id.encode()) % _SPREAD_MS
+    again_ms = min(max(1, left_ms), at_most_ms)
+    return max(again_ms, min(waited_ms // 4, at_most_ms)) if endless else again_ms
 
 
 def _now_ms() -> int:

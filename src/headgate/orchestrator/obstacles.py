@@ -48,6 +48,10 @@ def in_the_ledger(view: WhyView, pool: PoolView | None) -> Obstacle | None:
     shares = parts(pool, resource) if of_pool and pool is not None else []
     if reason.code is ReasonCode.POOL_USED_UP:
         message += _lent(view.tenant, shares)
+    if of_pool and pool is not None and (cut := pool.override) is not None:
+        units = pool.capacity.get(resource, 0)
+        message += f"; {cut.actor} has set the pool to {units} {resource}{_until(cut.until_ms)}"
+        message += f": {cut.reason}"
     return Obstacle(
         code=reason.code,
         message=message,
@@ -90,6 +94,8 @@ def in_the_breaker(view: BreakerView, now_ms: int) -> Obstacle | None:
             if view.probes_in_flight < probes:
                 return None
             message = f"the breaker of {name} is half open and its {probes} probes are in flight"
+            settled = now_ms + view.settings.policy.probe_deadline_ms  # at the latest
+            until = settled if until is None else min(until, settled)
             found = _of(view, ReasonCode.PROBES_BUSY, message, until, estimate=True)
             return found.model_copy(update={"limit": probes, "used": view.probes_in_flight})
         case BreakerState.RAMP:
@@ -212,8 +218,11 @@ def _share(view: BreakerView, now_ms: int) -> float:
 def _cut(view: BreakerView) -> str:
     if (cut := view.throttle) is None:
         return ""
-    until = f" until {utc(cut.until_ms)}" if cut.until_ms else ""
-    return f", cut by {cut.actor}{until}: {cut.reason}"
+    return f", cut by {cut.actor}{_until(cut.until_ms)}: {cut.reason}"
+
+
+def _until(at_ms: int | None) -> str:
+    return f" until {utc(at_ms)}" if at_ms else ""
 
 
 def _without_estimate(message: str) -> tuple[str, bool]:

@@ -197,7 +197,7 @@ def headline(obstacle: Obstacle) -> str:
         part = f"{one.used} of its {one.limit}"
         if one.used > one.limit:
             part = f"{one.used}, {one.used - one.limit} more than its part now"
-        return f"pool {one.pool} is used up: {one.tenant} holds {part}{place}"
+        return f"the part of {one.tenant} in pool {one.pool} is used up: it holds {part}{place}"
     if one.code is ReasonCode.QUOTA_USED_UP and one.tenant and one.resource:
         return (
             f"the quota of {one.tenant} is used up: it holds {one.used} of {one.limit} "

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from headgate.model.ids import DEFAULT
 from headgate.model.lease import WhenAway
 from headgate.model.pool import Allocation, AtMost, Share
-from headgate.model.quota import Quota, Rate, Throttle
+from headgate.model.quota import Quota, QuotaOverride, Rate, Throttle
 from headgate.quota import calendar
 from headgate.quota.record import LedgerRecord, Meter, WindowKind
 
@@ -257,6 +257,30 @@ def with_changes(quota: Quota, changes: dict[str, Any]) -> Quota:
     if changed.max_active is not None and changed.guaranteed > changed.max_active:
         changed = changed.model_copy(update={"guaranteed": changed.max_active})
     return changed
+
+
+def quota_changes(
+    record: LedgerRecord, resource: str, now_ms: int
+) -> tuple[int | None, QuotaOverride | None]:
+    """Return when the quota of a resource next changes by itself, and the override that holds now.
+
+    Overrides and reservations change it when they begin and end. Of several overrides, that which
+    began last.
+    """
+    times: list[int] = []
+    holds: QuotaOverride | None = None
+    for one in record.overrides.values():
+        if one.resource != resource or one.ends_at_ms <= now_ms:
+            continue
+        has_begun = one.begins_at_ms <= now_ms
+        times.append(one.ends_at_ms if has_begun else one.begins_at_ms)
+        if has_begun and (holds is None or one.begins_at_ms >= holds.begins_at_ms):
+            holds = one
+    base = base_quota(record, resource)
+    if base is not None and base.reservations:
+        changes_ms = calendar.in_force(base.reservations, base.time_zone, now_ms)[1]
+        times += [] if changes_ms is None else [changes_ms]
+    return min(times, default=None), holds
 
 
 def next_change(record: LedgerRecord, now_ms: int) -> int | None:

@@ -7,7 +7,7 @@ from typing import Final
 from headgate.model.reason import Reason, ReasonCode
 from headgate.quota import calendar, gcra
 from headgate.quota.decide import arrival
-from headgate.quota.limits import Limits
+from headgate.quota.limits import Limits, quota_changes
 from headgate.quota.queues import Queues
 from headgate.quota.record import LedgerRecord, Meter, WindowKind
 
@@ -275,6 +275,9 @@ class Inquiry:
                 Obstacle(code, resource, message, again_ms, exact, limit, used, units, endless)
             )
 
+        not_yet = not self._has_come_back(resource)
+        changes_ms, override = quota_changes(self.record, resource, now_ms)
+        set_to = "" if override is None else f" (set by {override.actor}: {override.reason})"
         cut = "" if limits.cut is None else _cut(limits)
         uncut_ms = None if limits.cut is None else limits.cut.until_ms
         if limits.pause is not None:
@@ -310,18 +313,19 @@ class Inquiry:
                     else calendar.window_end(kind, limits.time_zone, now_ms)
                 )
                 # Those ahead may need more than one window, too.
-                windows = -(-(used + ahead + units - limit) // limit)
+                windows = -(-(min(used, limit) + ahead + units - limit) // limit)
                 at_ms, exact = ends_ms + (windows - 1) * _ABOUT_MS[kind], windows == 1
             add(ReasonCode.WINDOW, message, at_ms, limit, used, exact=exact)
         if limits.max_active is not None and meter.units + units > limits.max_active:
-            add(
-                ReasonCode.QUOTA_USED_UP,
-                f"{meter.units} of {limits.max_active} {resource} of tenant {tenant} in use{cut}",
-                uncut_ms if units > limits.max_active else self._back_at(resource, ahead + units),
-                limits.max_active,
-                meter.units,
-                endless=not self._has_come_back(resource),
-            )
+            limit, used = limits.max_active, meter.units
+            message = f"{used} of {limit} {resource} of tenant {tenant} in use{set_to}{cut}"
+            at_ms, unknown = uncut_ms, False
+            if units <= limit:
+                at_ms, unknown = self._back_at(resource, ahead + units), not_yet
+            # The quota may change before anything comes back.
+            if changes_ms is not None and (at_ms is None or unknown or changes_ms < at_ms):
+                at_ms, unknown = changes_ms, False
+            add(ReasonCode.QUOTA_USED_UP, message, at_ms, limit, used, endless=unknown)
         if limits.allocated is not None and meter.units + units > limits.allocated:
             soon: int | None = now_ms + GOVERNOR_GUESS_MS
             if limits.allocation is not None:
@@ -329,13 +333,13 @@ class Inquiry:
                 soon = None
                 if units <= limits.allocated:
                     soon = self._back_at(resource, ahead + units)
-            message = self._pool_message(resource, limits, meter)
-            unknown = limits.allocation is not None and not self._has_come_back(resource)
+            message = self._pool_message(resource, limits, meter, units)
+            unknown = limits.allocation is not None and not_yet
             limit, used = limits.allocated, meter.units
             add(ReasonCode.POOL_USED_UP, message, soon, limit, used, endless=unknown)
         return found
 
-    def _pool_message(self, resource: str, limits: Limits, meter: Meter) -> str:
+    def _pool_message(self, resource: str, limits: Limits, meter: Meter, units: int) -> str:
         allocation = limits.allocation
         if allocation is None:
             return f"{resource} waits for the governor of pool {limits.pool}"
@@ -348,6 +352,9 @@ class Inquiry:
             given = allocation.allocated.get(resource)
             has = f"of {allocation.capacity[resource]}"
             message += f" {has}" if given is None else f" ({given} {has} given out)"
+        at_most = limits.at_most
+        if at_most is not None and meter.units + units > at_most.units:
+            message += f"; it can hold at most {at_most.units} of it, as {at_most.why}"
         if allocation.why:
             message += f": {allocation.why}"
         return message + ("" if limits.cut is None else _cut(limits))
@@ -409,9 +416,10 @@ class Inquiry:
         if limits is None or limits.room is None:
             return self.now_ms + 1  # as many as like may hold it: nobody has to come back
         meter = self.record.meters.get(resource) or Meter()
-        lacking = max(1, units - max(0, limits.room - meter.units))
+        # What is held beyond a limit that has been lowered has to come back as well.
+        lacking = max(1, units - (limits.room - meter.units))
         hold_ms = max(meter.hold_ms or HOLD_GUESS_MS, self.held_for_ms(resource, self.now_ms))
-        return self.now_ms + max(1, hold_ms * lacking // max(1, limits.room))
+        return self.now_ms + max(1, hold_ms * lacking // max(1, limits.room, meter.units))
 
     def _has_come_back(self, resource: str) -> bool:
         """Return whether anything is known of how long permits of ``resource`` are held."""
