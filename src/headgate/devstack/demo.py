@@ -31,6 +31,7 @@ from headgate.model.ids import Kind, workflow_id
 from headgate.model.ledger import LedgerView
 from headgate.model.pool import PoolView
 from headgate.orchestrator.configure import Configurator
+from headgate.store.audit import AuditStore
 from headgate.store.database import Database
 from headgate.store.migrate import migrate
 from headgate.store.snapshots import SnapshotStore
@@ -44,6 +45,11 @@ _HURRY_S: Final = 2.0
 
 _WORKER_S: Final = 30.0
 """How long the governance worker may take to start, on a busy machine."""
+
+_ACTOR: Final = "demo"
+_MOST_CHANGES: Final = 10_000
+_MOST_UNDER_WAY: Final = 600
+"""Jobs at a time: each is followed by a long poll, of which the server takes some 1,200."""
 
 _CANCEL_S: Final = 8.0
 _SETTLE_S: Final = 15.0
@@ -104,7 +110,7 @@ class Demo:
                 configurator = Configurator(
                     client, database, options=demo_options(), worker_within_s=_WORKER_S
                 )
-                await configurator.apply(configuration, "demo", "what the demo plays")
+                await configurator.apply(configuration, _ACTOR, "what the demo plays")
                 startup_ms = round((time.monotonic() - self.began_s) * 1000)
                 self.tell(f"ready after {startup_ms / 1000:.1f} s")
                 first_ms = time.time_ns() // 1_000_000
@@ -120,6 +126,8 @@ class Demo:
             # worker still runs, and what it decided has yet to reach Postgres.
             problems = await books.caught_up(_SETTLE_S)
             after = await books.read(first_ms)
+            lines = await AuditStore(database).lines(_MOST_CHANGES, since_ms=first_ms)
+            changes = [(line.at_ms, line.target) for line in lines if line.actor != _ACTOR]
             replay = await replay_all(client)
         figures = summary(
             self.board.jobs,
@@ -130,6 +138,7 @@ class Demo:
             replay,
             startup_ms,
             played_s,
+            changes,
         )
         problems += _problems(figures, after, replay)
         return {**figures, **({"problems": problems} if problems else {})}
@@ -174,6 +183,8 @@ class _Traffic:
 
         async def submit() -> None:
             async for job in source:
+                if len(self._under_way) >= _MOST_UNDER_WAY:
+                    continue  # as an intake would that looks at the backpressure
                 starting[:] = [task for task in starting if not task.done() or task.exception()]
                 starting.append(asyncio.create_task(self._start(job)))
 

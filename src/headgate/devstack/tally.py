@@ -1,6 +1,7 @@
 """The figures of a demo, counted from what really happened."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +60,7 @@ def summary(
     replay: ReplayResult,
     startup_ms: int,
     seconds: float,
+    changes: Iterable[tuple[int, str]] = (),
 ) -> dict[str, Any]:
     """Return the one object that ``headgate demo --json`` prints.
 
@@ -71,6 +73,7 @@ def summary(
         replay: Of all histories.
         startup_ms: From the command to the first job.
         seconds: How long jobs were submitted and finished.
+        changes: When people changed what, see ``Observer.over_grants``.
     """
     rejected_before, rejected = before.rejected(), after.rejected()
     names = sorted({*observer.calls, *(name for name, count in rejected.items() if count)})
@@ -108,7 +111,7 @@ def summary(
             "granted": permits["granted"] - permits_before["granted"] + permits_before["held"],
             "held": permits["held"],
         },
-        "over_grants": observer.over_grants,
+        "over_grants": observer.over_grants(changes),
         "alerts_delivered": len(receiver.alerts),
         "snapshots": {"breakers": len(after.breakers), "ledgers": len(after.ledgers)},
         "history_replay": {"checked": replay.checked, "failed": replay.failed},
