@@ -300,6 +300,15 @@ def test_a_job_in_a_line_without_an_end_is_told_no_time_without_its_ledger_eithe
     assert conclude(evidence(asks=[again])).goes_on_at_ms == NOW + 60_000
 
 
+def test_who_gets_no_answer_is_told_that_it_asks_on() -> None:
+    message = "headgate/ledger/acme did not answer within 5 s; is a governance worker running?"
+    reason = Reason(code=ReasonCode.UNAVAILABLE, message=message)
+    asks = [ask(state="asks_again", reason=reason, retry_at_ms=NOW - 3_000)]
+    assert conclude(evidence(asks=asks)).verdict == (
+        f"waits: {message} it asks again until it gets an answer"
+    )
+
+
 def test_a_shut_breaker_comes_before_the_line_and_both_are_told() -> None:
     asks = [ask(downstream="scanner")]
     said = evidence(asks=asks, views=[view()], breakers={"scanner": breaker(BreakerState.OPEN)})

@@ -188,8 +188,11 @@ class GovernanceWorkflow:
                     raise
                 last = error
             if time.monotonic() + pause_s > deadline:
+                # That time is over is what the SDK says of an update without an answer.
+                is_silent = isinstance(last, WorkflowUpdateRPCTimeoutOrCancelledError)
+                why = "" if is_silent else f" ({last})"
                 raise UnavailableError(
-                    f"{self._id} did not answer within {give_up_s:g} s ({last}); "
+                    f"{self._id} did not answer within {give_up_s:g} s{why}; "
                     f"is a governance worker running on task queue {self._task_queue}?"
                 ) from last
             await asyncio.sleep(pause_s)

@@ -213,6 +213,8 @@ def headline(obstacle: Obstacle) -> str:
 def when(obstacle: Obstacle, now_ms: int) -> str:
     """Return when an obstacle may be out of the way, saying how sure that is."""
     at_ms = obstacle.changes_at_ms
+    if obstacle.code is ReasonCode.UNAVAILABLE:
+        return "it asks again until it gets an answer"
     if at_ms is None:
         by_people = obstacle.code in ENDED_BY_PEOPLE
         return "until people end it" if by_people else "nobody knows until when"
@@ -234,10 +236,11 @@ def _in(at_ms: int, now_ms: int, *, estimate: bool) -> str:
 def _waits(report: WhyReport) -> str:
     first = report.obstacles[0]
     also = len(report.obstacles) - 1
-    text = f"waits: {headline(first)}; "
+    said = headline(first)
+    text = f"waits: {said}" + (" " if said.endswith("?") else "; ")
     if also:
         text += f"and {also} more in its way; "
-    if report.goes_on_at_ms is None:
+    if report.goes_on_at_ms is None or first.code is ReasonCode.UNAVAILABLE:
         return text + when(first, report.at_ms)
     at = _in(report.goes_on_at_ms, report.at_ms, estimate=report.estimate)
     return text + (f"next permit {at}" if report.estimate else at)
