@@ -416,7 +416,8 @@ def test_a_job_that_has_ended_waits_for_nothing() -> None:
 def test_a_job_that_is_silent_is_told_of() -> None:
     report = conclude(evidence(silence="the job does not answer"))
     assert report.verdict == "runs: no ledger knows that it waits or holds anything"
-    assert report.notes == ["the job does not answer"]
+    assert report.notes[0] == "the job does not answer"
+    assert "its ledger is told of within 20 s" in report.notes[1]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.exceptions import ApplicationError, CancelledError
 
 from headgate.devstack.stack import Stack
 from headgate.gate import Gate, block, downstream
@@ -23,9 +24,11 @@ from headgate.model.policy import BreakerPolicy
 from headgate.model.quota import Quota
 from headgate.model.reason import ReasonCode
 from headgate.model.settings import BreakerSettings
+from headgate.orchestrator.why import explain
 from headgate.quota import leases
 from headgate.store.database import Database
-from tests.harness import Governance, eventually, is_conserved
+from tests.harness import Governance, Orchestrator, eventually, is_conserved
+from tests.jobs import ScanJobInput
 
 LEASE_MS = 3_000
 VERDICT_MS = 2_000
@@ -95,6 +98,41 @@ async def test_blocks_go_on_until_their_end_and_then_what_is_configured_holds(
             lambda: governance.account(name), lambda v: not any(v.units_held.values())
         )
         assert is_conserved(view)
+
+
+async def test_a_job_waits_no_longer_than_it_is_willing_to_for_a_ledger_that_is_away(
+    stack: Stack, client: Client, database: Database, options: EntityOptions, task_queue: str,
+    name: str,
+) -> None:  # fmt: skip
+    governance = Governance(client, database, task_queue, options)
+    orchestrator = Orchestrator(stack.temporal_address, task_queue, options)
+    async with orchestrator.running():
+        async with governance.running():
+            await governance.set_quotas(name, scan=Quota(max_active=5))
+            await orchestrator.run(ScanJobInput(tenant=name))
+        # To give back what nobody wants takes no minute either: the gate does that by itself.
+        async with asyncio.timeout(50):
+            with pytest.raises(WorkflowFailureError) as failure:
+                await orchestrator.run(ScanJobInput(tenant=name, max_wait_ms=500))
+        assert isinstance(failure.value.cause, ApplicationError)
+        assert failure.value.cause.details[0]["reason"]["code"] == "unavailable"
+        waiting = await orchestrator.start(ScanJobInput(tenant=name))
+        await eventually(
+            lambda: explain(client, database, waiting.id),
+            lambda report: [one.code for one in report.obstacles] == [ReasonCode.UNAVAILABLE],
+            60,
+        )
+        async with asyncio.timeout(50):
+            await waiting.cancel()
+            with pytest.raises(WorkflowFailureError) as cancelled:
+                await waiting.result()
+        assert isinstance(cancelled.value.cause, CancelledError)
+        async with governance.running():
+            view = await eventually(
+                lambda: governance.account(name), lambda v: not any(v.units_held.values())
+            )
+            assert is_conserved(view)
+            await orchestrator.run(ScanJobInput(tenant=name))
 
 
 async def test_verdicts_go_on_until_they_are_too_old_and_then_what_is_configured_holds(

@@ -27,6 +27,8 @@ _HELLO_S: Final = 2.0
 _TURN_S: Final = 0.25
 _FIRST_WITHIN_MS: Final = 1_500
 _AFTER_FAILURE_S: Final = 0.5
+_RELEASE_AGAIN_S: Final = (1, 2, 5, 10, *[20] * 30)
+"""For ten minutes; then it is left to those who look after holders."""
 
 Ask = Acquire | str | Stock
 
@@ -72,6 +74,7 @@ class LedgerLink:
         self._failed = False
         self._spacing = Spacing()
         self._is_introduced = False
+        self._is_closing = False
         self._commit: GroupCommit[Ask, Decision | None] = GroupCommit(
             self._exchange, _AT_ONCE, self._pause_s
         )
@@ -129,6 +132,7 @@ class LedgerLink:
 
     async def close(self) -> None:
         """Return what is held, and return once nothing is under way."""
+        self._is_closing = True
         if self._keeper is not None:
             self._keeper.cancel()
         self._is_introduced = True  # whoever leaves will not come often enough to need a turn
@@ -138,6 +142,8 @@ class LedgerLink:
         ended = [one for one in self.stocks if one.block.has_news and not one.is_away]
         await self._return([stock for stock in ended if stock.return_all()])
         await self._commit.idle()
+        for task in self._asking:
+            task.cancel()  # what could not be given back is found
         if self._turn_s:
             try:
                 leaves = Hello(gate=self._gate, leaves=True)
@@ -169,10 +175,18 @@ class LedgerLink:
             await asyncio.gather(*map(self._ask, stocks[n : n + _RETURNED_AT_ONCE]))
 
     async def _try_release(self, permit_id: str) -> None:
-        try:
-            await self._commit.ask(permit_id)
-        except UnavailableError as error:
-            _LOG.warning("permit of %s not given back, it will be found: %s", self._tenant, error)
+        """Give a permit back, also when the ledger is away for a while."""
+        for pause_s in _RELEASE_AGAIN_S:
+            try:
+                await self._commit.ask(permit_id)
+            except UnavailableError as error:
+                last = error
+            else:
+                return
+            if self._is_closing:
+                break
+            await asyncio.sleep(pause_s)
+        _LOG.warning("permit of %s not given back, it will be found: %s", self._tenant, last)
 
     def _spawn(self, what: object) -> None:
         assert asyncio.iscoroutine(what)

@@ -38,6 +38,9 @@ _LEFT_UNDONE: Final = {
     "AcceptedUpdateCompletedWorkflow",  # it met a continue-as-new
     "UnprocessedUpdate",  # the server lost sight of its workflow task
 }
+_UNREADABLE: Final = "Failed decoding arguments"
+"""What the SDK says of a message that its converter or codec cannot read."""
+
 _RPC_TIMEOUT: Final = timedelta(seconds=5)
 
 
@@ -161,6 +164,12 @@ class GovernanceWorkflow:
         # Without a run id: the handle follows the workflow through continue-as-new.
         return self._client.get_workflow_handle(self._id)
 
+    def _other_converter(self, error: Exception) -> UnavailableError:
+        return UnavailableError(
+            f"{self._id} and this process cannot read each other ({error}): its governance workers "
+            "need the data converter and the codec of the job workers; set HEADGATE_DATA_CONVERTER"
+        )
+
     async def _insist(
         self,
         running: Callable[[], Awaitable[Result]],
@@ -184,9 +193,13 @@ class GovernanceWorkflow:
                 last = error
             except WorkflowUpdateFailedError as error:
                 cause = error.cause
+                if isinstance(cause, ApplicationError) and _UNREADABLE in cause.message:
+                    raise self._other_converter(cause) from error
                 if not isinstance(cause, ApplicationError) or cause.type not in _LEFT_UNDONE:
                     raise
                 last = error
+            except (KeyError, ValueError, RuntimeError) as error:  # as converters fail
+                raise self._other_converter(error) from error
             if time.monotonic() + pause_s > deadline:
                 # That time is over is what the SDK says of an update without an answer.
                 is_silent = isinstance(last, WorkflowUpdateRPCTimeoutOrCancelledError)

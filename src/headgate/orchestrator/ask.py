@@ -37,6 +37,11 @@ async def ask(
         raise UnavailableError(
             f"{kind} {subject} does not answer ({reason}); is a governance worker running?"
         ) from error
+    except (KeyError, ValueError, RuntimeError) as error:  # as converters fail
+        raise UnavailableError(
+            f"what {kind} {subject} answers cannot be read here ({error}): set "
+            "HEADGATE_DATA_CONVERTER to the converter of its governance workers"
+        ) from error
 
 
 async def ask_pool(client: Client, pool: str) -> PoolView:

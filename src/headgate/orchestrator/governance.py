@@ -47,6 +47,7 @@ the second that is its own, as many are refused in the same moment."""
 
 _ATTEMPT_TIMEOUT: Final = timedelta(seconds=20)
 _RELEASE_TIMEOUT: Final = timedelta(seconds=60)
+_UNWANTED_TIMEOUT: Final = timedelta(seconds=2)
 _RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=2)
 )
@@ -112,8 +113,9 @@ def permit(
         units: How much of the resource.
         also: What else is needed, in units by resource: all is granted together or nothing.
         priority: A higher one is served before a lower one of the same tenant and resource.
-        max_wait: How long to wait for the turn, or for the breaker to let calls pass. Zero: do not
-            wait. None: wait as long as it takes.
+        max_wait: How long to wait for the turn, or for the breaker to let calls pass. Zero or less,
+            as what is left of a deadline may be: do not wait. None: wait as long as it takes. A
+            ledger that does not answer is given five seconds all the same.
 
     Raises:
         PermitDenied: Refused for good, or the wait would be, or was, too long.
@@ -212,8 +214,9 @@ class _Asking:
             except GeneratorExit:
                 raise  # collected after an eviction, see ``_Block``
             except BaseException:
-                # Cancelled, or out of patience: whatever was or will be granted is not wanted.
-                await self.give_back(id)
+                # Cancelled, or out of patience: whatever was or will be granted is not wanted. The
+                # ledger may be away, and the job has not the time to wait for it.
+                await self.give_back(id, _UNWANTED_TIMEOUT)
                 raise
             if decision.outcome is Outcome.GRANTED:
                 return self._permit(decision)
@@ -221,16 +224,18 @@ class _Asking:
             shed = decision.reason.code is ReasonCode.SHED  # as one that is refused while it waits
             if shed or decision.retry_at_ms is None or decision.retry_at_ms > self._deadline_ms:
                 raise self._denied(decision.reason, decision.retry_at_ms)
-            left_ms, waited_ms = decision.retry_at_ms - _now_ms(), _now_ms() - self._known.since_ms
-            again_ms = asks_again_in_ms(
-                workflow.info().run_id, left_ms, waited_ms, endless=decision.reason.endless
-            )
+            again_ms = self._asks_again_in_ms(decision.retry_at_ms, endless=decision.reason.endless)
             self._wait("asks_again", decision.reason, _now_ms() + again_ms)
             await workflow.sleep(
                 timedelta(milliseconds=again_ms), summary=decision.reason.message[:180]
             )
 
-    async def give_back(self, id: str) -> None:
+    def _asks_again_in_ms(self, retry_at_ms: int, *, endless: bool) -> int:
+        now_ms = _now_ms()
+        left_ms, waited_ms = retry_at_ms - now_ms, now_ms - self._known.since_ms
+        return asks_again_in_ms(workflow.info().run_id, left_ms, waited_ms, endless=endless)
+
+    async def give_back(self, id: str, within: timedelta = _RELEASE_TIMEOUT) -> None:
         """Release the permit; never fails a job, because what is left behind is found again."""
         try:
             # Started, not executed: no coroutine is left over when the workflow is being evicted.
@@ -238,14 +243,14 @@ class _Asking:
                 workflow.start_local_activity(
                     RELEASE,
                     Release(id=id, tenant=self._tenant, downstream=self._downstream),
-                    schedule_to_close_timeout=_RELEASE_TIMEOUT,
+                    schedule_to_close_timeout=within,
                     start_to_close_timeout=_ATTEMPT_TIMEOUT,
                     retry_policy=_RETRIES,
                     summary=f"release {self._resource} of {self._tenant}",
                 )
             )
         except ActivityError:
-            pass  # what is left behind is found again
+            self.give_back_quietly(id)  # the gate goes on trying; what is lost with it is found
         finally:
             self._forget()
 
@@ -266,10 +271,10 @@ class _Asking:
             retry_at_ms = decision.retry_at_ms or _now_ms() + 1_000
             if retry_at_ms > self._deadline_ms:
                 raise self._denied(decision.reason, retry_at_ms)
-            self._wait("asks_again", decision.reason, retry_at_ms)
+            again_ms = self._asks_again_in_ms(retry_at_ms, endless=True)
+            self._wait("asks_again", decision.reason, _now_ms() + again_ms)
             await workflow.sleep(
-                timedelta(milliseconds=max(1, retry_at_ms - _now_ms())),
-                summary="governance is out of reach",
+                timedelta(milliseconds=again_ms), summary="governance is out of reach"
             )
             decision = await self._admit(id, held=False)
         if decision.outcome is not Outcome.WAITING:

@@ -21,6 +21,11 @@ from headgate.orchestrator.times import lasting, utc
 
 _RECLAIMED_SOON: Final = "it has ended without giving this back: its ledger takes it back by itself"
 
+_UNTOLD: Final = (
+    "what its calls take out of the block of their gate, or wait there for, its ledger is told of "
+    "within 20 s"
+)
+
 
 @dataclass(slots=True)
 class Evidence:
@@ -89,6 +94,8 @@ def conclude(evidence: Evidence) -> WhyReport:
         return report.model_copy(update={"state": state, "verdict": _waits(report)})
     if evidence.is_open:
         _note_closed_downstreams(evidence, notes)
+        if evidence.asks is None and not holds:
+            notes.append(_UNTOLD)
         verdict = _runs(evidence, holds)
         return report.model_copy(update={"verdict": verdict, "notes": notes})
     return report.model_copy(
