@@ -6,19 +6,24 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payload
-from temporalio.client import WorkflowHistory
+from temporalio.client import Client, WorkflowHistory
 from temporalio.common import HeaderCodecBehavior
 from temporalio.converter import DataConverter
 from temporalio.worker import Replayer
 
 from headgate import HeadgatePlugin
 from headgate.devstack.stack import Stack
+from headgate.gate import Gate
 from headgate.model.entity import EntityOptions
-from headgate.model.errors import ConfigurationError
+from headgate.model.errors import ConfigurationError, UnavailableError
+from headgate.model.ledger import Admit, Holder
 from headgate.model.quota import Quota
+from headgate.model.reason import ReasonCode
+from headgate.orchestrator.converters import with_pydantic
+from headgate.orchestrator.holders import holders
 from headgate.store.database import Database
 from tests.converters import ENCRYPTED, Cipher, LostKey, PlainConverter, ZippedConverter
-from tests.harness import eventually
+from tests.harness import eventually, soon_left
 from tests.jobs import ScanJob, ScanJobInput
 from tests.site import Site
 
@@ -137,3 +142,31 @@ async def test_a_codec_that_cannot_decode_is_found_when_the_worker_starts(
     for worker in (site.job_worker(), site.governance_worker()):
         with pytest.raises(ConfigurationError, match=r"LostKey cannot decode.*another key"):
             await worker.run()
+
+
+@pytest.mark.parametrize("hidden", ["governance", "jobs"])
+async def test_governance_and_jobs_that_cannot_read_each_other_are_told_so(
+    stack: Stack, database: Database, options: EntityOptions, client: Client, name: str, hidden: str
+) -> None:
+    encrypting = DataConverter(payload_codec=Cipher())
+    converter = {"data_converter": encrypting} if hidden == "governance" else {}
+    site = await Site.connect(stack, database, options, **converter)
+    other = client
+    if hidden == "jobs":
+        config = client.config()
+        config["data_converter"] = with_pydantic(encrypting)
+        other = Client(**config)
+    async with soon_left(site.governance_worker()):
+        await site.governance.set_quotas(name, scan=Quota(max_active=1))
+        gate = Gate(other, site.governance.task_queue, options)
+        async with gate.running():
+            holder = Holder(workflow_id="job-1", run_id="run-1")
+            asked = Admit(id="a", holder=holder, tenant=name, resource="scan")
+            decision = await gate.admit(asked)
+            assert decision.reason is not None
+            assert decision.reason.code is ReasonCode.UNAVAILABLE
+            assert "cannot read each other" in decision.reason.message
+            assert "set HEADGATE_DATA_CONVERTER" in decision.reason.message
+        if hidden == "governance":
+            with pytest.raises(UnavailableError, match="HEADGATE_DATA_CONVERTER"):
+                await holders(other, name)
