@@ -38,8 +38,13 @@ async def orchestrator(
 
 
 async def test_a_job_that_waits_is_woken_and_gives_back_what_it_held(
-    governance: Governance, orchestrator: Orchestrator, name: str
+    governance: Governance,
+    orchestrator: Orchestrator,
+    name: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    told = [one.getMessage() for one in caplog.get_records("setup")]
+    assert [one for one in told if one.startswith("max_cached_workflows=0: jobs that ask for")]
     await governance.set_quotas(name, scan=Quota(max_active=1))
     await governance.exchange(name, [acquire("blocks")])
     job = await orchestrator.start(ScanJobInput(tenant=name, downstream=name, linger_ms=20))

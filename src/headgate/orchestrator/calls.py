@@ -335,9 +335,19 @@ def _units(how: GovernedActivity, input: ExecuteActivityInput) -> int:
     assert how.units_of is not None
     units = how.units_of(*input.args)
     if not isinstance(units, int) or isinstance(units, bool) or units < 1:
-        raise ApplicationError(
+        message = (
             f"@governed: units of {how.call.resource} came out as {units!r}: a whole number of at "
-            "least 1 is needed",
+            "least 1 is needed"
+        )
+        reason = Reason(code=ReasonCode.CAN_NEVER_FIT, message=message, resource=how.call.resource)
+        raise ApplicationError(
+            message,
+            reason.model_dump(mode="json", exclude_none=True),
+            {
+                "tenant": None,
+                "resource": how.call.resource,
+                "downstream": how.call.downstream,
+            },
             type=CALL_DENIED,
             non_retryable=True,
         )

@@ -1,5 +1,6 @@
 """``HeadgatePlugin``: all that an orchestrator adds."""
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -33,6 +34,7 @@ from headgate.version import __version__
 if TYPE_CHECKING:
     from headgate.orchestrator.governance_parts import GovernanceParts
 
+_LOG = logging.getLogger("headgate.plugin")
 NAME: Final = "headgate.HeadgatePlugin"
 _GATE_QUEUES: Final = gate_task_queue("")
 _USUAL_SLOTS: Final = 100
@@ -174,7 +176,15 @@ class HeadgatePlugin(SimplePlugin):
             # Ours are local ones. Without this the worker would begin to poll for activities, and
             # take those that are meant for other workers of the task queue.
             config["no_remote_activities"] = True
-        config["activities"] = [*activities, *GateActivities(gate).all()]
+        if config.get("max_cached_workflows") == 0:
+            _LOG.warning(
+                "max_cached_workflows=0: jobs that ask for a permit() in the same moment wait for "
+                "each other's workflow task timeout, ten seconds each, as the SDK ends a local "
+                "activity with its workflow's eviction; govern the calls (@governed) instead, or "
+                "keep some workflows cached"
+            )
+        ours_too = GateActivities(gate, self._governed.downstreams).all()
+        config["activities"] = [*activities, *ours_too]
         return config
 
     # While workers run -------------------------------------------------------------------------

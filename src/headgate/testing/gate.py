@@ -17,7 +17,6 @@ from headgate.gate.slots import WorkerSlots
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.model.breaker import Verdict
 from headgate.model.entity import GRANTED_SIGNAL
-from headgate.model.errors import ConfigurationError
 from headgate.model.ledger import Admit, Decision, Grant, Outcome, Release
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.reason import Reason, ReasonCode
@@ -94,16 +93,24 @@ class FakeGate:
             code: Why; by default ``breaker_open`` if only a downstream is given, else
                 ``quota_used_up``.
             message: The same in words.
-            retry_in: When it makes sense to ask again; counts for each job from its first refusal,
-                and from then on nothing of this refuses it. None: never, as long as the denial is
-                not lifted.
+            retry_in: When it makes sense to ask again, zero or more; counts for each job from its
+                first refusal, and from then on nothing of this refuses it. None: never, as long as
+                the denial is not lifted.
 
         Returns:
             The denial, to be lifted.
+
+        Raises:
+            ValueError: There is no such reason, or the time is past.
         """
         if code is None:
             only_downstream = downstream is not None and tenant is None and resource is None
             code = ReasonCode.BREAKER_OPEN if only_downstream else ReasonCode.QUOTA_USED_UP
+        if code not in [*ReasonCode]:
+            known = ", ".join(ReasonCode)
+            raise ValueError(f"FakeGate: {code!r} is no reason; write one of {known}")
+        if retry_in is not None and retry_in < timedelta(0):
+            raise ValueError(f"FakeGate: {retry_in} is past; write zero or more")
         reason = Reason(code=ReasonCode(code), message=message)
         retry_in_ms = None if retry_in is None else round(retry_in / timedelta(milliseconds=1))
         denial = Denial(Match(tenant, resource, downstream), reason, retry_in_ms)
