@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pydantic_core import PydanticCustomError
 
 from headgate.model.ids import DEFAULT
-from headgate.model.pool import Strategy
+from headgate.model.pool import WEIGHING, Strategy
 
 if TYPE_CHECKING:
     from headgate.model.configuration import Configuration, Pool
@@ -177,6 +177,12 @@ def shares_count(configuration: "Configuration") -> None:
                 "the past does not count where several resources are divided: remove it",
                 *("pools", name, "history_half_life_ms"),
             )
+        if pool.strategy not in WEIGHING and pool.history_half_life_ms is not None:
+            raise at(
+                f"the past does not count with strategy {pool.strategy}, which looks at no "
+                f"weights: remove it, or write strategy {_or(WEIGHING)}",
+                *("pools", name, "history_half_life_ms"),
+            )
 
 
 def pools_follow(configuration: "Configuration") -> None:
@@ -312,6 +318,10 @@ def half_open_is_told(configuration: "Configuration") -> None:
             "half_open_max_ms, or write null",
             *("alerts", "half_open_ms"),
         )
+
+
+def _or(strategies: Sequence[Strategy]) -> str:
+    return f"{', '.join(strategies[:-1])} or {strategies[-1]}"
 
 
 def at(message: str, *path: str | int) -> PydanticCustomError:
