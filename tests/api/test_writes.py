@@ -497,6 +497,10 @@ async def test_a_configured_quota_below_what_is_held_is_refused_as_such(desk: De
     assert refused.status_code == 409 and refused.json()["code"] == "below_usage"
     assert "allow_below_usage" in refused.json()["detail"]
     assert "--" not in refused.json()["detail"]
+    trial = await admin.put(path, json={**body, "dry_run": True})
+    assert (trial.status_code, trial.json()) == (409, refused.json())
+    allowed = {**body, "dry_run": True, "allow_below_usage": True}
+    assert (await admin.put(path, json=allowed)).status_code == 200
     assert await _configured(desk, tenant) == 2
     done = await admin.put(path, json={**body, "allow_below_usage": True})
     assert done.status_code == 200, done.text

@@ -77,7 +77,7 @@ async def test_a_tenant_is_paused_before_its_first_job_and_resumed(desk: Desk) -
 
 async def test_a_limit_goes_below_what_is_held_only_when_that_is_meant(desk: Desk) -> None:
     acme = desk.of("acme")
-    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}}}})
+    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}, "gpu": {}}}})
     async with desk.orchestrator() as working:
         for _ in range(2):
             await working.start(ScanJobInput(tenant=acme))
@@ -88,6 +88,13 @@ async def test_a_limit_goes_below_what_is_held_only_when_that_is_meant(desk: Des
         assert "--allow-below-usage" in refused
         await desk.done(*args, "--allow-below-usage")
         assert (await desk.governance.account(acme)).limits["scan"].max_active == 1
+
+        gone = ("quota", "unset", acme, "scan", *ABOUT)
+        refused = (await desk.headgate(*gone)).refusal
+        assert f"scan of {acme} would have no quota, but 2 are held" in refused
+        assert (await desk.headgate(*gone, "--dry-run")).refusal == refused
+        trial = await desk.done(*gone, "--dry-run", "--allow-below-usage")
+        assert trial.endswith("1 change would be applied\n")
 
 
 async def test_a_resource_is_throttled_for_all_and_lifted(desk: Desk) -> None:
