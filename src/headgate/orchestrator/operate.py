@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.gate.kinds import KINDS, governing
 from headgate.model.breaker import BreakerCommand, BreakerView
-from headgate.model.entity import CHANGED_SINCE, EntityOptions
+from headgate.model.entity import CHANGED_SINCE, NOT_FOUND, EntityOptions
 from headgate.model.errors import (
     ConfigurationError,
     ConflictError,
@@ -88,7 +88,7 @@ async def command_pool(
         What it is now, or would be with ``dry_run``.
 
     Raises:
-        NotFoundError: There is no such pool.
+        NotFoundError: There is no such pool, or nothing is set that ``resume`` could end.
         ConflictError: People have changed it since ``if_revision``.
         ConfigurationError: Its governor refused.
         UnavailableError: Temporal, the governance workers or Postgres do not answer.
@@ -159,8 +159,11 @@ async def _tell(
     try:
         return await workflow.update("command", command, command.id, result, _TELL_S)
     except WorkflowUpdateFailedError as error:
-        if isinstance(error.cause, ApplicationError) and error.cause.type == CHANGED_SINCE:
-            raise ConflictError(error.cause.message) from error
+        if isinstance(error.cause, ApplicationError):
+            if error.cause.type == CHANGED_SINCE:
+                raise ConflictError(error.cause.message) from error
+            if error.cause.type == NOT_FOUND:
+                raise NotFoundError(error.cause.message) from error
         raise ConfigurationError(f"{kind} {subject} refused: {error.cause}") from error
     except RPCError as error:
         raise _unavailable(kind, subject, error) from error
