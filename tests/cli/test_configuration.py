@@ -71,8 +71,8 @@ def test_the_example_is_valid() -> None:
          "strategy: write equal, proportional, priority, reserved, fixed, max_limit or unlimited"),
         ("pools:\n  p: {capacity: {a: 1, b: 2}, strategy: fixed}\n", "2: pools.p: several resources"
          " are divided with strategy proportional or equal: write one"),
-        ("groups:\n  a: {parent: b}\n  b: {parent: a}\n", "1: the file: groups.a: depends on "
-         "itself"),
+        ("groups:\n  a: {parent: b}\n  b: {parent: a}\n", "2: groups.a: depends on "
+         "itself, by way of b: break the circle"),
         ("groups:\n  a: {parent: b}\n", "2: groups.a.parent: b is no group (there is: a): list it "
          "under groups"),
         (QUOTA % "guaranteed: 4" + "pools: {p: {resource: scan, capacity: 3, strategy: reserved}}",

@@ -305,13 +305,36 @@ async def test_what_is_not_there_is_said_with_what_is(desk: Desk) -> None:
         (f"{acme} has no quota for gpu", "quota", "pause", acme, "gpu", *ABOUT),
         ("no throttle is set for all", "quota", "resume", acme, *ABOUT),
         ("no override or throttle x", "quota", "lift", acme, "x", *ABOUT),
-        ("no saved ledger has 'x'", "throttle", "lift", "x", *ABOUT),
-        ("no saved ledger has 'x'", "release", "x", *ABOUT),
-        ("no ledger runs for 'x'", "holders", "x"),
+        ("no saved ledger has 'x': it may be over already", "throttle", "lift", "x", *ABOUT),
+        ("no saved ledger has 'x': it may be over already", "release", "x", *ABOUT),
+        (f"there is no tenant 'x': there are {acme}", "holders", "x"),
         ("no ledger is known for 'x'", "quota", "show", "x"),
         ("no pool is known by the name 'x'", "pool", "show", "x"),
     ):
         assert said in (await desk.headgate(*arguments)).refusal
+
+
+async def test_who_holds_what_of_a_tenant_whose_ledger_does_not_run(desk: Desk) -> None:
+    acme = desk.of("acme")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {}}}})
+    await desk.governance.handle("ledger", acme).terminate("by hand")
+    said = (await desk.headgate("holders", acme)).refusal
+    assert said.startswith(f"no ledger runs for {acme!r}: nobody has asked for a permit")
+
+
+async def test_a_permit_is_released_once(desk: Desk) -> None:
+    acme = desk.of("acme")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 1}}}})
+    async with desk.orchestrator() as working:
+        for _ in range(2):
+            await working.start(ScanJobInput(tenant=acme))
+        page = await holding(desk, acme, permits=1, waiters=1)
+        shown = await saved(desk, "quota", "show", acme, until="1, 1 request waits")
+        assert "requests" not in shown
+        permit = page.permits[0].id
+        await desk.done("release", permit, *ABOUT)
+        said = (await desk.headgate("release", permit, *ABOUT)).refusal
+        assert said.startswith(f"no saved ledger has {permit!r}: it may be over already, or be")
 
 
 SET = ("quota", "override", "acme", "scan")

@@ -16,17 +16,15 @@ def no_circles(section: str, field: str, ahead_of: Mapping[str, Sequence[str]]) 
     """Refuse names that lead back to themselves.
 
     Raises:
-        ValueError: One does.
+        PydanticCustomError: One does.
     """
     for name in sorted(ahead_of):
         seen, ahead = [name], list(ahead_of[name])
         while ahead:
             other = ahead.pop()
             if other == name:
-                raise ValueError(
-                    f"{section}.{name}: depends on itself, by way of "
-                    f"{' and '.join(seen[1:]) or f'its own {field}'}: break the circle"
-                )
+                way = " and ".join(seen[1:]) or f"its own {field}"
+                raise at(f"depends on itself, by way of {way}: break the circle", section, name)
             if other not in seen:
                 seen.append(other)
                 ahead += ahead_of.get(other, ())

@@ -138,8 +138,17 @@ async def _require_known(client: Client, database: Database, kind: Kind, subject
 
     One that runs is told without a word to Postgres, which may be what is broken.
     """
-    if await is_running(client, kind, subject):
-        return
+    if not await is_running(client, kind, subject):
+        await require_named(database, kind, subject)
+
+
+async def require_named(database: Database, kind: Kind, subject: str) -> None:
+    """Refuse a name that is neither listed in the configuration nor has ever been governed.
+
+    Raises:
+        NotFoundError: With those that were perhaps meant.
+        UnavailableError: Postgres does not answer.
+    """
     known = await known_names(database, kind)
     if subject not in known:
         what = {"ledger": "tenant", "governor": "pool", "breaker": "downstream"}[kind]
