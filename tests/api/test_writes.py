@@ -290,7 +290,12 @@ async def test_what_is_set_ends_at_a_time_where_one_is_named(desk: Desk) -> None
     for path, order in orders.items():
         both = {**order, "until_ms": until_ms, "for_ms": 60_000}
         past = {**order, "until_ms": now_ms() - 1_000}
-        for wrong, why in ((both, "not by both"), (past, "has passed already")):
+        late = {**order, "until_ms": now_ms() + 366 * 86_400_000}
+        for wrong, why in (
+            (both, "not by both"),
+            (past, "has passed already"),
+            (late, "more than 365 days from now"),
+        ):
             refused = await operator.post(path, json=wrong)
             assert refused.status_code == 422, refused.text
             assert why in refused.text
