@@ -11,10 +11,10 @@ from temporalio.exceptions import ApplicationError
 
 from headgate.allocation.governor import Governor
 from headgate.allocation.governor_record import GovernorInput, GovernorRecord
-from headgate.allocation.operator import obey
+from headgate.allocation.operator import nothing_to_resume, obey
 from headgate.model.alert_rules import AlertRules
 from headgate.model.audit import AuditEntry
-from headgate.model.entity import ALLOCATE_SIGNAL, WATCH_LIMIT_SIGNAL
+from headgate.model.entity import ALLOCATE_SIGNAL, NOT_FOUND, WATCH_LIMIT_SIGNAL
 from headgate.model.ids import Kind, workflow_id
 from headgate.model.limits import CapacityNews, PressureView
 from headgate.model.pool import MOST_NAMED, Demand, PoolCommand, PoolSettings, PoolView
@@ -30,6 +30,7 @@ _MOST_SHOWN = 50
 
 _AS_MEANT = "headgate-pools-as-meant"
 _MOST_KNOWN = "headgate-most-known"
+_ENDS_SOMETHING = "headgate-pools-resume-what-is-set"
 
 
 @workflow.defn
@@ -96,6 +97,9 @@ class GovernorWorkflow(Entity):
         require_unchanged(
             command.if_revision, governor.record, command.id in governor.record.commands
         )
+        why = nothing_to_resume(governor.record, command)
+        if why is not None and workflow.patched(_ENDS_SOMETHING):
+            raise ApplicationError(why, type=NOT_FOUND, non_retryable=True)
         if command.dry_run:
             copy = _RECORD.validate_json(_RECORD.dump_json(governor.record))
             governor = Governor(copy, **self._ways)

@@ -290,7 +290,12 @@ async def test_what_is_set_ends_at_a_time_where_one_is_named(desk: Desk) -> None
     for path, order in orders.items():
         both = {**order, "until_ms": until_ms, "for_ms": 60_000}
         past = {**order, "until_ms": now_ms() - 1_000}
-        for wrong, why in ((both, "not by both"), (past, "has passed already")):
+        late = {**order, "until_ms": now_ms() + 366 * 86_400_000}
+        for wrong, why in (
+            (both, "not by both"),
+            (past, "has passed already"),
+            (late, "more than 365 days from now"),
+        ):
             refused = await operator.post(path, json=wrong)
             assert refused.status_code == 422, refused.text
             assert why in refused.text
@@ -497,6 +502,10 @@ async def test_a_configured_quota_below_what_is_held_is_refused_as_such(desk: De
     assert refused.status_code == 409 and refused.json()["code"] == "below_usage"
     assert "allow_below_usage" in refused.json()["detail"]
     assert "--" not in refused.json()["detail"]
+    trial = await admin.put(path, json={**body, "dry_run": True})
+    assert (trial.status_code, trial.json()) == (409, refused.json())
+    allowed = {**body, "dry_run": True, "allow_below_usage": True}
+    assert (await admin.put(path, json=allowed)).status_code == 200
     assert await _configured(desk, tenant) == 2
     done = await admin.put(path, json={**body, "allow_below_usage": True})
     assert done.status_code == 200, done.text

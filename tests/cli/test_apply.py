@@ -20,13 +20,15 @@ from headgate.model.configuration import Configuration
 from headgate.model.entity import EntityOptions
 from headgate.model.errors import UnavailableError
 from headgate.model.ids import Kind, workflow_id
+from headgate.model.quota import Throttle
 from headgate.orchestrator.configure import Change, Configurator, Plan
+from headgate.orchestrator.throttles import ResourceThrottles
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
 from tests.cli.command import HEADGATE, run
 from tests.cli.test_overview import terminal
-from tests.harness import Governance, acquire, eventually
+from tests.harness import Governance, acquire, eventually, now_ms
 from tests.store.fresh_database import migrated_database
 
 
@@ -185,6 +187,32 @@ async def test_applying_twice_changes_nothing(site: Site) -> None:
     assert await site.audit() == audit
     again = await site.governance.database.fetch("SELECT * FROM configuration ORDER BY name")
     assert again == stored
+
+
+async def test_a_resource_throttle_that_is_over_is_no_difference(site: Site) -> None:
+    wanted = site.configuration(**FIRST)
+    await site.apply(wanted)
+    governance, acme = site.governance, site.of("acme")
+    throttles = ResourceThrottles(
+        governance.client, governance.database, governance.task_queue, governance.options
+    )
+    cut = Throttle(
+        id=site.of("cut"), resource="scan", share=0.5, until_ms=now_ms() + 1_500,
+        actor="ada", reason="for a moment",
+    )  # fmt: skip
+    assert (await throttles.set(cut)).told == 2
+    assert (await site.configurator.plan(wanted)).changes == []
+
+    await eventually(site.store.resource_throttles, lambda found: not found)
+    assert (await governance.account(acme)).resource_throttles == [cut]  # nobody has told it
+    assert (await site.configurator.plan(wanted)).changes == []
+    audit = await site.audit()
+    assert (await site.apply(wanted)).changes == []
+    assert await site.audit() == audit
+
+    more = site.configuration(**{**FIRST, "tenants": {**FIRST["tenants"], "acme": {"scan": {}}}})
+    (change,) = (await site.apply(more)).changes
+    assert change.lines() == ["quotas.scan.max_active: 4 -> none", "quotas.scan.rate: 10/s -> none"]
 
 
 async def test_ledgers_are_told_before_governors(

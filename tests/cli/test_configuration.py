@@ -71,8 +71,8 @@ def test_the_example_is_valid() -> None:
          "strategy: write equal, proportional, priority, reserved, fixed, max_limit or unlimited"),
         ("pools:\n  p: {capacity: {a: 1, b: 2}, strategy: fixed}\n", "2: pools.p: several resources"
          " are divided with strategy proportional or equal: write one"),
-        ("groups:\n  a: {parent: b}\n  b: {parent: a}\n", "1: the file: groups.a: depends on "
-         "itself"),
+        ("groups:\n  a: {parent: b}\n  b: {parent: a}\n", "2: groups.a: depends on "
+         "itself, by way of b: break the circle"),
         ("groups:\n  a: {parent: b}\n", "2: groups.a.parent: b is no group (there is: a): list it "
          "under groups"),
         (QUOTA % "guaranteed: 4" + "pools: {p: {resource: scan, capacity: 3, strategy: reserved}}",
@@ -88,6 +88,14 @@ def test_the_example_is_valid() -> None:
          "by dominant shares, which know no guarantees"),
         ("pools: {p: {capacity: {a: 1, b: 2}, history_half_life_ms: 1000}}",
          "1: pools.p.history_half_life_ms: the past does not count where several resources are"),
+        *(
+            (f"pools:\n  p:\n    resource: a\n    capacity: 1\n    strategy: {strategy}\n"
+             "    history_half_life_ms: 1000",
+             f"6: pools.p.history_half_life_ms: the past does not count with strategy {strategy}, "
+             "which looks at no weights: remove it, or write strategy proportional, priority, "
+             "reserved or max_limit")
+            for strategy in ("equal", "fixed", "unlimited")
+        ),
         ("groups: {g: {shares: {scna: {}}}}\npools: {p: {resource: scan, capacity: 3}}",
          "1: groups.g.shares.scna: no pool shares scna (they share: scan)"),
         ("groups: {g: {shares: {scan: {guaranteed: 3, maximum: 2}}}}\n"

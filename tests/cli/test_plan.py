@@ -231,7 +231,12 @@ async def test_the_plan_is_made_on_what_runs_and_changes_nothing(
         assert parts[pool, acme].over == 1
         assert (await desk.governance.pool(pool)).capacity == {"scan": 2}
 
+        trial = await desk.headgate("apply", "-f", str(file), "--dry-run")
+        assert (trial.code, "would be applied" in trial.out) == (2, True)
         refused = (await desk.headgate("apply", "-f", str(file))).refusal
+        assert trial.err == f"headgate: {refused}\n"
+        allowed = await desk.done("apply", "-f", str(file), "--dry-run", "--allow-below-usage")
+        assert allowed == trial.out
         assert "nothing was changed, because limits would be below what is held" in refused
         assert (await desk.governance.account(acme)).limits["scan"].max_active == 8
         await desk.headgate("apply", "-f", str(file), "--allow-below-usage")

@@ -77,7 +77,7 @@ async def test_a_tenant_is_paused_before_its_first_job_and_resumed(desk: Desk) -
 
 async def test_a_limit_goes_below_what_is_held_only_when_that_is_meant(desk: Desk) -> None:
     acme = desk.of("acme")
-    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}}}})
+    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}, "gpu": {}}}})
     async with desk.orchestrator() as working:
         for _ in range(2):
             await working.start(ScanJobInput(tenant=acme))
@@ -88,6 +88,13 @@ async def test_a_limit_goes_below_what_is_held_only_when_that_is_meant(desk: Des
         assert "--allow-below-usage" in refused
         await desk.done(*args, "--allow-below-usage")
         assert (await desk.governance.account(acme)).limits["scan"].max_active == 1
+
+        gone = ("quota", "unset", acme, "scan", *ABOUT)
+        refused = (await desk.headgate(*gone)).refusal
+        assert f"scan of {acme} would have no quota, but 2 are held" in refused
+        assert (await desk.headgate(*gone, "--dry-run")).refusal == refused
+        trial = await desk.done(*gone, "--dry-run", "--allow-below-usage")
+        assert trial.endswith("1 change would be applied\n")
 
 
 async def test_a_resource_is_throttled_for_all_and_lifted(desk: Desk) -> None:
@@ -181,7 +188,13 @@ async def test_a_pool_is_seen_set_cut_and_resumed(desk: Desk) -> None:
     cut = await desk.done("throttle", "pool", pool, "--to", "50%", *ABOUT, "--dry-run")
     assert cut.startswith(f"pool {pool} would have 5 scan; cut to 50% by ada until lifted")
     assert (await desk.governance.pool(pool)).capacity == {"scan": 4}
-    assert await desk.done("pool", "resume", pool, *ABOUT) == f"pool {pool} has 10 scan\n"
+    resume = ("pool", "resume", pool, *ABOUT)
+    for _ in range(2):  # a repeat is told what the first has done
+        out = await desk.done(*resume, "--request-id", desk.of("resume"))
+        assert out == f"pool {pool} has 10 scan\n"
+    for again in (resume, (*resume, "--dry-run")):
+        said = (await desk.headgate(*again)).refusal
+        assert said == f"nothing is set by people for pool {pool}"
     refused = (await desk.headgate("pool", "set-capacity", pool, "gpu=4", *ABOUT)).refusal
     assert f"pool {pool} has no resource gpu; it has: scan" in refused
 
@@ -292,13 +305,36 @@ async def test_what_is_not_there_is_said_with_what_is(desk: Desk) -> None:
         (f"{acme} has no quota for gpu", "quota", "pause", acme, "gpu", *ABOUT),
         ("no throttle is set for all", "quota", "resume", acme, *ABOUT),
         ("no override or throttle x", "quota", "lift", acme, "x", *ABOUT),
-        ("no saved ledger has 'x'", "throttle", "lift", "x", *ABOUT),
-        ("no saved ledger has 'x'", "release", "x", *ABOUT),
-        ("no ledger runs for 'x'", "holders", "x"),
+        ("no saved ledger has 'x': it may be over already", "throttle", "lift", "x", *ABOUT),
+        ("no saved ledger has 'x': it may be over already", "release", "x", *ABOUT),
+        (f"there is no tenant 'x': there are {acme}", "holders", "x"),
         ("no ledger is known for 'x'", "quota", "show", "x"),
         ("no pool is known by the name 'x'", "pool", "show", "x"),
     ):
         assert said in (await desk.headgate(*arguments)).refusal
+
+
+async def test_who_holds_what_of_a_tenant_whose_ledger_does_not_run(desk: Desk) -> None:
+    acme = desk.of("acme")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {}}}})
+    await desk.governance.handle("ledger", acme).terminate("by hand")
+    said = (await desk.headgate("holders", acme)).refusal
+    assert said.startswith(f"no ledger runs for {acme!r}: nobody has asked for a permit")
+
+
+async def test_a_permit_is_released_once(desk: Desk) -> None:
+    acme = desk.of("acme")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 1}}}})
+    async with desk.orchestrator() as working:
+        for _ in range(2):
+            await working.start(ScanJobInput(tenant=acme))
+        page = await holding(desk, acme, permits=1, waiters=1)
+        shown = await saved(desk, "quota", "show", acme, until="1, 1 request waits")
+        assert "requests" not in shown
+        permit = page.permits[0].id
+        await desk.done("release", permit, *ABOUT)
+        said = (await desk.headgate("release", permit, *ABOUT)).refusal
+        assert said.startswith(f"no saved ledger has {permit!r}: it may be over already, or be")
 
 
 SET = ("quota", "override", "acme", "scan")

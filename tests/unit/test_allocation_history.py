@@ -1,10 +1,15 @@
 """Usage that is forgotten, and the weights that make up for it."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headgate.allocation import Claim, Strategy, divide
 from headgate.allocation.history import adjusted_weights
 from headgate.decay import MICRO, decayed
+from headgate.model.configuration import Configuration
+from headgate.model.contract import STORED
+from headgate.model.pool import WEIGHING
 
 HOUR_MS = 3_600_000
 
@@ -56,3 +61,23 @@ def test_who_used_little_comes_first() -> None:
     assert adjusted_weights(weights, {"a": 10**9 * MICRO}, 100)["a"] == 1
     assert adjusted_weights(weights, {"a": 99 * MICRO}, 100, strength_percent=0) == weights
     assert adjusted_weights(weights, {"a": MICRO}, 0) == weights
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+def test_the_past_counts_where_it_matters_how_much_a_weight_is(strategy: Strategy) -> None:
+    claims = [
+        Claim("a", demand=8, weight=adjusted, guaranteed=2, maximum=8, fixed=4)
+        for adjusted in (1.0, 3.0)
+    ]
+    other = Claim("b", demand=8, guaranteed=2, maximum=8, fixed=4)
+    parts = [divide(8, strategy, [claim, other]).allocations["a"] for claim in claims]
+    assert (parts[0] != parts[1]) == (strategy in WEIGHING)
+
+
+def test_what_was_applied_before_is_read_with_a_past_that_does_not_count() -> None:
+    pool = {"resource": "a", "capacity": 1, "strategy": "equal", "history_half_life_ms": 1_000}
+    document = {"pools": {"p": pool}}
+    with pytest.raises(ValueError, match="the past does not count with strategy equal"):
+        Configuration.model_validate(document)
+    stored = Configuration.model_validate(document, context=STORED)
+    assert stored.governor("p").history_half_life_ms == 1_000

@@ -23,7 +23,7 @@ NORMAL, ELEVATED, SATURATED, EMERGENCY = PressureLevel
         (Load(in_flight=10, limit=10), NORMAL, ""),
         (Load(in_flight=13, limit=10), ELEVATED, "13 units are held, 10 may be"),
         (Load(in_flight=16, limit=10), SATURATED, "16 units are held, 10 may be"),
-        (Load(in_flight=1, limit=0), EMERGENCY, "1 units are held, 0 may be"),
+        (Load(in_flight=1, limit=0), EMERGENCY, "1 unit is held, 0 may be"),
         (Load(in_flight=0, limit=0), NORMAL, ""),
         (Load(slots_used=20, slots=20), SATURATED, "20 of 20 worker slots are in use"),
         (

@@ -95,7 +95,14 @@ async def test_a_governor_that_is_restored_never_gives_twice(
     view = await eventually(
         lambda: governance.governor(name).update(
             "command",
-            PoolCommand(id=uuid4().hex, action="resume", actor="test", reason="wake it up"),
+            PoolCommand(
+                id=uuid4().hex,
+                action="throttle",
+                share=0.5,
+                dry_run=True,
+                actor="test",
+                reason="wake it up",
+            ),
             uuid4().hex,
             PoolView,
             10,

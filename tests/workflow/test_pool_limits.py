@@ -162,7 +162,9 @@ async def test_it_keeps_the_limit_when_its_breaker_is_silent_and_it_comes_back_t
         bool,
     )
     await governance.handle("governor", name).terminate()
-    command = PoolCommand(id=uuid4().hex, action="resume", actor="test", reason="wake it up")
+    command = PoolCommand(
+        id=uuid4().hex, action="set_capacity", capacity={"scan": 10}, actor="test", reason="wake it"
+    )
     view = await governance.governor(name).update("command", command, uuid4().hex, PoolView, 10)
     assert (view.incarnation, view.capacity) == (2, {"scan": 6})
 

@@ -3,10 +3,18 @@
 from typing import Final
 
 from headgate.allocation.governor import Governor
+from headgate.allocation.governor_record import GovernorRecord
 from headgate.model.audit import AuditEntry
 from headgate.model.pool import CapacityOverride, PoolCommand
 
 MAX_COMMANDS_KEPT: Final = 100
+
+
+def nothing_to_resume(record: GovernorRecord, command: PoolCommand) -> str | None:
+    """Return why a command would end nothing; None: it does something, or has been done before."""
+    if command.action != "resume" or record.override is not None or command.id in record.commands:
+        return None
+    return f"nothing is set by people for pool {record.pool}"
 
 
 def obey(governor: Governor, command: PoolCommand, now_ms: int) -> None:

@@ -28,8 +28,9 @@ Reason = Annotated[str, Field(min_length=3, max_length=1_000, pattern=r"^[^\x00-
 """Why, in one line; it stands in the audit."""
 
 _SHORTEST_MS: Final = 1_000
+_LONGEST_MS: Final = 365 * 86_400_000
 
-Duration = Annotated[int, Field(ge=_SHORTEST_MS, le=365 * 86_400_000)] | None
+Duration = Annotated[int, Field(ge=_SHORTEST_MS, le=_LONGEST_MS)] | None
 
 
 class ForATime(Contract):
@@ -56,6 +57,10 @@ class ForATime(Contract):
         left_ms = self.until_ms - now_ms()
         if left_ms < _SHORTEST_MS:
             raise ProblemError(422, "invalid", "until_ms has passed already: name a time to come")
+        if left_ms > _LONGEST_MS:
+            raise ProblemError(
+                422, "invalid", "until_ms is more than 365 days from now: name an earlier time"
+            )
         return left_ms
 
 

@@ -61,7 +61,14 @@ def command(
                 "lacking_secrets": lacking,
             }
         )
-        return
+    else:
+        _print(planned, dry_run, lacking)
+    if dry_run:
+        # After the difference, which says what it is about: so the file would be refused.
+        plan.require_room(allow_below_usage)
+
+
+def _print(planned: Sequence[PlannedChange], dry_run: bool, lacking: Sequence[str]) -> None:
     print_changes(planned, dry_run)
     if lacking:
         say(

@@ -10,7 +10,7 @@ import typer
 
 from headgate.cli import options, tables
 from headgate.cli.connect import connect_temporal
-from headgate.cli.options import Asked, perhaps_noting, reading
+from headgate.cli.options import Asked, perhaps_database, reading
 from headgate.gate.clock import now_ms
 from headgate.model.breaker import BreakerAction, BreakerCommand, BreakerView
 from headgate.model.errors import ConfigurationError
@@ -125,7 +125,7 @@ def _command(
 
     async def run() -> BreakerView:
         client = await connect_temporal()
-        async with perhaps_noting() as db:
+        async with perhaps_database() as db:
             await by.note(db, name, "breaker")
             return await command_breaker(client, name, command)
 

@@ -6,7 +6,7 @@ import typer
 
 from headgate.cli import options
 from headgate.cli.connect import connect_temporal
-from headgate.cli.options import ledger_command, operating
+from headgate.cli.options import ledger_command, operating, perhaps_database
 from headgate.cli.quota import print_reply
 from headgate.cli.tables import print_json, show, table
 from headgate.gate.clock import now_ms
@@ -73,7 +73,8 @@ def release(
 
 
 async def _holders(tenant: str) -> LedgerPage:
-    return await holders(await connect_temporal(), tenant)
+    async with perhaps_database() as db:
+        return await holders(await connect_temporal(), tenant, db)
 
 
 def _is_of(one: PermitView | WaiterView, resource: str | None) -> bool:

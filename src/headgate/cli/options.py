@@ -85,8 +85,8 @@ async def operating() -> AsyncIterator[tuple[Client, Database]]:
 
 
 @asynccontextmanager
-async def perhaps_noting() -> AsyncIterator[Database | None]:
-    """Use Postgres for the block, to note what is asked; None: nobody has said where it is."""
+async def perhaps_database() -> AsyncIterator[Database | None]:
+    """Use Postgres for the block, which can be done without; None: nobody has said where it is."""
     if not os.environ.get(DATABASE_URL):
         yield None
         return

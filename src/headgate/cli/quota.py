@@ -30,6 +30,7 @@ from headgate.orchestrator.times import lasting, utc
 from headgate.store.migrate import require_current
 from headgate.store.snapshots import SnapshotStore
 from headgate.view.changed import differences
+from headgate.view.words import requests_wait
 
 app = typer.Typer(
     help="See quotas; override, pause, resume a tenant for a time.", no_args_is_help=True
@@ -330,7 +331,7 @@ def _show_resource(view: LedgerView, resource: str) -> None:
     held = view.units_held.get(resource, 0)
     waiting = view.waiting.get(resource, 0)
     print(f"{resource}")
-    _line("held", f"{held}" + (f", {waiting} requests wait" if waiting else ""))
+    _line("held", f"{held}" + (f", {requests_wait(waiting)}" if waiting else ""))
     if limits.paused:
         _line("paused", limits.paused)
     if limits.max_active is not None or quota.max_active is not None:

@@ -103,9 +103,14 @@ def _measures(policy: BackpressurePolicy, load: Load) -> Iterator[tuple[str, Ste
     """Yield what each measure is, in words, its thresholds and its value."""
     age = load.queue_age_ms
     yield f"the oldest job has waited {age / 1_000:.1f} s", policy.queue_age_ms, age
-    yield f"{load.waiting} jobs wait", policy.waiting, load.waiting
+    yield (
+        "1 job waits" if load.waiting == 1 else f"{load.waiting} jobs wait",
+        policy.waiting,
+        load.waiting,
+    )
     if load.limit is not None:
-        what = f"{load.in_flight} units are held, {load.limit} may be"
+        units = "1 unit is" if load.in_flight == 1 else f"{load.in_flight} units are"
+        what = f"{units} held, {load.limit} may be"
         # A limit of 0 with something held is beyond any share.
         yield (
             what,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pydantic_core import PydanticCustomError
 
 from headgate.model.ids import DEFAULT
-from headgate.model.pool import Strategy
+from headgate.model.pool import WEIGHING, Strategy
 
 if TYPE_CHECKING:
     from headgate.model.configuration import Configuration, Pool
@@ -16,17 +16,15 @@ def no_circles(section: str, field: str, ahead_of: Mapping[str, Sequence[str]]) 
     """Refuse names that lead back to themselves.
 
     Raises:
-        ValueError: One does.
+        PydanticCustomError: One does.
     """
     for name in sorted(ahead_of):
         seen, ahead = [name], list(ahead_of[name])
         while ahead:
             other = ahead.pop()
             if other == name:
-                raise ValueError(
-                    f"{section}.{name}: depends on itself, by way of "
-                    f"{' and '.join(seen[1:]) or f'its own {field}'}: break the circle"
-                )
+                way = " and ".join(seen[1:]) or f"its own {field}"
+                raise at(f"depends on itself, by way of {way}: break the circle", section, name)
             if other not in seen:
                 seen.append(other)
                 ahead += ahead_of.get(other, ())
@@ -177,6 +175,12 @@ def shares_count(configuration: "Configuration") -> None:
                 "the past does not count where several resources are divided: remove it",
                 *("pools", name, "history_half_life_ms"),
             )
+        if pool.strategy not in WEIGHING and pool.history_half_life_ms is not None:
+            raise at(
+                f"the past does not count with strategy {pool.strategy}, which looks at no "
+                f"weights: remove it, or write strategy {_or(WEIGHING)}",
+                *("pools", name, "history_half_life_ms"),
+            )
 
 
 def pools_follow(configuration: "Configuration") -> None:
@@ -312,6 +316,10 @@ def half_open_is_told(configuration: "Configuration") -> None:
             "half_open_max_ms, or write null",
             *("alerts", "half_open_ms"),
         )
+
+
+def _or(strategies: Sequence[Strategy]) -> str:
+    return f"{', '.join(strategies[:-1])} or {strategies[-1]}"
 
 
 def at(message: str, *path: str | int) -> PydanticCustomError:

@@ -23,6 +23,8 @@ CAPACITY_SIGNAL: Final = "capacity_follows"
 WATCH_LIMIT_SIGNAL: Final = "watch_limit"
 CHANGED_SINCE: Final = "headgate.changed_since"
 """The type of the error by which a command is refused whose ``if_revision`` is too old."""
+NOT_FOUND: Final = "headgate.not_found"
+"""The type of the error by which a command is refused that is to end what is not there."""
 
 IfRevision = Annotated[int, Field(ge=0)] | None
 """A command with it is refused if people have changed what it is about since that revision."""

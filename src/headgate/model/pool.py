@@ -36,6 +36,9 @@ class Strategy(StrEnum):
 GUARANTEEING: Final = (Strategy.RESERVED, Strategy.PRIORITY)
 """Strategies that look at guarantees."""
 
+WEIGHING: Final = (Strategy.PROPORTIONAL, Strategy.PRIORITY, Strategy.RESERVED, Strategy.MAX_LIMIT)
+"""Strategies that look at how much a weight is, and so at the past, which changes weights."""
+
 
 def _strategy(value: Any) -> Strategy:
     """Read a strategy: strict validation would want the enum itself, which no file has."""

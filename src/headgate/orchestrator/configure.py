@@ -19,6 +19,7 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from headgate.gate.clock import now_ms
 from headgate.gate.kinds import KINDS, governing
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.alert_rules import AlertRules
@@ -93,6 +94,15 @@ class Plan:
     below_usage: list[str] = field(default_factory=list)
     applied: Configuration = field(default_factory=Configuration)
     revisions: dict[str, int] = field(default_factory=dict)
+
+    def require_room(self, allow_below_usage: bool) -> None:
+        """Refuse limits that would be below what is held, unless that is allowed.
+
+        Raises:
+            BelowUsageError: There are such limits.
+        """
+        if self.below_usage and not allow_below_usage:
+            raise BelowUsageError(self.below_usage)
 
 
 class Configurator:
@@ -272,8 +282,7 @@ class Configurator:
             OutdatedError: See there.
             UnavailableError: See there.
         """
-        if plan.below_usage and not allow_below_usage:
-            raise BelowUsageError(plan.below_usage)
+        plan.require_room(allow_below_usage)
         if plan.settings:
             await self._require_worker()
         await self._configuration.save(
@@ -327,7 +336,8 @@ class Configurator:
                         raise
                     view = await self.running(kind, subject)
                     # It may have been told by an attempt whose answer was lost.
-                    if view is None or _settings(view) != settings:
+                    at_ms = now_ms()
+                    if view is None or _as_of(_settings(view), at_ms) != _as_of(settings, at_ms):
                         raise ConflictError(why.message) from error
             plan.revisions[target] = view.revision
 
@@ -384,7 +394,9 @@ class Configurator:
 
     async def _compare(self, plan: Plan, kind: Kind, subject: str, new: Settings) -> None:
         view = await self.running(kind, subject)
-        now = None if view is None else _settings(view)
+        at_ms = now_ms()
+        new = _as_of(new, at_ms)
+        now = None if view is None else _as_of(_settings(view), at_ms)
         if now == new or (now is None and new.source != "listed"):
             return
         if isinstance(view, LedgerView) and isinstance(new, LedgerSettings):
@@ -526,6 +538,16 @@ def _settings(view: View) -> Settings:
             alerts=view.alert_rules,
         )
     return view.settings
+
+
+def _as_of(settings: Settings, at_ms: int) -> Settings:
+    """Return settings without the throttles that are over: ledgers are not told when they end."""
+    if not isinstance(settings, LedgerSettings):
+        return settings
+    holding = [
+        one for one in settings.resource_throttles if one.until_ms is None or one.until_ms > at_ms
+    ]
+    return settings.model_copy(update={"resource_throttles": holding})
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

@@ -73,7 +73,8 @@ async def set_quota(configurator: Configurator, database: Database, order: Quota
     Raises:
         NotFoundError: The configuration lists no such tenant, or no such quota to take away.
         ConflictError: People have set something since ``if_revision``.
-        BelowUsageError: A limit would be below what is held, and that is not allowed.
+        BelowUsageError: A limit would be below what is held, and that is not allowed; a dry run
+            raises it as well.
         ConfigurationError: The configuration would not make sense.
         UnavailableError: As of ``Configurator.apply``.
     """
@@ -89,6 +90,7 @@ async def set_quota(configurator: Configurator, database: Database, order: Quota
         plan = await configurator.plan(wanted, only_new=True, based_on=applied)
         shown = [_shown(change) for change in plan.changes]
         if order.dry_run:
+            plan.require_room(order.allow_below_usage)
             return QuotaSet(shown)
         if not plan.changes:
             _note_that_nothing_changed(plan, applied, order)
@@ -154,6 +156,11 @@ def _changed(applied: Configuration, order: QuotaOrder) -> Configuration:
     elif quotas.pop(order.resource, None) is None:
         raise NotFoundError(
             f"the configuration has no quota of {order.tenant} for {order.resource!r}"
+        )
+    elif not quotas:
+        raise ConfigurationError(
+            f"{order.resource} is the only quota of {order.tenant}, and a tenant has one or more: "
+            "take the tenant out of the file, and apply that"
         )
     try:
         return Configuration.model_validate(document)

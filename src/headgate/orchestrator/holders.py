@@ -1,14 +1,16 @@
 """Who holds the permits of a tenant, and taking one back."""
 
+from contextlib import suppress
+
 from temporalio.client import Client
 
 from headgate.model.contract import Message
 from headgate.model.entity import EntityOptions
-from headgate.model.errors import NotFoundError
+from headgate.model.errors import NotFoundError, UnavailableError
 from headgate.model.ids import GOVERNANCE_TASK_QUEUE
 from headgate.model.ledger import CommandReply, LedgerCommand, LedgerPage, ReleasePermit
 from headgate.orchestrator.ask import ask
-from headgate.orchestrator.operate import command_ledger, is_running
+from headgate.orchestrator.operate import command_ledger, is_running, require_named
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
 
@@ -20,14 +22,23 @@ class Answered(Message):
     reply: CommandReply
 
 
-async def holders(client: Client, tenant: str) -> LedgerPage:
+async def holders(client: Client, tenant: str, database: Database | None = None) -> LedgerPage:
     """Return the permits and waiters of a tenant, as its ledger has them now.
 
+    Args:
+        client: Of the namespace.
+        tenant: Whose.
+        database: Which knows whether there is such a tenant at all; None, or one that does not
+            answer: that is not said.
+
     Raises:
-        NotFoundError: No ledger runs for it.
+        NotFoundError: There is no such tenant, or no ledger runs for it.
         UnavailableError: It does not answer.
     """
     if not await is_running(client, "ledger", tenant):
+        if database is not None:
+            with suppress(UnavailableError):
+                await require_named(database, "ledger", tenant)
         raise NotFoundError(
             f"no ledger runs for {tenant!r}: nobody has asked for a permit, or it was terminated; "
             "headgate quota show has what it last held"
@@ -85,5 +96,6 @@ async def command_whoever_has(
         if reply.refused != "not_found":
             return Answered(tenant=tenant, reply=reply)
     raise NotFoundError(
-        f"no saved ledger has {id!r}; what is only seconds old may not be saved yet"
+        f"no saved ledger has {id!r}: it may be over already, or be only seconds old and not saved "
+        "yet"
     )

@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.gate.kinds import KINDS, governing
 from headgate.model.breaker import BreakerCommand, BreakerView
-from headgate.model.entity import CHANGED_SINCE, EntityOptions
+from headgate.model.entity import CHANGED_SINCE, NOT_FOUND, EntityOptions
 from headgate.model.errors import (
     ConfigurationError,
     ConflictError,
@@ -88,7 +88,7 @@ async def command_pool(
         What it is now, or would be with ``dry_run``.
 
     Raises:
-        NotFoundError: There is no such pool.
+        NotFoundError: There is no such pool, or nothing is set that ``resume`` could end.
         ConflictError: People have changed it since ``if_revision``.
         ConfigurationError: Its governor refused.
         UnavailableError: Temporal, the governance workers or Postgres do not answer.
@@ -138,8 +138,17 @@ async def _require_known(client: Client, database: Database, kind: Kind, subject
 
     One that runs is told without a word to Postgres, which may be what is broken.
     """
-    if await is_running(client, kind, subject):
-        return
+    if not await is_running(client, kind, subject):
+        await require_named(database, kind, subject)
+
+
+async def require_named(database: Database, kind: Kind, subject: str) -> None:
+    """Refuse a name that is neither listed in the configuration nor has ever been governed.
+
+    Raises:
+        NotFoundError: With those that were perhaps meant.
+        UnavailableError: Postgres does not answer.
+    """
     known = await known_names(database, kind)
     if subject not in known:
         what = {"ledger": "tenant", "governor": "pool", "breaker": "downstream"}[kind]
@@ -159,8 +168,11 @@ async def _tell(
     try:
         return await workflow.update("command", command, command.id, result, _TELL_S)
     except WorkflowUpdateFailedError as error:
-        if isinstance(error.cause, ApplicationError) and error.cause.type == CHANGED_SINCE:
-            raise ConflictError(error.cause.message) from error
+        if isinstance(error.cause, ApplicationError):
+            if error.cause.type == CHANGED_SINCE:
+                raise ConflictError(error.cause.message) from error
+            if error.cause.type == NOT_FOUND:
+                raise NotFoundError(error.cause.message) from error
         raise ConfigurationError(f"{kind} {subject} refused: {error.cause}") from error
     except RPCError as error:
         raise _unavailable(kind, subject, error) from error

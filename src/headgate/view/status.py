@@ -8,7 +8,7 @@ from headgate.model.breaker import BreakerState
 from headgate.model.contract import Message
 from headgate.model.limits import PressureLevel
 from headgate.view.standing import BreakerStanding, PoolStanding, TenantStanding
-from headgate.view.words import lasting
+from headgate.view.words import lasting, requests_wait
 
 STALE_MS: Final = 20_000
 """A governance worker says every few seconds that it runs; after so long none does."""
@@ -214,9 +214,9 @@ def _of_pool(one: PoolStanding, now_ms: int) -> list[Attention]:
         severity: Severity = "notice" if one.pressure is PressureLevel.ELEVATED else "warning"
         found.append((severity, f"pressure {one.pressure}: {one.cause}", since_ms))
     if one.enforced and one.waiting and not any(one.capacity.values()):
-        found.append(("critical", f"its capacity is 0, and {one.waiting} requests wait", None))
+        found.append(("critical", f"its capacity is 0, and {requests_wait(one.waiting)}", None))
     if one.unheard:
-        found.append(("warning", f"{one.unheard} ledgers have not said what they hold", None))
+        found.append(("warning", f"{_ledgers(one.unheard)} not said what is held", None))
     found += [("notice", condition, None) for condition in one.conditions]
     return [
         Attention(
@@ -273,6 +273,10 @@ def _wait(totals: Totals) -> str:
     tenants = "1 tenant" if totals.waiting_tenants == 1 else f"{totals.waiting_tenants} tenants"
     requests = "1 request" if totals.waiting == 1 else f"{totals.waiting} requests"
     return f"{requests} of {tenants} wait{'s' if totals.waiting == 1 else ''}"
+
+
+def _ledgers(count: int) -> str:
+    return "1 ledger has" if count == 1 else f"{count} ledgers have"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -27,6 +27,11 @@ def whom(affected: Sequence[AffectedTenant], at_most: int = 3) -> str:
     return f"{count}: {names}{', ...' if len(affected) > at_most else ''}"
 
 
+def requests_wait(count: int) -> str:
+    """Return ``1 request waits`` or ``3 requests wait``."""
+    return "1 request waits" if count == 1 else f"{count} requests wait"
+
+
 def lasting(ms: int) -> str:
     """Return about how long a duration is: two digits are enough for people who wait."""
     seconds = max(0, round(ms / 1_000))

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, field_validator
 
 from headgate.api.access import Admin, TenantOperator, TenantViewer, Viewer, deny
 from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, page_of, place, read, written
@@ -81,6 +81,17 @@ class LedgerOrder(Contract):
     reason: Reason
     dry_run: bool = False
     allow_below_usage: bool = False
+
+    @field_validator("action", mode="before")
+    @classmethod
+    def _is_not_only_a_word(cls, action: object) -> object:
+        """Breakers and pools take a word, so that is what people try."""
+        if isinstance(action, str):
+            raise ValueError(
+                'here the action is an object: {"kind": "pause", "resource": "*"} with the kind '
+                "pause, resume, throttle, override, lift or release, and what belongs to it inside"
+            )
+        return action
 
 
 class QuotaChange(Contract):
