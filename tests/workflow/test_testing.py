@@ -391,9 +391,7 @@ async def test_a_gate_serves_one_client_at_a_time(shop: Shop, env: WorkflowEnvir
 
 
 def test_a_code_that_there_is_not_is_refused(headgate_gate: FakeGate) -> None:
-    with pytest.raises(
-        ValueError, match="'tired' is no reason; write one of taken_out, unknown_te"
-    ):
+    with pytest.raises(ValueError, match="'tired' is no reason; write one of taken_out, "):
         headgate_gate.deny(tenant="acme", code="tired")
     with pytest.raises(ValueError, match="is past; write zero or more"):
         headgate_gate.open_breaker("scanner", -HOUR)

@@ -17,6 +17,7 @@ from headgate.gate.slots import WorkerSlots
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.model.breaker import Verdict
 from headgate.model.entity import GRANTED_SIGNAL
+from headgate.model.errors import ConfigurationError
 from headgate.model.ledger import Admit, Decision, Grant, Outcome, Release
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.reason import Reason, ReasonCode
