@@ -9,6 +9,7 @@ from markupsafe import escape
 
 from headgate.model.breaker import BreakerState
 from tests.api.conftest import Desk
+from tests.api.page_text import only
 from tests.harness import acquire, eventually, now_ms
 
 HTML = {"Accept": "text/html"}
@@ -90,6 +91,14 @@ async def test_every_page_is_shown_and_none_has_a_script_or_a_style_in_it(desk: 
     for name in ("headgate.css", "headgate.js", "icon.svg"):
         assert (await viewer.get(f"/static/{name}")).status_code == 200
     assert (await viewer.get("/static/..%2Frender.py")).status_code == 404
+
+
+async def test_the_page_of_a_new_breaker_claims_nothing_of_the_time_before_it(desk: Desk) -> None:
+    scanner, _, _ = await governed(desk)
+    viewer = await desk.caller("viewer", **HTML)
+    shown = (await viewer.get(f"/downstreams/{quote(scanner, safe='')}")).text
+    assert "there since" in only(r'<svg class="strip"[^>]*aria-label="([^"]*)"', shown)
+    assert "Gray: before it was there" in shown
 
 
 async def test_what_is_shown_is_text_and_never_markup(desk: Desk) -> None:
