@@ -178,6 +178,12 @@ async def test_keys_and_narrow_pages(desk: Desk, page: Page) -> None:
     await page.locator("h1").click()
     await page.keyboard.press("?")
     await expect(page.locator("#keys")).to_be_visible()
+    # A page without a search leads to the one that is for everything.
+    await page.goto(f"{desk.base}/downstreams/{scanner}")
+    await page.locator("h1").click()
+    await page.keyboard.press("/")
+    await page.wait_for_url("**/jobs#search")
+    await expect(page.get_by_label("Workflow id")).to_be_focused()
     await page.set_viewport_size({"width": 400, "height": 800})
     for path in (
         "/",

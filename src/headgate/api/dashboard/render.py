@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, Response
 
 from headgate.api.dashboard.drawings import bar
+from headgate.api.dashboard.labelled import labelled
 from headgate.api.principal import Principal, Role
 from headgate.api.service import service_of
 from headgate.gate.clock import now_ms
@@ -105,7 +106,7 @@ def render(
             "workflow_link": workflow_link,
         }
     )
-    return HTMLResponse(text, status)
+    return HTMLResponse(labelled(text), status)
 
 
 def error_page(request: Request, status: int, title: str, detail: str) -> Response:

@@ -380,13 +380,15 @@ form.addEventListener("submit", async (event) => {
 const pages = { o: "/", d: "/downstreams", t: "/tenants", p: "/pools", j: "/jobs", l: "/alerts", c: "/channels", a: "/audit", k: "/keys" };
 let went = 0;
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if ($("keys") === null || event.ctrlKey || event.metaKey || event.altKey) return; // the login has no keys
   if (event.target.closest("input, select, textarea, dialog")) return;
   if (Date.now() - went < 1500 && pages[event.key]) location.href = pages[event.key];
   else if (event.key === "g") went = Date.now();
   else if (event.key === "?") $("keys").showModal();
-  else if (event.key === "/" && $("search") !== null) {
+  else if (event.key === "/") {
     event.preventDefault();
-    $("search").focus();
+    if ($("search") === null) location.href = "/jobs#search";
+    else $("search").focus();
   }
 });
+if (location.hash === "#search") $("search")?.focus();
