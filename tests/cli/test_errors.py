@@ -130,7 +130,8 @@ ALONE = {
         "Missing option.*--reason.*; see headgate quota override --help",
     ),
     "argument of one of a group left out": Case(
-        "quota override acme --reason xx1", "argument .resource.; see headgate quota override --help"
+        "quota override acme --reason xx1",
+        "argument .resource.; see headgate quota override --help",
     ),
     "no such one of a group": Case(
         "quota overrid acme", "No such command 'overrid'.*; see headgate quota --help"
