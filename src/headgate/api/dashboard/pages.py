@@ -30,7 +30,7 @@ from headgate.model.contract import Name
 from headgate.model.errors import HeadgateError, UnavailableError
 from headgate.model.ledger import LedgerView
 from headgate.model.notifier import KindPattern, tenant_of
-from headgate.model.pool import MemberView, PoolView, Strategy
+from headgate.model.pool import GUARANTEEING, MemberView, PoolView, Strategy
 from headgate.model.why import WhyReport
 from headgate.orchestrator.throttles import throttles_in_force
 from headgate.view import places
@@ -250,10 +250,14 @@ async def tenant(
     service = service_of(request)
     mark = await service.pages.now()
     shown = fresh(await one(service, "ledger", tenant), LedgerView)
-    page, audit = await asyncio.gather(
+    page, audit, pools = await asyncio.gather(
         get_holders(request, principal, tenant, _ROWS, cursor),
         service.audit.lines(20, target=f"ledger/{tenant}"),
+        service.pages.named(
+            "governor", [limits.pool for limits in shown.data.limits.values() if limits.pool]
+        ),
     )
+    strategies = {row.subject: view_of(row.view, PoolView).settings.strategy for row in pools}
     return render(
         request,
         principal,
@@ -262,6 +266,7 @@ async def tenant(
         fresh=shown,
         view=shown.data,
         standing=tenant_standing(shown.data, shown.saved_at_ms, now_ms()),
+        guaranteeing=[pool for pool, strategy in strategies.items() if strategy in GUARANTEEING],
         page=page,
         start=place(cursor),
         next=None if page.next_cursor is None else _at(request, page.next_cursor),
