@@ -156,6 +156,7 @@ async def test_what_a_pool_limits_is_raised_by_what_is_guaranteed(desk: Desk, pa
         f"limits it: for more, raise what is guaranteed, or the capacity of {pool} on its page."
     )
     await expect(page.get_by_label("guaranteed", exact=True)).to_have_value("2")
+    await expect(page.locator("#act-fields input").first).to_have_id("f-guaranteed")
     await expect(page.get_by_label("max_active")).to_have_value("")
     await expect(page.locator("#act-effect")).to_contain_text("guaranteed 1 → 2")
     if folder := os.environ.get("HEADGATE_SHOTS"):

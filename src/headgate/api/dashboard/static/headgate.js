@@ -271,11 +271,12 @@ function redraw() {
   }, 300);
 }
 
-// An input for each field of a quota, with what it is now where something else can be written.
+// An input for each field of a quota, with what it is now where something else can be written; what is
+// proposed comes first, as the list is long.
 function ask(fields, preset) {
   $("act-fields").hidden = Object.keys(fields).length === 0;
   $("act-fields").querySelector("div").replaceChildren(
-    ...Object.entries(fields).flatMap(([name, now]) => {
+    ...Object.entries(fields).sort(([one], [other]) => (other in preset) - (one in preset)).flatMap(([name, now]) => {
       const label = Object.assign(document.createElement("label"), { htmlFor: `f-${name}`, textContent: name });
       const input = Object.assign(document.createElement("input"), { id: `f-${name}`, name, maxLength: 500, autocomplete: "off" });
       input.placeholder = now ?? "none";
