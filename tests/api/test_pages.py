@@ -9,6 +9,7 @@ from markupsafe import escape
 
 from headgate.model.breaker import BreakerState
 from tests.api.conftest import Desk
+from tests.api.page_text import only
 from tests.harness import acquire, eventually, now_ms
 
 HTML = {"Accept": "text/html"}
@@ -51,6 +52,7 @@ async def test_every_page_is_shown_and_none_has_a_script_or_a_style_in_it(desk: 
         "/jobs": "Why does a job wait?",
         "/alerts?search=&severity=&kind=&tenant=": "Where it went",
         "/audit?target=&actor=&action=": "Audit",
+        "/audit?target=nosuch": "Nothing in the audit is like that.",
     }
     for path, expected in pages.items():
         answer = await viewer.get(path)
@@ -70,7 +72,7 @@ async def test_every_page_is_shown_and_none_has_a_script_or_a_style_in_it(desk: 
     # Who reads the audit goes on to what was changed.
     audit = (await viewer.get("/audit")).text
     for page in (f"/downstreams/{quote(scanner, safe='')}", f"/tenants/{tenant}", f"/pools/{pool}"):
-        assert f'<td><a href="{page}">' in audit, page
+        assert f'<td data-label="To"><a href="{page}">' in audit, page
     history = (await viewer.get(f"/pools/{pool}")).text
     assert f"governor/{pool}</a>" in history and "of 4 scan</strong> held" in history
     operator = await desk.caller("operator", **HTML)
@@ -90,6 +92,20 @@ async def test_every_page_is_shown_and_none_has_a_script_or_a_style_in_it(desk: 
     for name in ("headgate.css", "headgate.js", "icon.svg"):
         assert (await viewer.get(f"/static/{name}")).status_code == 200
     assert (await viewer.get("/static/..%2Frender.py")).status_code == 404
+
+
+async def test_the_login_names_no_keys_that_it_does_not_hear(desk: Desk) -> None:
+    stranger, viewer = await desk.caller(Accept="text/html"), await desk.caller("viewer", **HTML)
+    assert "<kbd>" not in (await stranger.get("/login")).text
+    assert "<kbd>/</kbd> search" in (await viewer.get("/jobs")).text
+
+
+async def test_the_page_of_a_new_breaker_claims_nothing_of_the_time_before_it(desk: Desk) -> None:
+    scanner, _, _ = await governed(desk)
+    viewer = await desk.caller("viewer", **HTML)
+    shown = (await viewer.get(f"/downstreams/{quote(scanner, safe='')}")).text
+    assert "there since" in only(r'<svg class="strip"[^>]*aria-label="([^"]*)"', shown)
+    assert "Gray: before it was there" in shown
 
 
 async def test_what_is_shown_is_text_and_never_markup(desk: Desk) -> None:

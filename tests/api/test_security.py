@@ -288,6 +288,36 @@ async def test_nothing_but_loopback_is_served_before_somebody_can_say_who_it_is(
     assert (await settings_for(desk.database, "127.0.0.1", "me")).open_as is None
 
 
+async def test_the_first_key_closes_what_was_open(desk: Desk) -> None:
+    clock = Clock()
+    await desk.serve(open_as="somebody", now=clock)
+    local = await desk.caller()
+    assert (await local.get("/v1/me")).json()["how"] == "open"
+    made = await local.post("/v1/keys", json={"name": "ann", "role": "admin", "reason": "first"})
+    assert made.status_code in (200, 201), made.text
+    clock.now_s += 2
+    assert (await local.get("/v1/me")).status_code == 401
+    page = await local.get("/keys", headers={"Accept": "text/html"}, follow_redirects=False)
+    assert (page.status_code, page.headers["location"]) == (303, "/login?to=%2Fkeys")
+    bearer = {"Authorization": f"Bearer {made.json()['data']['secret']}"}
+    assert (await local.get("/v1/me", headers=bearer)).json()["name"] == "ann"
+    # It stays closed when the key is gone.
+    (key,) = await desk.keys.list()
+    assert await desk.keys.revoke(key.id, "ann", "it leaked")
+    clock.now_s += 2
+    assert (await local.get("/v1/me")).status_code == 401
+
+
+class Clock:
+    """A clock that a test moves, in seconds."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
 class Issuer:
     """An OpenID provider: a key, and the tokens that it signs."""
 

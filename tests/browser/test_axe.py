@@ -25,6 +25,10 @@ _WIDE: Final[ViewportSize] = {"width": 1280, "height": 900}
 _NARROW: Final[ViewportSize] = {"width": 400, "height": 800}
 _SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 # All that WCAG asks up to 2.2 AA, and what axe holds to be good practice.
+_OUTSIDE: Final = """[document.documentElement, ...document.querySelectorAll(".scroll")]
+    .filter((one) => one.scrollWidth > one.clientWidth)
+    .map((one) => one.getAttribute("aria-label") || one.localName)"""
+"""What has to be scrolled sideways to be seen: on a narrow page nothing is, not even a table."""
 _RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -49,6 +53,9 @@ class Looker:
         await self._page.evaluate(self._script)
         for size in (_WIDE, _NARROW):
             await self._page.set_viewport_size(size)
+            if size is _NARROW:
+                outside: list[str] = await self._page.evaluate(_OUTSIDE)
+                self.found += [f"{where}: reaches beyond the page: {one}" for one in outside]
             for scheme in _SCHEMES:
                 await self._page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                 seen: dict[str, Any] = await self._page.evaluate(
@@ -185,6 +192,7 @@ async def test_axe_finds_nothing_on_any_page(desk: Desk, page: Page, script: Pat
         "/alerts?kind=quota.*",
         "/alerts?kind=nonsense!",
         "/audit?actor=nobody",
+        "/audit?target=nosuch",
     ]
     for path in paths:
         await page.goto(desk.base + path)

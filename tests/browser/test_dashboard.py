@@ -137,6 +137,32 @@ async def test_a_tenant_gets_twice_its_quota_for_an_hour(desk: Desk, page: Page)
     await expect(page.locator("[data-live=set]")).to_contain_text("max_active 4")
 
 
+async def test_what_a_pool_limits_is_raised_by_what_is_guaranteed(desk: Desk, page: Page) -> None:
+    tenant, pool = desk.of("t"), desk.of("pool")
+    quota = {"max_active": 5, "guaranteed": 1}
+    rival = {"quotas": {"scan": {"guaranteed": 2, "lend_limit": 0}}}
+    await desk.apply(
+        tenants={tenant: {"quotas": {"scan": quota}}, desk.of("rival"): rival},
+        pools={pool: {"resource": "scan", "capacity": 3, "strategy": "reserved"}},
+    )
+    await eventually(
+        lambda: desk.service.pages.one("ledger", tenant),
+        lambda saved: saved is not None and '"allocated":1' in saved.view.replace(" ", ""),
+    )
+    await log_in(page, desk, "operator", f"/tenants/{tenant}")
+    await page.get_by_role("button", name="Override").click()
+    await expect(page.locator("#act-now")).to_have_text(
+        f"0 held, 0 wait, max_active is 5, guaranteed is 1, and pool {pool} gives 1. The pool "
+        f"limits it: for more, raise what is guaranteed, or the capacity of {pool} on its page."
+    )
+    await expect(page.get_by_label("guaranteed", exact=True)).to_have_value("2")
+    await expect(page.locator("#act-fields input").first).to_have_id("f-guaranteed")
+    await expect(page.get_by_label("max_active")).to_have_value("")
+    await expect(page.locator("#act-effect")).to_contain_text("guaranteed 1 → 2")
+    if folder := os.environ.get("HEADGATE_SHOTS"):
+        await page.screenshot(path=f"{folder}/override.png")
+
+
 async def test_the_page_goes_on_after_the_api_was_started_again(desk: Desk, page: Page) -> None:
     scanner = desk.of("scanner")
     await desk.serve(poll_s=0.1)
@@ -178,6 +204,12 @@ async def test_keys_and_narrow_pages(desk: Desk, page: Page) -> None:
     await page.locator("h1").click()
     await page.keyboard.press("?")
     await expect(page.locator("#keys")).to_be_visible()
+    # A page without a search leads to the one that is for everything.
+    await page.goto(f"{desk.base}/downstreams/{scanner}")
+    await page.locator("h1").click()
+    await page.keyboard.press("/")
+    await page.wait_for_url("**/jobs#search")
+    await expect(page.get_by_label("Workflow id")).to_be_focused()
     await page.set_viewport_size({"width": 400, "height": 800})
     for path in (
         "/",

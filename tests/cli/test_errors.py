@@ -125,6 +125,17 @@ ALONE = {
     "from without trace": Case("demo --from 2024-11-20", "--from and --speed are for a --trace"),
     "seconds 0": Case("demo --seconds 0", "--seconds 0: write a number above 0"),
     "no such command": Case("aply", "No such command 'aply'.*; see headgate --help"),
+    "option of one of a group left out": Case(
+        "quota override acme scan max_active=2",
+        "Missing option.*--reason.*; see headgate quota override --help",
+    ),
+    "argument of one of a group left out": Case(
+        "quota override acme --reason xx1",
+        "argument .resource.; see headgate quota override --help",
+    ),
+    "no such one of a group": Case(
+        "quota overrid acme", "No such command 'overrid'.*; see headgate quota --help"
+    ),
     "option left out": Case("apply", "Missing option.*--file.*; see headgate apply --help"),
     "no word for a number": Case("demo --seconds ten", "--seconds.*valid number.*demo --help"),
     "port out of range": Case("dev --temporal-port 70000", "--temporal-port.*65535; see"),

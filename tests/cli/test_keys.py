@@ -5,7 +5,7 @@ import json
 from headgate.devstack.stack import Stack
 from headgate.store.database import Database
 from tests.cli.command import run
-from tests.store.fresh_database import fresh_database
+from tests.store.fresh_database import fresh_database, migrated_database
 
 
 async def test_a_database_is_prepared_and_a_key_made_and_revoked(stack: Stack) -> None:
@@ -57,3 +57,13 @@ async def test_a_database_is_prepared_and_a_key_made_and_revoked(stack: Stack) -
             ("key_created", "a new robot", "robots-key"),
             ("key_revoked", "no robots", "no-robots"),
         ]
+
+
+async def test_whoever_makes_the_first_key_is_told_that_all_have_to_show_one_from_then_on(
+    stack: Stack,
+) -> None:
+    async with migrated_database(stack.dsn) as dsn:
+        environ = {"HEADGATE_DATABASE_URL": dsn}
+        told = "asks for a key within seconds"
+        assert told in (await run("keys", "create", "ann", environ=environ)).out
+        assert told not in (await run("keys", "create", "bob", environ=environ)).out

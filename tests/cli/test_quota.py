@@ -11,7 +11,7 @@ from headgate.model.lease import LeaseAsk
 from headgate.model.ledger import Exchange, ExchangeReply, LedgerPage
 from headgate.model.policy import BreakerPolicy
 from tests.cli.conftest import Desk
-from tests.harness import eventually
+from tests.harness import eventually, now_ms
 from tests.jobs import ScanJobInput
 
 ABOUT = ("--actor", "ada", "--reason", "a drill")
@@ -40,7 +40,9 @@ async def test_an_override_is_tried_set_seen_and_lifted(desk: Desk) -> None:
     acme = desk.of("acme")
     await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}}}})
     args = ("quota", "override", acme, "scan", "max_active=20", "rate=5/s", "--for", "2h", *ABOUT)
-    assert (await desk.done(*args, "--dry-run")).startswith("would do: ")
+    tried = await desk.done(*args, "--dry-run")
+    assert tried.startswith("would do: ")
+    assert tried.splitlines()[-1].startswith("until "), "no id: there is never one of this id"
     assert (await desk.governance.account(acme)).overrides == []
 
     said = json.loads(await desk.done(*args, "--json"))
@@ -73,6 +75,22 @@ async def test_a_tenant_is_paused_before_its_first_job_and_resumed(desk: Desk) -
         assert acme in shown
         await desk.done("quota", "resume", acme, *ABOUT)
         await holding(desk, acme, permits=1)
+
+
+async def test_a_pause_for_a_time_ends_by_itself(desk: Desk) -> None:
+    acme = desk.of("acme")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}}}})
+    said = json.loads(
+        await desk.done("quota", "pause", acme, "scan", "--for", "2h", *ABOUT, "--json")
+    )
+    (throttle,) = (await desk.governance.account(acme)).throttles
+    assert (throttle.id, throttle.resource, throttle.share) == (said["id"], "scan", 0)
+    assert throttle.until_ms is not None and 7_190_000 < throttle.until_ms - now_ms() <= 7_200_000
+    out = await desk.done("quota", "pause", acme, "--until", "2100-01-01T00:00Z", *ABOUT)
+    assert "until 2100-01-01 00:00:00Z" in out
+    both = ("--for", "2h", "--until", "2100-01-01T00:00Z")
+    refused = await desk.headgate("quota", "pause", acme, *both, *ABOUT)
+    assert "--for or by --until, not by both" in refused.refusal
 
 
 async def test_a_limit_goes_below_what_is_held_only_when_that_is_meant(desk: Desk) -> None:

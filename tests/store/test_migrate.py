@@ -10,6 +10,7 @@ from headgate.model.errors import ConfigurationError, UnavailableError
 from headgate.store import migrate as migrations
 from headgate.store.database import Database
 from headgate.store.migrate import Migration, known, migrate, pending, require_current
+from headgate.store.pages import PageStore
 
 BROKEN = Migration(9998, "broken", "CREATE TABLE half (id int); SELECT no_such_column")
 LATER = Migration(9999, "later", "CREATE TABLE later (id int)")
@@ -78,3 +79,33 @@ async def test_one_that_fails_leaves_nothing_of_itself_and_no_lock(
 
 async def test_the_files_are_numbered_without_gaps() -> None:
     assert [migration.version for migration in known()] == list(range(1, len(known()) + 1))
+
+
+async def test_breakers_that_are_there_began_when_the_oldest_that_is_known_of_them_was(
+    empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, minute_ms = known(), 60_000
+    async with Database(empty_dsn) as database:
+        monkeypatch.setattr(migrations, "known", lambda: real[:14])
+        await migrate(database)
+        for name, at_ms in (("saved", 9), ("tripped", 9), ("called", 9)):
+            await database.execute(
+                "INSERT INTO snapshot (kind, subject, incarnation, revision, at_ms) "
+                "VALUES ('breaker', $1, 1, 1, $2)",
+                name,
+                at_ms * minute_ms,
+            )
+        await database.execute(
+            "INSERT INTO breaker_transition VALUES "
+            "('tripped', 2, $1, 'CLOSED', 'OPEN', 'failure_rate', 'it failed', '{}')",
+            5 * minute_ms,
+        )
+        await database.execute(
+            "INSERT INTO outcome_span VALUES ('called', $1, 1, 1, 0, 0, 0, 0, 5)", 3 * minute_ms
+        )
+        monkeypatch.setattr(migrations, "known", lambda: real)
+        await migrate(database)
+        pages = PageStore(database)
+        found = [await pages.created_ms("breaker", one) for one in ("saved", "tripped", "called")]
+        assert found == [9 * minute_ms, 5 * minute_ms, 3 * minute_ms]
+        assert await pages.created_ms("breaker", "nobody") == 0

@@ -1,6 +1,7 @@
 """What the routes work with."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -24,6 +25,8 @@ from headgate.store.requests import RequestStore
 from headgate.store.silences import SilenceStore
 from headgate.store.snapshots import SnapshotStore
 
+_KEYLESS_S = 2.0
+"""How long it is believed that there is no key yet."""
 _STRANGERS_PER_SECOND = 2.0
 _STRANGERS_AT_ONCE = 20
 _PUT_OFF_PER_SECOND = 1 / 60
@@ -85,6 +88,8 @@ class Service:
     strangers: Rates = field(init=False)
     put_off: Rates = field(init=False)
     feed: Feed = field(init=False)
+    _has_key: bool = field(init=False, default=False)
+    _looked_s: float = field(init=False, default=-math.inf)
 
     def __post_init__(self) -> None:
         database, settings = self.database, self.settings
@@ -102,6 +107,21 @@ class Service:
         self.feed = Feed(self.pages, settings.poll_s)
         self.strangers = Rates(_STRANGERS_PER_SECOND, _STRANGERS_AT_ONCE, settings.now)
         self.put_off = Rates(_PUT_OFF_PER_SECOND, 1, settings.now)
+
+    async def open_as(self) -> str | None:
+        """Return as whom everybody is let in; None: everybody has to say who it is.
+
+        Whoever makes the first key closes what is open, in every process, within two seconds.
+
+        Raises:
+            UnavailableError: Postgres does not answer.
+        """
+        if self.settings.open_as is None:
+            return None
+        now_s = self.settings.now()
+        if not self._has_key and now_s - self._looked_s >= _KEYLESS_S:
+            self._has_key, self._looked_s = await self.keys.any(), now_s
+        return None if self._has_key else self.settings.open_as
 
 
 def service_of(request: Request) -> Service:

@@ -59,8 +59,8 @@ class ApiSettings:
 
     Attributes:
         oidc: Whose tokens are believed; None: nobody's.
-        open_as: Whoever calls is this one, with all rights: only on loopback, and only while no
-            key has ever been made; None: everybody has to say who it is.
+        open_as: Whoever calls is this one, with all rights: only on loopback, and only until the
+            first key is made; None: everybody has to say who it is.
         public_url: How browsers reach it, such as https://headgate.example; None: as the request
             says.
         temporal_ui: The address of Temporal's UI, for links.

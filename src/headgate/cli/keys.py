@@ -8,7 +8,7 @@ import typer
 from headgate.api.principal import ROLES
 from headgate.cli import options
 from headgate.cli.options import reading
-from headgate.cli.tables import print_json, show, table
+from headgate.cli.tables import print_json, say, show, table
 from headgate.model.errors import ConfigurationError, NotFoundError
 from headgate.orchestrator.times import lasting
 from headgate.store.keys import ApiKey, KeyStore, RoleName
@@ -50,10 +50,11 @@ def create(
             print(f"{name} would be {role}{of}, {left}; no key was made")
         return
 
-    async def run() -> tuple[ApiKey, str]:
+    async def run() -> tuple[ApiKey, str, bool]:
         async with reading() as db:
             await by.note(db, "key")
-            return await KeyStore(db).create(
+            is_first = not await KeyStore(db).any()
+            made = await KeyStore(db).create(
                 name,
                 chosen,
                 by.actor,
@@ -62,14 +63,17 @@ def create(
                 reason=by.reason,
                 request_id=by.id,
             )
+            return *made, is_first
 
-    key, text = asyncio.run(run())
+    key, text, is_first = asyncio.run(run())
     if as_json:
         print_json({**key.model_dump(mode="json"), "key": text})
         return
     until = "until it is revoked" if key.expires_at is None else f"until {_day(key.expires_at)}"
     print(text)
     print(f"{name} is {role}{of}, {until}; this key cannot be shown again")
+    if is_first:
+        say("it is the first: what was open to all on this machine asks for a key within seconds")
 
 
 @app.command("list")

@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 from temporalio.service import RPCError
 
-from headgate.cli.commands import NAMES, Commands
+from headgate.cli.commands import Commands
 from headgate.model.errors import HeadgateError
 from headgate.version import __version__
 
@@ -41,7 +41,7 @@ def main() -> NoReturn:
     try:
         code = app(arguments, prog_name="headgate", standalone_mode=False)
     except typer.TyperException as error:  # the command line cannot be understood
-        _end(f"{error.format_message().rstrip('.')}; see {_help_for(arguments)}", 2)
+        _end(f"{error.format_message().rstrip('.')}; see {_path(error)} --help", 2)
     except HeadgateError as error:
         _end(str(error), error.exit_code)
     except RPCError as error:
@@ -74,6 +74,7 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _help_for(arguments: list[str]) -> str:
-    command = next((argument for argument in arguments if argument in NAMES), None)
-    return f"headgate {command} --help" if command else "headgate --help"
+def _path(error: typer.TyperException) -> str:
+    """Return the command that was misunderstood, such as ``headgate quota override``."""
+    context = getattr(error, "ctx", None)  # only errors of usage have one
+    return "headgate" if context is None else str(context.command_path)

@@ -98,7 +98,7 @@ async def _run(
             if settings.open_as is not None:
                 print(
                     "open to whoever works on this machine, with all rights, because there is no "
-                    "key yet: headgate keys create makes one; then start this again",
+                    "key yet: headgate keys create makes one, and closes it within seconds",
                     flush=True,
                 )
             await stopping.wait()

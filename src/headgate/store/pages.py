@@ -196,6 +196,16 @@ class PageStore:
         )
         return [Transition.model_validate(dict(row)) for row in rows]
 
+    async def created_ms(self, kind: Kind, subject: str) -> int:
+        """Return since when there has been this one, in Unix time; 0: there is none."""
+        created_ms: int | None = await self._database.fetch_value(
+            "SELECT (extract(epoch FROM created_at) * 1000)::bigint FROM snapshot "
+            "WHERE kind = $1 AND subject = $2",
+            kind,
+            subject,
+        )
+        return created_ms or 0
+
     async def now(self) -> int:
         """Return a mark: what is written after it is found by ``changed`` since it."""
         mark: int = await self._database.fetch_value(NOW)

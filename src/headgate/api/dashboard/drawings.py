@@ -10,6 +10,7 @@ from typing import Final
 from markupsafe import Markup, escape
 
 from headgate.model.breaker import OUTCOME_SPAN_MS, BreakerState, OutcomeSpan, Transition
+from headgate.orchestrator.times import utc
 
 _BARS: Final = 60
 _HEIGHT: Final = 24
@@ -80,8 +81,9 @@ def strip(
     begin_ms: int,
     now_ms: int,
     meanwhile: str = "in the last 24 hours, now",
+    known_ms: int = 0,
 ) -> Markup:
-    """Draw the states of a breaker from ``begin_ms`` to now.
+    """Draw the states of a breaker from ``begin_ms`` to now; gray where it was not there yet.
 
     Args:
         transitions: Since then, in the order of time, those that callers met.
@@ -89,9 +91,11 @@ def strip(
         begin_ms: Unix time.
         now_ms: Unix time.
         meanwhile: When that was, for those who do not see it.
+        known_ms: Since when there has been a breaker; Unix time.
     """
+    from_ms = max(begin_ms, min(known_ms, now_ms, *(step.at_ms for step in transitions)))
     # What is short is drawn wider than it is, over what is not, and at the end not beyond it.
-    steps = [(begin_ms, transitions[0].source if transitions else state)]
+    steps = [(from_ms, transitions[0].source if transitions else state)]
     steps += [(step.at_ms, step.target) for step in transitions]
     parts = []
     span = max(1, now_ms - begin_ms)
@@ -105,6 +109,10 @@ def strip(
         for width, x, shown in sorted(parts, key=lambda part: -part[0])
     ]
     label = f"{len(transitions)} changes of state {meanwhile} {state}"
+    if from_ms > begin_ms:
+        share = 100 * (from_ms - begin_ms) / span
+        drawn.insert(0, f'<rect class="rest" x="0" y="0" width="{share:.3f}" height="10"/>')
+        label += f"; there since {utc(from_ms)}"
     return _svg("strip", 100, 10, label, drawn)
 
 

@@ -30,7 +30,7 @@ from headgate.model.contract import Name
 from headgate.model.errors import HeadgateError, UnavailableError
 from headgate.model.ledger import LedgerView
 from headgate.model.notifier import KindPattern, tenant_of
-from headgate.model.pool import MemberView, PoolView, Strategy
+from headgate.model.pool import GUARANTEEING, MemberView, PoolView, Strategy
 from headgate.model.why import WhyReport
 from headgate.orchestrator.throttles import throttles_in_force
 from headgate.view import places
@@ -174,13 +174,14 @@ async def downstream(
     service, now, before = service_of(request), now_ms(), read(cursor, int)
     mark = await service.pages.now()
     shown = fresh(await one(service, "breaker", downstream), BreakerView)
-    day, steps, spans, audit = await asyncio.gather(
+    day, steps, spans, audit, created_ms = await asyncio.gather(
         service.pages.transitions(downstream, 1_000, since_ms=now - _DAY_MS),
         service.pages.transitions(
             downstream, _PAGE + 1, before_epoch=None if before is None else int(before[0])
         ),
         service.snapshots.outcome_spans(downstream, now - _SPARK_MS),
         service.audit.lines(10, target=f"breaker/{downstream}"),
+        service.pages.created_ms("breaker", downstream),
     )
     met = [step for step in reversed(day) if step.enforced]
     more, steps = len(steps) > _PAGE, steps[:_PAGE]
@@ -195,7 +196,8 @@ async def downstream(
         affected=affected_now(shown.data, now),
         spark=sparkline([span for _, span in spans], now),
         per_s=_per_s([span for _, span in spans], now),
-        strip=strip(met, shown.data.state, now - _DAY_MS, now),
+        strip=strip(met, shown.data.state, now - _DAY_MS, now, known_ms=created_ms),
+        created_ms=created_ms if created_ms > now - _DAY_MS else None,
         steps=steps or ([] if before else list(reversed(shown.data.transitions))),
         next=_next(request, steps[-1].epoch) if more else None,
         audit=audit,
@@ -248,10 +250,14 @@ async def tenant(
     service = service_of(request)
     mark = await service.pages.now()
     shown = fresh(await one(service, "ledger", tenant), LedgerView)
-    page, audit = await asyncio.gather(
+    page, audit, pools = await asyncio.gather(
         get_holders(request, principal, tenant, _ROWS, cursor),
         service.audit.lines(20, target=f"ledger/{tenant}"),
+        service.pages.named(
+            "governor", [limits.pool for limits in shown.data.limits.values() if limits.pool]
+        ),
     )
+    strategies = {row.subject: view_of(row.view, PoolView).settings.strategy for row in pools}
     return render(
         request,
         principal,
@@ -260,6 +266,7 @@ async def tenant(
         fresh=shown,
         view=shown.data,
         standing=tenant_standing(shown.data, shown.saved_at_ms, now_ms()),
+        guaranteeing=[pool for pool, strategy in strategies.items() if strategy in GUARANTEEING],
         page=page,
         start=place(cursor),
         next=None if page.next_cursor is None else _at(request, page.next_cursor),

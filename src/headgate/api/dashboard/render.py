@@ -5,7 +5,7 @@ import json
 import mimetypes
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -18,11 +18,13 @@ from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, Response
 
 from headgate.api.dashboard.drawings import bar
+from headgate.api.dashboard.labelled import labelled
 from headgate.api.principal import Principal, Role
 from headgate.api.service import service_of
 from headgate.gate.clock import now_ms
 from headgate.model.breaker import MOST_AFFECTED
 from headgate.model.ids import Kind, workflow_id
+from headgate.model.ledger import LimitView
 from headgate.model.pool import PoolView
 from headgate.model.quota import Quota, QuotaChanges
 from headgate.orchestrator.times import lasting, utc
@@ -105,7 +107,7 @@ def render(
             "workflow_link": workflow_link,
         }
     )
-    return HTMLResponse(text, status)
+    return HTMLResponse(labelled(text), status)
 
 
 def error_page(request: Request, status: int, title: str, detail: str) -> Response:
@@ -207,6 +209,54 @@ def _plain(quota: Quota) -> dict[str, Any]:
     return quota.model_dump(mode="json", exclude_defaults=True)
 
 
+def _is_pool_short(limits: LimitView) -> bool:
+    """Return whether it is the pool that limits a tenant, and not its own limit."""
+    allocated, most = limits.allocated, limits.max_active
+    return allocated is not None and (most is None or allocated < most)
+
+
+def _limited(limits: LimitView | None, guaranteeing: Collection[str]) -> str:
+    """Say what limits a tenant, after what it holds; and what to raise where its pool does.
+
+    Args:
+        limits: Of a resource.
+        guaranteeing: The pools that look at guarantees.
+    """
+    if limits is None:
+        return "."
+    words = "" if limits.max_active is None else f", max_active is {limits.max_active}"
+    if limits.guaranteed:
+        words += f", guaranteed is {limits.guaranteed}"
+    if limits.allocated is not None:
+        words += f", and pool {limits.pool} gives {limits.allocated}"
+    if not _is_pool_short(limits):
+        return f"{words}."
+    also = "what is guaranteed, or " if limits.pool in guaranteeing else ""
+    return (
+        f"{words}. The pool limits it: for more, raise {also}the capacity of {limits.pool} on its "
+        "page."
+    )
+
+
+def _more(limits: LimitView | None, guaranteeing: Collection[str]) -> dict[str, int]:
+    """Return what would give a tenant more: twice of what limits it, by field of the quota.
+
+    Where a pool limits it, that is what is guaranteed, if the pool looks at that; which not be
+    above ``max_active``. Where nothing in a quota would give it more, nothing is returned.
+    """
+    if limits is None:
+        return {}
+    if _is_pool_short(limits):
+        if limits.pool not in guaranteeing:
+            return {}
+        twice = 2 * max(limits.guaranteed, limits.allocated or 0) or 1
+        wanted = twice if limits.max_active is None else min(twice, limits.max_active)
+        return {"guaranteed": wanted} if wanted > limits.guaranteed else {}
+    if limits.max_active is not None:
+        return {"max_active": 2 * limits.max_active}
+    return {"guaranteed": 2 * limits.guaranteed} if limits.guaranteed else {}
+
+
 def _options(parts: Mapping[str, str]) -> list[str]:
     """Return options of a command, as words."""
     return [word for name, value in parts.items() for word in (f"--{name}", value)]
@@ -284,6 +334,8 @@ _ENVIRONMENT.filters.update(
     order=_order,
     options=_options,
     fields=_fields,
+    limited=_limited,
+    more=_more,
     plain=_plain,
     unbroken=_unbroken,
     lasting=lasting,

@@ -156,8 +156,7 @@ async def _making(service: Service, body: KeyOrder, lasts: timedelta | None) -> 
     of = "all tenants" if body.tenant is None else f"tenant {body.tenant}"
     message = f"make a key for {body.name}, {body.role} of {of}, {until}"
     if not await service.keys.any():
-        # Whether it is open is decided when it begins to serve.
-        message += "; from the next start of headgate serve on, everybody has to show one"
+        message += "; within seconds everybody has to show one"
     return message
 
 

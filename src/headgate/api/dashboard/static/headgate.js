@@ -240,7 +240,8 @@ async function send(dry) {
 function effect(said) {
   const data = said.data || {};
   if (Array.isArray(data)) return `It would ${data.map((one) => `${one.action} ${one.target}: ${one.lines.join("; ")}`).join(". ") || "change nothing"}.`;
-  if (data.message) return `It would: ${data.message}.`;
+  const fields = Object.entries(data.after?.changes || {}).map(([name, value]) => `${name} ${data.before?.[name] ?? "none"} → ${value ?? "none"}`);
+  if (data.message) return `It would: ${[data.message, ...fields].join("; ")}.`;
   if (asks("share") && data.throttle) return `At most ${Math.round(data.throttle.share * 100)}% of the calls would pass; the breaker is ${data.state}.`;
   if (data.state) return `It would be ${data.state}: ${(data.override || data).reason}.`;
   if (data.capacity) return `It would have ${Object.entries(data.capacity).map(([name, units]) => `${units} ${name}`).join(", ")}.`;
@@ -270,11 +271,12 @@ function redraw() {
   }, 300);
 }
 
-// An input for each field of a quota, with what it is now where something else can be written.
+// An input for each field of a quota, with what it is now where something else can be written; what is
+// proposed comes first, as the list is long.
 function ask(fields, preset) {
   $("act-fields").hidden = Object.keys(fields).length === 0;
   $("act-fields").querySelector("div").replaceChildren(
-    ...Object.entries(fields).flatMap(([name, now]) => {
+    ...Object.entries(fields).sort(([one], [other]) => (other in preset) - (one in preset)).flatMap(([name, now]) => {
       const label = Object.assign(document.createElement("label"), { htmlFor: `f-${name}`, textContent: name });
       const input = Object.assign(document.createElement("input"), { id: `f-${name}`, name, maxLength: 500, autocomplete: "off" });
       input.placeholder = now ?? "none";
@@ -380,13 +382,15 @@ form.addEventListener("submit", async (event) => {
 const pages = { o: "/", d: "/downstreams", t: "/tenants", p: "/pools", j: "/jobs", l: "/alerts", c: "/channels", a: "/audit", k: "/keys" };
 let went = 0;
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if ($("keys") === null || event.ctrlKey || event.metaKey || event.altKey) return; // the login has no keys
   if (event.target.closest("input, select, textarea, dialog")) return;
   if (Date.now() - went < 1500 && pages[event.key]) location.href = pages[event.key];
   else if (event.key === "g") went = Date.now();
   else if (event.key === "?") $("keys").showModal();
-  else if (event.key === "/" && $("search") !== null) {
+  else if (event.key === "/") {
     event.preventDefault();
-    $("search").focus();
+    if ($("search") === null) location.href = "/jobs#search";
+    else $("search").focus();
   }
 });
+if (location.hash === "#search") $("search")?.focus();
