@@ -222,6 +222,13 @@ def test_the_example_is_valid() -> None:
         (CHANNEL % ("ftp://host/x", "S"), "4: notifier.channels.ops.url: is not an address"),
         (CHANNEL % ("https:///x", "S"), "4: notifier.channels.ops.url: is not an address"),
         (CHANNEL % ("https://hö.example/x", "S"), "4: notifier.channels.ops.url: is not an"),
+        (CHANNEL % ("https://169.254.169.254/x", "S") + "      allow_private: true", "4: notifier."
+         "channels.ops.url: is at 169.254.169.254, which is no address of a service: refused"),
+        (CHANNEL % ("https://10.1.2.3/x", "S"), "4: notifier.channels.ops.url: is at 10.1.2.3, in "
+         "a private network: refused without allow_private: true"),
+        (CHANNEL % ("https://167838211/x", "S"), "4: notifier.channels.ops.url: is at 10.1.2.3, "),
+        (CHANNEL % ("'https://[::ffff:10.1.2.3]/x'", "S"), "4: notifier.channels.ops.url: is at "
+         "10.1.2.3, in a private"),
         (CHANNEL % ("https://h/x", "5a"), "5: notifier.channels.ops.secret_env: is not the name of "
          "an environment variable: write one such as HEADGATE_WEBHOOK_SECRET"),
         (CHANNEL % ("https://h/x", "S") + "      kind: sms", "3: notifier.channels.ops: has the "

@@ -162,10 +162,9 @@ async def _answered(
         view = await _view(db, channel, configuration)
         if attempts := await store.attempts(id):
             return attempts[-1]
-        older = (
-            f"; before it wait{'s' * (view.waiting == 2)} {many(view.waiting - 1, 'older alert')}"
-        )
-        older = older if view.waiting > 1 else ""
+        older = ""
+        if view.waiting > 1:
+            older = f"; {many(view.waiting - 1, 'older alert')} before it"
         if view.last != before and view.last is not None and view.state in ("failing", "disabled"):
             raise UnavailableError(f"{view.error}; {_what_follows(view, view.last)}{older}")
         if time.monotonic() > deadline:

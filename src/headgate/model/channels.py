@@ -1,13 +1,13 @@
 """The channels that alerts go to, as ``headgate.yaml`` names them."""
 
-from ipaddress import ip_address
 from string import Template
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from headgate.model.contract import Contract, Name
+from headgate.model.addresses import is_loopback, literal, why_refused
+from headgate.model.contract import Contract, Name, is_stored
 
 TEMPLATE_WORDS: Final = (
     *("kind", "severity", "status", "subject", "tenant", "title", "text", "advice"),
@@ -81,14 +81,13 @@ def checked_url(url: str, allow_http: bool) -> str:
     return url
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine, as it is written (no name is looked up)."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _require_allowed(url: str, allow_private: bool) -> None:
+    """Refuse an address that is written as such and to which nothing would be sent."""
+    host = urlsplit(url).hostname or ""
+    address = literal(host)
+    why = None if address is None else why_refused(address, host, allow_private)
+    if why is not None:
+        raise ValueError(why)
 
 
 VariableName = Annotated[str, AfterValidator(_variable_name)]
@@ -140,7 +139,12 @@ class HttpChannel(ChannelBase):
     @field_validator("url")
     @classmethod
     def _is_an_address(cls, url: str | None, info: ValidationInfo) -> str | None:
-        return None if url is None else checked_url(url, info.data.get("allow_http", False))
+        if url is None:
+            return None
+        checked_url(url, info.data.get("allow_http", False))
+        if not is_stored(info):
+            _require_allowed(url, info.data.get("allow_private", False))
+        return url
 
     @model_validator(mode="after")
     def _has_one_address(self) -> Self:
