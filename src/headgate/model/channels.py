@@ -101,7 +101,7 @@ class ChannelBase(Contract):
 
     Attributes:
         tenant: Whose own it is: only alerts about its quotas go there, and no route names it.
-        title: A template of the title, such as ``[$severity] $title``; null: the alert's own.
+        title: A template of the title, such as ``eu-1: $title``; null: the alert's own.
         text: A template of the text; null: the alert's own.
         max_per_minute: Messages at most; what exceeds it is told of in one summary.
     """
