@@ -558,6 +558,7 @@ async def test_a_reason_is_required_and_what_is_not_there_is_not_found(desk: Des
     broken = await operator.post(nobody, content=b"{", headers={"Content-Type": "application/json"})
     assert broken.status_code == 400
     assert broken.headers["content-type"] == "application/problem+json"
+    assert broken.json()["detail"].startswith("body: is no JSON, from character 1 on: expecting")
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,11 @@ def test_the_example_is_valid() -> None:
          "secret_files.0: is not the path of a file"),
         ("notifier: {channels: {a: {url: 'https://h/x'}}}", "1: notifier.channels.a: is not signed:"
          " add secret_env"),
+        ("notifier: {channels: {a: {kind: alertmanager, url: 'https://h', labels: {b-l: x}}}}",
+         "1: notifier.channels.a.labels.b-l: is no name of a label: write letters, digits "
+         "and _, beginning with a letter or _"),
+        (CHANNEL % ("https://h/x", "S") + "      title: ''", "6: notifier.channels.ops.title: is "
+         "empty; write something, or leave it out"),
         ("notifier: {channels: {a: {kind: slack}}}", "1: notifier.channels.a: says nowhere to: add "
          "url, url_env or url_file"),
         ("notifier: {channels: {a: {kind: pagerduty}}}", "1: notifier.channels.a: needs its "

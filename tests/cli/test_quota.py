@@ -277,6 +277,8 @@ async def test_a_configured_quota_is_tried_changed_and_taken_out(desk: Desk) -> 
     change = ("quota", "set", acme, "scan", "max_active=8", "rate=5/s", *ABOUT)
     trial = await desk.done(*change, "--dry-run")
     assert "quotas.scan.max_active: 4 -> 8" in trial and "1 change would be applied" in trial
+    less = await desk.done("quota", "set", acme, "scan", "leased=false", *ABOUT, "--dry-run")
+    assert "quotas.scan.leased: true -> " in less and "False" not in less
     seen = (await desk.governance.account(acme)).revision
     once = (*change, "--request-id", "grow-1", "--if-revision", str(seen), "--json")
     first, again = json.loads(await desk.done(*once)), json.loads(await desk.done(*once))

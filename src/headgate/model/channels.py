@@ -1,5 +1,6 @@
 """The channels that alerts go to, as ``headgate.yaml`` names them."""
 
+import re
 from string import Template
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ TEMPLATE_WORDS: Final = (
 )
 """What a template may name."""
 
+_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _NO_URL: Final = "is not an address: write it like https://host.example/path"
 
 
@@ -56,6 +58,14 @@ def _template(text: str) -> str:
     return text
 
 
+def _label_name(name: str) -> str:
+    if not _LABEL.fullmatch(name):
+        raise ValueError(
+            "is no name of a label: write letters, digits and _, beginning with a letter or _"
+        )
+    return name
+
+
 def checked_url(url: str, allow_http: bool) -> str:
     """Check an address. No message repeats it: many webhooks have a secret in their path.
 
@@ -91,6 +101,7 @@ def _require_allowed(url: str, allow_private: bool) -> None:
 
 
 VariableName = Annotated[str, AfterValidator(_variable_name)]
+LabelName = Annotated[str, AfterValidator(_label_name)]
 FileName = Annotated[str, AfterValidator(_file_name)]
 TemplateText = Annotated[str, Field(min_length=1), AfterValidator(_template)]
 TimeoutMs = Annotated[int, Field(ge=100, le=60_000)]
@@ -214,7 +225,7 @@ class AlertmanagerChannel(HttpChannel):
     kind: Literal["alertmanager"]
     secret_env: VariableName | None = None
     secret_file: FileName | None = None
-    labels: dict[Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")], str] = {}
+    labels: dict[LabelName, str] = {}
 
 
 class PagerDutyChannel(HttpChannel):
