@@ -307,6 +307,50 @@ async def test_what_is_set_ends_at_a_time_where_one_is_named(desk: Desk) -> None
         assert until_ms <= ends_ms < until_ms + 60_000
 
 
+async def test_a_pause_for_a_minute_of_a_tenant_ends_and_what_is_not_known_is_refused(
+    desk: Desk,
+) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    await desk.saved("ledger", tenant)
+    operator = await desk.caller("operator")
+    path = f"/v1/tenants/{tenant}/commands"
+    pause = {"kind": "pause", "resource": "scan"}
+    cut = {"kind": "throttle", "resource": "scan", "share": 0.5}
+    more = {"kind": "override", "resource": "scan", "changes": {"max_active": 4}}
+    until_ms = now_ms() + 3_600_000
+    for wrong, why in (
+        ({**pause, "for": 60_000}, "for"),
+        ({**cut, "until": 5}, "until"),
+        ({**pause, "until_ms": 5}, "has passed already"),
+        ({**cut, "until_ms": until_ms, "for_ms": 60_000}, "not by both"),
+        ({**more, "ends_at_ms": until_ms, "for_ms": 60_000}, "either for_ms, or ends_at_ms"),
+        (more, "either for_ms, or ends_at_ms"),
+        ({"kind": "resume", "resource": "scan", "at_ms": 5}, "at_ms"),
+        ({"kind": "lift", "id": "1", "resource": "scan"}, "resource"),
+        ({"kind": "release", "permit": "1", "force": True}, "force"),
+    ):
+        refused = await operator.post(path, json={"action": wrong, "reason": "a minute"})
+        assert refused.status_code == 422, (wrong, refused.text)
+        assert why in refused.text
+    assert (await desk.governance.account(tenant)).limits["scan"].max_active == 2
+    for right in (
+        {**pause, "for_ms": 60_000},
+        {**cut, "for_ms": 60_000},
+        {**more, "for_ms": 60_000},
+    ):
+        done = await operator.post(path, json={"action": right, "reason": "a minute"})
+        assert done.status_code == 200, done.text
+        after = done.json()["data"]["after"]
+        ends_ms = after.get("until_ms") or after["ends_at_ms"]
+        assert now_ms() < ends_ms <= now_ms() + 60_000
+    done = await operator.post(
+        path, json={"action": {**pause, "until_ms": until_ms}, "reason": "an hour"}
+    )
+    assert done.json()["data"]["after"]["until_ms"] == until_ms
+    assert done.json()["data"]["after"]["share"] == 0
+
+
 async def test_an_admin_changes_the_configured_quota_and_an_operator_may_not(desk: Desk) -> None:
     tenant = desk.of("t")
     await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
@@ -523,6 +567,7 @@ async def test_a_reason_is_required_and_what_is_not_there_is_not_found(desk: Des
     broken = await operator.post(nobody, content=b"{", headers={"Content-Type": "application/json"})
     assert broken.status_code == 400
     assert broken.headers["content-type"] == "application/problem+json"
+    assert broken.json()["detail"].startswith("body: is no JSON, from character 1 on: expecting")
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ async def test_a_channel_is_tried_and_enabled_again(office: Office) -> None:
     assert event["data"]["title"] == "Test of channel ops"
     office.ops.answers = [410]
     refusal = await office.refused("notifier", "test", "ops")
-    assert "answered 410; it is tried again" in refusal
+    assert "answered 410; the channel is disabled: correct it, then headgate notifier" in refusal
     assert "channel ops is disabled: channel ops:" in await office.refused(
         "notifier", "test", "ops"
     )
@@ -278,6 +278,25 @@ async def test_a_channel_is_tried_and_enabled_again(office: Office) -> None:
         "opps is no channel (there is: ops, own): list it under notifier.channels of "
         "headgate.yaml and apply that"
     )
+
+
+async def test_a_test_behind_older_alerts_tells_what_was_answered_to_those(office: Office) -> None:
+    office.ops.answers = [503, 302]
+    await office.tell(alert(1), alert(2))
+    office.notifier.start()
+    said = await office.refused("notifier", "test", "ops", "--within", "600")
+    assert "answered 302; redirects are not followed, so correct its url; the test is" in said
+    assert said.endswith("is tried again as all alerts are; 2 older alerts before it")
+
+
+async def test_a_test_without_a_secret_tells_what_to_correct(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "not a secret")
+    office.notifier.start()
+    said = await office.refused("notifier", "test", "ops")
+    assert f"{VARIABLE} holds no secret of the form whsec_<base64>" in said
+    assert "; nothing was sent: correct it (and start the worker anew, where its env" in said
 
 
 async def test_nobody_delivers_and_that_is_told(office: Office) -> None:

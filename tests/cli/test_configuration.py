@@ -230,6 +230,13 @@ def test_the_example_is_valid() -> None:
         (CHANNEL % ("ftp://host/x", "S"), "4: notifier.channels.ops.url: is not an address"),
         (CHANNEL % ("https:///x", "S"), "4: notifier.channels.ops.url: is not an address"),
         (CHANNEL % ("https://hö.example/x", "S"), "4: notifier.channels.ops.url: is not an"),
+        (CHANNEL % ("https://169.254.169.254/x", "S") + "      allow_private: true", "4: notifier."
+         "channels.ops.url: is at 169.254.169.254, which is no address of a service: refused"),
+        (CHANNEL % ("https://10.1.2.3/x", "S"), "4: notifier.channels.ops.url: is at 10.1.2.3, in "
+         "a private network: refused without allow_private: true"),
+        (CHANNEL % ("https://167838211/x", "S"), "4: notifier.channels.ops.url: is at 10.1.2.3, "),
+        (CHANNEL % ("'https://[::ffff:10.1.2.3]/x'", "S"), "4: notifier.channels.ops.url: is at "
+         "10.1.2.3, in a private"),
         (CHANNEL % ("https://h/x", "5a"), "5: notifier.channels.ops.secret_env: is not the name of "
          "an environment variable: write one such as HEADGATE_WEBHOOK_SECRET"),
         (CHANNEL % ("https://h/x", "S") + "      kind: sms", "3: notifier.channels.ops: has the "
@@ -247,6 +254,11 @@ def test_the_example_is_valid() -> None:
          "secret_files.0: is not the path of a file"),
         ("notifier: {channels: {a: {url: 'https://h/x'}}}", "1: notifier.channels.a: is not signed:"
          " add secret_env"),
+        ("notifier: {channels: {a: {kind: alertmanager, url: 'https://h', labels: {b-l: x}}}}",
+         "1: notifier.channels.a.labels.b-l: is no name of a label: write letters, digits "
+         "and _, beginning with a letter or _"),
+        (CHANNEL % ("https://h/x", "S") + "      title: ''", "6: notifier.channels.ops.title: is "
+         "empty; write something, or leave it out"),
         ("notifier: {channels: {a: {kind: slack}}}", "1: notifier.channels.a: says nowhere to: add "
          "url, url_env or url_file"),
         ("notifier: {channels: {a: {kind: pagerduty}}}", "1: notifier.channels.a: needs its "

@@ -11,7 +11,7 @@ from headgate.model.lease import LeaseAsk
 from headgate.model.ledger import Exchange, ExchangeReply, LedgerPage
 from headgate.model.policy import BreakerPolicy
 from tests.cli.conftest import Desk
-from tests.harness import eventually, now_ms
+from tests.harness import acquire, eventually, now_ms
 from tests.jobs import ScanJobInput
 
 ABOUT = ("--actor", "ada", "--reason", "a drill")
@@ -60,6 +60,33 @@ async def test_an_override_is_tried_set_seen_and_lifted(desk: Desk) -> None:
     target = ("ada", "a drill", f"ledger/{acme}/scan")
     await eventually(lambda: audit(desk, "lift"), lambda entries: entries == [target])
     assert await audit(desk, "override") == [target]
+
+
+async def test_an_override_that_changes_nothing_says_so(desk: Desk) -> None:
+    acme, pool = desk.of("acme"), desk.of("slots")
+    await desk.apply(
+        tenants={acme: {"quotas": {"scan": {"max_active": 10}, "*": {"max_active": 5}}}},
+        pools={pool: {"resource": "scan", "capacity": 2, "tenants": [acme]}},
+    )
+    held = [acquire(str(number)) for number in range(4)]
+    await desk.governance.exchange(acme, held)
+    await eventually(
+        lambda: desk.governance.account(acme), lambda view: view.limits["scan"].allocated == 2
+    )
+    args = ("quota", "override", acme, "--for", "1h", "--json", *ABOUT)
+
+    async def said(resource: str, most: int, *also: str) -> str:
+        return str(
+            json.loads(await desk.done(*args, resource, f"max_active={most}", *also))["message"]
+        )
+
+    gives = f"; pool {pool} gives 2 of it now: raise the guarantee or the pool's capacity"
+    assert (await said("scan", 20, "--dry-run")).endswith(gives)
+    assert "; " not in await said("scan", 5, "--dry-run")
+    assert (await said("scan", 20)).endswith(gives)
+    assert (await said("nosuch", 4, "--dry-run")).endswith(
+        f"; {acme} has never used nosuch, and no quota and no pool names it; it falls under '*'"
+    )
 
 
 async def test_a_tenant_is_paused_before_its_first_job_and_resumed(desk: Desk) -> None:
@@ -281,6 +308,8 @@ async def test_a_configured_quota_is_tried_changed_and_taken_out(desk: Desk) -> 
     change = ("quota", "set", acme, "scan", "max_active=8", "rate=5/s", *ABOUT)
     trial = await desk.done(*change, "--dry-run")
     assert "quotas.scan.max_active: 4 -> 8" in trial and "1 change would be applied" in trial
+    less = await desk.done("quota", "set", acme, "scan", "leased=false", *ABOUT, "--dry-run")
+    assert "quotas.scan.leased: true -> " in less and "False" not in less
     seen = (await desk.governance.account(acme)).revision
     once = (*change, "--request-id", "grow-1", "--if-revision", str(seen), "--json")
     first, again = json.loads(await desk.done(*once)), json.loads(await desk.done(*once))

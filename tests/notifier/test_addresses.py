@@ -6,9 +6,12 @@ from typing import Any
 
 import httpcore2
 import pytest
+from pydantic import ValidationError
 
 from headgate.devstack.ports import LOOPBACK
-from headgate.model.channels import is_loopback
+from headgate.model.addresses import is_loopback, literal
+from headgate.model.channels import SlackChannel
+from headgate.model.contract import STORED
 from headgate.notifier.addresses import CheckedBackend, RefusedAddressError, require_allowed
 from tests.notifier.site import Endpoint, Site, alert, webhook
 
@@ -52,6 +55,29 @@ def test_private_addresses_are_refused_unless_allowed(address: str) -> None:
 def test_addresses_of_no_service_are_always_refused(address: str, allow_private: bool) -> None:
     with pytest.raises(RefusedAddressError, match="no address of a service"):
         require_allowed(address, "hooks.example", allow_private)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["10.1.2.3", "167838211", "0xa010203", "012.1.2.3", "10.66051", "10.1.515", "0xa.1.0x203"],
+)
+def test_an_address_is_known_however_it_is_written(host: str) -> None:
+    assert literal(host) == "10.1.2.3"
+    assert socket.inet_ntoa(socket.inet_aton(host)) == "10.1.2.3"
+
+
+@pytest.mark.parametrize("host", ["10.example", "a.b", "1.2.3.4.5", "256.1.1.1", "08.1.1.1", ""])
+def test_a_name_is_no_address(host: str) -> None:
+    assert literal(host) is None
+
+
+def test_what_was_applied_before_is_read_and_an_address_that_is_allowed_is_taken() -> None:
+    url = "https://10.1.2.3/x"
+    with pytest.raises(ValidationError, match="in a private network"):
+        SlackChannel(kind="slack", url=url)
+    assert SlackChannel(kind="slack", url=url, allow_private=True).url == url
+    stored = SlackChannel.model_validate({"kind": "slack", "url": url}, context=STORED)
+    assert stored.url == url
 
 
 @pytest.mark.parametrize("address", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"])

@@ -20,7 +20,7 @@ from headgate.notifier.notifier import Notifier, fingerprint
 from headgate.notifier.posting import Poster
 from headgate.store.channels import ChannelState, ChannelStore, Standing
 from headgate.store.database import Database
-from tests.notifier.site import Endpoint, Site, alert, webhook
+from tests.notifier.site import SECRET, Endpoint, Site, alert, webhook
 
 NOW_MS = 1_800_000_000_000
 WORKS = ChannelState(False, False, None, None, None, 0, 0)
@@ -169,6 +169,32 @@ async def test_one_that_may_pass_is_not_told_at_once(desk: Site, status: int) ->
     await desk.channels(bad=await desk.serve(bad.app()), good=await desk.serve(good.app()))
     await desk.tell(alert(1))
     assert good.ids == [alert(1).id]
+
+
+@pytest.mark.parametrize(
+    ("answer", "secret", "advice"),
+    [
+        (302, SECRET, "Correct its url and apply, or set the right secret. headgate notifier test"),
+        (204, "", "Correct what it names: a secret where the governance worker runs, which is sta"),
+    ],
+)
+async def test_what_can_be_done_is_to_put_right_what_is_wrong(
+    desk: Site, monkeypatch: pytest.MonkeyPatch, answer: int, secret: str, advice: str
+) -> None:
+    ops, chat = Endpoint(answers=[answer]), Endpoint()
+    monkeypatch.setenv("HEADGATE_TEST_OTHER", secret)
+    await desk.apply(
+        channels={
+            "ops": webhook(await desk.serve(ops.app()), secret_env="HEADGATE_TEST_OTHER"),
+            "chat": webhook(await desk.serve(chat.app())),
+        },
+        routes=[{"kinds": ["breaker.*"], "channels": ["ops"]}],
+    )
+    await desk.tell(alert(1))
+    (told,) = [event["data"] for event in chat.bodies]
+    assert told["kind"] == FAILING
+    assert told["advice"].startswith(advice)
+    assert told["advice"].endswith("headgate notifier test ops shows whether it works again.")
 
 
 async def test_an_endpoint_that_is_gone_after_it_has_failed_for_long(desk: Site) -> None:

@@ -30,6 +30,16 @@ async def test_another_content_under_the_same_id_is_told_under_another(
     assert said == [f"alert {first.id} is there and says something else; kept as {told[1]['id']}"]
 
 
+async def test_an_alert_right_after_channels_were_applied_is_told_to_them(desk: Site) -> None:
+    endpoint = Endpoint()
+    early = await desk.apply()
+    await early.take([alert(1)])
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    await early.take([alert(2)])
+    await early.work()
+    assert endpoint.ids == [alert(2).id]
+
+
 async def test_several_workers_take_the_same_two_and_tell_each_once(desk: Site) -> None:
     endpoint = Endpoint()
     await desk.channels(ops=await desk.serve(endpoint.app()))

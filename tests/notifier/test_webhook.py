@@ -87,6 +87,13 @@ async def test_a_receiver_with_either_of_two_secrets_takes_it(
         ("", f"the environment of the governance worker lacks {VARIABLE}"),
         ("whsec_", f"{VARIABLE} holds no secret of the form whsec_<base64>"),
         ("whsec_a", f"{VARIABLE} holds no secret of the form whsec_<base64>"),
+        (SECRET.removeprefix("whsec_"), f"{VARIABLE} holds no secret of the form whsec_<base64>"),
+        (f"{SECRET}-", f"{VARIABLE} holds no secret of the form whsec_<base64>"),
+        (
+            "whsec_YQ==",
+            f"{VARIABLE} holds a secret of 1 byte: write one of 24 to 64, such as whsec_ and what "
+            "openssl rand -base64 32 prints",
+        ),
         ("hunter2 é", f"{VARIABLE} is not one line of plain ASCII: correct the secret"),
         ("hunter2\nx", f"{VARIABLE} is not one line of plain ASCII: correct the secret"),
     ],

@@ -17,6 +17,9 @@ def test_plain_values_are_told_by_their_path_and_only_those_that_differ() -> Non
     assert differences(None, {"state": "OPEN"}, moment) == [Difference("state", "-", "OPEN")]
     assert differences({"state": "OPEN"}, None, moment) == [Difference("state", "OPEN", "-")]
     assert differences(None, None, moment) == []
+    assert differences({"leased": None}, {"leased": False}, moment) == [
+        Difference("leased", "-", "false")
+    ]
 
 
 def test_what_an_override_changes_stands_beside_what_it_was() -> None:

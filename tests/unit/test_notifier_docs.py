@@ -108,3 +108,13 @@ def test_the_event_is_what_a_webhook_gets() -> None:
     (opened,) = a_breaker()
     (text,) = re.findall(r"```json\n(.*?)```", DOCS, re.DOTALL)
     assert json.loads(text) == envelope(single(opened, CHANNEL, SETTINGS))
+
+
+def test_the_titles_of_the_examples_do_not_repeat_what_is_there_by_itself() -> None:
+    example = (Path(__file__).parents[2] / "examples" / "headgate.yaml").read_text()
+    for text in (DOCS, example):
+        (title,) = re.findall(r"title: (\"[^\"]*\")", text)
+        channel = CHANNEL.model_copy(update={"title": json.loads(title)})
+        said = content(single(a_breaker()[0], channel, SETTINGS))["text"]
+        assert said.startswith("[critical] eu-1: ")
+        assert said.count("critical") == 1

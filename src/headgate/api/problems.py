@@ -213,6 +213,10 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
 
 
 def _field(error: Any) -> dict[str, str]:
+    if error["type"] == "json_invalid":
+        why, at = str(error["ctx"]["error"]), error["loc"][-1]
+        message = f"is no JSON, from character {at} on: {why[:1].lower()}{why[1:]}"
+        return {"field": "body", "message": message, "in": "body"}
     place = [str(part) for part in error["loc"]]
     message = str(error["msg"]).removeprefix("Value error, ")
     return {

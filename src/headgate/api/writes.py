@@ -63,6 +63,11 @@ class ForATime(Contract):
             )
         return left_ms
 
+    def ends_at_ms(self) -> int | None:
+        """Return until when it holds, Unix time; null: until it is ended."""
+        lasts_ms = self.lasts_ms()
+        return None if lasts_ms is None else self.until_ms or now_ms() + lasts_ms
+
 
 class Done(BaseModel, Generic[View]):
     """What became of a write.

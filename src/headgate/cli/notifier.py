@@ -11,17 +11,19 @@ import typer
 from temporalio.worker import Worker
 
 from headgate.activities.notifications import NotificationActivities
+from headgate.alerts.words import many
 from headgate.cli import options
 from headgate.cli.connect import connect_temporal, database
 from headgate.cli.options import Asked, reading
 from headgate.cli.tables import ago, print_json, say, show, table
+from headgate.model.channels import Channel
 from headgate.model.errors import UnavailableError
 from headgate.notifier.by_hand import configured, enable_again, send_test
 from headgate.notifier.notifier import Notifier
-from headgate.store.alerts import AlertStore
-from headgate.store.channel_views import channel_views
-from headgate.store.channels import ChannelStore
+from headgate.store.alerts import AlertStore, Attempt
+from headgate.store.channel_views import ChannelView, channel_views
 from headgate.store.configuration import ConfigurationStore
+from headgate.store.database import Database
 from headgate.store.migrate import require_current
 
 app = typer.Typer(help="Try channels, enable them again, deliver alerts.", no_args_is_help=True)
@@ -122,8 +124,9 @@ async def _list(as_json: bool) -> None:
 
 async def _test(channel: str, within_s: int, by: Asked, as_json: bool) -> None:
     async with reading() as db:
-        await configured(db, channel)
+        configuration = await configured(db, channel)
         await by.note(db, f"channel/{channel}")
+        before = (await _view(db, channel, configuration)).last
         id = await send_test(db, channel, by.order)
         if by.dry_run:
             if as_json:
@@ -131,25 +134,66 @@ async def _test(channel: str, within_s: int, by: Asked, as_json: bool) -> None:
             else:
                 print(f"{channel} would be sent a test alert")
             return
-        store = AlertStore(db)
-        deadline = time.monotonic() + within_s
-        while not (attempts := await store.attempts(id)):
-            if time.monotonic() > deadline:
-                now = await ChannelStore(db).state(channel)
-                error = f"; its last error: {now.last_error}" if now and now.last_error else ""
-                raise UnavailableError(
-                    f"channel {channel}: not tried within {within_s} s{error}. It stays in the "
-                    "queue: is a governance worker running, or has the channel more waiting than "
-                    "its max_per_minute?"
-                )
-            await asyncio.sleep(_ASK_S)
-    last = attempts[-1]
+        last = await _answered(db, channel, configuration, id, before, within_s)
+        view = await _view(db, channel, configuration)
     if last.outcome != "delivered":
-        raise UnavailableError(f"{last.error}; it is tried again as all alerts are")
+        raise UnavailableError(f"{last.error}; {_what_follows(view, last)}")
     if as_json:
         print_json({"channel": channel, "id": id, "took_ms": last.took_ms})
         return
     say(f"{channel} took a test alert in {last.took_ms} ms ({id})", 2)
+
+
+async def _answered(
+    db: Database,
+    channel: str,
+    configuration: Channel,
+    id: str,
+    before: Attempt | None,
+    within_s: int,
+) -> Attempt:
+    """Return the last attempt at a test alert, as soon as there is one.
+
+    Raises:
+        UnavailableError: The channel failed at what waits before it, or nothing was tried in time.
+    """
+    store, deadline = AlertStore(db), time.monotonic() + within_s
+    while True:
+        view = await _view(db, channel, configuration)
+        if attempts := await store.attempts(id):
+            return attempts[-1]
+        older = ""
+        if view.waiting > 1:
+            older = f"; {many(view.waiting - 1, 'older alert')} before it"
+        if view.last != before and view.last is not None and view.state in ("failing", "disabled"):
+            raise UnavailableError(f"{view.error}; {_what_follows(view, view.last)}{older}")
+        if time.monotonic() > deadline:
+            error = f"; its last error: {view.error}" if view.error else ""
+            raise UnavailableError(
+                f"channel {channel}: not tried within {within_s} s{error}. It stays in the "
+                f"queue{older}: is a governance worker running, or has the channel more waiting "
+                "than its max_per_minute?"
+            )
+        await asyncio.sleep(_ASK_S)
+
+
+def _what_follows(view: ChannelView, last: Attempt) -> str:
+    if view.state == "disabled":
+        return (
+            "the channel is disabled: correct it, then headgate notifier enable "
+            f"{view.channel} --reason ..."
+        )
+    if last.outcome == "misconfigured":
+        return (
+            "nothing was sent: correct it (and start the worker anew, where its environment is "
+            "wrong), and the test follows by itself"
+        )
+    return "the test is tried again as all alerts are"
+
+
+async def _view(db: Database, channel: str, configuration: Channel) -> ChannelView:
+    (view,) = await channel_views(db, {channel: configuration})
+    return view
 
 
 async def _enable(channel: str, by: Asked, as_json: bool) -> None:

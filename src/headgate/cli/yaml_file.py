@@ -194,9 +194,9 @@ def _explain(
 
 
 def _advice(contract: type[BaseModel], top: str, details: ErrorDetails, path: _Path) -> str:
-    if "[key]" in details["loc"]:
-        return _advice_on_name(path[-1] if path else "")
     value, context = details["input"], details.get("ctx", {})
+    if "[key]" in details["loc"] and details["type"] != "value_error":
+        return _advice_on_name(path[-1] if path else "")
     if isinstance(value, float) and isnan(value):
         return f"is {_shown(value)}, which is not a number; write a number"
     match details["type"]:
@@ -234,7 +234,9 @@ def _advice(contract: type[BaseModel], top: str, details: ErrorDetails, path: _P
             return _one_line(str(context["error"]))
         case "misfit":
             return _one_line(context["message"])
-        case "string_pattern_mismatch" | "string_too_short" | "string_too_long":
+        case "string_too_short":
+            return "is empty; write something, or leave it out"
+        case "string_pattern_mismatch" | "string_too_long":
             return _advice_on_name(value)
         case _:
             return f"is {_shown(value)}: {_one_line(details['msg'])}"

@@ -1,13 +1,14 @@
 """The channels that alerts go to, as ``headgate.yaml`` names them."""
 
-from ipaddress import ip_address
+import re
 from string import Template
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from headgate.model.contract import Contract, Name
+from headgate.model.addresses import is_loopback, literal, why_refused
+from headgate.model.contract import Contract, Name, is_stored
 
 TEMPLATE_WORDS: Final = (
     *("kind", "severity", "status", "subject", "tenant", "title", "text", "advice"),
@@ -15,6 +16,7 @@ TEMPLATE_WORDS: Final = (
 )
 """What a template may name."""
 
+_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _NO_URL: Final = "is not an address: write it like https://host.example/path"
 
 
@@ -56,6 +58,14 @@ def _template(text: str) -> str:
     return text
 
 
+def _label_name(name: str) -> str:
+    if not _LABEL.fullmatch(name):
+        raise ValueError(
+            "is no name of a label: write letters, digits and _, beginning with a letter or _"
+        )
+    return name
+
+
 def checked_url(url: str, allow_http: bool) -> str:
     """Check an address. No message repeats it: many webhooks have a secret in their path.
 
@@ -81,17 +91,17 @@ def checked_url(url: str, allow_http: bool) -> str:
     return url
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine, as it is written (no name is looked up)."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _require_allowed(url: str, allow_private: bool) -> None:
+    """Refuse an address that is written as such and to which nothing would be sent."""
+    host = urlsplit(url).hostname or ""
+    address = literal(host)
+    why = None if address is None else why_refused(address, host, allow_private)
+    if why is not None:
+        raise ValueError(why)
 
 
 VariableName = Annotated[str, AfterValidator(_variable_name)]
+LabelName = Annotated[str, AfterValidator(_label_name)]
 FileName = Annotated[str, AfterValidator(_file_name)]
 TemplateText = Annotated[str, Field(min_length=1), AfterValidator(_template)]
 TimeoutMs = Annotated[int, Field(ge=100, le=60_000)]
@@ -102,7 +112,7 @@ class ChannelBase(Contract):
 
     Attributes:
         tenant: Whose own it is: only alerts about its quotas go there, and no route names it.
-        title: A template of the title, such as ``[$severity] $title``; null: the alert's own.
+        title: A template of the title, such as ``eu-1: $title``; null: the alert's own.
         text: A template of the text; null: the alert's own.
         max_per_minute: Messages at most; what exceeds it is told of in one summary.
     """
@@ -140,7 +150,12 @@ class HttpChannel(ChannelBase):
     @field_validator("url")
     @classmethod
     def _is_an_address(cls, url: str | None, info: ValidationInfo) -> str | None:
-        return None if url is None else checked_url(url, info.data.get("allow_http", False))
+        if url is None:
+            return None
+        checked_url(url, info.data.get("allow_http", False))
+        if not is_stored(info):
+            _require_allowed(url, info.data.get("allow_private", False))
+        return url
 
     @model_validator(mode="after")
     def _has_one_address(self) -> Self:
@@ -210,7 +225,7 @@ class AlertmanagerChannel(HttpChannel):
     kind: Literal["alertmanager"]
     secret_env: VariableName | None = None
     secret_file: FileName | None = None
-    labels: dict[Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")], str] = {}
+    labels: dict[LabelName, str] = {}
 
 
 class PagerDutyChannel(HttpChannel):

@@ -3,22 +3,12 @@
 import asyncio
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Any, Final
+from typing import Any
 
 import httpcore2
 
-from headgate.model.channels import is_loopback
+from headgate.model.addresses import why_refused
 from headgate.model.errors import HeadgateError
-
-_NAT64: Final = ip_network("64:ff9b::/96")
-_PROTOCOLS: Final = ip_network("192.0.0.0/24")
-"""For protocols of the IETF, and where a cloud has its metadata (192.0.0.192)."""
-
-_METADATA: Final = {
-    ip_address(one) for one in ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")
-}
-"""Where clouds tell a machine its secrets, beside the link-local 169.254.169.254."""
 
 
 class RefusedAddressError(HeadgateError):
@@ -91,38 +81,11 @@ async def _look_up(host: str, port: int) -> list[str]:
 
 
 def require_allowed(address: str, host: str, allow_private: bool) -> None:
-    """Refuse an address that alerts should not go to.
-
-    Loopback is allowed where it is written as such (``localhost``, ``127.0.0.1``); a name that
-    stands for it is a private address like others. What no service of anybody's has (link-local,
-    with the metadata services of clouds; multicast; reserved) is always refused.
+    """Refuse an address that alerts should not go to; see ``why_refused``.
 
     Raises:
         RefusedAddressError: It is not allowed.
     """
-    ip = _inner(ip_address(address.partition("%")[0]))
-    if ip.is_loopback:
-        if is_loopback(host) or allow_private:
-            return
-    elif _is_no_service(ip):
-        raise RefusedAddressError(f"{host} is at {ip}, which is no address of a service: refused")
-    elif allow_private or (ip.is_global and not getattr(ip, "is_site_local", False)):
-        return
-    raise RefusedAddressError(
-        f"{host} is at {ip}, in a private network: refused without allow_private: true"
-    )
-
-
-def _is_no_service(ip: IPv4Address | IPv6Address) -> bool:
-    odd = ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved
-    return odd or ip in _METADATA or ip in _PROTOCOLS
-
-
-def _inner(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """Return the IPv4 address that an IPv6 address stands for, or the address itself."""
-    if isinstance(ip, IPv4Address):
-        return ip
-    if ip in _NAT64:
-        return IPv4Address(int(ip) & 0xFFFF_FFFF)
-    teredo = ip.teredo
-    return ip.ipv4_mapped or ip.sixtofour or (teredo[1] if teredo else ip)
+    why = why_refused(address, host, allow_private)
+    if why is not None:
+        raise RefusedAddressError(f"{host} {why}")

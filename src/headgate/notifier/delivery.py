@@ -10,6 +10,11 @@ _PASSES: Final = frozenset({408, 425, 429})
 """Answers of 4xx that another time may not be given."""
 
 
+def is_lasting(status: int | None) -> bool:
+    """Return whether an answer of HTTP will be the same until somebody changes something."""
+    return status is not None and 300 <= status < 500 and status not in _PASSES
+
+
 class DeliveryError(HeadgateError):
     """A channel did not take a message; trying again may help.
 
@@ -42,9 +47,7 @@ class DeliveryError(HeadgateError):
         """Whether it will be the same until somebody changes something."""
         if self.outcome == "misconfigured":
             return True
-        if self.status is None or self.retry_after_s is not None:
-            return False
-        return 300 <= self.status < 500 and self.status not in _PASSES
+        return self.retry_after_s is None and is_lasting(self.status)
 
     @property
     def is_gone(self) -> bool:

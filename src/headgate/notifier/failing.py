@@ -6,6 +6,7 @@ from uuid import uuid4
 from headgate.alerts.words import many, span
 from headgate.model.alert import Alert, Severity, Status
 from headgate.model.channel_alerts import FAILING, GIVEN_UP, LASTING, REFUSING, TEST, key_of
+from headgate.notifier.delivery import is_lasting
 from headgate.store.channels import Standing
 
 
@@ -99,7 +100,7 @@ def _is_failing(channel: str, standing: Standing, since_ms: int, now_ms: int) ->
     state = standing.state
     title = f"Channel {channel} does not take alerts"
     kept = "What it should have told is kept, and tried for three days."
-    advice = f"headgate notifier test {channel} shows whether it works again."
+    advice = _advice(standing) + f"headgate notifier test {channel} shows whether it works again."
     if state.is_disabled:
         title = f"Channel {channel} is disabled: its endpoint is gone"
         kept = "What it should have told is kept for three days."
@@ -120,6 +121,18 @@ def _is_failing(channel: str, standing: Standing, since_ms: int, now_ms: int) ->
         failures=state.failures,
         disabled=int(state.is_disabled),
     )
+
+
+def _advice(standing: Standing) -> str:
+    """Return what to put right, with a space after it; nothing where waiting may be enough."""
+    if standing.outcome == "misconfigured":
+        return (
+            "Correct what it names: a secret where the governance worker runs, which is started "
+            "anew for another environment; an address in headgate.yaml, which is applied. "
+        )
+    if standing.outcome == "refused" and is_lasting(standing.status):
+        return "Correct its url and apply, or set the right secret. "
+    return ""
 
 
 def _works_again(channel: str, standing: Standing, known: Alert, now_ms: int) -> Alert:

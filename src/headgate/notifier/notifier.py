@@ -119,7 +119,10 @@ class Notifier:
         Raises:
             UnavailableError: Postgres is away; nothing was taken, so hand them over again.
         """
-        settings = await self._current()
+        # As they are now: who is told is settled for good with this.
+        settings = await self._configuration.notifier()
+        if settings != self._settings:
+            self._settings_until = 0.0
         ways = {alert.id: settings.channels_for(alert) for alert in alerts}
         # What was left out of a full outbox tenants hear of their own, through their own channels.
         for tenant in settings.tenants_with_channels():

@@ -1,11 +1,13 @@
 """A webhook: a CloudEvents 1.0 envelope, signed after Standard Webhooks."""
 
+import base64
 import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
+from standardwebhooks.webhooks import Webhook
 
+from headgate.alerts.words import many
 from headgate.model.channels import WebhookChannel
 from headgate.model.errors import ConfigurationError
 from headgate.notifier.credentials import address, read_all
@@ -14,6 +16,9 @@ from headgate.notifier.posting import Poster
 
 CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
 SOURCE: Final = "/headgate"
+
+_KEY_MIN: Final = 24
+"""Bytes; Standard Webhooks wants 24 to 64."""
 
 
 def check(channel: WebhookChannel) -> None:
@@ -31,7 +36,7 @@ async def send(poster: Poster, name: str, channel: WebhookChannel, message: Outg
 
     Raises:
         DeliveryError: It was not taken.
-        ConfigurationError: A secret is missing or malformed.
+        ConfigurationError: A secret is missing, malformed or too short.
     """
     body = json.dumps(envelope(message), separators=(",", ":"))
     now = datetime.now(UTC)
@@ -76,14 +81,25 @@ def signers(channel: WebhookChannel) -> list[Webhook]:
     """Return one signer for each secret.
 
     Raises:
-        ConfigurationError: A secret is missing or malformed.
+        ConfigurationError: A secret is missing, malformed or too short.
     """
-    found = []
-    for place, secret in read_all(channel.variables, channel.files):
-        try:
-            found.append(Webhook(secret))
-        except (ValueError, EmptyWebhookSecretError) as error:
-            raise ConfigurationError(
-                f"{place} holds no secret of the form whsec_<base64>"
-            ) from error
-    return found
+    secrets = read_all(channel.variables, channel.files)
+    return [Webhook(_key(place, secret)) for place, secret in secrets]
+
+
+def _key(place: str, secret: str) -> bytes:
+    """Return what a secret stands for: the library takes whatever it finds in one, also nothing."""
+    prefix, _, encoded = secret.partition("_")
+    padded = encoded + "=" * (-len(encoded) % 4)
+    try:
+        key = base64.b64decode(padded, validate=True) if prefix == "whsec" else b""
+    except ValueError:
+        key = b""
+    if not key:
+        raise ConfigurationError(f"{place} holds no secret of the form whsec_<base64>")
+    if len(key) < _KEY_MIN:
+        raise ConfigurationError(
+            f"{place} holds a secret of {many(len(key), 'byte')}: write one of {_KEY_MIN} to 64, "
+            "such as whsec_ and what openssl rand -base64 32 prints"
+        )
+    return key

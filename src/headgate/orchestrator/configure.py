@@ -36,6 +36,7 @@ from headgate.orchestrator.operate import new_command_id
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
+from headgate.view.changed import plain
 
 _AT_ONCE: Final = 8
 _ASK_S: Final = 10.0
@@ -68,10 +69,10 @@ class Change:
             whole = {**(self.before or self.after or {})}
             if whole.get("alerts") == _USUAL_ALERTS:
                 del whole["alerts"]  # nobody has written them
-            return [f"{path}: {value}" for path, value in _flat(whole).items()]
+            return [f"{path}: {plain(value)}" for path, value in _flat(whole).items()]
         old, new = _flat(self.before), _flat(self.after)
         return [
-            f"{path}: {old.get(path, 'none')} -> {new.get(path, 'none')}"
+            f"{path}: {plain(old.get(path, 'none'))} -> {plain(new.get(path, 'none'))}"
             for path in sorted({*old, *new})
             if old.get(path) != new.get(path)
         ]

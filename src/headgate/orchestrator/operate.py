@@ -22,6 +22,7 @@ from headgate.model.errors import (
 from headgate.model.ids import DEFAULT, GOVERNANCE_TASK_QUEUE, Kind, workflow_id
 from headgate.model.ledger import CommandReply, LedgerCommand
 from headgate.model.pool import PoolCommand, PoolView
+from headgate.orchestrator.overriding import with_hints
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
@@ -71,7 +72,8 @@ async def command_ledger(
         UnavailableError: Temporal, the governance workers or Postgres do not answer.
     """
     await _require_known(client, database, "ledger", tenant)
-    return await _tell(client, "ledger", tenant, command, CommandReply, task_queue, options)
+    reply = await _tell(client, "ledger", tenant, command, CommandReply, task_queue, options)
+    return await with_hints(client, database, tenant, command, reply)
 
 
 async def command_pool(

@@ -66,6 +66,8 @@ class Standing:
         given_up: How many alerts were given up just now, by the reason.
         told: What people know of it and is not over, by kind.
         is_configured: It is one of the channels that there are.
+        outcome: Of the attempt that failed last, as in the record of attempts.
+        status: Its HTTP status, if there was an answer.
     """
 
     state: ChannelState
@@ -74,6 +76,8 @@ class Standing:
     given_up: Sequence[tuple[int, str]]
     told: Mapping[str, Alert]
     is_configured: bool = True
+    outcome: str | None = None
+    status: int | None = None
 
 
 Tell = Callable[[Standing], Sequence[tuple[Alert, Sequence[str]]]]
@@ -927,6 +931,11 @@ async def _tell(
         "WHERE key = ANY($1) AND key <> '' ORDER BY key, seq DESC",
         [key_of(kind, channel) for kind in LASTING],
     )
+    last = await connection.fetchrow(
+        "SELECT t.outcome, t.status FROM alert_attempt t JOIN channel c ON c.name = t.channel "
+        "WHERE c.name = $1 AND t.error = c.last_error ORDER BY t.at DESC, t.id DESC LIMIT 1",
+        channel,
+    )
     standing = Standing(
         NEVER_TRIED if found is None else ChannelState(**dict(found)),
         refused["count"],
@@ -938,6 +947,7 @@ async def _tell(
             if row["status"] == "firing"
         },
         is_configured,
+        **({} if last is None else dict(last)),
     )
     return sum([await write_alert(connection, one, ways) for one, ways in tell(standing)])
 

@@ -11,6 +11,7 @@ from headgate.model.configuration import Configuration
 from headgate.model.contract import STORED
 from headgate.model.errors import ConflictError
 from headgate.model.ids import DEFAULT, Kind, workflow_id
+from headgate.model.notifier import NotifierSettings
 from headgate.model.pool import PoolSettings
 from headgate.model.quota import Throttle
 from headgate.model.settings import BreakerSettings, LedgerSettings
@@ -49,6 +50,13 @@ class ConfigurationStore:
     async def load(self) -> Configuration:
         """Return the configuration that was last applied; an empty one when none was."""
         return _configuration(await self._database.fetch(_SELECT))
+
+    async def notifier(self) -> NotifierSettings:
+        """Return where alerts go, as was last applied; it is one row, however many tenants."""
+        spec = await self._database.fetch_value(
+            "SELECT spec FROM configuration WHERE kind = 'notifier' AND name = 'notifier'"
+        )
+        return NotifierSettings.model_validate(spec or {}, context=STORED)
 
     async def applied_by(self, request_id: str) -> list[asyncpg.Record]:
         """Return ``target``, ``before`` and ``after`` of what a request has applied."""

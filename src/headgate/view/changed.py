@@ -32,13 +32,18 @@ def differences(before: Any, after: Any, moment: Callable[[int], str]) -> list[D
     def words(name: str, value: Any) -> str:
         if value is None:
             return "-"
-        return moment(value) if name.endswith(_MOMENTS) and isinstance(value, int) else str(value)
+        return moment(value) if name.endswith(_MOMENTS) and isinstance(value, int) else plain(value)
 
     return [
         Difference(name, words(name, old.get(name)), words(name, new.get(name)))
         for name in sorted({*old, *new} - {*_SAID})
         if old.get(name) != new.get(name)
     ]
+
+
+def plain(value: Any) -> str:
+    """Return a plain value as people write it into a file or a command."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, TypeAdapter, field_validator
 
 from headgate.api.access import Admin, TenantOperator, TenantViewer, Viewer, deny
+from headgate.api.ledger_orders import LedgerActionOrder, ReleaseOrder
 from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, page_of, place, read, written
 from headgate.api.problems import ProblemError, not_found
 from headgate.api.reads import fresh, one, tag
@@ -18,11 +19,9 @@ from headgate.model.errors import NotFoundError
 from headgate.model.lease import LeaseView
 from headgate.model.ledger import (
     CommandReply,
-    LedgerAction,
     LedgerCommand,
     LedgerView,
     PermitView,
-    ReleasePermit,
     WaiterView,
 )
 from headgate.model.plan import PlannedChange
@@ -77,7 +76,7 @@ class LedgerOrder(Contract):
         allow_below_usage: Do it also if a limit would then be below what is held.
     """
 
-    action: LedgerAction
+    action: LedgerActionOrder
     reason: Reason
     dry_run: bool = False
     allow_below_usage: bool = False
@@ -189,13 +188,14 @@ async def command(
     Whoever is limited to one tenant may only release: what a tenant may take is not its own to say.
     """
     service = write.service
-    if principal.tenant is not None and not isinstance(body.action, ReleasePermit):
+    if principal.tenant is not None and not isinstance(body.action, ReleaseOrder):
         refusal = ProblemError(
             403, "forbidden", f"{principal.name} may release what {tenant} holds, and nothing else"
         )
         await deny(write.request, service, principal, refusal)
     id = await write.begin(principal, body, "ledger", tenant)
-    order = write.order(LedgerCommand, id, principal, body)
+    told = {**dict(body), "action": body.action.action()}
+    order = LedgerCommand(id=id, actor=principal.name, if_revision=write.if_revision, **told)
     try:
         reply = await command_ledger(
             await service.temporal.client(),
