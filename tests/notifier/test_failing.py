@@ -177,6 +177,7 @@ async def test_one_that_may_pass_is_not_told_at_once(desk: Site, status: int) ->
         (302, SECRET, "Correct its url and apply, or set the right secret. headgate notifier test"),
         (204, "", "Correct what it names: a secret where the governance worker runs, which is sta"),
     ],
+    ids=["url", "secret"],  # every worker of pytest makes a secret of its own
 )
 async def test_what_can_be_done_is_to_put_right_what_is_wrong(
     desk: Site, monkeypatch: pytest.MonkeyPatch, answer: int, secret: str, advice: str

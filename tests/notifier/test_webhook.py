@@ -97,7 +97,9 @@ async def test_a_receiver_with_either_of_two_secrets_takes_it(
         ("hunter2 é", f"{VARIABLE} is not one line of plain ASCII: correct the secret"),
         ("hunter2\nx", f"{VARIABLE} is not one line of plain ASCII: correct the secret"),
     ],
-)
+    ids=["none", "empty", "only prefix", "short base64", "no prefix", "no base64", "one byte",
+         "not ascii", "two lines"],
+)  # fmt: skip
 async def test_a_secret_that_cannot_be_used_is_named_and_not_shown(
     desk: Site, monkeypatch: pytest.MonkeyPatch, secret: str | None, said: str
 ) -> None:
