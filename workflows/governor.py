@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from headgate.allocation.governor import Governor
 from headgate.allocation.governor_record import GovernorInput, GovernorRecord
+from headgate.allocation.left import have_said_so
 from headgate.allocation.operator import nothing_to_resume, obey
 from headgate.model.alert_rules import AlertRules
 from headgate.model.audit import AuditEntry
@@ -31,6 +32,7 @@ _MOST_SHOWN = 50
 _AS_MEANT = "headgate-pools-as-meant"
 _MOST_KNOWN = "headgate-most-known"
 _ENDS_SOMETHING = "headgate-pools-resume-what-is-set"
+_LEFT_AS_SAID = "headgate-pools-left-as-said"
 
 
 @workflow.defn
@@ -81,7 +83,7 @@ class GovernorWorkflow(Entity):
     async def configure(self, settings: PoolSettings) -> PoolView:
         """Change capacity, strategy or tenants; what is held stays held."""
         await workflow.wait_condition(lambda: self._governor is not None)
-        self._governor_now.configure(settings, now_ms())
+        self._configure(self._governor_now, settings, now_ms())
         self.changed()
         return self._governor_now.view(MOST_NAMED)
 
@@ -160,7 +162,13 @@ class GovernorWorkflow(Entity):
             return
         record = _RECORD.validate_json(unpack(restored.state))
         self._governor = Governor.restore(record, restored.incarnation, **self._ways)
-        self._governor.configure(settings, now_ms)
+        self._configure(self._governor, settings, now_ms)
+
+    @staticmethod
+    def _configure(governor: Governor, settings: PoolSettings, at_ms: int) -> None:
+        matters = have_said_so(governor.record, settings.tenants)
+        as_said = matters and workflow.patched(_LEFT_AS_SAID)
+        governor.configure(settings, at_ms, as_said=as_said)
 
     def dump(self) -> tuple[str, str]:
         """See base class."""

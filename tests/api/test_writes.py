@@ -303,8 +303,9 @@ async def test_what_is_set_ends_at_a_time_where_one_is_named(desk: Desk) -> None
         assert done.status_code == 200, done.text
         data = done.json()["data"]
         ends_ms = (data.get("override") or data.get("throttle"))["until_ms"]
-        # How long that is, is sent on to some; so it may be as much later as that takes.
-        assert until_ms <= ends_ms < until_ms + 60_000
+        # How long that is, is sent on to some; so it may be as much later as that takes, and a
+        # little earlier where the time of a workflow is behind.
+        assert until_ms - 1_000 <= ends_ms < until_ms + 60_000
 
 
 async def test_a_pause_for_a_minute_of_a_tenant_ends_and_what_is_not_known_is_refused(

@@ -64,6 +64,24 @@ def test_it_is_the_same_when_the_governor_hears_first() -> None:
     assert (pool.held("a"), pool.held("b")) == (6, 2)
 
 
+@pytest.mark.parametrize("ledger_first", [True, False])
+def test_what_it_was_given_and_does_not_hold_is_others_whoever_hears_first(
+    ledger_first: bool,
+) -> None:
+    pool = Shared()
+    pool.give_back("a", 1)  # five are held of the six that it was given, or more
+    if ledger_first:
+        pool.tell_ledger({})
+        pool.settle()
+        pool.tell_governor("b")
+    else:
+        pool.tell_governor("b")
+        pool.tell_ledger({})
+    pool.ask("b", 8)
+    pool.wait(3_000)
+    assert (pool.held("a"), pool.held("b")) == (5, 3)
+
+
 def test_a_ledger_of_which_the_governor_never_heard_that_it_left_goes_on() -> None:
     pool = Shared()
     pool.tell_ledger({})

@@ -134,15 +134,21 @@ class Governor:
 
     # What comes in ---------------------------------------------------------------------------
 
-    def configure(self, settings: PoolSettings, now_ms: int) -> None:
-        """Take new settings; who is no longer named leaves, who is new is asked what it holds."""
+    def configure(self, settings: PoolSettings, now_ms: int, *, as_said: bool = True) -> None:
+        """Take new settings; who is no longer named leaves, who is new is asked what it holds.
+
+        Args:
+            settings: What holds from now on.
+            now_ms: Unix time.
+            as_said: See ``left.leave``.
+        """
         record = self.record
         new = [tenant for tenant in settings.tenants if tenant not in record.settings.tenants]
         if settings.follows != record.settings.follows:
             record.followed, record.asked_for_limit = None, False
         meant = self._meaning()
         record.settings = settings
-        leave(record, settings.tenants, now_ms)
+        leave(record, settings.tenants, now_ms, as_said=as_said)
         if self._as_before:
             record.left.clear()
         record.unheard = [tenant for tenant in record.unheard if tenant in settings.tenants]

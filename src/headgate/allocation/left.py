@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from headgate.allocation.governor_record import GovernorRecord, Left
+from headgate.allocation.governor_record import GovernorRecord, Left, Member
 from headgate.allocation.members import ceiling_of
 from headgate.model.pool import Condition, Demand
 
@@ -13,11 +13,36 @@ _FORGET_AFTER_MS: Final = 86_400_000
 """Of whom nothing was heard for so long, the ledger is gone and nobody will say more."""
 
 
-def leave(record: GovernorRecord, tenants: Mapping[str, object], now_ms: int) -> None:
-    """Let those go who are not among ``tenants``; who is back is asked as everybody is."""
+def have_said_so(record: GovernorRecord, tenants: Mapping[str, object]) -> bool:
+    """Return whether the ledger of somebody who is not among ``tenants`` has left already."""
+    return any(
+        _has_left(member, resource)
+        for name, member in record.members.items()
+        if name not in tenants
+        for resource in member.claims
+    )
+
+
+def leave(
+    record: GovernorRecord, tenants: Mapping[str, object], now_ms: int, *, as_said: bool = True
+) -> None:
+    """Let those go who are not among ``tenants``; who is back is asked as everybody is.
+
+    Args:
+        record: The governor's.
+        tenants: Who shares the pool now.
+        now_ms: Unix time.
+        as_said: A ledger that has left already, and grants nothing any more, holds what it has said
+            and not all that it was once given. It will say no more until something comes back.
+    """
     for tenant in [name for name in record.members if name not in tenants]:
         member = record.members.pop(tenant)
-        units = {name: ceiling_of(member, name) for name in member.claims | member.allocated}
+        units = {
+            name: member.claims[name].held
+            if as_said and _has_left(member, name)
+            else ceiling_of(member, name)
+            for name in member.claims | member.allocated
+        }
         if any(units.values()):
             record.left[tenant] = Left(units, now_ms, member.incarnation, member.revision)
     for tenant in record.left.keys() & tenants.keys():
@@ -69,3 +94,8 @@ def conditions(record: GovernorRecord) -> list[Condition]:
         )
         for tenant, left in sorted(record.left.items())
     ]
+
+
+def _has_left(member: Member, resource: str) -> bool:
+    claim = member.claims.get(resource)
+    return claim is not None and claim.share.maximum == 0
