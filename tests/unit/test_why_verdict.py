@@ -102,15 +102,20 @@ def breaker(state: BreakerState = BreakerState.CLOSED, **changes: object) -> Bre
     return BreakerView.model_validate({**fields, **changes})
 
 
-def pool_of(resource: str) -> PoolView:
+def pool_with(name: str, capacity: dict[str, int], members: dict[str, MemberView]) -> PoolView:
     return PoolView(
-        pool=f"pool-of-{resource}",
+        pool=name,
         settings=PoolSettings(),
-        capacity={resource: 500},
-        members={"acme": MemberView(held={resource: 12}, allocated={resource: 12})},
+        capacity=capacity,
+        members=members,
         revision=1,
         incarnation=1,
     )
+
+
+def pool_of(resource: str) -> PoolView:
+    acme = MemberView(held={resource: 12}, allocated={resource: 12})
+    return pool_with(f"pool-of-{resource}", {resource: 500}, {"acme": acme})
 
 
 def evidence(**said: object) -> Evidence:
@@ -151,14 +156,7 @@ def test_a_used_up_pool_is_told_with_who_has_what_of_it() -> None:
         "globex": MemberView(held={"scan": 28}, wanted={"scan": 28}, allocated={"scan": 28}),
         "idle": MemberView(allocated={"scan": 0}),
     }
-    pool = PoolView(
-        pool="scanner-slots",
-        settings=PoolSettings(),
-        capacity={"scan": 40},
-        members=members,
-        revision=1,
-        incarnation=1,
-    )
+    pool = pool_with("scanner-slots", {"scan": 40}, members)
     said = evidence(views=[view(ReasonCode.POOL_USED_UP)], pools={("acme", "scan"): pool})
     report = conclude(said)
     assert report.verdict == (
@@ -178,14 +176,7 @@ def test_who_lacks_its_guarantee_is_told_who_has_borrowed_it() -> None:
         "globex": MemberView(held={"scan": 4}, wanted={"scan": 9}, guaranteed={"scan": 1}),
         "tiny": MemberView(held={"scan": 1}, wanted={"scan": 1}, guaranteed={"scan": 1}),
     }
-    pool = PoolView(
-        pool="slots",
-        settings=PoolSettings(),
-        capacity={"scan": 5},
-        members=members,
-        revision=1,
-        incarnation=1,
-    )
+    pool = pool_with("slots", {"scan": 5}, members)
     waits = view(ReasonCode.POOL_USED_UP)
     (obstacle,) = conclude(evidence(views=[waits], pools={("acme", "scan"): pool})).obstacles
     assert obstacle.message.endswith(

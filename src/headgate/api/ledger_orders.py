@@ -101,11 +101,8 @@ class PauseOrder(ForATime):
     resource: Name | Literal["*"]
 
     def action(self) -> LedgerAction:
-        """Return what the ledger is told; to it a pause that ends by itself is a cut to nothing."""
-        ends_at_ms = self.ends_at_ms()
-        if ends_at_ms is None:
-            return SetPause(resource=self.resource)
-        return SetThrottle(resource=self.resource, share=0.0, until_ms=ends_at_ms)
+        """Return what the ledger is told."""
+        return SetPause(resource=self.resource).until(self.ends_at_ms())
 
 
 class ResumeOrder(Resume):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final, Generic, Self, TypeVar
+from typing import Annotated, Any, Final, Generic, Protocol, Self, TypeVar
 
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel, Field, model_validator
@@ -31,6 +31,13 @@ _SHORTEST_MS: Final = 1_000
 _LONGEST_MS: Final = 365 * 86_400_000
 
 Duration = Annotated[int, Field(ge=_SHORTEST_MS, le=_LONGEST_MS)] | None
+
+
+class Told(Protocol):
+    """A body that says itself what a workflow is told."""
+
+    def told(self) -> dict[str, Any]:
+        """Return the fields of the command, without who gives it."""
 
 
 class ForATime(Contract):
@@ -62,6 +69,12 @@ class ForATime(Contract):
                 422, "invalid", "until_ms is more than 365 days from now: name an earlier time"
             )
         return left_ms
+
+    def told(self) -> dict[str, Any]:
+        """Return what a workflow is told: how long it holds, by its own clock."""
+        fields = dict(self)
+        del fields["until_ms"]
+        return {**fields, "for_ms": self.lasts_ms()}
 
     def ends_at_ms(self) -> int | None:
         """Return until when it holds, Unix time; null: until it is ended."""
@@ -150,15 +163,9 @@ class Write:
             )
         return id
 
-    def order(
-        self, command: type[Command], id: str, principal: Principal, body: BaseModel
-    ) -> Command:
+    def order(self, command: type[Command], id: str, principal: Principal, body: Told) -> Command:
         """Return what a body asks for as a workflow takes it: with who asks, and by what state."""
-        fields = dict(body)
-        if isinstance(body, ForATime):
-            del fields["until_ms"]
-            fields["for_ms"] = body.lasts_ms()
-        return command(id=id, actor=principal.name, if_revision=self.if_revision, **fields)
+        return command(id=id, actor=principal.name, if_revision=self.if_revision, **body.told())
 
     async def by_hand(self, principal: Principal, body: ByHand, subject: str) -> Order:
         """Begin, and return what is wanted: for what no workflow is asked for."""

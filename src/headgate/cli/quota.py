@@ -21,7 +21,6 @@ from headgate.model.ledger import (
     Resume,
     SetOverride,
     SetPause,
-    SetThrottle,
 )
 from headgate.model.quota import Quota, QuotaChanges
 from headgate.orchestrator.configure import Configurator
@@ -196,11 +195,8 @@ def pause(
 ) -> None:
     """Grant nothing to a tenant, for a time or until resume."""
     by = options.asked(reason, actor, dry_run, request_id, if_revision)
-    until_ms = options.until_ms(duration, until)
-    action: SetPause | SetThrottle = options.written(SetPause, resource=resource)
-    if until_ms is not None:
-        action = options.written(SetThrottle, resource=resource, share=0, until_ms=until_ms)
-    tell(tenant, action, by, as_json)
+    asked = options.written(SetPause, resource=resource)
+    tell(tenant, asked.until(options.until_ms(duration, until)), by, as_json)
 
 
 @app.command("resume")

@@ -484,6 +484,12 @@ class SetPause(Message):
     kind: Literal["pause"] = "pause"
     resource: Name | Literal["*"]
 
+    def until(self, at_ms: int | None) -> "SetPause | SetThrottle":
+        """Return the same that ends by itself, which is a cut to nothing; null: it does not."""
+        if at_ms is None:
+            return self
+        return SetThrottle(resource=self.resource, share=0.0, until_ms=at_ms)
+
 
 class Resume(Message):
     """End every pause and cut that was set for exactly this resource, or for ``*``."""

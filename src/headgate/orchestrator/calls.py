@@ -342,12 +342,7 @@ def _units(how: GovernedActivity, input: ExecuteActivityInput) -> int:
         reason = Reason(code=ReasonCode.CAN_NEVER_FIT, message=message, resource=how.call.resource)
         raise ApplicationError(
             message,
-            reason.model_dump(mode="json", exclude_none=True),
-            {
-                "tenant": None,
-                "resource": how.call.resource,
-                "downstream": how.call.downstream,
-            },
+            *_details(reason, how.call.downstream, None, how.call.resource),
             type=CALL_DENIED,
             non_retryable=True,
         )
@@ -396,6 +391,18 @@ def _count_wait(downstream: str, waited_s: float) -> None:
     wait.record(waited_s, {"downstream": downstream})
 
 
+def _details(
+    reason: Reason, downstream: str, tenant: str | None, resource: str | None
+) -> tuple[dict[str, Any], dict[str, str | None]]:
+    """Return what a denial has in its details: why, and then for whom and of what."""
+    about = {
+        "tenant": None if tenant == NOBODY else tenant,
+        "resource": resource,
+        "downstream": downstream,
+    }
+    return reason.model_dump(mode="json", exclude_none=True), about
+
+
 def _denied(
     refusal: Refusal, downstream: str, tenant: str | None, resource: str | None
 ) -> ApplicationError:
@@ -409,12 +416,7 @@ def _denied(
     delay_ms = 0 if refusal.retry_at_ms is None else max(1, refusal.retry_at_ms - now_ms())
     return ApplicationError(
         f"call held back: {refusal.reason.message}",
-        refusal.reason.model_dump(mode="json", exclude_none=True),
-        {
-            "tenant": None if tenant == NOBODY else tenant,
-            "resource": resource,
-            "downstream": downstream,
-        },
+        *_details(refusal.reason, downstream, tenant, resource),
         type=CALL_DENIED,
         non_retryable=never,
         next_retry_delay=None if never else timedelta(milliseconds=delay_ms),

@@ -7,12 +7,10 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.client import WorkflowHandle, WorkflowHistoryEventFilterType
 from temporalio.converter import DataConverter
 
-from headgate.model.contract import Message
 from headgate.model.reason import Reason
 from headgate.model.why import Obstacle
 from headgate.orchestrator.errors import PERMIT_DENIED
-from headgate.orchestrator.held_back import call_denial
-from headgate.orchestrator.obstacles import OF_BREAKERS
+from headgate.orchestrator.held_back import About, call_denial, denied_by
 
 
 async def refused(job: WorkflowHandle[object, object], converter: DataConverter) -> Obstacle | None:
@@ -32,19 +30,16 @@ async def refused(job: WorkflowHandle[object, object], converter: DataConverter)
             continue
         for cause in _causes(event.workflow_execution_failed_event_attributes.failure):
             denial = await _denial(cause, converter)
-            if denial is not None and denial.reason is not None:
-                return _obstacle(denial, denial.reason)
+            if denial is not None and (reason := denial.reason) is not None:
+                return denied_by(reason, denial, reason.message, denial.retry_at_ms)
     return None
 
 
-class _Denial(Message):
+class _Denial(About):
     """What ``PermitDenied`` says in its details."""
 
     reason: Reason | None = None
     retry_at_ms: int | None = None
-    tenant: str | None = None
-    resource: str | None = None
-    downstream: str | None = None
 
 
 def _causes(failure: Failure) -> Iterator[Failure]:
@@ -61,22 +56,4 @@ async def _denial(failure: Failure, converter: DataConverter) -> _Denial | None:
         (found,) = await converter.decode(info.details.payloads[:1], [_Denial])
         return found if isinstance(found, _Denial) else None
     reason, about = await call_denial(failure, converter)
-    return _Denial(
-        reason=reason, tenant=about.tenant, resource=about.resource, downstream=about.downstream
-    )
-
-
-def _obstacle(denial: _Denial, reason: Reason) -> Obstacle:
-    of_breaker = reason.code in OF_BREAKERS
-    return Obstacle(
-        code=reason.code,
-        message=reason.message,
-        tenant=denial.tenant,
-        resource=None if of_breaker else reason.resource or denial.resource,
-        downstream=denial.downstream if of_breaker else None,
-        limit=reason.limit,
-        used=reason.used,
-        needed=reason.needed,
-        position=reason.position,
-        changes_at_ms=denial.retry_at_ms,
-    )
+    return _Denial(reason=reason, **about.model_dump())

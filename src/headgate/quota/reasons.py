@@ -275,9 +275,6 @@ class Inquiry:
                 Obstacle(code, resource, message, again_ms, exact, limit, used, units, endless)
             )
 
-        not_yet = not self._has_come_back(resource)
-        changes_ms, override = quota_changes(self.record, resource, now_ms)
-        set_to = "" if override is None else f" (set by {override.actor}: {override.reason})"
         cut = "" if limits.cut is None else _cut(limits)
         uncut_ms = None if limits.cut is None else limits.cut.until_ms
         if limits.pause is not None:
@@ -318,10 +315,15 @@ class Inquiry:
             add(ReasonCode.WINDOW, message, at_ms, limit, used, exact=exact)
         if limits.max_active is not None and meter.units + units > limits.max_active:
             limit, used = limits.max_active, meter.units
+            changes_ms, override = quota_changes(self.record, resource, now_ms)
+            set_to = "" if override is None else f" (set by {override.actor}: {override.reason})"
             message = f"{used} of {limit} {resource} of tenant {tenant} in use{set_to}{cut}"
             at_ms, unknown = uncut_ms, False
             if units <= limit:
-                at_ms, unknown = self._back_at(resource, ahead + units), not_yet
+                at_ms, unknown = (
+                    self._back_at(resource, ahead + units),
+                    not self._has_come_back(resource),
+                )
             # The quota may change before anything comes back.
             if changes_ms is not None and (at_ms is None or unknown or changes_ms < at_ms):
                 at_ms, unknown = changes_ms, False
@@ -334,7 +336,7 @@ class Inquiry:
                 if units <= limits.allocated:
                     soon = self._back_at(resource, ahead + units)
             message = self._pool_message(resource, limits, meter, units)
-            unknown = limits.allocation is not None and not_yet
+            unknown = limits.allocation is not None and not self._has_come_back(resource)
             limit, used = limits.allocated, meter.units
             add(ReasonCode.POOL_USED_UP, message, soon, limit, used, endless=unknown)
         return found

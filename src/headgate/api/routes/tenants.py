@@ -1,6 +1,6 @@
 """Tenants: their quotas, who holds and who waits, and what operators set."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, TypeAdapter, field_validator
@@ -80,6 +80,10 @@ class LedgerOrder(Contract):
     reason: Reason
     dry_run: bool = False
     allow_below_usage: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """Return what the ledger is told."""
+        return {**dict(self), "action": self.action.action()}
 
     @field_validator("action", mode="before")
     @classmethod
@@ -194,8 +198,7 @@ async def command(
         )
         await deny(write.request, service, principal, refusal)
     id = await write.begin(principal, body, "ledger", tenant)
-    told = {**dict(body), "action": body.action.action()}
-    order = LedgerCommand(id=id, actor=principal.name, if_revision=write.if_revision, **told)
+    order = write.order(LedgerCommand, id, principal, body)
     try:
         reply = await command_ledger(
             await service.temporal.client(),
