@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from itertools import chain, repeat
 from typing import Final
 
-_TABLE: Final = re.compile(r"(<thead><tr>(.*?)</tr></thead>\s*<tbody>)(.*?)</tbody>", re.DOTALL)
 _HEADER: Final = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL)
-_ROW: Final = re.compile(r"<tr[ >].*?</tr>", re.DOTALL)
-_CELL: Final = re.compile(r"<td(?=[ >])")
+_HEAD, _ROW, _CELL = "<thead><tr>", "<tr", "<td"
 
 
 def labelled(page: str) -> str:
@@ -15,22 +14,30 @@ def labelled(page: str) -> str:
 
     Done once for all tables, and not by each template for each cell. A header with a tag in it is
     only for those who do not see the page, and is no label; nor has a sentence in place of a row
-    one.
+    one. The page is taken apart by ``split``: to look for tables by patterns took a third of what a
+    page of fifty tenants costs.
 
     Args:
-        page: As templates make it: ``<td`` is nowhere in it but where a cell begins.
+        page: As templates make it: ``<td`` and ``<tr`` are nowhere in it but where a cell and a row
+            begin.
     """
-
-    def label(table: re.Match[str]) -> str:
-        headers = _HEADER.findall(table[2])
-        rows = _ROW.sub(lambda row: _label(row[0], headers), table[3])
-        return f"{table[1]}{rows}</tbody>"
-
-    return _TABLE.sub(label, page)
+    before, *tables = page.split(_HEAD)
+    return _HEAD.join([before, *map(_table, tables)])
 
 
-def _label(row: str, headers: Sequence[str]) -> str:
+def _table(table: str) -> str:
+    head, begin, rest = table.partition("<tbody>")
+    body, end, after = rest.partition("</tbody>")
+    headers = _HEADER.findall(head)
+    labels = ["" if "<" in one else f' data-label="{one}"' for one in headers]
+    before, *rows = body.split(_ROW)
+    labelled_rows = [_row(row, labels) for row in rows]
+    return f"{head}{begin}{_ROW.join([before, *labelled_rows])}{end}{after}"
+
+
+def _row(row: str, labels: Sequence[str]) -> str:
     if " colspan=" in row:
         return row
-    begins = iter(["<td" if "<" in one else f'<td data-label="{one}"' for one in headers])
-    return _CELL.sub(lambda _: next(begins, "<td"), row)
+    before, *cells = row.split(_CELL)
+    named = [label + cell for label, cell in zip(chain(labels, repeat("")), cells, strict=False)]
+    return _CELL.join([before, *named])
