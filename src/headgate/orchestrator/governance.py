@@ -14,7 +14,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 from pydantic import ValidationError
@@ -46,10 +46,25 @@ _SPREAD_MS: Final = 15_000
 the second that is its own, as many are refused in the same moment."""
 
 _ATTEMPT_TIMEOUT: Final = timedelta(seconds=20)
-_RELEASE_TIMEOUT: Final = timedelta(seconds=60)
-_UNWANTED_TIMEOUT: Final = timedelta(seconds=2)
 _RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=2)
+)
+
+
+class _Patience(NamedTuple):
+    """How long a job waits for its release: for each attempt, and for all together."""
+
+    each: timedelta
+    together: timedelta
+    retries: RetryPolicy
+
+
+_WANTED: Final = _Patience(_ATTEMPT_TIMEOUT, timedelta(seconds=60), _RETRIES)
+_UNWANTED: Final = _Patience(
+    # Once: a local activity that is to be tried again may go on beyond its time (SDK 1.35).
+    timedelta(seconds=2),
+    timedelta(seconds=4),
+    RetryPolicy(maximum_attempts=1),
 )
 _WAIT_FOREVER: Final = timedelta(days=365)
 _LONGEST_WAIT: Final = timedelta(days=36_500)
@@ -216,7 +231,7 @@ class _Asking:
             except BaseException:
                 # Cancelled, or out of patience: whatever was or will be granted is not wanted. The
                 # ledger may be away, and the job has not the time to wait for it.
-                await self.give_back(id, _UNWANTED_TIMEOUT)
+                await self.give_back(id, _UNWANTED)
                 raise
             if decision.outcome is Outcome.GRANTED:
                 return self._permit(decision)
@@ -235,7 +250,7 @@ class _Asking:
         left_ms, waited_ms = retry_at_ms - now_ms, now_ms - self._known.since_ms
         return asks_again_in_ms(workflow.info().run_id, left_ms, waited_ms, endless=endless)
 
-    async def give_back(self, id: str, within: timedelta = _RELEASE_TIMEOUT) -> None:
+    async def give_back(self, id: str, patience: _Patience = _WANTED) -> None:
         """Release the permit; never fails a job, because what is left behind is found again."""
         try:
             # Started, not executed: no coroutine is left over when the workflow is being evicted.
@@ -243,9 +258,9 @@ class _Asking:
                 workflow.start_local_activity(
                     RELEASE,
                     Release(id=id, tenant=self._tenant, downstream=self._downstream),
-                    schedule_to_close_timeout=within,
-                    start_to_close_timeout=_ATTEMPT_TIMEOUT,
-                    retry_policy=_RETRIES,
+                    schedule_to_close_timeout=patience.together,
+                    start_to_close_timeout=patience.each,
+                    retry_policy=patience.retries,
                     summary=f"release {self._resource} of {self._tenant}",
                 )
             )
