@@ -112,7 +112,8 @@ async def soon_left(worker: AbstractAsyncContextManager[object]) -> AsyncIterato
 
     About once in ten runs of the whole suite the SDK's shutdown of some worker does not come back
     (cause not found yet). What the test was about has been asserted by then, and a worker of a
-    task queue of its own is in nobody's way.
+    task queue of its own is in nobody's way: nor is its Notifier, which goes on looking for what to
+    deliver in a database that the next test uses, as after its block no ``Database`` connects.
     """
     running = asyncio.Event()
     leaving = asyncio.Event()

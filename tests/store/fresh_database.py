@@ -1,5 +1,6 @@
 """Databases of a test's own, on the server that the tests share."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
@@ -17,6 +18,13 @@ _SHAPE = """
         || ' ' || (SELECT count(*) FROM pg_proc WHERE pronamespace = $1::regnamespace)
     FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid WHERE relnamespace = $1::regnamespace
 """
+_OTHERS = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+_LEAVE_S = 2
+"""How long a process of Postgres may take to end after its client has gone."""
+
 _shapes: set[str] = set()
 """How many columns, triggers and functions there are in one just migrated."""
 
@@ -75,14 +83,13 @@ async def _drop(dsn: str, address: str) -> None:
 
 
 async def _empty(address: str) -> bool:
-    """Empty the database; return whether it is now as one just migrated."""
+    """Empty the database; return whether it is now as one just migrated, and nobody's any more."""
     connection = await asyncpg.connect(address)
     try:
-        # Who is still there might write into the next test.
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+        # Who is still there would go on in the next test: a process that has not been ended, say.
+        async with asyncio.timeout(_LEAVE_S):
+            while await connection.fetchval(_OTHERS):
+                await asyncio.sleep(0.005)
         tables = await connection.fetchval(
             "SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') FROM pg_tables "
             "WHERE schemaname = $1 AND tablename <> 'migration'",
@@ -90,5 +97,7 @@ async def _empty(address: str) -> bool:
         )
         await connection.execute(f"TRUNCATE {tables} RESTART IDENTITY")
         return await connection.fetchval(_SHAPE, SCHEMA) in _shapes
+    except TimeoutError:
+        return False
     finally:
         await connection.close()

@@ -50,6 +50,15 @@ async def test_what_is_no_address_is_refused_at_once(dsn: str) -> None:
         Database(dsn)
 
 
+async def test_after_its_block_it_is_used_by_nobody(stack: Stack) -> None:
+    async with Database(stack.dsn) as database:
+        assert await database.fetch_value("SELECT 1") == 1
+        await database.close()
+        assert await database.fetch_value("SELECT 1") == 1, "closed, and used again"
+    with pytest.raises(UnavailableError, match=r"cannot use Postgres at .*: it was closed"):
+        await database.fetch_value("SELECT 1")
+
+
 async def test_closing_does_not_wait_for_those_who_never_finish(stack: Stack) -> None:
     database = Database(stack.dsn)
     begun = asyncio.Event()

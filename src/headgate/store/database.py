@@ -19,6 +19,8 @@ class Database:
     """A pool of connections to the schema ``headgate`` of one Postgres database.
 
     Nothing is connected until the first use, so a worker that only replays histories needs none.
+    After ``close`` the next use connects anew; after a block (``async with``) none does, so that
+    whoever outlives the block, such as a worker whose shutdown hangs, leaves the database alone.
 
     Args:
         dsn: ``postgresql://user:password@host:port/database``.
@@ -37,11 +39,14 @@ class Database:
         self._max_size = max_size
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
+        self._is_over = False
 
     async def __aenter__(self) -> Self:
+        self._is_over = False
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._is_over = True
         await self.close()
 
     async def close(self) -> None:
@@ -81,6 +86,8 @@ class Database:
 
     async def _open(self) -> asyncpg.Pool:
         async with self._opening:
+            if self._is_over:
+                raise asyncpg.InterfaceError("it was closed")
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(
                     self._dsn,
