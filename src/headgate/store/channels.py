@@ -371,15 +371,18 @@ class ChannelStore:
             summaries of which nothing fires any more; each in the order in which it began.
         """
         rows = await self._database.fetch(
-            # OFFSET 0 keeps the order in which tables are read: from the few alerts to theirs, by
-            # index, also where Postgres does not know yet how much history there is.
+            # OFFSET 0 keeps the order in which tables are read, and by which of their indexes: from
+            # the few alerts to theirs, also where Postgres does not know yet how much history there
+            # is. In a storm it takes tables for empty that have just been filled, and any index of
+            # theirs for as good as another.
             "WITH over AS MATERIALIZED (SELECT a.key, max(a.seq) AS seq, coalesce((SELECT r.seq "
             "FROM alert r WHERE r.key = a.key AND r.key <> '' AND r.status = 'resolved' "
-            "AND r.seq < max(a.seq) AND r.id <> ALL ($2) AND EXISTS (SELECT FROM delivery s "
-            "WHERE s.alert_id = r.id AND s.channel = $1 "
-            "AND s.state IN ('composed', 'delivered') OFFSET 0) "
-            "ORDER BY r.seq DESC LIMIT 1), 0) AS since FROM alert a WHERE a.id = ANY ($2) "
-            "AND a.status = 'resolved' AND a.key <> '' GROUP BY a.key), "
+            "AND r.seq < max(a.seq) AND r.id <> ALL ($2) AND EXISTS (SELECT FROM "
+            "(SELECT channel, state FROM delivery WHERE alert_id = r.id OFFSET 0) s "
+            "WHERE s.channel = $1 AND s.state IN ('composed', 'delivered')) "
+            "ORDER BY r.seq DESC LIMIT 1), 0) AS since "
+            "FROM (SELECT key, seq, status FROM alert WHERE id = ANY ($2) OFFSET 0) a "
+            "WHERE a.status = 'resolved' AND a.key <> '' GROUP BY a.key), "
             "begun AS MATERIALIZED (SELECT m.id, m.form, min(m.seq) AS seq, "
             "CASE m.form WHEN 'alert' THEN o.key END AS key FROM over o "
             "CROSS JOIN LATERAL (SELECT f.id FROM alert f WHERE f.key = o.key AND f.key <> '' "
@@ -391,13 +394,15 @@ class ChannelStore:
             "SELECT coalesce(b.key, b.id) AS incident FROM begun b "
             "WHERE b.form = 'alert' OR NOT EXISTS (SELECT FROM (SELECT e.alert_id "
             "FROM alert_in_message e WHERE e.channel = $1 AND e.message_id = b.id OFFSET 0) e "
-            "CROSS JOIN LATERAL (SELECT l.key, l.seq FROM alert l WHERE l.id = e.alert_id "
-            "AND l.status = 'firing' AND l.key <> '' OFFSET 0) f "
-            "WHERE NOT EXISTS (SELECT FROM over o WHERE o.key = f.key AND o.seq > f.seq) "
+            "CROSS JOIN LATERAL (SELECT l.key, l.seq, l.status FROM alert l "
+            "WHERE l.id = e.alert_id OFFSET 0) f "
+            "WHERE f.status = 'firing' AND f.key <> '' "
+            "AND NOT EXISTS (SELECT FROM over o WHERE o.key = f.key AND o.seq > f.seq) "
             # What was given up is over as well; what still waits ends it when it is told.
             "AND NOT EXISTS (SELECT FROM alert r WHERE r.key = f.key AND r.key <> '' "
-            "AND r.status = 'resolved' AND r.seq > f.seq AND EXISTS (SELECT FROM delivery s "
-            "WHERE s.alert_id = r.id AND s.channel = $1 AND s.state <> 'pending' OFFSET 0))) "
+            "AND r.status = 'resolved' AND r.seq > f.seq AND EXISTS (SELECT FROM "
+            "(SELECT channel, state FROM delivery WHERE alert_id = r.id OFFSET 0) s "
+            "WHERE s.channel = $1 AND s.state <> 'pending'))) "
             "GROUP BY incident, b.form ORDER BY b.form <> 'alert', min(b.seq)",
             channel,
             list(alerts),
