@@ -46,17 +46,17 @@ class Way:
     name: str
     job: Any
     activity: str
-    arguments: tuple[Any, ...] = ()
+    resource: str = ""
     governed: bool = True
 
 
-PERMIT_LEASED: Final = Way("permit_leased", PermitJob, "plain", ("leased",))
+PERMIT_LEASED: Final = Way("permit_leased", PermitJob, "plain", "leased")
 WAYS: Final = (
     Way(PLAIN, PlainJob, "plain", governed=False),
     Way("call", PlainJob, "guarded"),
     Way("hold_job", PlainJob, "kept"),
     PERMIT_LEASED,
-    Way("permit_strict", PermitJob, "plain", ("strict",)),
+    Way("permit_strict", PermitJob, "plain", "strict"),
     Way("naive", NaiveJob, "plain"),
 )
 
@@ -104,27 +104,40 @@ class Bench:
         """Run one job."""
         await self._clients[way.governed].execute_workflow(
             way.job.run,
-            args=[Work(way.activity, calls, call_s), *way.arguments],
+            Work(way.activity, calls, call_s, way.resource),
             id=f"{way.name}-{id}",
             task_queue=self._queues[way.governed],
             priority=Priority(fairness_key=TENANT),
         )
 
     async def rate(self, way: Way, calls: int, call_s: float, seconds: float) -> float:
-        """Return the jobs a second in one turn of a way."""
-        until = time.perf_counter() + seconds
-        done = 0
+        """Return the jobs a second in one turn of a way.
+
+        Of the time when all places are taken: from when as many jobs have ended as run at a time,
+        to before the last ones are waited for. With those two moments in it a figure would tell of
+        how long a job takes as well.
+        """
+        done, is_over = 0, False
+        warm = asyncio.Event()
         numbers = itertools.count()
 
         async def worker() -> None:
             nonlocal done
-            while time.perf_counter() < until:
+            while not is_over:
                 await self.one(way, calls, call_s, f"{next(numbers)}-{uuid4().hex[:8]}")
                 done += 1
+                if done >= AT_ONCE:
+                    warm.set()
 
-        began = time.perf_counter()
-        await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
-        return done / (time.perf_counter() - began)
+        async with asyncio.TaskGroup() as running:
+            for _ in range(AT_ONCE):
+                running.create_task(worker())
+            await warm.wait()
+            before, began = done, time.perf_counter()
+            await asyncio.sleep(seconds)
+            found = (done - before) / (time.perf_counter() - began)
+            is_over = True
+        return found
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ class PermitJob:
     """Asks before it makes its calls."""
 
     @workflow.run
-    async def run(self, work: Work, resource: str) -> None:
+    async def run(self, work: Work) -> None:
         """Ask and make them."""
-        async with governance.permit(tenant=TENANT, resource=resource, downstream="bench"):
+        async with governance.permit(tenant=TENANT, resource=work.resource, downstream="bench"):
             for _ in range(work.calls):
                 await workflow.execute_activity(
                     work.activity, work.call_s, start_to_close_timeout=TIMEOUT
