@@ -331,51 +331,59 @@ class LimitView(Message):
         }
 
 
-class LedgerView(Message):
-    """A ledger as queries return it and snapshots summarise it.
+class LedgerSummary(Message):
+    """What lists of many tenants show of a ledger: of a saved view, only this is read for them.
 
     Attributes:
         tenant: Whose.
-        quotas: As configured; in JSON without what has its default value.
-        quota_source: Where they come from.
+        quota_source: Where its quotas come from.
         accounts: The permits of each resource; ``*``: those of resources long out of use.
         units_held: By resource.
         waiting: Requests in line, by resource.
         revision: Of the ledger.
-        incarnation: Of the ledger.
         limits: What holds now, by resource; see ``LimitView``.
         overrides: Quotas for a time, in force or to come.
         throttles: Pauses and cuts in force.
-        pools: The pool of each resource that is shared, as configured.
         group: The group that the tenant is part of.
         paused: Why the tenant is suspended.
-        resource_throttles: Pauses and cuts that hold for all tenants.
-        pressure: How full its pools are, as their governors last said.
         leased: Of ``units_held``, those in blocks of gates that no job uses, as the gates last
             said; by resource, where there are any.
+    """
+
+    tenant: str
+    quota_source: Literal["listed", "default", "none"]
+    accounts: dict[str, Account]
+    units_held: dict[str, int]
+    waiting: dict[str, int]
+    revision: int
+    limits: dict[str, LimitView] = {}
+    overrides: list[QuotaOverride] = []
+    throttles: list[Throttle] = []
+    group: str | None = None
+    paused: str | None = None
+    leased: dict[str, int] = {}
+
+
+class LedgerView(LedgerSummary):
+    """A ledger as queries return it and snapshots summarise it.
+
+    Attributes:
+        quotas: As configured; in JSON without what has its default value.
+        incarnation: Of the ledger.
+        pools: The pool of each resource that is shared, as configured.
+        resource_throttles: Pauses and cuts that hold for all tenants.
+        pressure: How full its pools are, as their governors last said.
         alert_rules: When people are told of something, as applied.
         alerts: What they were told of, and what could not be delivered.
         waiting_units: What the requests in line need, by resource.
         told_revision: When people last set something.
     """
 
-    tenant: str
     quotas: dict[str, Quota] | None
-    quota_source: Literal["listed", "default", "none"]
-    accounts: dict[str, Account]
-    units_held: dict[str, int]
-    waiting: dict[str, int]
-    revision: int
     incarnation: int
-    limits: dict[str, LimitView] = {}
-    overrides: list[QuotaOverride] = []
-    throttles: list[Throttle] = []
     pools: dict[str, str] = {}
-    group: str | None = None
-    paused: str | None = None
     resource_throttles: list[Throttle] = []
     pressure: dict[str, PressureView] = {}
-    leased: dict[str, int] = {}
     alert_rules: AlertRules | None = None
     alerts: AlertsView = AlertsView()
     waiting_units: dict[str, int] = {}

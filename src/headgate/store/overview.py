@@ -7,7 +7,7 @@ import asyncpg
 
 from headgate.model.breaker import BreakerView
 from headgate.model.contract import Message
-from headgate.model.ledger import LedgerView
+from headgate.model.ledger import LedgerSummary
 from headgate.model.pool import PoolView
 from headgate.store.database import Database
 from headgate.store.workers import WorkerStore
@@ -256,4 +256,4 @@ class OverviewStore:
 
 
 def _tenant(row: asyncpg.Record, now_ms: int) -> TenantStanding:
-    return tenant_standing(LedgerView.model_validate(row["view"]), row["at_ms"], now_ms)
+    return tenant_standing(LedgerSummary.model_validate(row["view"]), row["at_ms"], now_ms)

@@ -8,7 +8,7 @@ from typing import Final
 
 from headgate.model.breaker import AFFECTED_FOR_MS, AffectedTenant, BreakerState, BreakerView
 from headgate.model.contract import Message
-from headgate.model.ledger import LedgerView, LimitView
+from headgate.model.ledger import LedgerSummary, LimitView
 from headgate.model.limits import PressureLevel
 from headgate.model.policy import TimeWindow
 from headgate.model.pool import MemberView, PoolView
@@ -244,7 +244,7 @@ def affected_now(view: BreakerView, now_ms: int) -> list[AffectedTenant]:
     return [one for one in view.affected if one.at_ms > now_ms - AFFECTED_FOR_MS]
 
 
-def tenant_standing(view: LedgerView, saved_at_ms: int, now_ms: int) -> TenantStanding:
+def tenant_standing(view: LedgerSummary, saved_at_ms: int, now_ms: int) -> TenantStanding:
     """Return how a tenant stands; the arguments are as of ``breaker_standing``."""
     names = sorted({*view.limits, *view.units_held, *view.waiting} - {"*"})
     return TenantStanding(
@@ -293,7 +293,7 @@ def pool_standing(view: PoolView, saved_at_ms: int) -> PoolStanding:
     )
 
 
-def _resource(view: LedgerView, name: str, now_ms: int) -> ResourceStanding:
+def _resource(view: LedgerSummary, name: str, now_ms: int) -> ResourceStanding:
     limits = view.limits.get(name, _NO_LIMITS)
     held = view.units_held.get(name, 0)
     leased = min(held, view.leased.get(name, 0))
@@ -321,17 +321,16 @@ def _resource(view: LedgerView, name: str, now_ms: int) -> ResourceStanding:
 
 
 def _window(limits: LimitView, now_ms: int) -> WindowStanding | None:
-    found = [
-        WindowStanding(
-            kind=kind, used=window.used, limit=window.limit, resets_at_ms=window.ends_at_ms
-        )
-        for kind, window in sorted(limits.windows.items())
-        if window.ends_at_ms > now_ms
-    ]
-    return min(found, default=None, key=lambda one: (one.limit - one.used) / max(1, one.limit))
+    found = [one for one in sorted(limits.windows.items()) if one[1].ends_at_ms > now_ms]
+    if not found:
+        return None
+    kind, window = min(found, key=lambda one: (one[1].limit - one[1].used) / max(1, one[1].limit))
+    return WindowStanding(
+        kind=kind, used=window.used, limit=window.limit, resets_at_ms=window.ends_at_ms
+    )
 
 
-def _is_changed(view: LedgerView, name: str, now_ms: int) -> bool:
+def _is_changed(view: LedgerSummary, name: str, now_ms: int) -> bool:
     overridden = any(
         one.resource == name and one.begins_at_ms <= now_ms < one.ends_at_ms
         for one in view.overrides

@@ -28,7 +28,7 @@ from headgate.model.alert import Alert, Severity
 from headgate.model.breaker import BreakerState, BreakerView, OutcomeSpan
 from headgate.model.contract import Name
 from headgate.model.errors import HeadgateError, UnavailableError
-from headgate.model.ledger import LedgerView
+from headgate.model.ledger import LedgerSummary, LedgerView
 from headgate.model.notifier import KindPattern, tenant_of
 from headgate.model.pool import GUARANTEEING, MemberView, PoolView, Strategy
 from headgate.model.why import WhyReport
@@ -224,7 +224,9 @@ async def tenants(
         after_value=0 if after is None else int(after[0]),
     )
     more, saved = len(saved) > _PAGE, saved[:_PAGE]
-    shown = [tenant_standing(view_of(row.view, LedgerView), row.saved_at_ms, now) for row in saved]
+    shown = [
+        tenant_standing(view_of(row.view, LedgerSummary), row.saved_at_ms, now) for row in saved
+    ]
     following = None
     if more:
         value = 0 if sort == "name" else getattr(saved[-1], sort)

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, Response
 
+from headgate.api.dashboard import cells
 from headgate.api.dashboard.drawings import bar
 from headgate.api.dashboard.labelled import labelled
 from headgate.api.principal import Principal, Role
@@ -31,7 +32,6 @@ from headgate.orchestrator.times import lasting, utc
 from headgate.version import __version__
 from headgate.view.changed import differences
 from headgate.view.places import page_of_workflow
-from headgate.view.standing import ResourceStanding
 from headgate.view.words import GLYPHS, effect, whom
 
 _SECTIONS: Final = {
@@ -40,9 +40,6 @@ _SECTIONS: Final = {
     "pool": ("governor", "pools"),
 }
 """What the parameter of a page's path names, and where all of its kind are."""
-
-
-_NOW_MS: Final = 1_000
 
 
 class NotLoggedInError(Exception):
@@ -130,19 +127,6 @@ def error_page(request: Request, status: int, title: str, detail: str) -> Respon
     )
 
 
-def _time(ms: int | None) -> Markup:
-    """Show how long ago something was, with the exact time on hover."""
-    if not ms:
-        return Markup("-")
-    ago = now_ms() - ms
-    words = f"{lasting(ago)} ago" if ago >= 0 else f"in {lasting(-ago)}"
-    if abs(ago) < _NOW_MS:
-        words = "just now"
-    return Markup(  # noqa: S704 - of numbers only
-        f'<time data-ms="{ms}" title="{utc(ms)}">{words}</time>'
-    )
-
-
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share * 100:.3g}%"
 
@@ -169,15 +153,6 @@ def _unbroken(text: str) -> Markup:
 
 def _number(value: float) -> str:
     return f"{value:,.1f}" if value < 100 and value != int(value) else f"{value:,.0f}"
-
-
-def _units(units: int | None) -> str:
-    """Show how many, where there may be no limit."""
-    return "∞" if units is None else f"{units:,}"
-
-
-def _segment(name: str) -> str:
-    return quote(name, safe="")
 
 
 def _order(value: dict[str, Any]) -> str:
@@ -262,44 +237,6 @@ def _options(parts: Mapping[str, str]) -> list[str]:
     return [word for name, value in parts.items() for word in (f"--{name}", value)]
 
 
-def _usage(one: ResourceStanding) -> Markup:
-    """Draw what a tenant has of a resource, and say it in numbers: the cells of a row of a table.
-
-    The bar has what is used, what lies in blocks of gates and what is over the limit, underlined
-    where it is borrowed, with a tick where the guarantee ends. In one piece: a page has hundreds.
-    """
-    held = one.used + one.leased
-    inside = held if one.room is None else min(held, one.room)
-    used = min(one.used, inside)
-    label = f"{one.used} used"
-    if one.leased:
-        label += f" and {one.leased} leased"
-    label += f" of {'no limit' if one.room is None else one.room}"
-    if one.borrowed:
-        label += f", {one.borrowed} borrowed"
-    if one.guaranteed:
-        label += f", {one.guaranteed} guaranteed"
-    drawn = bar(
-        [
-            ("full" if one.room and held >= one.room else "used", used),
-            ("leased", inside - used),
-            ("over", held - inside),
-        ],
-        # Without a limit there is no whole that a part could be of.
-        one.room or max(held, 1) * 4,
-        [one.guaranteed] if one.guaranteed else [],
-        label,
-        (held - one.borrowed, one.borrowed),
-    )
-    return Markup(  # noqa: S704 - of numbers only
-        f'<td class="wide">{drawn}</td><td class="r num">{one.used:,}</td>'
-        f'<td class="r num">{one.leased:,}</td><td class="r num">{one.borrowed:,}</td>'
-        f'<td class="r num">{_units(one.free)}</td><td class="r num">{_units(one.room)}</td>'
-        f'<td class="r num">{f"{one.guaranteed:,}" if one.guaranteed else ""}</td>'
-        f'<td class="r num">{one.waiting:,}</td>'
-    )
-
-
 def _together(view: PoolView, field: str, resource: str) -> int:
     """Return what all members of a pool hold, or want, of a resource."""
     return sum(getattr(member, field).get(resource, 0) for member in view.members.values())
@@ -324,13 +261,14 @@ _ENVIRONMENT.globals.update(
     utc=utc,
 )
 _ENVIRONMENT.filters.update(
-    time=_time,
+    time=cells.time,
     percent=_percent,
     rate=_rate,
     number=_number,
-    units=_units,
-    usage=_usage,
-    seg=_segment,
+    units=cells.units,
+    usage=cells.usage,
+    tenant_rows=cells.tenant_rows,
+    seg=cells.segment,
     order=_order,
     options=_options,
     fields=_fields,
