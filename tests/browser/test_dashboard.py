@@ -235,6 +235,26 @@ async def test_keys_and_narrow_pages(desk: Desk, page: Page) -> None:
         assert width <= 400, (path, width)
 
 
+async def test_a_tenant_has_keys_for_the_pages_that_it_may_see(desk: Desk, page: Page) -> None:
+    tenant = desk.of("t")
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 1}}}})
+    await desk.saved("ledger", tenant)
+    await log_in(page, desk, "admin", "/jobs", tenant)
+    await page.locator("h1").click()
+    await page.keyboard.press("?")
+    listed = page.locator("#keys a")
+    await expect(listed).to_have_text(["Tenant", "Jobs", "Alerts", "Channels"])
+    for link in await listed.all():
+        answer = await page.request.get(desk.base + (await link.get_attribute("href") or ""))
+        assert answer.status == 200
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("g")
+    await page.keyboard.press("a")
+    await page.keyboard.press("g")
+    await page.keyboard.press("t")
+    await page.wait_for_url(f"**/tenants/{tenant}")
+
+
 async def test_alerts_are_silenced_from_the_page_of_one_and_told_of_again(
     desk: Desk, page: Page
 ) -> None:

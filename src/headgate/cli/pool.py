@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from headgate.alerts.words import many
 from headgate.cli import options, what_if
 from headgate.cli.connect import connect_temporal
 from headgate.cli.options import Asked, operating, reading
@@ -176,7 +177,8 @@ async def _show(pool: str, as_json: bool) -> None:
     if view.pressure.level is not PressureLevel.NORMAL:
         say(f"pressure {view.pressure.level}: {view.pressure.cause}", 2)
     if view.unheard:
-        print(f"waits for {len(view.unheard)} ledgers to say what they hold: nothing is raised yet")
+        ledgers = many(len(view.unheard), "ledger")
+        print(f"waits for {ledgers} to say what is held: nothing is raised yet")
     for tenant, member in view.members.items():
         if member.stopped and any(member.held.values()):
             say(

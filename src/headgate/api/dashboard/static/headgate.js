@@ -379,12 +379,12 @@ form.addEventListener("submit", async (event) => {
 
 // Keys.
 
-const pages = { o: "/", d: "/downstreams", t: "/tenants", p: "/pools", j: "/jobs", l: "/alerts", c: "/channels", a: "/audit", k: "/keys" };
 let went = 0;
 document.addEventListener("keydown", (event) => {
   if ($("keys") === null || event.ctrlKey || event.metaKey || event.altKey) return; // the login has no keys
   if (event.target.closest("input, select, textarea, dialog")) return;
-  if (Date.now() - went < 1500 && pages[event.key]) location.href = pages[event.key];
+  const page = [...$("keys").querySelectorAll("a")].find((link) => link.dataset.key === event.key);
+  if (Date.now() - went < 1500 && page) location.href = page.href;
   else if (event.key === "g") went = Date.now();
   else if (event.key === "?") $("keys").showModal();
   else if (event.key === "/") {
