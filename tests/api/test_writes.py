@@ -457,6 +457,22 @@ async def test_quotas_that_are_changed_at_the_same_moment_are_all_changed(desk: 
     assert limits == [9] * 4
 
 
+async def test_what_an_older_release_has_stored_is_in_the_way_of_no_quota(desk: Desk) -> None:
+    tenant, channel = desk.of("t"), {"kind": "slack", "url": "https://10.1.2.3/x"}
+    await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})
+    await desk.database.execute(
+        "INSERT INTO configuration (kind, name, spec) VALUES ('notifier', 'notifier', $1) "
+        "ON CONFLICT (kind, name) DO UPDATE SET spec = excluded.spec",
+        {"channels": {"inside": channel}},
+    )
+    path = f"/v1/tenants/{tenant}/quotas/scan"
+    body = {"quota": {"max_active": 9}, "reason": "more of it"}
+    answer = await (await desk.caller("admin")).put(path, json=body)
+    assert answer.status_code == 200, answer.text
+    assert await _configured(desk, tenant) == 9
+    assert "inside" in (await ConfigurationStore(desk.database).load()).notifier.channels
+
+
 async def test_of_several_that_were_decided_by_the_same_revision_one_is_done(desk: Desk) -> None:
     tenant = desk.of("t")
     await desk.apply(tenants={tenant: {"quotas": {"scan": {"max_active": 2}}}})

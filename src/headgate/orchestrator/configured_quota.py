@@ -7,6 +7,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from headgate.model.configuration import Configuration
+from headgate.model.contract import STORED
 from headgate.model.entity import changed_since
 from headgate.model.errors import ConfigurationError, ConflictError, NotFoundError
 from headgate.model.ids import DEFAULT
@@ -163,7 +164,8 @@ def _changed(applied: Configuration, order: QuotaOrder) -> Configuration:
             "take the tenant out of the file, and apply that"
         )
     try:
-        return Configuration.model_validate(document)
+        # What an older release has stored and this one would refuse is not what is set here.
+        return Configuration.model_validate(document, context=STORED)
     except ValidationError as error:
         raise ConfigurationError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
 
