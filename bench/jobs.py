@@ -111,33 +111,20 @@ class Bench:
         )
 
     async def rate(self, way: Way, calls: int, call_s: float, seconds: float) -> float:
-        """Return the jobs a second in one turn of a way.
-
-        Of the time when all places are taken: from when as many jobs have ended as run at a time,
-        to before the last ones are waited for. With those two moments in it a figure would tell of
-        how long a job takes as well.
-        """
-        done, is_over = 0, False
-        warm = asyncio.Event()
+        """Return the jobs a second in one turn of a way."""
+        until = time.perf_counter() + seconds
+        done = 0
         numbers = itertools.count()
 
         async def worker() -> None:
             nonlocal done
-            while not is_over:
+            while time.perf_counter() < until:
                 await self.one(way, calls, call_s, f"{next(numbers)}-{uuid4().hex[:8]}")
                 done += 1
-                if done >= AT_ONCE:
-                    warm.set()
 
-        async with asyncio.TaskGroup() as running:
-            for _ in range(AT_ONCE):
-                running.create_task(worker())
-            await warm.wait()
-            before, began = done, time.perf_counter()
-            await asyncio.sleep(seconds)
-            found = (done - before) / (time.perf_counter() - began)
-            is_over = True
-        return found
+        began = time.perf_counter()
+        await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+        return done / (time.perf_counter() - began)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from headgate.model.errors import ConfigurationError
 from headgate.model.notifier import NotifierSettings
 from headgate.notifier.outgoing import single
 from headgate.notifier.pagerduty import bounded, events
-from headgate.store.alerts import AlertStore
 from tests.notifier.site import Endpoint, Site, alert, crossing, webhook
 
 KEY = "HEADGATE_TEST_KEY"
@@ -241,72 +240,6 @@ async def test_who_had_an_incident_of_its_own_has_it_ended_beside_the_group(
     group, over = await a_group_is_open(desk, endpoint, 8)
     await desk.tell(*over, crossing("alone", status="resolved", sequence=2))
     assert [event["dedup_key"] for event in endpoint.bodies] == [alone.key, group]
-
-
-async def rows_read(desk: Site) -> int:
-    """How many rows of all tables Postgres has looked at."""
-    await desk.database.fetch("SELECT pg_stat_force_next_flush()")
-    read: int = await desk.database.fetch_value(
-        "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_user_tables"
-    )
-    return read
-
-
-async def months_of_history(desk: Site, days: int, tenants: int) -> None:
-    """Tenants that crossed and recovered once a day, as the channel was told in groups."""
-    await desk.database.execute(
-        "INSERT INTO alert (id, kind, severity, subject, tenant, status, key, at_ms, content) "
-        "SELECT day || '-' || n || '-' || status, 'quota.threshold', 'warning', 's' || n, "
-        "'t' || n, status, 'quota.threshold/tenant/t' || n || '/scan', 0, $1 "
-        "FROM generate_series(1, $2::int) day, unnest(ARRAY['firing', 'resolved']) status, "
-        "generate_series(1, $3::int) n ORDER BY day, status, n",
-        crossing("t").model_dump(mode="json"),
-        days,
-        tenants,
-    )
-    await desk.database.execute(
-        "INSERT INTO alert_message (channel, id, form, topic, content, state) "
-        "SELECT DISTINCT 'pager', 'group:' || split_part(id, '-', 1) || status, 'group', '', "
-        "'{}'::jsonb, 'delivered' FROM alert WHERE key <> ''"
-    )
-    await desk.database.execute(
-        "INSERT INTO delivery (alert_id, channel, state, message_id) SELECT id, 'pager', "
-        "'delivered', 'group:' || split_part(id, '-', 1) || status FROM alert WHERE key <> ''"
-    )
-    await desk.database.execute(
-        "INSERT INTO alert_in_message (channel, message_id, alert_id, subject) "
-        "SELECT d.channel, d.message_id, a.id, a.subject "
-        "FROM delivery d JOIN alert a ON a.id = d.alert_id WHERE d.channel = 'pager'"
-    )
-    await desk.database.execute("UPDATE alert_message SET created_at = now() - interval '1 day'")
-
-
-@pytest.mark.parametrize("is_known", [True, False])
-async def test_a_channel_with_months_of_history_is_told_in_time(
-    desk: Site, monkeypatch: pytest.MonkeyPatch, is_known: bool
-) -> None:
-    """250 tenants that crossed and recovered once a day: what ended is not looked at again.
-
-    Nor is it in a storm, when Postgres takes the tables for as small as they have just been.
-    """
-    endpoint = await pagerduty(desk, monkeypatch)
-    few = [alert(n) for n in range(20)]
-    await AlertStore(desk.database).take(few, {one.id: ["elsewhere"] for one in few})
-    await desk.database.execute("UPDATE delivery SET state = 'delivered'")
-    await desk.database.execute("ANALYZE")
-    await months_of_history(desk, days=60, tenants=250)
-    if is_known:
-        await desk.database.execute("ANALYZE")
-    tenants = [f"t{n}" for n in range(1, 251)]
-    await desk.tell(*(crossing(tenant) for tenant in tenants))
-    (begun,) = endpoint.bodies
-    read = await rows_read(desk)
-    await desk.tell(*(crossing(tenant, status="resolved", sequence=2) for tenant in tenants))
-    assert [(one["event_action"], one["dedup_key"]) for one in endpoint.bodies[1:]] == [
-        ("resolve", begun["dedup_key"])
-    ]
-    # Each of the 250 is looked for a few times, and not among all 30,000 each time.
-    assert await rows_read(desk) - read < 1_000_000
 
 
 async def several_groups_are_open(

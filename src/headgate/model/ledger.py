@@ -332,22 +332,9 @@ class LimitView(Message):
 
 
 class LedgerSummary(Message):
-    """What lists of many tenants show of a ledger: of a saved view, only this is read for them.
+    """What lists of many tenants show of a ledger; see ``LedgerView``.
 
-    Attributes:
-        tenant: Whose.
-        quota_source: Where its quotas come from.
-        accounts: The permits of each resource; ``*``: those of resources long out of use.
-        units_held: By resource.
-        waiting: Requests in line, by resource.
-        revision: Of the ledger.
-        limits: What holds now, by resource; see ``LimitView``.
-        overrides: Quotas for a time, in force or to come.
-        throttles: Pauses and cuts in force.
-        group: The group that the tenant is part of.
-        paused: Why the tenant is suspended.
-        leased: Of ``units_held``, those in blocks of gates that no job uses, as the gates last
-            said; by resource, where there are any.
+    Of a saved view, only this is read for them.
     """
 
     tenant: str
@@ -368,11 +355,24 @@ class LedgerView(LedgerSummary):
     """A ledger as queries return it and snapshots summarise it.
 
     Attributes:
+        tenant: Whose.
         quotas: As configured; in JSON without what has its default value.
+        quota_source: Where they come from.
+        accounts: The permits of each resource; ``*``: those of resources long out of use.
+        units_held: By resource.
+        waiting: Requests in line, by resource.
+        revision: Of the ledger.
         incarnation: Of the ledger.
+        limits: What holds now, by resource; see ``LimitView``.
+        overrides: Quotas for a time, in force or to come.
+        throttles: Pauses and cuts in force.
         pools: The pool of each resource that is shared, as configured.
+        group: The group that the tenant is part of.
+        paused: Why the tenant is suspended.
         resource_throttles: Pauses and cuts that hold for all tenants.
         pressure: How full its pools are, as their governors last said.
+        leased: Of ``units_held``, those in blocks of gates that no job uses, as the gates last
+            said; by resource, where there are any.
         alert_rules: When people are told of something, as applied.
         alerts: What they were told of, and what could not be delivered.
         waiting_units: What the requests in line need, by resource.

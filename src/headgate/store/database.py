@@ -72,6 +72,8 @@ class Database:
             async with pool.acquire(timeout=10) as connection:
                 yield connection
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if self._is_over:
+                raise UnavailableError(f"Postgres at {self.address} is used no more here") from None
             reason = " ".join(str(error).split()) or "no answer in time"
             if isinstance(error, ConnectionRefusedError):
                 reason = "connection refused"
@@ -97,7 +99,13 @@ class Database:
                     timeout=5,
                     init=_prepare,
                     reset=_leave,
-                    server_settings={"search_path": SCHEMA, "application_name": "headgate"},
+                    server_settings={
+                        "search_path": SCHEMA,
+                        "application_name": "headgate",
+                        # Planned by what is there now: a plan that was kept from when tables were
+                        # small reads them whole for each row, when a storm has filled them.
+                        "plan_cache_mode": "force_custom_plan",
+                    },
                 )
             return self._pool
 
