@@ -92,6 +92,8 @@ async def test_a_name_with_a_slash_is_one_name(desk: Desk) -> None:
     shown = await viewer.get(f"/v1/tenants/{name.replace('/', '%2F')}")
     assert shown.json()["data"]["tenant"] == name
     assert (await viewer.get(f"/v1/tenants/{name}")).status_code == 404
+    missing = (await viewer.get(f"/v1/tenants/{name}%2Fx")).json()
+    assert missing["instance"] == f"/v1/tenants/{name}/x"
     assert (await viewer.get("/v1/tenants/a%00b")).status_code == 400
 
 

@@ -1,6 +1,7 @@
 """``headgate breaker`` and ``headgate search-attributes``, on the real stack."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -33,6 +34,7 @@ async def test_a_breaker_is_forced_seen_and_resumed(
     )
     shown = await run("breaker", "show", name, environ=environ)
     assert "CLOSED -> FORCED_OPEN by ada: a drill" in shown.out
+    assert not re.search(r"^until +-$", shown.out, re.MULTILINE), "of what was set"
     listed = await run("breaker", "list", "--json", environ=environ)
     states = {view["downstream"]: view["state"] for view in json.loads(listed.out)}
     assert states[name] == "FORCED_OPEN"

@@ -37,5 +37,8 @@ def test_what_people_have_changed_is_not_judged_from_then_on() -> None:
     assert (quota, pool) == ("ledger/acme", "governor/slots")
     assert observer.over_grants([(at_ms, "ledger/globex")]) == 2
     assert observer.over_grants([(at_ms, quota)]) == 1
+    # An override is of one resource; that of a tenant with a longer name is none of its.
+    assert observer.over_grants([(at_ms, "ledger/acme/sign")]) == 1
+    assert observer.over_grants([(at_ms, "ledger/acme-2/sign")]) == 2
     assert observer.over_grants([(at_ms - 60_000, quota), (at_ms - 60_000, pool)]) == 0
     assert observer.over_grants([(at_ms + 60_000, quota), (at_ms + 60_000, pool)]) == 2

@@ -133,3 +133,11 @@ def _waiting() -> Ledger:
     ask(ledger, "a")
     ask(ledger, "b", wait_ms=60_000)
     return ledger
+
+
+def test_what_is_held_without_a_quota_is_not_shown_as_without_a_limit() -> None:
+    ledger = ledgers.make(max_active=2)
+    ask(ledger, "a")
+    view = ledger.view().model_copy(update={"limits": {}})
+    (scan,) = tenant_standing(view, NOW_MS, NOW_MS).resources
+    assert (scan.used, scan.free, scan.room) == (1, 0, 0)

@@ -479,6 +479,9 @@ async def test_without_a_tenant_and_without_a_quota_the_reason_says_what_to_do(
         with pytest.raises(WorkflowFailureError) as unknown:
             await place.run(Task(["counted"]), name)
         assert f"no quota for tenant {name}" in denial(unknown.value).message
+        with pytest.raises(WorkflowFailureError) as odd:
+            await place.run(Task(["counted"]), "a b")
+        assert "called for 'a b', which is no name of a tenant: write" in denial(odd.value).message
 
 
 async def test_what_a_result_says_is_the_users_to_tell(

@@ -133,7 +133,7 @@ def document(
         status=status,
         detail=detail,
         code=code,
-        instance=path,
+        instance=path.replace("\x00", "/"),
         errors=errors or [],
     )
     body = problem.model_dump(exclude_defaults=True)

@@ -66,7 +66,12 @@ class Observer:
         for at_ms, target in changes:
             changed_ms[target] = min(at_ms, changed_ms.get(target, at_ms))
         return sum(
-            target not in changed_ms or at_ms < changed_ms[target] - _WRITTEN_WITHIN_MS
+            all(
+                at_ms < changed_at_ms - _WRITTEN_WITHIN_MS
+                for changed, changed_at_ms in changed_ms.items()
+                # Of a tenant, or of one resource of it.
+                if changed == target or changed.startswith(f"{target}/")
+            )
             for at_ms, target in self.excesses
         )
 

@@ -1,5 +1,6 @@
 """What every contract has in common: validated, immutable, strict about what it knows."""
 
+import re
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
@@ -43,6 +44,14 @@ Name = Annotated[
     ),
 ]
 """The name of a tenant, downstream, resource or pool: letters, digits and ``. _ : @ / + -``."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,199}")
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text is a ``Name``."""
+    return _NAME.fullmatch(text) is not None
+
 
 Millis = Annotated[int, Field(ge=0, le=253_402_300_799_000)]
 """A duration or a Unix time, in milliseconds."""

@@ -22,12 +22,14 @@ from headgate.gate.outcomes import NOBODY, Ended
 from headgate.gate.protocol import AnyGate, AnyLane
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.model.breaker import CallOutcome
+from headgate.model.contract import is_name
 from headgate.model.lease import MOST_HOLD_MS
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.reason import Reason, ReasonCode
 from headgate.orchestrator.errors import CALL_DENIED
 from headgate.orchestrator.governed import GovernedActivity
-from headgate.orchestrator.headers import call_of, holds, tenant_of
+from headgate.orchestrator.headers import TENANT_MEMO, call_of, holds, tenant_of
+from headgate.orchestrator.mistakes import shown
 from headgate.view import metrics
 
 _DEFAULT_TIMEOUT_S: Final = 60.0
@@ -111,8 +113,8 @@ class GovernedCalls(ActivityInboundInterceptor):
             resource = None  # the permit of its job holds units of it
         units = what.units
         if resource is not None:
-            if tenant is None:
-                refusal = Refusal(_no_tenant(info.activity_type), None)
+            if tenant is None or not is_name(tenant):
+                refusal = Refusal(_no_tenant(info.activity_type, tenant), None)
                 raise _denied(refusal, what.downstream, None, resource)
             if how.units_of is not None:
                 units = _units(how, input)
@@ -349,13 +351,17 @@ def _units(how: GovernedActivity, input: ExecuteActivityInput) -> int:
     return units
 
 
-def _no_tenant(activity_type: str) -> Reason:
-    return Reason(
-        code=ReasonCode.UNKNOWN_TENANT,
-        message=f"nobody said for which tenant activity {activity_type} is called: use "
-        "governance.permit(), HeadgatePlugin(tenant=...), a fairness key, or the memo "
-        "headgate-tenant",
-    )
+def _no_tenant(activity_type: str, said: str | None) -> Reason:
+    ways = "governance.permit(), HeadgatePlugin(tenant=...), a fairness key, or the memo {}"
+    if said is None:
+        what = f"nobody said for which tenant activity {activity_type} is called: use "
+    else:
+        what = (
+            f"activity {activity_type} is called for {shown(said)}, which is no name of a tenant: "
+            "write at most 200 letters, digits and . _ : @ / + -, beginning with a letter or a "
+            "digit, by "
+        )
+    return Reason(code=ReasonCode.UNKNOWN_TENANT, message=what + ways.format(TENANT_MEMO))
 
 
 @asynccontextmanager

@@ -90,7 +90,8 @@ class ResourceStanding(Message):
         leased: In blocks of gates, and used by nothing.
         borrowed: Of what is held, used or leased, that above the guarantee of a pool.
         free: Could be granted at once; null: there is no limit.
-        room: What may be held: the smaller of ``max_active`` and ``allocated``; null: no limit.
+        room: What may be held: the smaller of ``max_active`` and ``allocated``; null: no limit;
+            0 where there is no quota any more.
         max_active: The limit of the quota as it is now.
         allocated: What the pool gives; null: no pool limits it.
         guaranteed: In the pool, whenever it is wanted.
@@ -298,7 +299,8 @@ def _resource(view: LedgerSummary, name: str, now_ms: int) -> ResourceStanding:
     held = view.units_held.get(name, 0)
     leased = min(held, view.leased.get(name, 0))
     rooms = [room for room in (limits.max_active, limits.allocated) if room is not None]
-    room = min(rooms, default=None)
+    # Without a quota nothing is granted; what is held is of one that there was.
+    room = min(rooms, default=None) if name in view.limits else 0
     account = view.accounts.get(name)
     return ResourceStanding(
         tenant=view.tenant,

@@ -51,7 +51,9 @@ def tenant_rows(one: TenantStanding) -> Markup:
     name = escape(one.tenant)
     tenant = f'<a href="/tenants/{segment(one.tenant)}">{name}</a>'
     if not one.resources:
-        rows.append(f'<tr><td>{tenant}</td><td colspan="11" class="dim">no quota</td></tr>')
+        rows.append(
+            f'<tr><td class="name">{tenant}</td><td colspan="11" class="dim">no quota</td></tr>'
+        )
     for resource in one.resources:
         window, said = resource.window, ""
         if one.paused or resource.paused:
@@ -59,7 +61,8 @@ def tenant_rows(one: TenantStanding) -> Markup:
         elif resource.is_changed:
             said = '<span class="warn">▲ by people</span>'
         rows.append(
-            f"<tr><td>{tenant}</td><td>{escape(resource.resource)}</td>{_usage(resource)}"
+            f'<tr><td class="name">{tenant}</td><td>{escape(resource.resource)}</td>'
+            f"{_usage(resource)}"
             f"<td>{_time(window.resets_at_ms, now) if window else ''}</td>"
             f'<td class="few-words">{said}</td></tr>'
         )

@@ -243,7 +243,7 @@ function effect(said) {
   const fields = Object.entries(data.after?.changes || {}).map(([name, value]) => `${name} ${data.before?.[name] ?? "none"} → ${value ?? "none"}`);
   if (data.message) return `It would: ${[data.message, ...fields].join("; ")}.`;
   if (asks("share") && data.throttle) return `At most ${Math.round(data.throttle.share * 100)}% of the calls would pass; the breaker is ${data.state}.`;
-  if (data.state) return `It would be ${data.state}: ${(data.override || data).reason}.`;
+  if (data.state) return `It would be ${data.state}${data.override ? "" : `: ${data.reason}`}.`;
   if (data.capacity) return `It would have ${Object.entries(data.capacity).map(([name, units]) => `${units} ${name}`).join(", ")}.`;
   if (data.told !== undefined) return `${data.told} running ledgers would be told.`;
   if (data.reply) return `It would: ${data.reply.message}.`;
@@ -254,21 +254,21 @@ let trying = null;
 function redraw() {
   $("act-cli").textContent = command();
   clearTimeout(trying);
+  trying = null; // an answer to what was written before counts no more
+  $("act-effect").textContent = "";
   if (![...form.elements].every((one) => one.id === "f-reason" || one.checkValidity())) {
-    $("act-effect").textContent = ""; // nothing is known of what is not written yet
-    return;
+    return; // nothing is known of what is not written yet
   }
-  trying = setTimeout(async () => {
-    const tried = order;
+  const mine = (trying = setTimeout(async () => {
     try {
       const { ok, said } = await send(true);
-      if (order !== tried || !dialog.open) return;
+      if (trying !== mine || !dialog.open) return;
       $("act-effect").textContent = ok ? effect(said) : "";
       $("act-error").textContent = ok ? "" : said.detail;
     } catch {
-      $("act-effect").textContent = "";
+      // Nothing is known of it then.
     }
-  }, 300);
+  }, 300));
 }
 
 // An input for each field of a quota, with what it is now where something else can be written; what is
@@ -356,6 +356,7 @@ $("shown").addEventListener("close", () => ($("shown-text").textContent = ""));
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   clearTimeout(trying);
+  trying = null;
   $("act-do").disabled = true;
   $("act-error").textContent = "";
   $("act-effect").textContent = "telling Headgate";
