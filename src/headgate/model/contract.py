@@ -35,22 +35,16 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-Name = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=200,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/+-]*$",
-    ),
-]
-"""The name of a tenant, downstream, resource or pool: letters, digits and ``. _ : @ / + -``."""
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._:@/+-]*"
+_NAME_MAX: Final = 200
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,199}")
+Name = Annotated[str, Field(min_length=1, max_length=_NAME_MAX, pattern=f"^{_NAME}$")]
+"""The name of a tenant, downstream, resource or pool: letters, digits and ``. _ : @ / + -``."""
 
 
 def is_name(text: str) -> bool:
     """Return whether a text is a ``Name``."""
-    return _NAME.fullmatch(text) is not None
+    return len(text) <= _NAME_MAX and re.fullmatch(_NAME, text) is not None
 
 
 Millis = Annotated[int, Field(ge=0, le=253_402_300_799_000)]

@@ -4,6 +4,7 @@ Written as plain text, of numbers and of names that are escaped: the tables of t
 hundreds of rows, and a template looks at each value of each cell.
 """
 
+from typing import Final
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
@@ -13,8 +14,8 @@ from headgate.gate.clock import now_ms
 from headgate.orchestrator.times import lasting, utc
 from headgate.view.standing import ResourceStanding, TenantStanding
 
-_NOW_MS = 1_000
-_NOTHING = Markup("-")
+_NOW_MS: Final = 1_000
+_NOTHING: Final = Markup("-")
 
 
 def time(ms: int | None) -> Markup:
