@@ -31,7 +31,7 @@ async def test_a_key_is_made_once_used_and_revoked(desk: Desk) -> None:
     assert again.status_code == 409 and key["id"] in again.json()["detail"]
     listed = await admin.get("/v1/keys")
     assert [one["name"] for one in listed.json()["items"]] == ["ci-bot", "admin-key"]
-    assert secret.rpartition("_")[2] not in listed.text + again.text
+    assert secret.split("_", 2)[2] not in listed.text + again.text
 
     bot = await desk.caller(Authorization=f"Bearer {secret}")
     assert (await bot.get("/v1/me")).json()["name"] == "ci-bot"
@@ -53,7 +53,7 @@ async def test_a_key_is_made_once_used_and_revoked(desk: Desk) -> None:
         ("key_created", "admin-key", "for deployments"),
     ]
     assert {line["how"].partition(" ")[0] for line in lines} == {"key"}
-    assert secret.rpartition("_")[2] not in json.dumps(lines)
+    assert secret.split("_", 2)[2] not in json.dumps(lines)
 
 
 async def test_the_last_admin_who_revokes_the_own_key_is_warned(desk: Desk) -> None:
