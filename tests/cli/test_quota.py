@@ -80,13 +80,45 @@ async def test_an_override_that_changes_nothing_says_so(desk: Desk) -> None:
             json.loads(await desk.done(*args, resource, f"max_active={most}", *also))["message"]
         )
 
-    gives = f"; pool {pool} gives 2 of it now: raise the guarantee or the pool's capacity"
+    gives = (
+        f"; pool {pool} has 2 scan, and gives {acme} 2 at most as things are; the pool limits it: "
+        f"for more, raise the capacity of {pool}"
+    )
     assert (await said("scan", 20, "--dry-run")).endswith(gives)
-    assert "; " not in await said("scan", 5, "--dry-run")
+    assert (await said("scan", 5, "--dry-run")).endswith(gives), "less, but more than there is"
+    assert "; " not in await said("scan", 2, "--dry-run", "--allow-below-usage")
     assert (await said("scan", 20)).endswith(gives)
     assert (await said("nosuch", 4, "--dry-run")).endswith(
         f"; {acme} has never used nosuch, and no quota and no pool names it; it falls under '*'"
     )
+
+
+async def test_an_override_says_what_it_does_to_the_pool(desk: Desk) -> None:
+    acme, globex, pool = desk.of("acme"), desk.of("globex"), desk.of("slots")
+    quotas = {"quotas": {"scan": {"guaranteed": 2}}}
+    shared = {"resource": "scan", "capacity": 4, "tenants": [acme, globex]}
+    await desk.apply(
+        tenants={acme: quotas, globex: quotas}, pools={pool: {**shared, "strategy": "reserved"}}
+    )
+    args = ("quota", "override", acme, "scan", "--for", "1h", "--json", *ABOUT)
+
+    async def said(*changes: str) -> str:
+        return str(json.loads(await desk.done(*args, *changes))["message"])
+
+    # It had no limit of its own: one above the capacity limits nothing.
+    limited = (
+        f"; pool {pool} has 4 scan, and gives {acme} 4 at most as things are; the pool limits it: "
+        f"for more, raise what is guaranteed, or the capacity of {pool}"
+    )
+    assert (await said("max_active=20", "--dry-run")).endswith(limited)
+    assert "; " not in await said("max_active=3", "--dry-run")
+    assert "; " not in await said("guaranteed=1", "--dry-run")
+    too_much = (
+        f"; in pool {pool} the guarantees add up to 6, the capacity is 4: each counts as its "
+        "proportional share"
+    )
+    assert (await said("guaranteed=4", "--dry-run")).endswith(too_much)
+    assert (await said("guaranteed=4")).endswith(too_much)
 
 
 async def test_a_tenant_is_paused_before_its_first_job_and_resumed(desk: Desk) -> None:
