@@ -54,12 +54,14 @@ async def test_an_override_is_tried_set_seen_and_lifted(desk: Desk) -> None:
     assert "by ada: a drill" in shown
     assert "override" in await desk.done("quota", "list")
 
-    await desk.done("quota", "lift", acme, said["id"], *ABOUT)
+    ended = await desk.done("quota", "lift", acme, said["id"], *ABOUT)
+    assert ended.splitlines()[1:] == ["  max_active: 20 -> 4", "  rate: 5/s -> -"]
     view = await desk.governance.account(acme)
     assert (view.overrides, view.limits["scan"].max_active) == ([], 4)
     target = ("ada", "a drill", f"ledger/{acme}/scan")
     await eventually(lambda: audit(desk, "lift"), lambda entries: entries == [target])
     assert await audit(desk, "override") == [target]
+    assert "max_active: 20 -> 4" in await desk.done("audit", "--action", "lift")
 
 
 async def test_an_override_that_changes_nothing_says_so(desk: Desk) -> None:

@@ -106,6 +106,32 @@ def test_what_is_held_beyond_a_lowered_limit_has_to_come_back_before_anybody_is_
     assert wait.retry_at_ms == now_ms + 60_000 * 3 // 6, "three of the six"
 
 
+def test_the_audit_says_what_holds_again_when_an_override_is_lifted_or_over() -> None:
+    ledger = make(max_active=4)
+    say(ledger, "o", override(max_active=8, per_hour=9))
+    say(ledger, "p", override(LATER_MS + 1, per_hour=20))
+    lift = {"kind": "lift", "id": "p"}
+    trial = say(ledger, "t", lift, dry_run=True)
+    assert trial.after == {"changes": {"per_hour": 9}}, "what the other says"
+    ledger.advance(LATER_MS + 1)
+    ended = [one for one in ledger.record.audit if one.action == "override_ended"]
+    assert [one.after["changes"] for one in ended] == [
+        {"max_active": 4, "per_hour": 20},
+        {"per_hour": None},
+    ]
+    ledger = make(max_active=4)
+    say(ledger, "o", override(begins_at_ms=NOW_MS + 1, max_active=8))
+    say(ledger, "p", override(begins_at_ms=NOW_MS + 2, ends_at_ms=LATER_MS, max_active=9))
+    assert say(ledger, "l", {"kind": "lift", "id": "p"}).accepted
+    line = ledger.record.audit[-1]
+    assert (line.before["changes"], line.after) == (
+        {"max_active": 9},
+        {"changes": {"max_active": 8}},
+    ), "as it is when it would have begun"
+    say(ledger, "z", throttle(0.5))
+    assert say(ledger, "m", {"kind": "lift", "id": "z"}).after == {}
+
+
 def test_an_override_to_come_serves_those_who_wait_when_it_begins() -> None:
     ledger = make(max_active=1)
     ask(ledger, "a")

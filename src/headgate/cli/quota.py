@@ -262,7 +262,8 @@ def print_reply(reply: CommandReply, as_json: bool, about: str = "") -> None:
         return
     say(f"{about}{'would do: ' if reply.dry_run else ''}{reply.message}", 2)
     if reply.after.get("changes"):
-        for one in differences(reply.before, {"changes": reply.after["changes"]}, utc):
+        before = reply.before.get("changes", reply.before)
+        for one in differences(before, reply.after["changes"], utc):
             say(f"  {one.name}: {one.before} -> {one.after}", 4)
     ends_at_ms = reply.after.get("ends_at_ms", reply.after.get("until_ms"))
     if reply.after.get("id"):

@@ -56,7 +56,8 @@ def answer(
             if found is None:
                 return refuse(command, "not_found", f"no override or throttle {action.id}")
             message = f"ends what {found.actor} set for {_name(found.resource)}: {found.reason}"
-            return _accept(command, message, before=_plain(found))
+            after = _once_gone(record, found, now_ms)
+            return _accept(command, message, before=_plain(found), after=after)
         case ReleasePermit():
             if (permit := record.permits.get(action.permit)) is not None:
                 message = f"takes {_needs(permit.needs)} back from {permit.workflow_id}"
@@ -214,11 +215,10 @@ def _answer_override(
             f"{'; '.join(lower)}. Nothing would be taken back, and nothing granted until enough "
             "has come back: say so with allow_below_usage",
         )
-    names = sorted(action.changes.values)
     return _accept(
         command,
         f"{resource} of {record.tenant} has another quota until the override ends",
-        before={name: before.model_dump(mode="json")[name] for name in names},
+        before=_fields(before, override),
         after=_plain(override),
     )
 
@@ -273,6 +273,26 @@ def _override(command: LedgerCommand, action: SetOverride, now_ms: int) -> Quota
     )
 
 
+def _fields(quota: Quota, override: QuotaOverride) -> dict[str, Any]:
+    """Return what a quota says of the fields that an override changes."""
+    plain = quota.model_dump(mode="json")
+    return {name: plain[name] for name in override.changes.values}
+
+
+def _once_gone(record: LedgerRecord, one: QuotaOverride | Throttle, at_ms: int) -> dict[str, Any]:
+    """Return the fields that an override changes as they are when it is gone, for the audit.
+
+    Others may lie over the quota still. Of a throttle there is nothing to say.
+    """
+    base = base_quota(record, one.resource)
+    if isinstance(one, Throttle) or base is None:
+        return {}
+    rest = {id: other for id, other in record.overrides.items() if id != one.id}
+    at_ms = max(at_ms, one.begins_at_ms)
+    quota = overridden(replace(record, overrides=rest), one.resource, base, at_ms)
+    return {"changes": _fields(quota, one)}
+
+
 def _throttle(command: LedgerCommand, action: SetThrottle | SetPause, now_ms: int) -> Throttle:
     return Throttle(
         id=command.id,
@@ -295,6 +315,7 @@ def _ended(
         action=action,
         target=f"ledger/{record.tenant}/{one.resource}",
         before=_plain(one),
+        after=_once_gone(record, one, at_ms),
         request_id=one.id,
     )
 

@@ -240,7 +240,8 @@ async function send(dry) {
 function effect(said) {
   const data = said.data || {};
   if (Array.isArray(data)) return `It would ${data.map((one) => `${one.action} ${one.target}: ${one.lines.join("; ")}`).join(". ") || "change nothing"}.`;
-  const fields = Object.entries(data.after?.changes || {}).map(([name, value]) => `${name} ${data.before?.[name] ?? "none"} → ${value ?? "none"}`);
+  const before = data.before?.changes || data.before || {};
+  const fields = Object.entries(data.after?.changes || {}).map(([name, value]) => `${name} ${before[name] ?? "none"} → ${value ?? "none"}`);
   if (data.message) return `It would: ${[data.message, ...fields].join("; ")}.`;
   if (asks("share") && data.throttle) return `At most ${Math.round(data.throttle.share * 100)}% of the calls would pass; the breaker is ${data.state}.`;
   if (data.state) return `It would be ${data.state}${data.override ? "" : `: ${data.reason}`}.`;
