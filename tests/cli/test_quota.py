@@ -49,6 +49,7 @@ async def test_an_override_is_tried_set_seen_and_lifted(desk: Desk) -> None:
     assert said["accepted"]
     assert said["before"] == {"max_active": 4, "rate": None}
     shown = await saved(desk, "quota", "show", acme, until="override")
+    assert "as configured, except where people have set something: scan" in " ".join(shown.split())
     assert "max_active  20 (configured: 4)" in shown
     assert f"override {said['id']}: scan max_active=20 rate=5/s" in shown
     assert "by ada: a drill" in shown
@@ -58,6 +59,7 @@ async def test_an_override_is_tried_set_seen_and_lifted(desk: Desk) -> None:
     assert ended.splitlines()[1:] == ["  max_active: 20 -> 4", "  rate: 5/s -> -"]
     view = await desk.governance.account(acme)
     assert (view.overrides, view.limits["scan"].max_active) == ([], 4)
+    await saved(desk, "quota", "show", acme, until="quotas as configured;")
     target = ("ada", "a drill", f"ledger/{acme}/scan")
     await eventually(lambda: audit(desk, "lift"), lambda entries: entries == [target])
     assert await audit(desk, "override") == [target]
@@ -121,6 +123,8 @@ async def test_an_override_says_what_it_does_to_the_pool(desk: Desk) -> None:
     )
     assert (await said("guaranteed=4", "--dry-run")).endswith(too_much)
     assert (await said("guaranteed=4")).endswith(too_much)
+    shown = await saved(desk, "quota", "show", acme, until="override")
+    assert "  guaranteed  4 (configured: 2)\n" in shown
 
 
 async def test_a_tenant_is_paused_before_its_first_job_and_resumed(desk: Desk) -> None:

@@ -30,6 +30,7 @@ from headgate.orchestrator.times import lasting, utc
 from headgate.store.migrate import require_current
 from headgate.store.snapshots import SnapshotStore
 from headgate.view.changed import differences
+from headgate.view.standing import quota_source
 from headgate.view.words import requests_wait
 
 app = typer.Typer(
@@ -311,7 +312,7 @@ async def _show(tenant: str, as_json: bool) -> None:
         print_json(_with_age(view, saved))
         return
     group = f", of group {view.group}" if view.group else ""
-    print(f"{tenant}{group}: quotas {_SOURCES[view.quota_source]}; last change {ago(saved)}")
+    say(f"{tenant}{group}: {quota_source(view, now_ms())}; last change {ago(saved)}", 2)
     if view.paused:
         print(f"suspended by the configuration: {view.paused}")
     for resource in sorted({*view.limits, *view.units_held, *view.waiting}):
@@ -319,13 +320,6 @@ async def _show(tenant: str, as_json: bool) -> None:
     _show_set(view)
     if any(view.waiting.values()):
         print(f"who holds and who waits: headgate holders {tenant}")
-
-
-_SOURCES = {
-    "listed": "as configured",
-    "default": "of '*', as it is not listed",
-    "none": "none: it is not listed, and there is no '*'",
-}
 
 
 def _show_resource(view: LedgerView, resource: str) -> None:
@@ -342,8 +336,9 @@ def _show_resource(view: LedgerView, resource: str) -> None:
         _line("max_active", _compared(limits.max_active, quota.max_active))
     if limits.pool is not None:
         units = "no limit" if limits.allocated is None else f"{limits.allocated}"
-        guarantee = f", {limits.guaranteed} guaranteed" if limits.guaranteed else ""
-        _line("pool", f"{units} of {limits.pool}{guarantee}")
+        _line("pool", f"{units} of {limits.pool}")
+    if limits.guaranteed or quota.guaranteed:
+        _line("guaranteed", _compared(limits.guaranteed, quota.guaranteed))
     if limits.rate is not None or quota.rate is not None:
         _line("rate", _compared(limits.rate, quota.rate))
     for kind, window in sorted(limits.windows.items()):

@@ -32,6 +32,7 @@ from headgate.orchestrator.times import lasting, utc
 from headgate.version import __version__
 from headgate.view.changed import differences
 from headgate.view.places import page_of_workflow
+from headgate.view.standing import quota_source
 from headgate.view.words import GLYPHS, effect, what_gives_more, whom
 
 _SECTIONS: Final = {
@@ -272,6 +273,7 @@ _ENVIRONMENT.filters.update(
     limited=_limited,
     more=_more,
     plain=_plain,
+    quota_source=quota_source,
     unbroken=_unbroken,
     lasting=lasting,
     utc=utc,
