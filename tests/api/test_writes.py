@@ -345,6 +345,8 @@ async def test_a_pause_for_a_minute_of_a_tenant_ends_and_what_is_not_known_is_re
         after = done.json()["data"]["after"]
         ends_ms = after.get("until_ms") or after["ends_at_ms"]
         assert now_ms() < ends_ms <= now_ms() + 60_000
+        if "begins_at_ms" in after:
+            assert after["ends_at_ms"] - after["begins_at_ms"] == 60_000
     done = await operator.post(
         path, json={"action": {**pause, "until_ms": until_ms}, "reason": "an hour"}
     )

@@ -48,6 +48,7 @@ async def test_an_override_is_tried_set_seen_and_lifted(desk: Desk) -> None:
     said = json.loads(await desk.done(*args, "--json"))
     assert said["accepted"]
     assert said["before"] == {"max_active": 4, "rate": None}
+    assert said["after"]["ends_at_ms"] - said["after"]["begins_at_ms"] == 7_200_000
     shown = await saved(desk, "quota", "show", acme, until="override")
     assert "as configured, except where people have set something: scan" in " ".join(shown.split())
     assert "max_active  20 (configured: 4)" in shown

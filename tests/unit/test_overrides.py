@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from headgate.model.contract import LAST_MS
 from headgate.model.ledger import CommandReply, LedgerCommand, LedgerView
 from headgate.model.pool import Allocation
 from headgate.model.quota import Throttle
@@ -104,6 +105,18 @@ def test_what_is_held_beyond_a_lowered_limit_has_to_come_back_before_anybody_is_
     say(ledger, "o", changes, now_ms=now_ms, allow_below_usage=True)
     wait = ask(ledger, "g", wait_ms=900_000, now_ms=now_ms)
     assert wait.retry_at_ms == now_ms + 60_000 * 3 // 6, "three of the six"
+
+
+def test_how_long_an_override_holds_counts_from_when_it_begins() -> None:
+    ledger = make(max_active=1)
+    say(ledger, "o", {**override(max_active=2), "for_ms": 500}, now_ms=NOW_MS + 30)
+    later = {**override(begins_at_ms=NOW_MS + 90, max_active=3), "for_ms": 500}
+    say(ledger, "p", later, now_ms=NOW_MS + 60)
+    found = ledger.record.overrides
+    assert (found["o"].begins_at_ms, found["o"].ends_at_ms) == (NOW_MS + 30, NOW_MS + 530)
+    assert (found["p"].begins_at_ms, found["p"].ends_at_ms) == (NOW_MS + 90, NOW_MS + 590)
+    forever = {**override(LAST_MS, LAST_MS - 1, max_active=4), "for_ms": LAST_MS}
+    assert say(ledger, "q", forever).after["ends_at_ms"] == LAST_MS
 
 
 def test_the_audit_says_what_holds_again_when_an_override_is_lifted_or_over() -> None:

@@ -88,6 +88,7 @@ def override(
         changes=options.written(QuotaChanges, **fields),
         begins_at_ms=None if begin is None else options.moment(begin, "--from"),
         ends_at_ms=ends_at_ms,
+        for_ms=options.for_ms(duration),
     )
     tell(tenant, action, by, as_json, below_usage=allow_below_usage)
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, Final, Literal
 
 from headgate.model.audit import AuditEntry
+from headgate.model.contract import LAST_MS
 from headgate.model.ids import DEFAULT
 from headgate.model.ledger import (
     CommandReply,
@@ -261,13 +262,16 @@ def _answer_resume(record: LedgerRecord, command: LedgerCommand, action: Resume)
 
 
 def _override(command: LedgerCommand, action: SetOverride, now_ms: int) -> QuotaOverride:
-    begins_at_ms = now_ms if action.begins_at_ms is None else action.begins_at_ms
+    begins_at_ms = max(now_ms, action.begins_at_ms or 0)
+    ends_at_ms = action.ends_at_ms
+    if action.for_ms is not None:
+        ends_at_ms = min(begins_at_ms + action.for_ms, LAST_MS)
     return QuotaOverride(
         id=command.id,
         resource=action.resource,
         changes=action.changes,
-        begins_at_ms=max(now_ms, begins_at_ms),
-        ends_at_ms=action.ends_at_ms,
+        begins_at_ms=begins_at_ms,
+        ends_at_ms=ends_at_ms,
         actor=command.actor,
         reason=command.reason,
     )

@@ -183,7 +183,7 @@ function message(dry) {
   if (asks("for")) sent.for_ms = ms;
   if (asks("until") && ms !== null) inner.until_ms = Date.now() - skew + ms;
   if (begin() !== null) inner.begins_at_ms = begin();
-  if (asks("ends")) inner.ends_at_ms = (begin() ?? Date.now() - skew) + (ms ?? 3600000);
+  if (asks("ends")) inner.for_ms = ms;
   if (asks("changes")) inner.changes = changes();
   if (asks("share")) inner.share = Number($("f-share").value) / 100;
   if (asks("amount")) inner.capacity = { [order.amount]: Number($("f-amount").value) };
