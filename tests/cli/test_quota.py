@@ -124,6 +124,11 @@ async def test_an_override_says_what_it_does_to_the_pool(desk: Desk) -> None:
     )
     assert (await said("guaranteed=4", "--dry-run")).endswith(too_much)
     assert (await said("guaranteed=4")).endswith(too_much)
+    # Once more it takes the place of the first, and says the same.
+    for also in (["--dry-run"], []):
+        again = await said("guaranteed=4", *also)
+        assert "; in place of " in again and again.endswith(too_much)
+    assert len((await desk.governance.account(acme)).overrides) == 1
     shown = await saved(desk, "quota", "show", acme, until="override")
     assert "  guaranteed  4 (configured: 2)\n" in shown
 

@@ -119,6 +119,40 @@ def test_how_long_an_override_holds_counts_from_when_it_begins() -> None:
     assert say(ledger, "q", forever).after["ends_at_ms"] == LAST_MS
 
 
+def test_who_sets_the_same_once_more_has_one_override_as_it_was_said_last() -> None:
+    ledger = make(max_active=1)
+    say(ledger, "o", override(max_active=2))
+    now_ms = NOW_MS + 50
+    trial = say(ledger, "t", override(LATER_MS + 50, max_active=2), now_ms=now_ms, dry_run=True)
+    assert trial.message.endswith("in place of o, by which ann set the same")
+    assert list(ledger.record.overrides) == ["o"]
+    longer = say(ledger, "p", override(LATER_MS + 50, max_active=2), now_ms=now_ms)
+    assert (longer.before["id"], longer.before["ends_at_ms"]) == ("o", LATER_MS)
+    assert say(ledger, "q", override(NOW_MS + 99, max_active=2), now_ms=now_ms).accepted
+    assert [(one.id, one.ends_at_ms) for one in again(ledger).record.overrides.values()] == [
+        ("q", NOW_MS + 99)
+    ]
+    assert say(ledger, "o", override(max_active=2), now_ms=now_ms).id == "o", "as it was answered"
+    assert list(ledger.record.overrides) == ["q"]
+    say(ledger, "later", override(begins_at_ms=NOW_MS + 70, max_active=2), now_ms=now_ms)
+    say(ledger, "more", override(max_active=2, per_hour=9), now_ms=now_ms)
+    say(ledger, "bob's", override(max_active=2), now_ms=now_ms, actor="bob")
+    assert {*ledger.record.overrides} == {"q", "later", "more", "bob's"}, "none says the same"
+    say(ledger, "moved", override(LATER_MS + 1, NOW_MS + 70, max_active=2), now_ms=now_ms)
+    assert {*ledger.record.overrides} == {"q", "moved", "more", "bob's"}
+
+
+def test_a_run_that_stacked_what_was_said_twice_does_so_still() -> None:
+    ledger = make(max_active=1)
+    for id in "op":
+        command = LedgerCommand.model_validate(
+            {"id": id, "actor": "ann", "reason": "a drill", "action": override(max_active=2)}
+        )
+        assert ledger.sets_again(command, NOW_MS) == (id == "p")
+        ledger.operate(command, NOW_MS, stacks=True)
+    assert list(ledger.record.overrides) == ["o", "p"]
+
+
 def test_the_audit_says_what_holds_again_when_an_override_is_lifted_or_over() -> None:
     ledger = make(max_active=4)
     say(ledger, "o", override(max_active=8, per_hour=9))

@@ -1,7 +1,6 @@
 """What people who override a quota should know: that it does nothing, or more than there is."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Collection, Iterator
 
 from temporalio.client import Client
 
@@ -14,13 +13,10 @@ from headgate.model.plan import PoolForecast
 from headgate.model.pool import GUARANTEEING, PoolView, Strategy
 from headgate.model.quota import QuotaOverride
 from headgate.orchestrator.ask import ask, ask_pool
-from headgate.orchestrator.pool_forecast import ledgers_of, pool_forecast
+from headgate.orchestrator.pool_forecast import ledgers_of, limits_of, pool_forecast
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.view.words import what_gives_more
-
-_UNLIMITED: Final = 10**9
-"""Stands for no limit, where limits are compared."""
 
 
 async def with_hints(
@@ -37,13 +33,14 @@ async def with_hints(
     try:
         view = await ask(client, "ledger", tenant, "state", LedgerView)
         applied = await ConfigurationStore(database).load()
-        pool = view.pools.get(action.resource)
-        if pool in applied.pools:
+        if (pool := applied.ledger(tenant).pools.get(action.resource)) is not None:
             override = QuotaOverride.model_validate(reply.after)
             seen = await ask_pool(client, pool)
             ledgers = await ledgers_of(database, applied.members(applied.pools[pool]))
             accounts = {**ledgers, tenant: view}
-            hints += of_pool(applied, seen, accounts, tenant, override, reply.before)
+            # What it replaces is gone already, or not yet: the same either way.
+            gone = {override.id, reply.before.get("id")}
+            hints += of_pool(applied, seen, accounts, tenant, override, gone)
         if _is_new(view, action.resource):
             hints += _of_name(applied, tenant, action.resource)
     except HeadgateError:
@@ -57,7 +54,7 @@ def of_pool(
     ledgers: dict[str, LedgerView],
     tenant: str,
     override: QuotaOverride,
-    old: Mapping[str, Any],
+    gone: Collection[str | None],
 ) -> Iterator[str]:
     """Yield what there is to know of an override of what a pool shares.
 
@@ -70,35 +67,32 @@ def of_pool(
         ledgers: The accounts of its tenants, with the override or still without.
         tenant: Whose quota it is.
         override: Set, or only tried.
-        old: What it changes, as it was.
+        gone: Ids of overrides that do not hold without it.
     """
-    view, resource = ledgers[tenant], override.resource
-    others = [one for one in view.overrides if one.id != override.id]
+    view, resource, at_ms = ledgers[tenant], override.resource, override.begins_at_ms
+    others = [one for one in view.overrides if one.id not in gone]
 
-    def divided(overrides: list[QuotaOverride]) -> PoolForecast:
+    def reckoned(overrides: list[QuotaOverride]) -> tuple[PoolForecast, int | None]:
         eager = view.model_copy(update={"overrides": overrides, "waiting_units": {**pool.capacity}})
         whole = {**ledgers, tenant: eager}
-        return pool_forecast(applied, pool.pool, "live", pool, whole, override.begins_at_ms)
+        limits = limits_of(applied, tenant, resource, eager, at_ms)
+        forecast = pool_forecast(applied, pool.pool, "live", pool, whole, at_ms)
+        return forecast, None if limits is None else limits.max_active
 
-    before, after = divided(others), divided([*others, override])
+    (before, old), (after, new) = reckoned(others), reckoned([*others, override])
     if not after.enforced or after.strategy is Strategy.UNLIMITED:
         return
-    changed = override.changes.values
+    changed, guaranteeing = override.changes.values, after.strategy in GUARANTEEING
     for one in after.conditions:
         if one.type == OVERCOMMITTED and one not in before.conditions:
             yield f"in pool {pool.pool} {one.message}"
-    guaranteeing = after.strategy in GUARANTEEING
     if changed.get("guaranteed") and not guaranteeing:
         yield f"pool {pool.pool} is divided by {after.strategy}, which does not use guarantees"
-    if "max_active" not in changed:
-        return
     most, capacity = _given(after, tenant, resource), after.capacity[resource]
-    was, wanted = (
-        _UNLIMITED if limit is None else limit
-        for limit in (old["max_active"], changed["max_active"])
-    )
-    is_in_vain = wanted > was and most <= _given(before, tenant, resource)
-    if is_in_vain or capacity < wanted < _UNLIMITED:
+    is_higher = new is None or (old is not None and new > old)
+    is_in_vain = is_higher and most <= _given(before, tenant, resource)
+    is_too_high = new is not None and new > capacity
+    if "max_active" in changed and (is_in_vain or is_too_high):
         yield (
             f"pool {pool.pool} has {capacity} {resource}, and gives {tenant} {most} at most as "
             f"things are; {what_gives_more(pool.pool, guaranteeing=guaranteeing)}"

@@ -9,7 +9,7 @@ from headgate.model.ledger import LedgerView
 from headgate.model.limits import CapacityNews
 from headgate.model.plan import PoolForecast, Seen, TenantForecast
 from headgate.model.pool import Claim, Demand, PoolView
-from headgate.quota.limits import limits_at
+from headgate.quota.limits import Limits, limits_at
 from headgate.quota.record import LedgerRecord
 from headgate.store.database import Database
 from headgate.store.pages import PageStore
@@ -121,6 +121,26 @@ def _claim(
             held = ledger.units_held.get(resource, 0)
         waiting = ledger.waiting.get(resource, 0)
         want = max(want, held + ledger.waiting_units.get(resource, waiting))
+    limits = limits_of(wanted, tenant, resource, ledger, now_ms)
+    if limits is None:
+        return Claim(held=held)
+    if limits.pause is not None:
+        want = held  # whoever is paused asks for no more
+    return Claim(held=held, wanted=want, share=limits.share)
+
+
+def limits_of(
+    wanted: Configuration, tenant: str, resource: str, ledger: LedgerView | None, now_ms: int
+) -> Limits | None:
+    """Return what would limit a tenant, by a configuration and what people have set for it.
+
+    Args:
+        wanted: The configuration.
+        tenant: Who.
+        resource: Of what.
+        ledger: Its account, with what people have set; None: nothing.
+        now_ms: When, Unix time.
+    """
     settings = wanted.ledger(tenant)
     record = LedgerRecord(
         tenant=tenant,
@@ -132,12 +152,7 @@ def _claim(
     if ledger is not None:
         record.overrides = {one.id: one for one in ledger.overrides}
         record.throttles = {one.id: one for one in ledger.throttles}
-    limits = limits_at(record, resource, now_ms)
-    if limits is None:
-        return Claim(held=held)
-    if limits.pause is not None:
-        want = held  # whoever is paused asks for no more
-    return Claim(held=held, wanted=want, share=limits.share)
+    return limits_at(record, resource, now_ms)
 
 
 def _tenant(

@@ -33,8 +33,30 @@ MAX_AUDIT_KEPT: Final = 1_000
 Refusal = Literal["invalid", "not_found", "below_usage", "changed_since"]
 
 
+def repeated(record: LedgerRecord, command: LedgerCommand, now_ms: int) -> QuotaOverride | None:
+    """Return the override that stands and that ``command`` sets once more, if there is one.
+
+    That of the same person, which changes the same to the same from the same moment on: whoever
+    says so twice wants one, which holds as long as was said last.
+    """
+    action = command.action
+    if not isinstance(action, SetOverride):
+        return None
+    new = _override(command, action, now_ms)
+    for one in record.overrides.values():
+        said = (one.actor, one.resource, one.changes.values, max(now_ms, one.begins_at_ms))
+        if said == (new.actor, new.resource, new.changes.values, new.begins_at_ms):
+            return one
+    return None
+
+
 def answer(
-    record: LedgerRecord, command: LedgerCommand, now_ms: int, *, as_before: bool = False
+    record: LedgerRecord,
+    command: LedgerCommand,
+    now_ms: int,
+    *,
+    as_before: bool = False,
+    replaced: QuotaOverride | None = None,
 ) -> CommandReply:
     """Return what ``command`` would do, or why it is refused; changes nothing.
 
@@ -43,11 +65,12 @@ def answer(
         command: The operator's.
         now_ms: Unix time.
         as_before: See ``Ledger``.
+        replaced: The override that ends with it; see ``repeated``.
     """
     action = command.action
     match action:
         case SetOverride():
-            return _answer_override(record, command, action, now_ms, as_before=as_before)
+            return _answer_override(record, command, action, now_ms, as_before, replaced)
         case SetThrottle() | SetPause():
             return _answer_throttle(record, command, action, now_ms)
         case Resume():
@@ -69,8 +92,14 @@ def answer(
             return refuse(command, "not_found", f"nobody holds or waits for {action.permit}")
 
 
-def apply(record: LedgerRecord, command: LedgerCommand, reply: CommandReply, now_ms: int) -> None:
-    """Set or end what an accepted command says, and note it in the audit.
+def apply(
+    record: LedgerRecord,
+    command: LedgerCommand,
+    reply: CommandReply,
+    now_ms: int,
+    replaced: QuotaOverride | None = None,
+) -> None:
+    """Set or end what an accepted command says, and note it in the audit; args as ``answer``.
 
     Permits are released by the ledger itself.
     """
@@ -78,6 +107,8 @@ def apply(record: LedgerRecord, command: LedgerCommand, reply: CommandReply, now
     match action:
         case SetOverride():
             target = action.resource
+            if replaced is not None:
+                del record.overrides[replaced.id]
             record.overrides[command.id] = _override(command, action, now_ms)
         case SetThrottle() | SetPause():
             target = action.resource
@@ -185,8 +216,8 @@ def _answer_override(
     command: LedgerCommand,
     action: SetOverride,
     now_ms: int,
-    *,
     as_before: bool,
+    replaced: QuotaOverride | None,
 ) -> CommandReply:
     override = _override(command, action, now_ms)
     resource = action.resource
@@ -195,7 +226,7 @@ def _answer_override(
         return refuse(command, "not_found", f"{record.tenant} has no quota for {resource}")
     if override.ends_at_ms <= override.begins_at_ms:
         return refuse(command, "invalid", "the end of the override has passed already")
-    if len(record.overrides) >= MAX_SET:
+    if replaced is None and len(record.overrides) >= MAX_SET:
         return refuse(command, "invalid", f"there are {MAX_SET} overrides: lift some first")
     at_ms = override.begins_at_ms
     before = overridden(record, resource, base, at_ms)
@@ -216,12 +247,12 @@ def _answer_override(
             f"{'; '.join(lower)}. Nothing would be taken back, and nothing granted until enough "
             "has come back: say so with allow_below_usage",
         )
-    return _accept(
-        command,
-        f"{resource} of {record.tenant} has another quota until the override ends",
-        before=_fields(before, override),
-        after=_plain(override),
-    )
+    message = f"{resource} of {record.tenant} has another quota until the override ends"
+    was = _fields(before, override)
+    if replaced is not None:
+        message += f"; in place of {replaced.id}, by which {replaced.actor} set the same"
+        was = _plain(replaced)
+    return _accept(command, message, before=was, after=_plain(override))
 
 
 def _answer_throttle(
