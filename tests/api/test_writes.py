@@ -57,6 +57,8 @@ async def test_a_breaker_is_forced_open_once_and_the_audit_says_by_whom_and_how(
     for action in ("resume", "reset"):
         done = await operator.post(path, json={"action": action, "reason": "it is back"})
         assert done.status_code == 200, done.text
+    nothing = await operator.post(path, json={"action": "resume", "reason": "it is back"})
+    assert nothing.status_code == 404 and nothing.json()["code"] == "not_found"
     lines = await _audit(operator, f"breaker/{scanner}", 3)
     assert [line["action"] for line in lines] == ["reset", "resume", "force_open"]
 

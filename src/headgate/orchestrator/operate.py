@@ -43,7 +43,7 @@ async def command_breaker(client: Client, downstream: str, command: BreakerComma
         What it is now, or would be with ``dry_run``.
 
     Raises:
-        NotFoundError: No breaker of this name runs.
+        NotFoundError: No breaker of this name runs, or nothing is set that ``resume`` could end.
         ConflictError: People have changed it since ``if_revision``.
         ConfigurationError: It refused.
         UnavailableError: Temporal or the governance workers do not answer.
