@@ -630,3 +630,22 @@ async def test_two_attempts_at_the_same_moment_are_one(desk: Desk) -> None:
     assert {answer.status_code for answer in answers} == {200}
     view = await desk.governance.breaker_state(scanner)
     assert len([step for step in view.transitions if step.actor]) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (None, "which this request does not say"),
+        ("application/x-www-form-urlencoded", "not as application/x-www-form-urlencoded"),
+    ],
+)
+async def test_a_body_that_is_not_said_to_be_json_is_refused_with_what_is_expected(
+    desk: Desk, said: str | None, expected: str
+) -> None:
+    operator = await desk.caller("operator")
+    headers = {} if said is None else {"Content-Type": said}
+    body = b'{"action": "resume", "reason": "it is back"}'
+    refused = await operator.post("/v1/downstreams/x/commands", content=body, headers=headers)
+    assert refused.status_code == 415 and refused.json()["code"] == "media_type"
+    assert "send it with the header Content-Type: application/json" in refused.json()["detail"]
+    assert expected in refused.json()["detail"]

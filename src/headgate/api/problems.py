@@ -170,6 +170,14 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError | ValidationError)
+        if any(
+            one["loc"] == ("body",) and isinstance(one["input"], bytes) for one in error.errors()
+        ):
+            # A body that was not even read as JSON, because nothing says that it is.
+            said = request.headers.get("content-type", "")
+            has = f"not as {said}" if said else "which this request does not say"
+            expected = f"send it with the header Content-Type: application/json, {has}"
+            return answer(request, 415, "media_type", expected)
         errors = [_field(one) for one in error.errors()[:10]]
         detail = "; ".join(f"{one['field']}: {one['message']}" for one in errors)
         if any(one["type"] == "json_invalid" for one in error.errors()):
