@@ -373,6 +373,10 @@ async def test_a_configured_quota_is_tried_changed_and_taken_out(desk: Desk) -> 
         "SELECT actor, how, workflow FROM audit WHERE request_id = 'grow-1'"
     )
     assert [tuple(row) for row in rows] == [("ada", "cli", workflow_id("ledger", acme))]
+    await desk.done("quota", "set", acme, "scan", "rate=5/s", *ABOUT)
+    quota = ((await desk.governance.account(acme)).quotas or {})["scan"]
+    assert (quota.max_active, str(quota.rate)) == (1, "5/s"), "as '*' has it, but for the rate"
+    await desk.done("quota", "unset", acme, "scan", *ABOUT)
     for said, *arguments in (
         ("lists no tenant 'x'", "quota", "set", "x", "scan", "max_active=1", *ABOUT),
         ("has no quota of", "quota", "unset", acme, "scan", *ABOUT),

@@ -110,7 +110,8 @@ def set_configured(
 ) -> None:
     """Change one configured quota for good; what is not named of it stays as it is.
 
-    A file that headgate apply takes may change it back: headgate export has what is applied.
+    Of a resource that had no quota of its own it stays as that of '*' has it. A file that headgate
+    apply takes may change it back: headgate export has what is applied.
     """
     by = options.asked(reason, actor, dry_run, request_id, if_revision)
     fields = options.pairs(changes, _EXAMPLE)

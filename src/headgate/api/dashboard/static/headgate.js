@@ -194,15 +194,11 @@ function message(dry) {
 
 function command() {
   const reason = $("f-reason").value.trim() || "...";
-  if (asks("quota")) {
-    const sent = JSON.stringify({ ...message(false), reason });
-    return `curl -X PUT ${location.origin}${order.path} -H "Authorization: Bearer $HEADGATE_KEY" -H 'Content-Type: application/json' -d ${quoted(sent)}`;
-  }
   let text = order.cli;
   const ms = $("f-for").value;
   if (asks("resource")) text += ` ${sh($("f-resource").value.trim() || "...")}`;
   for (const { cli } of given()) if (cli) text += ` ${cli}`;
-  if (asks("changes")) for (const [name, value] of Object.entries(changes())) text += ` ${sh(`${name}=${value ?? "none"}`)}`;
+  if (asks("changes") || asks("quota")) for (const [name, value] of Object.entries(changes())) text += ` ${sh(`${name}=${value ?? "none"}`)}`;
   if (asks("amount")) text += ` ${order.amount}=${$("f-amount").value}`;
   if (asks("share")) text += ` --to ${$("f-share").value === "0" ? "0" : `${$("f-share").value}%`}`;
   if (begin() !== null) text += ` --from ${new Date(begin()).toISOString()} --until ${new Date(begin() + Number(ms)).toISOString()}`;
