@@ -242,6 +242,12 @@ async def test_keys_and_narrow_pages(desk: Desk, page: Page) -> None:
             await expect(page.locator("[data-live=report]")).to_contain_text("place 1")
         width = await page.evaluate("document.documentElement.scrollWidth")
         assert width <= 400, (path, width)
+    # Each row is a block of its own there, and says whose it is; in a table the name stands once.
+    await page.goto(f"{desk.base}/tenants")
+    names = page.locator("[data-live=tenants] tbody tr td.name").get_by_text(tenant)
+    for width, seen in ((400, 2), (1280, 1)):
+        await page.set_viewport_size({"width": width, "height": 800})
+        await expect(names.filter(visible=True)).to_have_count(seen)
 
 
 async def test_a_tenant_has_keys_for_the_pages_that_it_may_see(desk: Desk, page: Page) -> None:
