@@ -4,7 +4,7 @@ import json
 
 from headgate.devstack.stack import Stack
 from headgate.store.database import Database
-from tests.cli.command import run
+from tests.cli.command import run_here as run
 from tests.store.fresh_database import fresh_database, migrated_database
 
 
