@@ -38,8 +38,13 @@ async def test_a_breaker_is_forced_seen_and_resumed(
     listed = await run_here("breaker", "list", "--json", environ=environ)
     states = {view["downstream"]: view["state"] for view in json.loads(listed.out)}
     assert states[name] == "FORCED_OPEN"
-    resumed = await run_here("breaker", "resume", name, *about, environ=environ)
-    assert resumed.out == f"{name} is CLOSED: no failures seen\n"
+    once = ("breaker", "resume", name, *about, "--request-id", f"{name}-resume")
+    for _ in range(2):  # the same command once more is answered as it was
+        resumed = await run_here(*once, environ=environ)
+        assert resumed.out == f"{name} is CLOSED: no failures seen\n"
+    for also in ((), ("--dry-run",)):
+        again = await run_here("breaker", "resume", name, *about, *also, environ=environ)
+        assert again.refusal == f"nothing is set by people for {name}"
 
 
 async def test_a_breaker_is_throttled_seen_and_resumed(

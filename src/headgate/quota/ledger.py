@@ -313,8 +313,19 @@ class Ledger:
             self._shed(resources, now_ms)
         self._conclude(now_ms)
 
-    def operate(self, command: LedgerCommand, now_ms: int) -> CommandReply:
-        """Do what an operator says; the same id gets the same answer."""
+    def sets_again(self, command: LedgerCommand, now_ms: int) -> bool:
+        """Return whether an operator sets what that operator has set already; see ``operate``."""
+        return operator.repeated(self.record, command, now_ms) is not None
+
+    def operate(self, command: LedgerCommand, now_ms: int, *, stacks: bool = False) -> CommandReply:
+        """Do what an operator says; the same id gets the same answer.
+
+        Args:
+            command: The operator's.
+            now_ms: Unix time.
+            stacks: An override that says what one that stands says does not take its place, so that
+                runs replay as they were that began before the patch ``headgate-one-override``.
+        """
         record = self.record
         self.advance(now_ms)
         if not command.dry_run and (known := record.commands.get(command.id)) is not None:
@@ -326,11 +337,14 @@ class Ledger:
             )
         as_before = self._standing.as_before
         idle = idle_units(record.leases.values()) if self.sees_idle else {}
-        reply = operator.answer(record, command, now_ms, idle, as_before=as_before)
+        replaced = None if stacks else operator.repeated(record, command, now_ms)
+        reply = operator.answer(
+            record, command, now_ms, idle, as_before=as_before, replaced=replaced
+        )
         if command.dry_run:
             return reply.model_copy(update={"revision": record.revision})
         if reply.accepted:
-            operator.apply(record, command, reply, now_ms)
+            operator.apply(record, command, reply, now_ms, replaced)
             if isinstance(command.action, ReleasePermit):
                 self._take_back(command.action.permit, command, now_ms)
             else:

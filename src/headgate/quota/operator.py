@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, Final, Literal
 
 from headgate.model.audit import AuditEntry
+from headgate.model.contract import LAST_MS
 from headgate.model.ids import DEFAULT
 from headgate.model.ledger import (
     CommandReply,
@@ -34,6 +35,23 @@ MAX_AUDIT_KEPT: Final = 1_000
 Refusal = Literal["invalid", "not_found", "below_usage", "changed_since"]
 
 
+def repeated(record: LedgerRecord, command: LedgerCommand, now_ms: int) -> QuotaOverride | None:
+    """Return the override that stands and that ``command`` sets once more, if there is one.
+
+    That of the same person, which changes the same to the same from the same moment on: whoever
+    says so twice wants one, which holds as long as was said last.
+    """
+    action = command.action
+    if not isinstance(action, SetOverride):
+        return None
+    new = _override(command, action, now_ms)
+    for one in record.overrides.values():
+        said = (one.actor, one.resource, one.changes.values, max(now_ms, one.begins_at_ms))
+        if said == (new.actor, new.resource, new.changes.values, new.begins_at_ms):
+            return one
+    return None
+
+
 def answer(
     record: LedgerRecord,
     command: LedgerCommand,
@@ -41,6 +59,7 @@ def answer(
     idle: Mapping[str, int],
     *,
     as_before: bool = False,
+    replaced: QuotaOverride | None = None,
 ) -> CommandReply:
     """Return what ``command`` would do, or why it is refused; changes nothing.
 
@@ -50,11 +69,12 @@ def answer(
         now_ms: Unix time.
         idle: Units that gates hold and do not use, by resource.
         as_before: See ``Ledger``.
+        replaced: The override that ends with it; see ``repeated``.
     """
     action = command.action
     match action:
         case SetOverride():
-            return _answer_override(record, command, action, now_ms, idle, as_before=as_before)
+            return _answer_override(record, command, action, now_ms, idle, as_before, replaced)
         case SetThrottle() | SetPause():
             return _answer_throttle(record, command, action, now_ms)
         case Resume():
@@ -64,7 +84,8 @@ def answer(
             if found is None:
                 return refuse(command, "not_found", f"no override or throttle {action.id}")
             message = f"ends what {found.actor} set for {_name(found.resource)}: {found.reason}"
-            return _accept(command, message, before=_plain(found))
+            after = _once_gone(record, found, now_ms)
+            return _accept(command, message, before=_plain(found), after=after)
         case ReleasePermit():
             if (permit := record.permits.get(action.permit)) is not None:
                 message = f"takes {_needs(permit.needs)} back from {permit.workflow_id}"
@@ -75,8 +96,14 @@ def answer(
             return refuse(command, "not_found", f"nobody holds or waits for {action.permit}")
 
 
-def apply(record: LedgerRecord, command: LedgerCommand, reply: CommandReply, now_ms: int) -> None:
-    """Set or end what an accepted command says, and note it in the audit.
+def apply(
+    record: LedgerRecord,
+    command: LedgerCommand,
+    reply: CommandReply,
+    now_ms: int,
+    replaced: QuotaOverride | None = None,
+) -> None:
+    """Set or end what an accepted command says, and note it in the audit; args as ``answer``.
 
     Permits are released by the ledger itself.
     """
@@ -84,6 +111,8 @@ def apply(record: LedgerRecord, command: LedgerCommand, reply: CommandReply, now
     match action:
         case SetOverride():
             target = action.resource
+            if replaced is not None:
+                del record.overrides[replaced.id]
             record.overrides[command.id] = _override(command, action, now_ms)
         case SetThrottle() | SetPause():
             target = action.resource
@@ -196,8 +225,8 @@ def _answer_override(
     action: SetOverride,
     now_ms: int,
     idle: Mapping[str, int],
-    *,
     as_before: bool,
+    replaced: QuotaOverride | None,
 ) -> CommandReply:
     override = _override(command, action, now_ms)
     resource = action.resource
@@ -206,7 +235,7 @@ def _answer_override(
         return refuse(command, "not_found", f"{record.tenant} has no quota for {resource}")
     if override.ends_at_ms <= override.begins_at_ms:
         return refuse(command, "invalid", "the end of the override has passed already")
-    if len(record.overrides) >= MAX_SET:
+    if replaced is None and len(record.overrides) >= MAX_SET:
         return refuse(command, "invalid", f"there are {MAX_SET} overrides: lift some first")
     at_ms = override.begins_at_ms
     before = overridden(record, resource, base, at_ms)
@@ -228,13 +257,12 @@ def _answer_override(
             f"{'; '.join(lower)}. Nothing would be taken back, and nothing granted until enough "
             "has come back: say so with allow_below_usage",
         )
-    names = sorted(action.changes.values)
-    return _accept(
-        command,
-        f"{resource} of {record.tenant} has another quota until the override ends",
-        before={name: before.model_dump(mode="json")[name] for name in names},
-        after=_plain(override),
-    )
+    message = f"{resource} of {record.tenant} has another quota until the override ends"
+    was = _fields(before, override)
+    if replaced is not None:
+        message += f"; in place of {replaced.id}, by which {replaced.actor} set the same"
+        was = _plain(replaced)
+    return _accept(command, message, before=was, after=_plain(override))
 
 
 def _answer_throttle(
@@ -275,16 +303,39 @@ def _answer_resume(record: LedgerRecord, command: LedgerCommand, action: Resume)
 
 
 def _override(command: LedgerCommand, action: SetOverride, now_ms: int) -> QuotaOverride:
-    begins_at_ms = now_ms if action.begins_at_ms is None else action.begins_at_ms
+    begins_at_ms = max(now_ms, action.begins_at_ms or 0)
+    ends_at_ms = action.ends_at_ms
+    if action.for_ms is not None:
+        ends_at_ms = min(begins_at_ms + action.for_ms, LAST_MS)
     return QuotaOverride(
         id=command.id,
         resource=action.resource,
         changes=action.changes,
-        begins_at_ms=max(now_ms, begins_at_ms),
-        ends_at_ms=action.ends_at_ms,
+        begins_at_ms=begins_at_ms,
+        ends_at_ms=ends_at_ms,
         actor=command.actor,
         reason=command.reason,
     )
+
+
+def _fields(quota: Quota, override: QuotaOverride) -> dict[str, Any]:
+    """Return what a quota says of the fields that an override changes."""
+    plain = quota.model_dump(mode="json")
+    return {name: plain[name] for name in override.changes.values}
+
+
+def _once_gone(record: LedgerRecord, one: QuotaOverride | Throttle, at_ms: int) -> dict[str, Any]:
+    """Return the fields that an override changes as they are when it is gone, for the audit.
+
+    Others may lie over the quota still. Of a throttle there is nothing to say.
+    """
+    base = base_quota(record, one.resource)
+    if isinstance(one, Throttle) or base is None:
+        return {}
+    rest = {id: other for id, other in record.overrides.items() if id != one.id}
+    at_ms = max(at_ms, one.begins_at_ms)
+    quota = overridden(replace(record, overrides=rest), one.resource, base, at_ms)
+    return {"changes": _fields(quota, one)}
 
 
 def _throttle(command: LedgerCommand, action: SetThrottle | SetPause, now_ms: int) -> Throttle:
@@ -309,6 +360,7 @@ def _ended(
         action=action,
         target=f"ledger/{record.tenant}/{one.resource}",
         before=_plain(one),
+        after=_once_gone(record, one, at_ms),
         request_id=one.id,
     )
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from headgate.model.breaker import AFFECTED_FOR_MS, AffectedTenant, BreakerState, BreakerView
 from headgate.model.contract import Message
+from headgate.model.ids import DEFAULT
 from headgate.model.ledger import LedgerSummary, LimitView
 from headgate.model.limits import PressureLevel
 from headgate.model.policy import TimeWindow
@@ -17,6 +18,11 @@ from headgate.view.margin import Margin, margin
 QUIET_MS = 60_000
 """Counts alone are saved at least this often while calls go on."""
 
+_SOURCES: Final = {
+    "listed": "quotas as configured",
+    "default": f"quotas of '{DEFAULT}', as it is not listed",
+    "none": f"no quotas: it is not listed, and there is no '{DEFAULT}'",
+}
 _NO_LIMITS: Final = LimitView()
 
 
@@ -338,15 +344,25 @@ def _window(limits: LimitView, now_ms: int) -> WindowStanding | None:
     )
 
 
+def quota_source(view: LedgerSummary, now_ms: int) -> str:
+    """Return in words where the quotas of a tenant come from, and whether people have a say."""
+    words = _SOURCES[view.quota_source]
+    changed = _changed(view, now_ms)
+    if view.quota_source == "none" or not changed:
+        return words
+    of = "all" if DEFAULT in changed else ", ".join(sorted(changed))
+    return f"{words}, except where people have set something: {of}"
+
+
 def _is_changed(view: LedgerSummary, name: str, now_ms: int) -> bool:
-    overridden = any(
-        one.resource == name and one.begins_at_ms <= now_ms < one.ends_at_ms
-        for one in view.overrides
-    )
-    return overridden or any(
-        one.resource in (name, "*") and (one.until_ms is None or one.until_ms > now_ms)
-        for one in view.throttles
-    )
+    return not {name, DEFAULT}.isdisjoint(_changed(view, now_ms))
+
+
+def _changed(view: LedgerSummary, now_ms: int) -> set[str]:
+    """Return the resources of which people have set something that holds now."""
+    return {
+        one.resource for one in view.overrides if one.begins_at_ms <= now_ms < one.ends_at_ms
+    } | {one.resource for one in view.throttles if one.until_ms is None or one.until_ms > now_ms}
 
 
 def _share(tenant: str, member: MemberView, resource: str) -> ShareStanding:
