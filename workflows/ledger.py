@@ -49,6 +49,7 @@ _AT_ONCE = 100
 _UNHURRIED = "headgate-unhurried-blocks"
 _THOROUGH = "headgate-jobs-in-several-blocks"
 _LINES = "headgate-lines-at-gates"
+_SEES_IDLE = "headgate-idle-is-not-used"
 _AS_MEANT = "headgate-limits-as-meant"
 _HEARS_ANEW = "headgate-pools-heard-anew"
 _ONE_OVERRIDE = "headgate-one-override"
@@ -264,6 +265,7 @@ class LedgerWorkflow(Entity):
         self._ledger_now.is_unhurried = workflow.patched(_UNHURRIED)
         self._ledger_now.is_thorough = workflow.patched(_THOROUGH)
         self._ledger_now.hears_lines = workflow.patched(_LINES)
+        self._ledger_now.sees_idle = workflow.patched(_SEES_IDLE)
         return (self._wake(), self._look_after_holders(), self._tell_governors())
 
     async def _wake(self) -> None:

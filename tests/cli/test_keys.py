@@ -6,7 +6,7 @@ from headgate.devstack.stack import Stack
 from headgate.model.configuration import Configuration
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
-from tests.cli.command import run
+from tests.cli.command import run_here as run
 from tests.store.fresh_database import fresh_database, migrated_database
 
 

@@ -30,7 +30,7 @@ from headgate.orchestrator.times import lasting, utc
 from headgate.store.migrate import require_current
 from headgate.store.snapshots import SnapshotStore
 from headgate.view.changed import differences
-from headgate.view.standing import quota_source
+from headgate.view.standing import quota_source, used_and_leased
 from headgate.view.words import requests_wait
 
 app = typer.Typer(
@@ -282,8 +282,8 @@ async def _list(as_json: bool) -> None:
         print_json([_with_age(view, saved.get(view.tenant)) for view in views])
         return
     found = table(
-        *("Tenant", "Resource", "Held", "Limit", "Waiting", "Set", "Changed"),
-        right=("Held", "Limit", "Waiting"),
+        *("Tenant", "Resource", "Used", "Leased", "Limit", "Waiting", "Set", "Changed"),
+        right=("Used", "Leased", "Limit", "Waiting"),
         whole=("Tenant",),
     )
     for view in views:
@@ -292,7 +292,7 @@ async def _list(as_json: bool) -> None:
             found.add_row(
                 view.tenant if number == 0 else "",
                 resource,
-                str(view.units_held.get(resource, 0)),
+                *map(str, used_and_leased(view, resource)),
                 _room(view.limits.get(resource)),
                 str(view.waiting.get(resource, 0)),
                 _set(view, resource),
@@ -328,10 +328,11 @@ def _show_resource(view: LedgerView, resource: str) -> None:
     quota = (view.quotas or {}).get(resource, (view.quotas or {}).get("*", Quota()))
     limits = view.limits.get(resource, LimitView())
     account = view.accounts.get(resource)
-    held = view.units_held.get(resource, 0)
+    used, leased = used_and_leased(view, resource)
     waiting = view.waiting.get(resource, 0)
     print(f"{resource}")
-    _line("held", f"{held}" + (f", {requests_wait(waiting)}" if waiting else ""))
+    idle = f", {leased} more leased to gates and idle" if leased else ""
+    _line("used", f"{used}{idle}" + (f", {requests_wait(waiting)}" if waiting else ""))
     if limits.paused:
         _line("paused", limits.paused)
     if limits.max_active is not None or quota.max_active is not None:

@@ -31,6 +31,7 @@ from headgate.quota import demand, operator, workers
 from headgate.quota.book import Book
 from headgate.quota.deadlines import Deadlines
 from headgate.quota.decide import rescale
+from headgate.quota.lease_record import idle_units
 from headgate.quota.leases import Leases
 from headgate.quota.limits import borrows
 from headgate.quota.meters import watch_usage
@@ -137,6 +138,15 @@ class Ledger:
     @hears_lines.setter
     def hears_lines(self, value: bool) -> None:
         self._leases.hears_lines = value
+
+    @property
+    def sees_idle(self) -> bool:
+        """Whether what gates hold and do not use counts as free for people; see ``Watch``."""
+        return self._watch.sees_idle
+
+    @sees_idle.setter
+    def sees_idle(self, value: bool) -> None:
+        self._watch.sees_idle = value
 
     @classmethod
     def begin(
@@ -326,8 +336,11 @@ class Ledger:
                 update={"revision": record.revision}
             )
         as_before = self._standing.as_before
+        idle = idle_units(record.leases.values()) if self.sees_idle else {}
         replaced = None if stacks else operator.repeated(record, command, now_ms)
-        reply = operator.answer(record, command, now_ms, as_before=as_before, replaced=replaced)
+        reply = operator.answer(
+            record, command, now_ms, idle, as_before=as_before, replaced=replaced
+        )
         if command.dry_run:
             return reply.model_copy(update={"revision": record.revision})
         if reply.accepted:

@@ -1,5 +1,6 @@
 """What people may do to a ledger: other quotas for a time, throttles, and taking permits back."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal
 
@@ -18,6 +19,7 @@ from headgate.model.ledger import (
 )
 from headgate.model.quota import Quota, QuotaOverride, Throttle
 from headgate.model.settings import LedgerSettings
+from headgate.quota.lease_record import idle_units
 from headgate.quota.limits import WINDOWS, base_quota, overridden, window_used
 from headgate.quota.record import LedgerRecord, Meter, take_settings
 
@@ -54,6 +56,7 @@ def answer(
     record: LedgerRecord,
     command: LedgerCommand,
     now_ms: int,
+    idle: Mapping[str, int],
     *,
     as_before: bool = False,
     replaced: QuotaOverride | None = None,
@@ -64,13 +67,14 @@ def answer(
         record: The ledger's.
         command: The operator's.
         now_ms: Unix time.
+        idle: Units that gates hold and do not use, by resource.
         as_before: See ``Ledger``.
         replaced: The override that ends with it; see ``repeated``.
     """
     action = command.action
     match action:
         case SetOverride():
-            return _answer_override(record, command, action, now_ms, as_before, replaced)
+            return _answer_override(record, command, action, now_ms, idle, as_before, replaced)
         case SetThrottle() | SetPause():
             return _answer_throttle(record, command, action, now_ms)
         case Resume():
@@ -164,7 +168,7 @@ def note(record: LedgerRecord, entry: AuditEntry) -> None:
 
 
 def below_usage(
-    of: str, before: Quota | None, after: Quota | None, meter: Meter, now_ms: int
+    of: str, before: Quota | None, after: Quota | None, meter: Meter, idle: int, now_ms: int
 ) -> list[str]:
     """Return a sentence for each limit that would be lowered below what is used.
 
@@ -173,13 +177,15 @@ def below_usage(
         before: The quota that holds; a limit that is not lowered is not named.
         after: The quota that is to hold.
         meter: What is used.
+        idle: Units of it that gates hold and do not use: they give them back.
         now_ms: For when; windows that are over by then count for nothing.
     """
+    held = max(0, meter.units - idle)
     if after is None:
-        if before is None or meter.units == 0:
+        if before is None or held == 0:
             return []
-        return [f"{of} would have no quota, but {meter.units} are held"]
-    used = {"max_active": meter.units}
+        return [f"{of} would have no quota, but {held} are held"]
+    used = {"max_active": held}
     used.update({kind: window_used(meter, kind, now_ms) for kind in WINDOWS})
     found: list[str] = []
     for name, units in used.items():
@@ -199,6 +205,7 @@ def lowered_below_usage(record: LedgerRecord, settings: LedgerSettings, now_ms: 
     then = replace(record)
     take_settings(then, settings)
     found: list[str] = []
+    idle = idle_units(record.leases.values())
     for resource, meter in sorted(record.meters.items()):
         old, new = base_quota(record, resource), base_quota(then, resource)
         found += below_usage(
@@ -206,6 +213,7 @@ def lowered_below_usage(record: LedgerRecord, settings: LedgerSettings, now_ms: 
             None if old is None else overridden(record, resource, old, now_ms),
             None if new is None else overridden(then, resource, new, now_ms),
             meter,
+            idle.get(resource, 0),
             now_ms,
         )
     return found
@@ -216,6 +224,7 @@ def _answer_override(
     command: LedgerCommand,
     action: SetOverride,
     now_ms: int,
+    idle: Mapping[str, int],
     as_before: bool,
     replaced: QuotaOverride | None,
 ) -> CommandReply:
@@ -239,7 +248,8 @@ def _answer_override(
     meter = record.meters.get(resource, Meter())
     # A window that is over by then does not matter. What is held may be held still.
     used_at_ms = now_ms if as_before else at_ms
-    lower = below_usage(f"{resource} of {record.tenant}", before, after, meter, used_at_ms)
+    unused = idle.get(resource, 0)
+    lower = below_usage(f"{resource} of {record.tenant}", before, after, meter, unused, used_at_ms)
     if lower and not command.allow_below_usage:
         return refuse(
             command,

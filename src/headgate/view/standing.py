@@ -300,10 +300,16 @@ def pool_standing(view: PoolView, saved_at_ms: int) -> PoolStanding:
     )
 
 
+def used_and_leased(view: LedgerSummary, resource: str) -> tuple[int, int]:
+    """Return of what is held the units that are used, and those that gates have idle."""
+    held = view.units_held.get(resource, 0)
+    leased = min(held, view.leased.get(resource, 0))
+    return held - leased, leased
+
+
 def _resource(view: LedgerSummary, name: str, now_ms: int) -> ResourceStanding:
     limits = view.limits.get(name, _NO_LIMITS)
-    held = view.units_held.get(name, 0)
-    leased = min(held, view.leased.get(name, 0))
+    used, leased = used_and_leased(view, name)
     rooms = [room for room in (limits.max_active, limits.allocated) if room is not None]
     # Without a quota nothing is granted; what is held is of one that there was.
     room = min(rooms, default=None) if name in view.limits else 0
@@ -311,10 +317,10 @@ def _resource(view: LedgerSummary, name: str, now_ms: int) -> ResourceStanding:
     return ResourceStanding(
         tenant=view.tenant,
         resource=name,
-        used=held - leased,
+        used=used,
         leased=leased,
-        borrowed=max(0, held - limits.guaranteed) if limits.pool is not None else 0,
-        free=None if room is None else 0 if limits.paused else max(0, room - held),
+        borrowed=max(0, used + leased - limits.guaranteed) if limits.pool is not None else 0,
+        free=None if room is None else 0 if limits.paused else max(0, room - used - leased),
         room=room,
         max_active=limits.max_active,
         allocated=limits.allocated,
