@@ -1,6 +1,7 @@
 """What people who override a quota should know: that it does nothing, or more than there is."""
 
 from collections.abc import Collection, Iterator
+from typing import Final
 
 from temporalio.client import Client
 
@@ -18,6 +19,9 @@ from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.view.words import what_gives_more
 
+MOST_RECKONED: Final = 1_000
+"""A pool of more tenants takes too long to be divided twice for a hint; ``headgate plan`` does."""
+
 
 async def with_hints(
     client: Client, database: Database, tenant: str, command: LedgerCommand, reply: CommandReply
@@ -33,7 +37,8 @@ async def with_hints(
     try:
         view = await ask(client, "ledger", tenant, "state", LedgerView)
         applied = await ConfigurationStore(database).load()
-        if (pool := applied.ledger(tenant).pools.get(action.resource)) is not None:
+        pool = applied.ledger(tenant).pools.get(action.resource)
+        if pool is not None and len(applied.members(applied.pools[pool])) <= MOST_RECKONED:
             override = QuotaOverride.model_validate(reply.after)
             seen = await ask_pool(client, pool)
             ledgers = await ledgers_of(database, applied.members(applied.pools[pool]))

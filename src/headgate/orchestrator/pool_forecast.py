@@ -41,8 +41,10 @@ def pool_forecast(
         ledgers: The tenants' accounts: what they have set, and the demand where no pool knows it.
         now_ms: Unix time.
     """
-    # What was used lately is not in the view, so the past counts for nothing here.
-    settings = wanted.governor(pool).model_copy(update={"history_half_life_ms": None})
+    # What was used lately is not in the view, so the past counts for nothing here. Nobody is told of
+    # anything either, which a governor would look for among all tenants whenever one comes.
+    without = {"history_half_life_ms": None, "alerts": None}
+    settings = wanted.governor(pool).model_copy(update=without)
     known = view is not None and view.settings.source == "listed"
     before = view if known else None
     governor = Governor.begin(pool, settings, 0)
