@@ -41,8 +41,8 @@ def pool_forecast(
         ledgers: The tenants' accounts: what they have set, and the demand where no pool knows it.
         now_ms: Unix time.
     """
-    # What was used lately is not in the view, so the past counts for nothing here. Nobody is told of
-    # anything either, which a governor would look for among all tenants whenever one comes.
+    # What was used lately is not in the view, so the past counts for nothing here. Nor is anybody
+    # told of anything, which a governor would look for among all tenants whenever one comes.
     without = {"history_half_life_ms": None, "alerts": None}
     settings = wanted.governor(pool).model_copy(update=without)
     known = view is not None and view.settings.source == "listed"

@@ -1,6 +1,7 @@
 """Steps of the transactions that change a channel: what several of them have in common."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -17,6 +18,19 @@ from headgate.store.channel_rows import (
     Standing,
     Tell,
 )
+from headgate.store.database import Database
+
+
+@asynccontextmanager
+async def changing(database: Database, channel: str) -> AsyncIterator[asyncpg.Connection]:
+    """One transaction that changes what is known of a channel, and what waits for it.
+
+    The channel is locked before any of its messages, here and wherever several things are changed:
+    else an operator who enables it and a worker who is told what it took wait for each other.
+    """
+    async with database.connection() as connection, connection.transaction():
+        await connection.execute("SELECT FROM channel WHERE name = $1 FOR UPDATE", channel)
+        yield connection
 
 
 async def put_message(

@@ -14,6 +14,7 @@ from headgate.store.channel_rows import (
     Tell,
 )
 from headgate.store.channel_steps import (
+    changing,
     note_failure,
     note_works,
     tell_of,
@@ -138,7 +139,7 @@ class ChannelStore:
         Returns:
             How many alerts ``tell`` has led to.
         """
-        async with self._database.connection() as connection, connection.transaction():
+        async with changing(self._database, channel) as connection:
             await connection.execute(
                 "UPDATE alert_message SET state = 'abandoned', done_at = now() WHERE channel = $1 "
                 "AND state = 'pending' AND created_at < now() - $2 * interval '1 s'",
@@ -167,7 +168,7 @@ class ChannelStore:
         Returns:
             How many alerts ``tell`` has led to.
         """
-        async with self._database.connection() as connection, connection.transaction():
+        async with changing(self._database, channel) as connection:
             await note_works(connection, channel)
             return await tell_of(connection, channel, tell)
 
@@ -179,7 +180,7 @@ class ChannelStore:
         Returns:
             How many alerts ``tell`` has led to.
         """
-        async with self._database.connection() as connection, connection.transaction():
+        async with changing(self._database, channel) as connection:
             await note_failure(connection, channel, error, again_s, disable=False)
             return await tell_of(connection, channel, tell)
 
@@ -190,7 +191,7 @@ class ChannelStore:
             How many alerts ``tell`` has led to.
         """
         note = "the channel is configured no more"
-        async with self._database.connection() as connection, connection.transaction():
+        async with changing(self._database, channel) as connection:
             gone = await connection.fetch(
                 "UPDATE delivery SET state = 'abandoned', note = $2 "
                 "WHERE state IN ('pending', 'composed') AND channel = $1 RETURNING alert_id",
@@ -213,10 +214,8 @@ class ChannelStore:
 
         What has been done for the same request is not done again.
         """
-        async with self._database.connection() as connection, connection.transaction():
-            found = await connection.fetchval(
-                "SELECT true FROM channel WHERE name = $1 FOR UPDATE", channel
-            )
+        async with changing(self._database, channel) as connection:
+            found = await connection.fetchval("SELECT true FROM channel WHERE name = $1", channel)
             if found and await write_once(connection, entry):
                 await connection.execute(
                     "UPDATE channel SET disabled_at = NULL WHERE name = $1", channel
@@ -226,7 +225,7 @@ class ChannelStore:
 
     async def trial(self, channel: str, alert: Alert, entry: AuditEntry) -> None:
         """Tell a channel of a test, at once and with all that it was to be told; likewise once."""
-        async with self._database.connection() as connection, connection.transaction():
+        async with changing(self._database, channel) as connection:
             if await write_once(connection, entry):
                 await write_alert(connection, alert, [channel])
                 await try_now(connection, channel)
@@ -238,6 +237,7 @@ class ChannelStore:
         alone: no secret helps there.
         """
         async with self._database.connection() as connection, connection.transaction():
+            await connection.execute("SELECT FROM channel ORDER BY name FOR UPDATE")  # see changing
             await connection.execute(
                 "UPDATE alert_message SET due_at = now() WHERE state = 'pending' AND refused"
             )

@@ -10,6 +10,7 @@ from headgate.store.channel_rows import (
     Tell,
 )
 from headgate.store.channel_steps import (
+    changing,
     note_attempt,
     note_failed_attempt,
     note_failure,
@@ -113,7 +114,7 @@ class LastingStore:
         Returns:
             How many alerts ``tell`` has led to.
         """
-        async with self._database.connection() as connection, connection.transaction():
+        async with changing(self._database, channel) as connection:
             if took_ms is not None:
                 await note_attempt(connection, channel, REMINDER, took_ms, "delivered", None, None)
                 await note_works(connection, channel)
@@ -133,7 +134,7 @@ class LastingStore:
         Returns:
             How many alerts ``tell`` has led to.
         """
-        async with self._database.connection() as connection, connection.transaction():
+        async with changing(self._database, channel) as connection:
             await note_failed_attempt(connection, channel, REMINDER, failure)
             if failure.of_message:
                 # What is not liked is not pressed upon it: at the next time, with what is so then.

@@ -14,6 +14,7 @@ from headgate.store.channel_rows import (
     Tell,
 )
 from headgate.store.channel_steps import (
+    changing,
     note_attempt,
     note_failed_attempt,
     note_failure,
@@ -78,7 +79,10 @@ class MessageStore:
         async with self._database.connection() as connection, connection.transaction():
             if not await write_once(connection, entry):
                 return
-            for channel, (message, topic) in sorted(messages.items()):
+            for channel, (message, topic) in sorted(messages.items()):  # locked first: see changing
+                await connection.execute(
+                    "UPDATE channel SET not_before = '-infinity' WHERE name = $1", channel
+                )
                 await connection.execute(
                     "INSERT INTO delivery (alert_id, channel) VALUES ($1, $2) "
                     "ON CONFLICT DO NOTHING",
@@ -93,9 +97,6 @@ class MessageStore:
                     message["id"],
                 )
                 await put_message(connection, channel, message, topic, [alert])
-                await connection.execute(
-                    "UPDATE channel SET not_before = '-infinity' WHERE name = $1", channel
-                )
 
     async def next(self, channel: str) -> Row | None:
         """Return the first message that may be tried now; None: there is none.
@@ -138,7 +139,7 @@ class MessageStore:
 
     async def divide(self, channel: str, message: str, parts: Sequence[Part]) -> None:
         """Put several messages in the place of one that was not taken; see ``Row.members``."""
-        async with self._database.connection() as connection, connection.transaction():
+        async with changing(self._database, channel) as connection:
             await put_parts(connection, channel, message, parts)
 
     async def has_taken_since(self, channel: str, message: str) -> bool:
@@ -159,7 +160,7 @@ class MessageStore:
         Returns:
             How many alerts ``tell`` has led to.
         """
-        async with self._database.connection() as connection, connection.transaction():
+        async with changing(self._database, channel) as connection:
             await connection.execute(
                 "UPDATE alert_message SET state = 'delivered', attempts = attempts + 1, "
                 "done_at = now(), last_error = NULL, refused = false "
@@ -197,7 +198,7 @@ class MessageStore:
         Returns:
             How many alerts ``tell`` has led to.
         """
-        async with self._database.connection() as connection, connection.transaction():
+        async with changing(self._database, channel) as connection:
             await connection.execute(
                 "UPDATE alert_message SET attempts = attempts + 1, last_error = $3, "
                 "due_at = now() + $4 * interval '1 s', refused = refused OR $5 "
