@@ -20,7 +20,7 @@ from headgate.view.standing import (
     pool_standing,
     tenant_standing,
 )
-from headgate.view.status import Status, Totals, status
+from headgate.view.status import TURNED_AWAY_FOR_MS, Status, Totals, status
 
 TenantOrder = Literal["name", "waiting", "held", "usage", "changed"]
 
@@ -235,6 +235,15 @@ class OverviewStore:
             for row in rows
         ]
 
+    async def turned_away(self, since_ms: int) -> dict[str, int]:
+        """Return how many calls gates did not let pass from ``since_ms`` on, by downstream."""
+        rows = await self._database.fetch(
+            "SELECT downstream, sum(rejected)::bigint AS rejected FROM outcome_span "
+            "WHERE at_ms >= $1 AND rejected > 0 GROUP BY downstream ORDER BY downstream",
+            since_ms,
+        )
+        return {row["downstream"]: row["rejected"] for row in rows}
+
     async def status(self, now_ms: int) -> Status:
         """Return whether work flows, and what needs attention first."""
         return status(
@@ -245,6 +254,7 @@ class OverviewStore:
             now_ms,
             await WorkerStore(self._database).last_seen_ms(),
             await self.saved_at_ms(),
+            await self.turned_away(now_ms - TURNED_AWAY_FOR_MS),
         )
 
     async def _rows(self, kind: str) -> list[asyncpg.Record]:
