@@ -2,6 +2,7 @@
 
 All is reckoned from what their workflows last saved, so it is as old as ``saved_at_ms``: a workflow
 saves when something changes, at once or within seconds, so an old one usually is one that rests.
+Counts alone it saves every 45 s.
 """
 
 from typing import Final
