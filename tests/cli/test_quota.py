@@ -180,6 +180,7 @@ async def test_the_end_of_a_throttle_of_a_resource_stands_in_the_audit(desk: Des
     [line] = json.loads(ended)
     assert (line["actor"], line["target"]) == ("headgate", "resource/scan")
     assert (line["at_ms"], line["reason"]) == (cut["until_ms"], "a drill")
+    assert line["how"] is None, "nobody did it, by whatever way"
     assert line["before"] == cut
 
 

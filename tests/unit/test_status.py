@@ -96,6 +96,18 @@ def test_calls_that_are_turned_away_are_told_of_though_nobody_waits_in_line() ->
     assert found.attention[0].message.endswith("%); tenants hit: 2: acme (40), bolt (1)")
 
 
+def test_of_several_that_turn_calls_away_all_are_counted() -> None:
+    shut, cut = make(min_calls=4, open_ms=60_000), make()
+    Gate(shut).report("xxxx")
+    affected.count(shut.record.affected, {"acme": 2}, NOW_MS)
+    cut.record.downstream = "attestor"
+    found = _status(_shown(shut), _shown(cut), turned_away={"attestor": 1, "scanner": 2})
+    assert found.line == (
+        "blocked by breaker/scanner; 3 calls to attestor, scanner were turned away in the last "
+        "minute; nobody waits in line"
+    )
+
+
 def test_where_some_calls_pass_those_hit_are_not_taken_for_turned_away() -> None:
     breaker = make()
     command = BreakerCommand(id="1", action="throttle", share=0.5, actor="ada", reason="a drill")

@@ -296,13 +296,15 @@ def _turned_away(
     """
     if not turned_away:
         return ""
+    by = [one for one in breakers if one.downstream in turned_away]
     tenants = [
         whose.tenant
-        for one in breakers
-        if one.state in _SHUT and one.downstream in turned_away
+        for one in by
         for whose in one.affected
         if whose.at_ms > now_ms - TURNED_AWAY_FOR_MS
     ]
+    if any(one.state not in _SHUT for one in by):
+        tenants = []
     of = f" (of {_some(tenants)})" if tenants else ""
     count = sum(turned_away.values())
     were = "was" if count == 1 else "were"
