@@ -83,8 +83,8 @@ def test_calls_that_are_turned_away_are_told_of_though_nobody_waits_in_line() ->
     affected.count(breaker.record.affected, {"acme": 40, "bolt": 1}, NOW_MS)
     found = _status(_shown(breaker), turned_away={"scanner": 41})
     assert found.line == (
-        "blocked by breaker/scanner; 41 calls to scanner were turned away in the last minute "
-        "(of acme, bolt); nobody waits in line"
+        "blocked by breaker/scanner; nobody waits in line; 41 calls to scanner were turned away "
+        "in the last minute (of acme, bolt)"
     )
     assert found.attention[0].message.endswith(
         "; 41 calls turned away in the last minute; tenants hit: 2: acme (40), bolt (1)"
@@ -103,8 +103,8 @@ def test_of_several_that_turn_calls_away_all_are_counted() -> None:
     cut.record.downstream = "attestor"
     found = _status(_shown(shut), _shown(cut), turned_away={"attestor": 1, "scanner": 2})
     assert found.line == (
-        "blocked by breaker/scanner; 3 calls to attestor, scanner were turned away in the last "
-        "minute; nobody waits in line"
+        "blocked by breaker/scanner; nobody waits in line; 3 calls to attestor, scanner were "
+        "turned away in the last minute"
     )
 
 
@@ -115,7 +115,7 @@ def test_where_some_calls_pass_those_hit_are_not_taken_for_turned_away() -> None
     affected.count(breaker.record.affected, {"acme": 1}, NOW_MS)
     found = _status(_shown(breaker), turned_away={"scanner": 1})
     assert found.line == (
-        "flowing; 1 call to scanner was turned away in the last minute; nobody waits in line"
+        "flowing; nobody waits in line; 1 call to scanner was turned away in the last minute"
     )
     assert found.attention[0].message == (
         "cut to 50% of the calls by ada; 1 call turned away in the last minute"

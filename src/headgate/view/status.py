@@ -159,9 +159,8 @@ def _verdict(
         return Verdict.STALE, (
             f"{_some(late)} should have changed by now and {_have(late)} not: is Temporal well?"
         )
-    wait = _turned_away(breakers, turned_away, now_ms) + _wait(
-        totals, held_back=bool(turned_away) or any(one.state in _SHUT for one in breakers)
-    )
+    held_back = bool(turned_away) or any(one.state in _SHUT for one in breakers)
+    wait = _wait(totals, held_back=held_back) + _turned_away(breakers, turned_away, now_ms)
     by = [one.subject for one in found if one.severity == "critical"]
     if by:
         return Verdict.BLOCKED, f"blocked by {_some(by)}; {wait}"
@@ -308,7 +307,7 @@ def _turned_away(
     of = f" (of {_some(tenants)})" if tenants else ""
     count = sum(turned_away.values())
     were = "was" if count == 1 else "were"
-    return f"{_calls(count)} to {_some([*turned_away])} {were} turned away in the last minute{of}; "
+    return f"; {_calls(count)} to {_some([*turned_away])} {were} turned away in the last minute{of}"
 
 
 def _calls(count: int) -> str:
