@@ -246,6 +246,8 @@ class OverviewStore:
 
     async def status(self, now_ms: int) -> Status:
         """Return whether work flows, and what needs attention first."""
+        # First, so that breakers know at least of whom these were.
+        turned_away = await self.turned_away(now_ms - TURNED_AWAY_FOR_MS)
         return status(
             await self.breakers(now_ms),
             await self.needing_attention(now_ms),
@@ -254,7 +256,7 @@ class OverviewStore:
             now_ms,
             await WorkerStore(self._database).last_seen_ms(),
             await self.saved_at_ms(),
-            await self.turned_away(now_ms - TURNED_AWAY_FOR_MS),
+            turned_away,
         )
 
     async def _rows(self, kind: str) -> list[asyncpg.Record]:
