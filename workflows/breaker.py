@@ -12,7 +12,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from headgate.breaker import Breaker, BreakerInput, BreakerRecord
-from headgate.breaker.operator import obey
+from headgate.breaker.operator import nothing_to_resume, obey
 from headgate.model.alert_rules import AlertRules
 from headgate.model.breaker import (
     BreakerCommand,
@@ -26,7 +26,7 @@ from headgate.model.breaker import (
     Verdict,
 )
 from headgate.model.contract import Message
-from headgate.model.entity import CAPACITY_SIGNAL, PUSH_VERDICT
+from headgate.model.entity import CAPACITY_SIGNAL, NOT_FOUND, PUSH_VERDICT
 from headgate.model.ids import Kind, workflow_id
 from headgate.model.limits import CapacityNews
 from headgate.model.settings import BreakerSettings
@@ -37,6 +37,7 @@ from headgate.workflows.search_attributes import BREAKER_STATE, KIND
 
 _RECORD = TypeAdapter(BreakerRecord)
 _GROWING_SPANS = 6
+_ENDS_SOMETHING = "headgate-breakers-resume-what-is-set"
 _BELIEVED_MS = 60_000
 _TELL_POOLS_EVERY_MS = 1_000
 _GOVERNOR_AWAY_MS = 10_000
@@ -110,6 +111,9 @@ class BreakerWorkflow(Entity):
         require_unchanged(
             command.if_revision, breaker.record, command.id in breaker.record.commands
         )
+        why = nothing_to_resume(breaker.record, command)
+        if why is not None and workflow.patched(_ENDS_SOMETHING):
+            raise ApplicationError(why, type=NOT_FOUND, non_retryable=True)
         if command.dry_run:
             trial = Breaker(_RECORD.validate_json(_RECORD.dump_json(breaker.record)))
             obey(trial, command, now_ms())

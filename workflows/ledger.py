@@ -49,8 +49,10 @@ _AT_ONCE = 100
 _UNHURRIED = "headgate-unhurried-blocks"
 _THOROUGH = "headgate-jobs-in-several-blocks"
 _LINES = "headgate-lines-at-gates"
+_SEES_IDLE = "headgate-idle-is-not-used"
 _AS_MEANT = "headgate-limits-as-meant"
 _HEARS_ANEW = "headgate-pools-heard-anew"
+_ONE_OVERRIDE = "headgate-one-override"
 _GOVERNOR_AWAY = timedelta(seconds=10)
 _TELL_EVERY = timedelta(milliseconds=TELL_EVERY_MS)
 
@@ -157,7 +159,9 @@ class LedgerWorkflow(Entity):
     async def command(self, command: LedgerCommand) -> CommandReply:
         """Do what an operator says; with dry_run, answer what it would be."""
         await workflow.wait_condition(lambda: self._ledger is not None)
-        reply = self._ledger_now.operate(command, now_ms())
+        ledger = self._ledger_now
+        stacks = ledger.sets_again(command, now_ms()) and not workflow.patched(_ONE_OVERRIDE)
+        reply = ledger.operate(command, now_ms(), stacks=stacks)
         self.changed()
         return reply
 
@@ -261,6 +265,7 @@ class LedgerWorkflow(Entity):
         self._ledger_now.is_unhurried = workflow.patched(_UNHURRIED)
         self._ledger_now.is_thorough = workflow.patched(_THOROUGH)
         self._ledger_now.hears_lines = workflow.patched(_LINES)
+        self._ledger_now.sees_idle = workflow.patched(_SEES_IDLE)
         return (self._wake(), self._look_after_holders(), self._tell_governors())
 
     async def _wake(self) -> None:

@@ -74,3 +74,18 @@ async def test_only_admins_see_and_make_keys(desk: Desk, role: Any) -> None:
         assert (await caller.post("/v1/keys", json=ORDER)).status_code == 403
         revoked = await caller.post("/v1/keys/0123456789ab/revoke", json={"reason": "no more"})
         assert revoked.status_code == 403
+
+
+async def test_a_key_for_a_tenant_that_nobody_has_heard_of_is_made_with_a_warning(
+    desk: Desk,
+) -> None:
+    acme = desk.of("acme")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {}}}})
+    admin = await desk.caller("admin")
+    said = f"; there is no tenant '{acme[:-1]}': did you mean {acme}?"
+    for dry_run in (True, False):
+        order = {**ORDER, "tenant": acme[:-1], "dry_run": dry_run}
+        made = await admin.post("/v1/keys", json=order)
+        assert made.status_code == 200 and made.json()["data"]["message"].endswith(said)
+    listed = await admin.post("/v1/keys", json={**ORDER, "tenant": acme, "dry_run": True})
+    assert "there is no tenant" not in listed.text

@@ -57,6 +57,8 @@ async def test_a_breaker_is_forced_open_once_and_the_audit_says_by_whom_and_how(
     for action in ("resume", "reset"):
         done = await operator.post(path, json={"action": action, "reason": "it is back"})
         assert done.status_code == 200, done.text
+    nothing = await operator.post(path, json={"action": "resume", "reason": "it is back"})
+    assert nothing.status_code == 404 and nothing.json()["code"] == "not_found"
     lines = await _audit(operator, f"breaker/{scanner}", 3)
     assert [line["action"] for line in lines] == ["reset", "resume", "force_open"]
 
@@ -345,6 +347,8 @@ async def test_a_pause_for_a_minute_of_a_tenant_ends_and_what_is_not_known_is_re
         after = done.json()["data"]["after"]
         ends_ms = after.get("until_ms") or after["ends_at_ms"]
         assert now_ms() < ends_ms <= now_ms() + 60_000
+        if "begins_at_ms" in after:
+            assert after["ends_at_ms"] - after["begins_at_ms"] == 60_000
     done = await operator.post(
         path, json={"action": {**pause, "until_ms": until_ms}, "reason": "an hour"}
     )
@@ -626,3 +630,22 @@ async def test_two_attempts_at_the_same_moment_are_one(desk: Desk) -> None:
     assert {answer.status_code for answer in answers} == {200}
     view = await desk.governance.breaker_state(scanner)
     assert len([step for step in view.transitions if step.actor]) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (None, "which this request does not say"),
+        ("application/x-www-form-urlencoded", "not as application/x-www-form-urlencoded"),
+    ],
+)
+async def test_a_body_that_is_not_said_to_be_json_is_refused_with_what_is_expected(
+    desk: Desk, said: str | None, expected: str
+) -> None:
+    operator = await desk.caller("operator")
+    headers = {} if said is None else {"Content-Type": said}
+    body = b'{"action": "resume", "reason": "it is back"}'
+    refused = await operator.post("/v1/downstreams/x/commands", content=body, headers=headers)
+    assert refused.status_code == 415 and refused.json()["code"] == "media_type"
+    assert "send it with the header Content-Type: application/json" in refused.json()["detail"]
+    assert expected in refused.json()["detail"]

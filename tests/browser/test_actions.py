@@ -188,7 +188,10 @@ async def test_an_admin_changes_a_configured_quota_and_an_operator_cannot(
     await page.get_by_label("max_active").fill("9")
     await page.get_by_label("per_hour").fill("none")
     await expect(page.locator("#act-effect")).to_contain_text("max_active")
-    await expect(page.locator("#act-cli")).to_contain_text(f"/v1/tenants/{tenant}/quotas/scan")
+    await page.get_by_label("Reason").fill("a larger contract")
+    await expect(page.locator("#act-cli")).to_have_text(
+        f"headgate quota set {tenant} scan max_active=9 per_hour=none --reason 'a larger contract'"
+    )
     await decide(page, "a larger contract")
     applied = await desk.service.configuration.load()
     quota = applied.tenants[tenant].quotas["scan"]

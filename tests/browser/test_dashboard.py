@@ -135,6 +135,9 @@ async def test_a_tenant_gets_twice_its_quota_for_an_hour(desk: Desk, page: Page)
 
     assert await eventually(limit, lambda most: most == 4) == 4
     await expect(page.locator("[data-live=set]")).to_contain_text("max_active 4")
+    people = "quotas as configured, except where people have set something: scan"
+    await expect(page.locator("[data-live=head]")).to_contain_text(people)
+    await expect(page.locator("[data-live=quotas]")).to_contain_text("▲ by people")
 
 
 async def test_what_a_pool_limits_is_raised_by_what_is_guaranteed(desk: Desk, page: Page) -> None:
@@ -153,12 +156,18 @@ async def test_what_a_pool_limits_is_raised_by_what_is_guaranteed(desk: Desk, pa
     await page.get_by_role("button", name="Override").click()
     await expect(page.locator("#act-now")).to_have_text(
         f"0 held, 0 wait, max_active is 5, guaranteed is 1, and pool {pool} gives 1. The pool "
-        f"limits it: for more, raise what is guaranteed, or the capacity of {pool} on its page."
+        f"limits it: for more, raise what is guaranteed, or the capacity of {pool}."
     )
     await expect(page.get_by_label("guaranteed", exact=True)).to_have_value("2")
     await expect(page.locator("#act-fields input").first).to_have_id("f-guaranteed")
     await expect(page.get_by_label("max_active")).to_have_value("")
     await expect(page.locator("#act-effect")).to_contain_text("guaranteed 1 → 2")
+    too_much = f"in pool {pool} the guarantees add up to 4, the capacity is 3"
+    await expect(page.locator("#act-effect")).to_contain_text(too_much)
+    await page.get_by_label("guaranteed", exact=True).fill("")
+    await page.get_by_label("max_active").fill("9")
+    limited = f"pool {pool} has 3 scan, and gives {tenant} 1 at most as things are; the pool limits"
+    await expect(page.locator("#act-effect")).to_contain_text(limited)
     if folder := os.environ.get("HEADGATE_SHOTS"):
         await page.screenshot(path=f"{folder}/override.png")
 
@@ -233,6 +242,12 @@ async def test_keys_and_narrow_pages(desk: Desk, page: Page) -> None:
             await expect(page.locator("[data-live=report]")).to_contain_text("place 1")
         width = await page.evaluate("document.documentElement.scrollWidth")
         assert width <= 400, (path, width)
+    # Each row is a block of its own there, and says whose it is; in a table the name stands once.
+    await page.goto(f"{desk.base}/tenants")
+    names = page.locator("[data-live=tenants] tbody tr td.name").get_by_text(tenant)
+    for width, seen in ((400, 2), (1280, 1)):
+        await page.set_viewport_size({"width": width, "height": 800})
+        await expect(names.filter(visible=True)).to_have_count(seen)
 
 
 async def test_a_tenant_has_keys_for_the_pages_that_it_may_see(desk: Desk, page: Page) -> None:

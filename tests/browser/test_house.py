@@ -70,7 +70,8 @@ async def test_an_admin_makes_a_key_that_is_shown_once_and_revokes_it(
         "headgate keys create ci-bot --role operator --tenant acme --never-expires --reason '...'"
     )
     await expect(page.locator("#act-effect")).to_have_text(
-        "It would: make a key for ci-bot, operator of tenant acme, until it is revoked."
+        "It would: make a key for ci-bot, operator of tenant acme, until it is revoked; "
+        "there is no tenant 'acme': there is none yet."
     )
     await decide(page, "for deployments")
     secret = await page.locator("#shown-text").inner_text()

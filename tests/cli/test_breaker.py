@@ -10,7 +10,7 @@ from headgate.devstack.stack import Stack
 from headgate.model.ids import workflow_id
 from headgate.model.policy import BreakerPolicy
 from headgate.store.database import Database
-from tests.cli.command import run, run_here
+from tests.cli.command import run_here
 from tests.harness import Governance, eventually
 from tests.store.fresh_database import migrated_database
 
@@ -25,21 +25,26 @@ async def test_a_breaker_is_forced_seen_and_resumed(
 ) -> None:
     await governance.set_policy(name, BreakerPolicy())
     about = ("--actor", "ada", "--reason", "a drill")
-    trial = await run("breaker", "force-open", name, *about, "--dry-run", environ=environ)
+    trial = await run_here("breaker", "force-open", name, *about, "--dry-run", environ=environ)
     assert trial.out == f"{name} would be FORCED_OPEN: set by ada: a drill\n"
-    forced = await run("breaker", "force-open", name, *about, "--for", "30m", environ=environ)
+    forced = await run_here("breaker", "force-open", name, *about, "--for", "30m", environ=environ)
     assert forced.out.startswith(f"{name} is FORCED_OPEN: set by ada until ")
     await eventually(
         lambda: governance.saved_breaker(name), lambda s: s is not None and s.state == "FORCED_OPEN"
     )
-    shown = await run("breaker", "show", name, environ=environ)
+    shown = await run_here("breaker", "show", name, environ=environ)
     assert "CLOSED -> FORCED_OPEN by ada: a drill" in shown.out
     assert not re.search(r"^until +-$", shown.out, re.MULTILINE), "of what was set"
-    listed = await run("breaker", "list", "--json", environ=environ)
+    listed = await run_here("breaker", "list", "--json", environ=environ)
     states = {view["downstream"]: view["state"] for view in json.loads(listed.out)}
     assert states[name] == "FORCED_OPEN"
-    resumed = await run("breaker", "resume", name, *about, environ=environ)
-    assert resumed.out == f"{name} is CLOSED: no failures seen\n"
+    once = ("breaker", "resume", name, *about, "--request-id", f"{name}-resume")
+    for _ in range(2):  # the same command once more is answered as it was
+        resumed = await run_here(*once, environ=environ)
+        assert resumed.out == f"{name} is CLOSED: no failures seen\n"
+    for also in ((), ("--dry-run",)):
+        again = await run_here("breaker", "resume", name, *about, *also, environ=environ)
+        assert again.refusal == f"nothing is set by people for {name}"
 
 
 async def test_a_breaker_is_throttled_seen_and_resumed(
@@ -49,14 +54,14 @@ async def test_a_breaker_is_throttled_seen_and_resumed(
     about = ("--actor", "ada", "--reason", "a drill")
     args = ("breaker", "throttle", name, "--to", "12.5%", *about, "--until")
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    cut = await run(*args, f"{tomorrow:%Y-%m-%dT%H:%MZ}", environ=environ)
+    cut = await run_here(*args, f"{tomorrow:%Y-%m-%dT%H:%MZ}", environ=environ)
     said = f"no failures seen; cut to 12.5% by ada until {tomorrow:%Y-%m-%d %H:%M:}"
     assert cut.out.startswith(f"{name} is CLOSED: {said}")
     await eventually(
         lambda: governance.saved_breaker(name), lambda s: s is not None and s.throttle is not None
     )
-    assert said in (await run("breaker", "show", name, environ=environ)).out
-    resumed = await run("breaker", "resume", name, *about, environ=environ)
+    assert said in (await run_here("breaker", "show", name, environ=environ)).out
+    resumed = await run_here("breaker", "resume", name, *about, environ=environ)
     assert resumed.out == f"{name} is CLOSED: no failures seen\n"
 
 
@@ -69,13 +74,17 @@ async def test_a_breaker_is_forced_once_and_not_by_an_old_sight(
         about = ("--actor", "ada", "--reason", "a drill")
         force = ("breaker", "force-open", name, *about, "--request-id", f"{name}-1", "--json")
         seen = str((await governance.breaker_state(name)).revision)
-        first = await run(*force, "--if-revision", seen, environ=environ)
-        again = await run(*force, "--if-revision", seen, environ=environ)
+        first = await run_here(*force, "--if-revision", seen, environ=environ)
+        again = await run_here(*force, "--if-revision", seen, environ=environ)
         assert (first.code, again.code) == (0, 0), again.err
-        stale = await run("breaker", "resume", name, *about, "--if-revision", seen, environ=environ)
+        stale = await run_here(
+            "breaker", "resume", name, *about, "--if-revision", seen, environ=environ
+        )
         assert "people have changed it since revision" in stale.refusal
         other = ("breaker", "shadow", name, *about, "--request-id", f"{name}-1")
-        assert "has been used for something else" in (await run(*other, environ=environ)).refusal
+        assert (
+            "has been used for something else" in (await run_here(*other, environ=environ)).refusal
+        )
         view = await governance.breaker_state(name)
         assert view.state == "FORCED_OPEN"
         assert len([step for step in view.transitions if step.actor]) == 1
@@ -92,7 +101,7 @@ async def test_a_breaker_is_forced_while_nobody_says_where_postgres_is(
     force = ("breaker", "force-open", name, "--actor", "ada", "--reason", "a drill")
     address = {"TEMPORAL_ADDRESS": environ["TEMPORAL_ADDRESS"]}
     for where in (address, {**address, "HEADGATE_DATABASE_URL": "postgresql://127.0.0.1:1/no"}):
-        forced = await run(*force, environ=where)
+        forced = await run_here(*force, environ=where)
         assert forced.out == f"{name} is FORCED_OPEN: set by ada: a drill\n", forced.err
 
 
@@ -130,8 +139,8 @@ async def test_what_cannot_be_done_is_told_in_a_line(
 
 
 async def test_search_attributes_are_registered_once(environ: dict[str, str]) -> None:
-    await run("search-attributes", "--register", environ=environ)
-    again = await run("search-attributes", "--register", environ=environ)
+    await run_here("search-attributes", "--register", environ=environ)
+    again = await run_here("search-attributes", "--register", environ=environ)
     assert again.out == "namespace default has HeadgateKind and BreakerState\n"
-    said = await run("search-attributes", "--json", environ=environ)
+    said = await run_here("search-attributes", "--json", environ=environ)
     assert json.loads(said.out) == {"namespace": "default", "registered": []}

@@ -3,8 +3,10 @@
 import json
 
 from headgate.devstack.stack import Stack
+from headgate.model.configuration import Configuration
+from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
-from tests.cli.command import run
+from tests.cli.command import run_here as run
 from tests.store.fresh_database import fresh_database, migrated_database
 
 
@@ -69,3 +71,22 @@ async def test_whoever_makes_the_first_key_is_told_that_all_have_to_show_one_fro
         assert told in " ".join(first.out.split())  # how lines break is up to the length of a key
         second = await run("keys", "create", "bob", environ=environ)
         assert told not in " ".join(second.out.split())
+
+
+async def test_a_key_for_a_tenant_that_nobody_has_heard_of_is_made_with_a_warning(
+    stack: Stack,
+) -> None:
+    async with migrated_database(stack.dsn) as dsn, Database(dsn) as database:
+        configuration = Configuration.model_validate(
+            {"tenants": {"acme": {"quotas": {"scan": {}}}, "*": {"quotas": {"scan": {}}}}}
+        )
+        await ConfigurationStore(database).save(configuration, "test", "test", {})
+        environ = {"HEADGATE_DATABASE_URL": dsn}
+        said = "there is no tenant 'acne': did you mean acme?"
+        create = ("keys", "create", "portal", "--tenant")
+        for also in (["--dry-run"], []):
+            assert said in (await run(*create, "acne", *also, environ=environ)).out
+            made = json.loads((await run(*create, "acne", *also, "--json", environ=environ)).out)
+            assert made["warning"] == said
+            made = json.loads((await run(*create, "acme", *also, "--json", environ=environ)).out)
+            assert made["warning"] is None

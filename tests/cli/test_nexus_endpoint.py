@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from headgate.devstack.stack import Stack
-from tests.cli.command import run
+from tests.cli.command import run_here as run
 
 
 @pytest.fixture

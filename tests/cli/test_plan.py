@@ -11,7 +11,7 @@ from headgate.model.configuration import Configuration
 from headgate.model.ledger import LedgerView
 from headgate.model.plan import Forecast, PoolForecast
 from headgate.model.pool import CapacityOverride, Followed, MemberView, PoolView
-from headgate.orchestrator.whatif import pool_forecast
+from headgate.orchestrator.pool_forecast import pool_forecast
 from tests.cli.conftest import Desk
 from tests.harness import eventually
 from tests.jobs import ScanJobInput

@@ -48,18 +48,23 @@ async def test_an_override_is_tried_set_seen_and_lifted(desk: Desk) -> None:
     said = json.loads(await desk.done(*args, "--json"))
     assert said["accepted"]
     assert said["before"] == {"max_active": 4, "rate": None}
+    assert said["after"]["ends_at_ms"] - said["after"]["begins_at_ms"] == 7_200_000
     shown = await saved(desk, "quota", "show", acme, until="override")
+    assert "as configured, except where people have set something: scan" in " ".join(shown.split())
     assert "max_active  20 (configured: 4)" in shown
     assert f"override {said['id']}: scan max_active=20 rate=5/s" in shown
     assert "by ada: a drill" in shown
     assert "override" in await desk.done("quota", "list")
 
-    await desk.done("quota", "lift", acme, said["id"], *ABOUT)
+    ended = await desk.done("quota", "lift", acme, said["id"], *ABOUT)
+    assert ended.splitlines()[1:] == ["  max_active: 20 -> 4", "  rate: 5/s -> -"]
     view = await desk.governance.account(acme)
     assert (view.overrides, view.limits["scan"].max_active) == ([], 4)
+    await saved(desk, "quota", "show", acme, until="quotas as configured;")
     target = ("ada", "a drill", f"ledger/{acme}/scan")
     await eventually(lambda: audit(desk, "lift"), lambda entries: entries == [target])
     assert await audit(desk, "override") == [target]
+    assert "max_active: 20 -> 4" in await desk.done("audit", "--action", "lift")
 
 
 async def test_an_override_that_changes_nothing_says_so(desk: Desk) -> None:
@@ -80,13 +85,52 @@ async def test_an_override_that_changes_nothing_says_so(desk: Desk) -> None:
             json.loads(await desk.done(*args, resource, f"max_active={most}", *also))["message"]
         )
 
-    gives = f"; pool {pool} gives 2 of it now: raise the guarantee or the pool's capacity"
+    gives = (
+        f"; pool {pool} has 2 scan, and gives {acme} 2 at most as things are; the pool limits it: "
+        f"for more, raise the capacity of {pool}"
+    )
     assert (await said("scan", 20, "--dry-run")).endswith(gives)
-    assert "; " not in await said("scan", 5, "--dry-run")
+    assert (await said("scan", 5, "--dry-run")).endswith(gives), "less, but more than there is"
+    assert "; " not in await said("scan", 2, "--dry-run", "--allow-below-usage")
     assert (await said("scan", 20)).endswith(gives)
     assert (await said("nosuch", 4, "--dry-run")).endswith(
         f"; {acme} has never used nosuch, and no quota and no pool names it; it falls under '*'"
     )
+
+
+async def test_an_override_says_what_it_does_to_the_pool(desk: Desk) -> None:
+    acme, globex, pool = desk.of("acme"), desk.of("globex"), desk.of("slots")
+    quotas = {"quotas": {"scan": {"guaranteed": 2}}}
+    shared = {"resource": "scan", "capacity": 4, "tenants": [acme, globex]}
+    await desk.apply(
+        tenants={acme: quotas, globex: quotas}, pools={pool: {**shared, "strategy": "reserved"}}
+    )
+    args = ("quota", "override", acme, "scan", "--for", "1h", "--json", *ABOUT)
+
+    async def said(*changes: str) -> str:
+        return str(json.loads(await desk.done(*args, *changes))["message"])
+
+    # It had no limit of its own: one above the capacity limits nothing.
+    limited = (
+        f"; pool {pool} has 4 scan, and gives {acme} 4 at most as things are; the pool limits it: "
+        f"for more, raise what is guaranteed, or the capacity of {pool}"
+    )
+    assert (await said("max_active=20", "--dry-run")).endswith(limited)
+    assert "; " not in await said("max_active=3", "--dry-run")
+    assert "; " not in await said("guaranteed=1", "--dry-run")
+    too_much = (
+        f"; in pool {pool} the guarantees add up to 6, the capacity is 4: each counts as its "
+        "proportional share"
+    )
+    assert (await said("guaranteed=4", "--dry-run")).endswith(too_much)
+    assert (await said("guaranteed=4")).endswith(too_much)
+    # Once more it takes the place of the first, and says the same.
+    for also in (["--dry-run"], []):
+        again = await said("guaranteed=4", *also)
+        assert "; in place of " in again and again.endswith(too_much)
+    assert len((await desk.governance.account(acme)).overrides) == 1
+    shown = await saved(desk, "quota", "show", acme, until="override")
+    assert "  guaranteed  4 (configured: 2)\n" in shown
 
 
 async def test_a_tenant_is_paused_before_its_first_job_and_resumed(desk: Desk) -> None:
@@ -345,6 +389,10 @@ async def test_a_configured_quota_is_tried_changed_and_taken_out(desk: Desk) -> 
         "SELECT actor, how, workflow FROM audit WHERE request_id = 'grow-1'"
     )
     assert [tuple(row) for row in rows] == [("ada", "cli", workflow_id("ledger", acme))]
+    await desk.done("quota", "set", acme, "scan", "rate=5/s", *ABOUT)
+    quota = ((await desk.governance.account(acme)).quotas or {})["scan"]
+    assert (quota.max_active, str(quota.rate)) == (1, "5/s"), "as '*' has it, but for the rate"
+    await desk.done("quota", "unset", acme, "scan", *ABOUT)
     for said, *arguments in (
         ("lists no tenant 'x'", "quota", "set", "x", "scan", "max_active=1", *ABOUT),
         ("has no quota of", "quota", "unset", acme, "scan", *ABOUT),

@@ -18,8 +18,10 @@ from headgate.notifier.by_hand import enable_again, send_test
 from headgate.notifier.failing import news
 from headgate.notifier.notifier import Notifier, fingerprint
 from headgate.notifier.posting import Poster
-from headgate.store.channels import ChannelState, ChannelStore, Standing
+from headgate.store.channel_rows import ChannelState, Standing
+from headgate.store.channels import ChannelStore
 from headgate.store.database import Database
+from headgate.store.untold import UntoldStore
 from tests.notifier.site import SECRET, Endpoint, Site, alert, webhook
 
 NOW_MS = 1_800_000_000_000
@@ -297,15 +299,15 @@ async def test_a_channel_that_cannot_be_composed_for_is_told_as_failing(
 ) -> None:
     bad, good = Endpoint(), Endpoint()
     await desk.channels(bad=await desk.serve(bad.app()), good=await desk.serve(good.app()))
-    usual = ChannelStore.waiting
+    usual = UntoldStore.waiting
 
-    async def waiting(self: ChannelStore, channel: str, limit: int) -> Any:
+    async def waiting(self: UntoldStore, channel: str, limit: int) -> Any:
         if channel == "bad":
             raise RuntimeError("a query\nof months of history")
         return await usual(self, channel, limit)
 
     with monkeypatch.context() as broken:
-        broken.setattr(ChannelStore, "waiting", waiting)
+        broken.setattr(UntoldStore, "waiting", waiting)
         await desk.tell(alert(1))
         assert good.ids == [alert(1).id], "it may pass"
         await desk.after(301)

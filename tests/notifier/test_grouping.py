@@ -12,8 +12,8 @@ from headgate.model.quota import Quota
 from headgate.model.silence import Silence
 from headgate.notifier.notifier import Notifier
 from headgate.store.alerts import AlertStore
-from headgate.store.channels import ChannelStore
 from headgate.store.silences import SilenceStore
+from headgate.store.untold import UntoldStore
 from tests.notifier.site import Endpoint, Site, alert, crossing, webhook
 from tests.unit.pools import PoolOfLedgers
 
@@ -114,7 +114,7 @@ async def test_what_was_refused_comes_no_faster_when_it_is_taken_at_last(desk: S
 async def test_thousands_of_tenants_do_not_stand_before_what_is_about_none(desk: Site) -> None:
     await desk.channels(ops="http://127.0.0.1:9")
     await desk.notifier.take([*(crossing(f"t{n}") for n in range(5)), alert(1), crossing("last")])
-    first = await ChannelStore(desk.database).waiting("ops", 3)
+    first = await UntoldStore(desk.database).waiting("ops", 3)
     told = [crossing("t0").id, crossing("t1").id, alert(1).id]
     assert [one.alert.id for one in first] == told, "in the order they came"
 
@@ -353,7 +353,7 @@ async def test_nothing_is_silenced_by_what_has_just_been_lifted(desk: Site) -> N
     """A silence may end between the look at what holds and what is written down by it."""
     await desk.channels(ops="http://127.0.0.1:9")
     await desk.notifier.take([crossing("acme")])
-    store, channels = SilenceStore(desk.database), ChannelStore(desk.database)
+    store, channels = SilenceStore(desk.database), UntoldStore(desk.database)
     made = Silence(id="s", until_ms=NOW_MS + 3_600_000, actor="ada", reason="because")
     await store.add(made, [])
     assert await store.in_force()

@@ -6,7 +6,8 @@ What it reads is counted, as how long that takes depends on the machine; each st
 import pytest
 
 from headgate.store.alerts import AlertStore
-from headgate.store.channels import ChannelStore
+from headgate.store.lasting import LastingStore
+from headgate.store.untold import UntoldStore
 from tests.notifier.site import Site, alert, crossing
 from tests.notifier.test_channels import pagerduty
 
@@ -88,7 +89,7 @@ async def test_a_channel_with_months_of_history_is_told_in_time(
     """
     endpoint = await pagerduty(desk, monkeypatch)
     await few_are_known(desk)
-    store = ChannelStore(desk.database)
+    store = LastingStore(desk.database)
     for _ in range(6):  # by then Postgres would keep one plan for good
         assert await store.incidents_over("pager", [alert(1).id]) == []
     await months_of_history(desk, days=60, tenants=250)
@@ -112,7 +113,7 @@ async def test_what_a_silence_kept_from_a_channel_is_found_when_it_ends(desk: Si
     )
     await storm(desk, "silenced", "s")
     read = await rows_read(desk)
-    await ChannelStore(desk.database).lift(["pager"])
+    await UntoldStore(desk.database).lift(["pager"])
     assert await rows_read(desk) - read < READ_MAX
     assert [*(await desk.states("pager")).values()] == ["pending"] * SOME
 
@@ -121,5 +122,5 @@ async def test_what_is_still_so_is_found(desk: Site) -> None:
     await few_are_known(desk)
     await storm(desk, "delivered")
     read = await rows_read(desk)
-    assert len(await ChannelStore(desk.database).still("pager")) == SOME
+    assert len(await LastingStore(desk.database).still("pager")) == SOME
     assert await rows_read(desk) - read < READ_MAX

@@ -7,7 +7,8 @@ import pytest
 from headgate.alerts.summary import summarise
 from headgate.model.alert import Alert
 from headgate.notifier.notifier import Notifier
-from headgate.store.channels import ChannelStore
+from headgate.store.messages import MessageStore
+from headgate.store.untold import UntoldStore
 from tests.notifier.site import Endpoint, Site, alert, crossing, webhook
 
 
@@ -59,11 +60,12 @@ async def test_what_was_sent_again_meanwhile_is_not_put_into_a_group(desk: Site)
     await desk.channels(ops=await desk.serve(endpoint.app()))
     many = [crossing(f"t{n}") for n in range(8)]
     await desk.notifier.take(many)
-    store = ChannelStore(desk.database)
-    waiting = await store.waiting("ops", 100)
+    waiting = await UntoldStore(desk.database).waiting("ops", 100)
     await desk.again(many[3].id)
     group = {"id": "group:x", "form": "group", "alerts": []}
-    assert not await store.add("ops", group, "topic", [one.alert.id for one in waiting])
+    assert not await MessageStore(desk.database).add(
+        "ops", group, "topic", [one.alert.id for one in waiting]
+    )
     await desk.notifier.work()
     told = [
         [one["id"] for one in event["data"].get("alerts", [event["data"]])]

@@ -20,13 +20,18 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import (
+    Client,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+)
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from headgate.devstack.stack import Stack
 from headgate.gate.kinds import KINDS, governing
 from headgate.model.alert_rules import AlertRules, Flapping
-from headgate.model.breaker import BreakerState, BreakerView, Report
+from headgate.model.breaker import BreakerCommand, BreakerState, BreakerView, Report
 from headgate.model.entity import EntityOptions
 from headgate.model.ids import Kind
 from headgate.model.lease import LeaseAsk, LeaseGrant, WaitingCalls
@@ -36,6 +41,7 @@ from headgate.model.ledger import (
     Exchange,
     ExchangeReply,
     Holder,
+    LedgerAction,
     LedgerCommand,
     LedgerView,
     Outcome,
@@ -105,6 +111,7 @@ class Recorder:
         await self._guest_leaves_and_comes_back()
         await self._people_are_told()
         await self._block_is_left_behind()
+        await self._people_say_it_twice()
         found = {f"job-{what}": await _history(handle) for what, handle in jobs.items()}
         kinds: tuple[tuple[Kind, str], ...] = (
             ("breaker", "scanner"),
@@ -123,6 +130,8 @@ class Recorder:
         found["governor-house"] = (await self._runs("governor", "house"))[0]
         found["breaker-told"] = (await self._runs("breaker", "told"))[0]
         found["ledger-told"] = (await self._runs("ledger", "told"))[0]
+        found["breaker-resumed"] = (await self._runs("breaker", "resumed"))[0]
+        found["ledger-repeated"] = (await self._runs("ledger", "repeated"))[0]
         pressed = await self._runs("governor", "pressed")
         found["governor-pressed"], found["governor-pressed-carried"] = pressed[0], pressed[1]
         return found
@@ -239,10 +248,7 @@ class Recorder:
                 ends_at_ms=now_ms() + 400,
             ),
         ):
-            command = LedgerCommand(id=uuid4().hex, actor="ada", reason="a drill", action=action)
-            await governance.ledger("borrower").update(
-                "command", command, command.id, CommandReply, 10
-            )
+            await self._tell("borrower", action)
         smaller = PoolCommand(
             id="c1", action="throttle", share=0.5, actor="ada", reason="a drill", for_ms=1_000
         )
@@ -401,6 +407,40 @@ class Recorder:
         await self._saved("governor", "house")
 
     # Alerts ------------------------------------------------------------------------------------
+
+    async def _tell(self, tenant: str, action: LedgerAction) -> None:
+        command = LedgerCommand(id=uuid4().hex, actor="ada", reason="a drill", action=action)
+        await self._governance.ledger(tenant).update(
+            "command", command, command.id, CommandReply, 10
+        )
+
+    async def _people_say_it_twice(self) -> None:
+        """An override that is set once more and ends earlier; a resume of what nobody has set."""
+        governance = self._governance
+        await governance.set_quotas("repeated", scan=SCAN)
+        await governance.exchange("repeated", [acquire("first"), acquire("second", wait_ms=60_000)])
+        for lasts_ms in (2_000, 500):
+            more = QuotaChanges(max_active=2)
+            ends_at_ms = now_ms() + lasts_ms
+            await self._tell(
+                "repeated",
+                SetOverride(resource="scan", changes=more, ends_at_ms=ends_at_ms, for_ms=lasts_ms),
+            )
+        await governance.exchange("repeated", [acquire("third", wait_ms=60_000)])
+        await eventually(lambda: governance.account("repeated"), lambda view: not view.overrides)
+        releases = ["first", "second"]
+        await governance.exchange("repeated", [], releases=releases)
+        await governance.set_policy("resumed", POLICY)
+        for number, action in enumerate(("resume", "force_open", "resume")):
+            command = BreakerCommand.model_validate(
+                {"id": f"c{number}", "action": action, "actor": "ada", "reason": "a drill"}
+            )
+            with suppress(WorkflowUpdateFailedError):  # there is nothing to resume at first
+                await governance.breaker("resumed").update(
+                    "command", command, command.id, BreakerView, 10
+                )
+        await self._saved("breaker", "resumed")
+        await self._saved("ledger", "repeated")
 
     async def _people_are_told(self) -> None:
         """Alert rules: levels, a line that does not move, permits left behind; flapping, calm."""

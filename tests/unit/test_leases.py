@@ -9,9 +9,17 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from headgate.gate.block import Block
+from headgate.model.alert_rules import AlertRules
 from headgate.model.lease import LEASE_MS, LeaseAsk, LeaseGrant, LeaseHolder
-from headgate.model.ledger import Acquire, Exchange, Holder, Outcome
-from headgate.model.quota import Quota
+from headgate.model.ledger import (
+    Acquire,
+    Exchange,
+    Holder,
+    LedgerCommand,
+    Outcome,
+    SetOverride,
+)
+from headgate.model.quota import Quota, QuotaChanges
 from headgate.model.reason import ReasonCode
 from headgate.model.settings import LedgerSettings
 from headgate.quota import Ledger, LedgerRecord
@@ -656,3 +664,53 @@ def test_whatever_gets_lost_no_more_is_out_than_there_is(data: st.DataObject) ->
     assert book.record.leases == {}
     if "scan" in book.record.meters:
         assert units(book) == 0
+
+
+def told(book: Ledger) -> list[tuple[str, Any]]:
+    """Return the alerts that wait to be told: (kind, used)."""
+    return [(one.kind, one.data.get("used")) for one in book.record.alerts]
+
+
+@pytest.mark.parametrize("sees_idle", [True, False])
+def test_nobody_is_alarmed_by_what_a_gate_holds_and_does_not_use(sees_idle: bool) -> None:
+    quotas = {"scan": Quota(max_active=2)}
+    given = LedgerSettings(quotas=quotas, source="listed", alerts=AlertRules())
+    book = Ledger.begin("acme", given, 1, 10_000)
+    book.sees_idle = sees_idle  # False: as ledgers did that began before they saw it
+    gate = Gate(book)
+    gate.want(1, NOW_MS)
+    assert gate.block.take(1, NOW_MS / 1000)
+    gate.exchange(NOW_MS + 1_000)
+    assert (units(book), book.view().leased) == (2, {"scan": 1})
+    assert told(book) == ([] if sees_idle else [("quota.threshold", 2)])
+    assert gate.block.take(1, NOW_MS / 1000)
+    gate.exchange(NOW_MS + 2_000)
+    assert told(book) == [("quota.threshold", 2)]
+
+
+def test_what_waits_at_a_gate_uses_what_the_gate_is_given_before_it_says_so() -> None:
+    book = ledger(max_active=4)
+    Gate(book).want(4, NOW_MS)
+    assert (units(book), book.view().leased) == (4, {})
+
+
+def test_a_limit_may_be_lowered_to_what_is_used_of_what_gates_hold() -> None:
+    book = ledger(max_active=4)
+    gate = Gate(book)
+    gate.want(2, NOW_MS)
+    assert gate.block.take(1, NOW_MS / 1000)
+    gate.exchange(NOW_MS + 1_000)
+    held = units(book)
+    assert held > 1
+    lower = LedgerSettings(quotas={"scan": Quota(max_active=1)}, source="listed")
+    assert book.below_usage(lower) == []
+    assert book.below_usage(lower.model_copy(update={"quotas": {"scan": Quota(max_active=0)}})) == [
+        "max_active of scan of acme would be 0, but 1 are held"
+    ]
+    action = SetOverride(
+        resource="scan",
+        changes=QuotaChanges(max_active=1),
+        ends_at_ms=NOW_MS + 60_000,
+    )
+    command = LedgerCommand(id="c1", actor="ann", reason="less", action=action)
+    assert book.operate(command, NOW_MS + 1_000).accepted

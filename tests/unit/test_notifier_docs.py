@@ -15,7 +15,7 @@ from headgate.notifier.outgoing import Outgoing, group, single, summary
 from headgate.notifier.slack import content
 from headgate.notifier.webhook import envelope
 from headgate.quota.news import usage_news
-from headgate.store.channels import ChannelState, Standing
+from headgate.store.channel_rows import ChannelState, Standing
 from tests.unit.test_breaker_alerts import NOON, Downstream
 
 DOCS: Final = (Path(__file__).parents[2] / "docs" / "notifier.md").read_text()

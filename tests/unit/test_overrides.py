@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from headgate.model.contract import LAST_MS
 from headgate.model.ledger import CommandReply, LedgerCommand, LedgerView
 from headgate.model.pool import Allocation
 from headgate.model.quota import Throttle
@@ -104,6 +105,78 @@ def test_what_is_held_beyond_a_lowered_limit_has_to_come_back_before_anybody_is_
     say(ledger, "o", changes, now_ms=now_ms, allow_below_usage=True)
     wait = ask(ledger, "g", wait_ms=900_000, now_ms=now_ms)
     assert wait.retry_at_ms == now_ms + 60_000 * 3 // 6, "three of the six"
+
+
+def test_how_long_an_override_holds_counts_from_when_it_begins() -> None:
+    ledger = make(max_active=1)
+    say(ledger, "o", {**override(max_active=2), "for_ms": 500}, now_ms=NOW_MS + 30)
+    later = {**override(begins_at_ms=NOW_MS + 90, max_active=3), "for_ms": 500}
+    say(ledger, "p", later, now_ms=NOW_MS + 60)
+    found = ledger.record.overrides
+    assert (found["o"].begins_at_ms, found["o"].ends_at_ms) == (NOW_MS + 30, NOW_MS + 530)
+    assert (found["p"].begins_at_ms, found["p"].ends_at_ms) == (NOW_MS + 90, NOW_MS + 590)
+    forever = {**override(LAST_MS, LAST_MS - 1, max_active=4), "for_ms": LAST_MS}
+    assert say(ledger, "q", forever).after["ends_at_ms"] == LAST_MS
+
+
+def test_who_sets_the_same_once_more_has_one_override_as_it_was_said_last() -> None:
+    ledger = make(max_active=1)
+    say(ledger, "o", override(max_active=2))
+    now_ms = NOW_MS + 50
+    trial = say(ledger, "t", override(LATER_MS + 50, max_active=2), now_ms=now_ms, dry_run=True)
+    assert trial.message.endswith("in place of o, by which ann set the same")
+    assert list(ledger.record.overrides) == ["o"]
+    longer = say(ledger, "p", override(LATER_MS + 50, max_active=2), now_ms=now_ms)
+    assert (longer.before["id"], longer.before["ends_at_ms"]) == ("o", LATER_MS)
+    assert say(ledger, "q", override(NOW_MS + 99, max_active=2), now_ms=now_ms).accepted
+    assert [(one.id, one.ends_at_ms) for one in again(ledger).record.overrides.values()] == [
+        ("q", NOW_MS + 99)
+    ]
+    assert say(ledger, "o", override(max_active=2), now_ms=now_ms).id == "o", "as it was answered"
+    assert list(ledger.record.overrides) == ["q"]
+    say(ledger, "later", override(begins_at_ms=NOW_MS + 70, max_active=2), now_ms=now_ms)
+    say(ledger, "more", override(max_active=2, per_hour=9), now_ms=now_ms)
+    say(ledger, "bob's", override(max_active=2), now_ms=now_ms, actor="bob")
+    assert {*ledger.record.overrides} == {"q", "later", "more", "bob's"}, "none says the same"
+    say(ledger, "moved", override(LATER_MS + 1, NOW_MS + 70, max_active=2), now_ms=now_ms)
+    assert {*ledger.record.overrides} == {"q", "moved", "more", "bob's"}
+
+
+def test_a_run_that_stacked_what_was_said_twice_does_so_still() -> None:
+    ledger = make(max_active=1)
+    for id in "op":
+        command = LedgerCommand.model_validate(
+            {"id": id, "actor": "ann", "reason": "a drill", "action": override(max_active=2)}
+        )
+        assert ledger.sets_again(command, NOW_MS) == (id == "p")
+        ledger.operate(command, NOW_MS, stacks=True)
+    assert list(ledger.record.overrides) == ["o", "p"]
+
+
+def test_the_audit_says_what_holds_again_when_an_override_is_lifted_or_over() -> None:
+    ledger = make(max_active=4)
+    say(ledger, "o", override(max_active=8, per_hour=9))
+    say(ledger, "p", override(LATER_MS + 1, per_hour=20))
+    lift = {"kind": "lift", "id": "p"}
+    trial = say(ledger, "t", lift, dry_run=True)
+    assert trial.after == {"changes": {"per_hour": 9}}, "what the other says"
+    ledger.advance(LATER_MS + 1)
+    ended = [one for one in ledger.record.audit if one.action == "override_ended"]
+    assert [one.after["changes"] for one in ended] == [
+        {"max_active": 4, "per_hour": 20},
+        {"per_hour": None},
+    ]
+    ledger = make(max_active=4)
+    say(ledger, "o", override(begins_at_ms=NOW_MS + 1, max_active=8))
+    say(ledger, "p", override(begins_at_ms=NOW_MS + 2, ends_at_ms=LATER_MS, max_active=9))
+    assert say(ledger, "l", {"kind": "lift", "id": "p"}).accepted
+    line = ledger.record.audit[-1]
+    assert (line.before["changes"], line.after) == (
+        {"max_active": 9},
+        {"changes": {"max_active": 8}},
+    ), "as it is when it would have begun"
+    say(ledger, "z", throttle(0.5))
+    assert say(ledger, "m", {"kind": "lift", "id": "z"}).after == {}
 
 
 def test_an_override_to_come_serves_those_who_wait_when_it_begins() -> None:

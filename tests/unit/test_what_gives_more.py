@@ -31,8 +31,6 @@ def test_where_a_pool_limits_it_the_capacity_is_named_and_the_guarantee_only_if_
     limits = LimitView(max_active=9, pool="p", allocated=2, guaranteed=1)
     start = ", max_active is 9, guaranteed is 1, and pool p gives 2. "
     start += "The pool limits it: for more, raise "
-    assert (
-        _limited(limits, ["p"]) == f"{start}what is guaranteed, or the capacity of p on its page."
-    )
-    assert _limited(limits, []) == f"{start}the capacity of p on its page."
+    assert _limited(limits, ["p"]) == f"{start}what is guaranteed, or the capacity of p."
+    assert _limited(limits, []) == f"{start}the capacity of p."
     assert _limited(LimitView(max_active=9), ["p"]) == ", max_active is 9."

@@ -16,6 +16,7 @@ _ERRORS: Final = {
     "409": "It was refused.",
     "412": "Somebody has changed it since `If-Match`.",
     "413": "The request is too large.",
+    "415": "The request is not JSON, or does not say so: `Content-Type: application/json`.",
     "422": "The request says something that makes no sense.",
     "429": "Too many requests; see `Retry-After`.",
     "503": "Temporal or Postgres does not answer; see `Retry-After`.",

@@ -64,6 +64,7 @@ class OverrideOrder(Contract):
             changes=self.changes,
             begins_at_ms=begins_at_ms,
             ends_at_ms=ends_at_ms,
+            for_ms=self.for_ms,
         )
 
 

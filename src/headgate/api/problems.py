@@ -170,6 +170,11 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError | ValidationError)
+        if any(map(_is_unread, error.errors())):
+            said = request.headers.get("content-type", "")
+            has = f"not as {said}" if said else "which this request does not say"
+            expected = f"send it with the header Content-Type: application/json, {has}"
+            return answer(request, 415, "media_type", expected)
         errors = [_field(one) for one in error.errors()[:10]]
         detail = "; ".join(f"{one['field']}: {one['message']}" for one in errors)
         if any(one["type"] == "json_invalid" for one in error.errors()):
@@ -210,6 +215,11 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
     app.add_exception_handler(UnavailableError, ours)
     app.add_exception_handler(RPCError, ours)
     app.add_exception_handler(Exception, bug)
+
+
+def _is_unread(error: Any) -> bool:
+    """Return whether a body was not read as JSON, because nothing says that it is."""
+    return error["loc"] == ("body",) and isinstance(error["input"], bytes)
 
 
 def _field(error: Any) -> dict[str, str]:

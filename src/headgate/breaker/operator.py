@@ -3,6 +3,7 @@
 from typing import Final
 
 from headgate.breaker.machine import Breaker
+from headgate.breaker.record import BreakerRecord
 from headgate.model.breaker import BreakerCommand, BreakerState, Override, Throttle, Transition
 
 MAX_COMMANDS_KEPT: Final = 100
@@ -11,6 +12,14 @@ _MODES: Final = {
     "force_closed": BreakerState.FORCED_CLOSED,
     "shadow": BreakerState.SHADOW,
 }
+
+
+def nothing_to_resume(record: BreakerRecord, command: BreakerCommand) -> str | None:
+    """Return why a command would end nothing; None: it does something, or has been done before."""
+    is_set = record.override is not None or record.throttle is not None
+    if command.action != "resume" or is_set or command.id in record.commands:
+        return None
+    return f"nothing is set by people for {record.downstream}"
 
 
 def obey(breaker: Breaker, command: BreakerCommand, now_ms: int) -> None:

@@ -10,7 +10,9 @@ from headgate.cli import options
 from headgate.cli.options import reading
 from headgate.cli.tables import print_json, say, show, table
 from headgate.model.errors import ConfigurationError, NotFoundError
+from headgate.orchestrator.operate import absent
 from headgate.orchestrator.times import lasting
+from headgate.store.database import Database
 from headgate.store.keys import ApiKey, KeyStore, RoleName
 
 app = typer.Typer(help="Make, list and revoke the keys of the API.", no_args_is_help=True)
@@ -42,18 +44,21 @@ def create(
     by = options.asked(reason, actor, dry_run, request_id)
     of = f" of tenant {tenant}" if tenant else ""
     if dry_run:
+        warning = asyncio.run(_tried(tenant))
         plan = {"name": name, "role": role, "tenant": tenant, "for_ms": lasts, "dry_run": True}
         if as_json:
-            print_json(plan)
+            print_json({**plan, "warning": warning})
         else:
             left = "until it is revoked" if lasts is None else f"for {lasting(lasts)}"
             print(f"{name} would be {role}{of}, {left}; no key was made")
+            if warning is not None:
+                say(warning)
         return
 
-    async def run() -> tuple[ApiKey, str, bool]:
+    async def run() -> tuple[ApiKey, str, bool, str | None]:
         async with reading() as db:
             await by.note(db, "key")
-            is_first = not await KeyStore(db).any()
+            is_first, warning = not await KeyStore(db).any(), await _warning(db, tenant)
             made = await KeyStore(db).create(
                 name,
                 chosen,
@@ -63,15 +68,17 @@ def create(
                 reason=by.reason,
                 request_id=by.id,
             )
-            return *made, is_first
+            return *made, is_first, warning
 
-    key, text, is_first = asyncio.run(run())
+    key, text, is_first, warning = asyncio.run(run())
     if as_json:
-        print_json({**key.model_dump(mode="json"), "key": text})
+        print_json({**key.model_dump(mode="json"), "key": text, "warning": warning})
         return
     until = "until it is revoked" if key.expires_at is None else f"until {_day(key.expires_at)}"
     print(text)
     print(f"{name} is {role}{of}, {until}; this key cannot be shown again")
+    if warning is not None:
+        say(warning)
     if is_first:
         say("it is the first: what was open to all on this machine asks for a key within seconds")
 
@@ -124,6 +131,18 @@ def revoke(
         print_json({"id": id, "revoked_by": by.actor, "dry_run": dry_run})
         return
     print(f"{id} {'would be' if dry_run else 'is'} revoked")
+
+
+async def _tried(tenant: str | None) -> str | None:
+    if tenant is None:
+        return None
+    async with reading() as db:
+        return await _warning(db, tenant)
+
+
+async def _warning(db: Database, tenant: str | None) -> str | None:
+    """Return that a key is for nobody yet; no refusal, as ``*`` may let anybody come."""
+    return None if tenant is None else await absent(db, "ledger", tenant)
 
 
 def _state(key: ApiKey) -> str:

@@ -30,6 +30,7 @@ from headgate.orchestrator.times import lasting, utc
 from headgate.store.migrate import require_current
 from headgate.store.snapshots import SnapshotStore
 from headgate.view.changed import differences
+from headgate.view.standing import quota_source, used_and_leased
 from headgate.view.words import requests_wait
 
 app = typer.Typer(
@@ -87,6 +88,7 @@ def override(
         changes=options.written(QuotaChanges, **fields),
         begins_at_ms=None if begin is None else options.moment(begin, "--from"),
         ends_at_ms=ends_at_ms,
+        for_ms=options.for_ms(duration),
     )
     tell(tenant, action, by, as_json, below_usage=allow_below_usage)
 
@@ -108,7 +110,8 @@ def set_configured(
 ) -> None:
     """Change one configured quota for good; what is not named of it stays as it is.
 
-    A file that headgate apply takes may change it back: headgate export has what is applied.
+    Of a resource that had no quota of its own it stays as that of '*' has it. A file that headgate
+    apply takes may change it back: headgate export has what is applied.
     """
     by = options.asked(reason, actor, dry_run, request_id, if_revision)
     fields = options.pairs(changes, _EXAMPLE)
@@ -262,7 +265,8 @@ def print_reply(reply: CommandReply, as_json: bool, about: str = "") -> None:
         return
     say(f"{about}{'would do: ' if reply.dry_run else ''}{reply.message}", 2)
     if reply.after.get("changes"):
-        for one in differences(reply.before, {"changes": reply.after["changes"]}, utc):
+        before = reply.before.get("changes", reply.before)
+        for one in differences(before, reply.after["changes"], utc):
             say(f"  {one.name}: {one.before} -> {one.after}", 4)
     ends_at_ms = reply.after.get("ends_at_ms", reply.after.get("until_ms"))
     if reply.after.get("id"):
@@ -278,8 +282,8 @@ async def _list(as_json: bool) -> None:
         print_json([_with_age(view, saved.get(view.tenant)) for view in views])
         return
     found = table(
-        *("Tenant", "Resource", "Held", "Limit", "Waiting", "Set", "Changed"),
-        right=("Held", "Limit", "Waiting"),
+        *("Tenant", "Resource", "Used", "Leased", "Limit", "Waiting", "Set", "Changed"),
+        right=("Used", "Leased", "Limit", "Waiting"),
         whole=("Tenant",),
     )
     for view in views:
@@ -288,7 +292,7 @@ async def _list(as_json: bool) -> None:
             found.add_row(
                 view.tenant if number == 0 else "",
                 resource,
-                str(view.units_held.get(resource, 0)),
+                *map(str, used_and_leased(view, resource)),
                 _room(view.limits.get(resource)),
                 str(view.waiting.get(resource, 0)),
                 _set(view, resource),
@@ -310,7 +314,7 @@ async def _show(tenant: str, as_json: bool) -> None:
         print_json(_with_age(view, saved))
         return
     group = f", of group {view.group}" if view.group else ""
-    print(f"{tenant}{group}: quotas {_SOURCES[view.quota_source]}; last change {ago(saved)}")
+    say(f"{tenant}{group}: {quota_source(view, now_ms())}; last change {ago(saved)}", 2)
     if view.paused:
         print(f"suspended by the configuration: {view.paused}")
     for resource in sorted({*view.limits, *view.units_held, *view.waiting}):
@@ -320,29 +324,24 @@ async def _show(tenant: str, as_json: bool) -> None:
         print(f"who holds and who waits: headgate holders {tenant}")
 
 
-_SOURCES = {
-    "listed": "as configured",
-    "default": "of '*', as it is not listed",
-    "none": "none: it is not listed, and there is no '*'",
-}
-
-
 def _show_resource(view: LedgerView, resource: str) -> None:
     quota = (view.quotas or {}).get(resource, (view.quotas or {}).get("*", Quota()))
     limits = view.limits.get(resource, LimitView())
     account = view.accounts.get(resource)
-    held = view.units_held.get(resource, 0)
+    used, leased = used_and_leased(view, resource)
     waiting = view.waiting.get(resource, 0)
     print(f"{resource}")
-    _line("held", f"{held}" + (f", {requests_wait(waiting)}" if waiting else ""))
+    idle = f", {leased} more leased to gates and idle" if leased else ""
+    _line("used", f"{used}{idle}" + (f", {requests_wait(waiting)}" if waiting else ""))
     if limits.paused:
         _line("paused", limits.paused)
     if limits.max_active is not None or quota.max_active is not None:
         _line("max_active", _compared(limits.max_active, quota.max_active))
     if limits.pool is not None:
         units = "no limit" if limits.allocated is None else f"{limits.allocated}"
-        guarantee = f", {limits.guaranteed} guaranteed" if limits.guaranteed else ""
-        _line("pool", f"{units} of {limits.pool}{guarantee}")
+        _line("pool", f"{units} of {limits.pool}")
+    if limits.guaranteed or quota.guaranteed:
+        _line("guaranteed", _compared(limits.guaranteed, quota.guaranteed))
     if limits.rate is not None or quota.rate is not None:
         _line("rate", _compared(limits.rate, quota.rate))
     for kind, window in sorted(limits.windows.items()):

@@ -47,7 +47,10 @@ def is_name(text: str) -> bool:
     return len(text) <= _NAME_MAX and re.fullmatch(_NAME, text) is not None
 
 
-Millis = Annotated[int, Field(ge=0, le=253_402_300_799_000)]
+LAST_MS: Final = 253_402_300_799_000
+"""The end of the year 9999 in Unix time: the last of what people and databases can write."""
+
+Millis = Annotated[int, Field(ge=0, le=LAST_MS)]
 """A duration or a Unix time, in milliseconds."""
 
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]

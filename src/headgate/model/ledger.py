@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from headgate.model.alert_rules import AlertRules, AlertsView
-from headgate.model.contract import Actor, Message, Millis, Name, Why
+from headgate.model.contract import LAST_MS, Actor, Message, Millis, Name, Why
 from headgate.model.entity import IfRevision
 from headgate.model.lease import LEASES_AT_ONCE, LeaseAsk, LeaseGrant, LeaseView
 from headgate.model.limits import PressureView, SlotUse
@@ -454,6 +454,8 @@ class SetOverride(Message):
         changes: What is different, by field of the quota.
         begins_at_ms: From when; null: from now on.
         ends_at_ms: Until when.
+        for_ms: How long it holds, from when it begins by the ledger's clock; ``ends_at_ms`` is then
+            for ledgers that do not know of this.
     """
 
     kind: Literal["override"] = "override"
@@ -461,6 +463,7 @@ class SetOverride(Message):
     changes: QuotaChanges
     begins_at_ms: Millis | None = None
     ends_at_ms: Millis
+    for_ms: Annotated[int, Field(ge=1, le=LAST_MS)] | None = None
 
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> Self:

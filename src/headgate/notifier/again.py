@@ -8,9 +8,10 @@ from headgate.model.errors import ConfigurationError, NotFoundError
 from headgate.notifier.incidents import with_resolves
 from headgate.notifier.outgoing import people_time, single
 from headgate.store.alerts import AlertStore
-from headgate.store.channels import ChannelStore
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
+from headgate.store.lasting import LastingStore
+from headgate.store.messages import MessageStore
 
 _OF_INCIDENTS: Final = (AlertmanagerChannel, PagerDutyChannel)
 """What is told there lasts until its end is told."""
@@ -65,14 +66,13 @@ async def send_again(
         )
     if order.dry_run:
         return channels
-    store = ChannelStore(database)
     messages = {}
     for name in channels:
         message = single(told.alert, settings.channels[name], settings)
         if isinstance(settings.channels[name], PagerDutyChannel):
-            message = await with_resolves(store, name, message)
+            message = await with_resolves(LastingStore(database), name, message)
         messages[name] = message
-    await store.again(
+    await MessageStore(database).again(
         alert_id,
         {name: (one.model_dump(mode="json"), one.topic) for name, one in messages.items()},
         order.entry("resend", f"alert/{alert_id}", channels=channels),

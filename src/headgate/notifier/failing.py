@@ -7,7 +7,7 @@ from headgate.alerts.words import many, span
 from headgate.model.alert import Alert, Severity, Status
 from headgate.model.channel_alerts import FAILING, GIVEN_UP, LASTING, REFUSING, TEST, key_of
 from headgate.notifier.delivery import is_lasting
-from headgate.store.channels import Standing
+from headgate.store.channel_rows import Standing
 
 
 def news(

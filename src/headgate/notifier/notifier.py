@@ -30,10 +30,14 @@ from headgate.notifier.incidents import with_resolves
 from headgate.notifier.outgoing import Outgoing, part_of, single
 from headgate.notifier.posting import Poster
 from headgate.store.alerts import AlertStore
-from headgate.store.channels import ChannelState, ChannelStore, Failure, Part, Row, Standing, Tell
+from headgate.store.channel_rows import ChannelState, Failure, Part, Row, Standing, Tell
+from headgate.store.channels import ChannelStore
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
+from headgate.store.lasting import LastingStore
+from headgate.store.messages import MessageStore
 from headgate.store.silences import SilenceStore
+from headgate.store.untold import UntoldStore
 
 RETRY_S: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 7_200.0)
 """How long after each failure in a row the next attempt follows, for three days."""
@@ -79,6 +83,9 @@ class Notifier:
         self._configuration = ConfigurationStore(database)
         self._alerts = AlertStore(database)
         self._channels = ChannelStore(database)
+        self._untold = UntoldStore(database)
+        self._messages = MessageStore(database)
+        self._lasting = LastingStore(database)
         self._silences = SilenceStore(database)
         self._poster = poster or Poster()
         self._retry_s = retry_s
@@ -188,11 +195,11 @@ class Notifier:
     async def _serve_all(self) -> None:
         """Begin to serve every channel for which something can be done."""
         settings = await self._current()
-        await self._channels.lift(sorted(settings.channels))
+        await self._untold.lift(sorted(settings.channels))
         waiting = await self._channels.with_work()
         if time.monotonic() >= self._forget_at:
             self._forget_at = time.monotonic() + _FORGET_EVERY_S
-            await self._channels.adopt()
+            await self._messages.adopt()
             waiting |= await self._channels.failing()  # also when nothing waits for them
             known = waiting | await self._channels.unserved()
             if known - {*settings.channels}:
@@ -202,7 +209,7 @@ class Notifier:
                 self._told(await self._channels.forget(name, self._teller(name, settings)))
         if time.monotonic() >= self._remind_at:
             self._remind_at = time.monotonic() + _REMIND_EVERY_S
-            waiting |= await self._channels.to_remind(_forgetful(settings), REMIND_MS)
+            waiting |= await self._lasting.to_remind(_forgetful(settings), REMIND_MS)
         for name in sorted(waiting & {*settings.channels} - {*self._serving}):
             task = asyncio.create_task(self._serve(name))
             self._serving[name] = task
@@ -241,7 +248,7 @@ class Notifier:
         self._told(await self._channels.look(name, self._teller(name, settings)))
         if state.is_disabled or state.is_waiting:
             return False
-        row = await self._channels.next(name)
+        row = await self._messages.next(name)
         if row is None:
             made = await self._composed(name, channel, settings, state)
             if made is not False:
@@ -252,7 +259,7 @@ class Notifier:
             message = Outgoing.model_validate(row.content)
             free = [id for id in row.members if id not in row.held]
             parts = await self._parts(name, channel, settings, message, [row.held, free])
-            await self._channels.divide(name, message.id, parts)
+            await self._messages.divide(name, message.id, parts)
             return True
         if await self._channels.lately(name) >= channel.max_per_minute:
             return False  # what was kept while it was away comes no faster either
@@ -280,7 +287,7 @@ class Notifier:
 
     async def _compose(self, name: str, channel: Channel, settings: NotifierSettings) -> bool:
         """Make messages of what waits; return whether there are any."""
-        found = await self._channels.waiting(name, _AT_ONCE)
+        found = await self._untold.waiting(name, _AT_ONCE)
         silences = await self._silences.in_force()
         silenced = {
             one.alert.id: silence.id
@@ -292,7 +299,7 @@ class Notifier:
         # And who was not, is not.
         unheard = {one.alert.id: one.silence for one in found if one.silence is not None}
         if silenced or unheard:
-            await self._channels.silence(name, silenced, unheard)
+            await self._untold.silence(name, silenced, unheard)
             return True  # what else is over by that is seen when it is looked at anew
         waiting = [Waiting(one.alert, one.waited_ms) for one in found]
         if not waiting:
@@ -303,12 +310,12 @@ class Notifier:
             channel,
             settings,
             channel.max_per_minute - await self._channels.lately(name),
-            await self._channels.since_groups(name),
+            await self._messages.since_groups(name),
         )
         for made in messages:
             is_pagerduty = isinstance(channel, PagerDutyChannel)
-            message = await with_resolves(self._channels, name, made) if is_pagerduty else made
-            if not await self._channels.add(
+            message = await with_resolves(self._lasting, name, made) if is_pagerduty else made
+            if not await self._messages.add(
                 name,
                 message.model_dump(mode="json"),
                 message.topic,
@@ -343,7 +350,7 @@ class Notifier:
                 half = (len(row.members) + 1) // 2
                 halves = [row.members[:half], row.members[half:]]
                 parts = await self._parts(name, channel, settings, message, halves)
-            told = await self._channels.failed(
+            told = await self._messages.failed(
                 name,
                 message.id,
                 self._failure(error, _ms_since(began), tries),
@@ -352,7 +359,7 @@ class Notifier:
             )
             _log.warning("%s", error)
         else:
-            told = await self._channels.delivered(
+            told = await self._messages.delivered(
                 name, message.id, _ms_since(began), self._teller(name, settings)
             )
         self._told(told)
@@ -371,7 +378,7 @@ class Notifier:
             return False  # to PagerDuty a group is one incident, however many it is about
         if error.status in _DISLIKED:
             is_large = len(message.alerts) > _DIVIDED_AT_ANY_RATE
-            return is_large or await self._channels.has_taken_since(name, message.id)
+            return is_large or await self._messages.has_taken_since(name, message.id)
         return error.status == _TOO_LONG
 
     async def _parts(
@@ -390,7 +397,7 @@ class Notifier:
                 continue
             part = part_of(message, some, name, channel, settings)
             if isinstance(channel, PagerDutyChannel):
-                part = await with_resolves(self._channels, name, part)
+                part = await with_resolves(self._lasting, name, part)
             ids = [alert.id for alert in some]
             parts.append(Part(part.model_dump(mode="json"), part.topic, ids))
         return parts
@@ -401,7 +408,7 @@ class Notifier:
         """Tell a channel once more what is still so, if it forgets what it is not told again."""
         if not isinstance(channel, AlertmanagerChannel) or state.reminded_ms < REMIND_MS:
             return
-        still = await self._channels.still(name)
+        still = await self._lasting.still(name)
         began = time.monotonic()
         try:
             for begin in range(0, len(still), GROUP_MAX):
@@ -414,13 +421,13 @@ class Notifier:
         except DeliveryError as error:
             # Nothing is lost by it: what fires there lasts for a day, and this is tried again.
             _log.warning("%s; what is still so is told again in a while", error)
-            told = await self._channels.not_reminded(
+            told = await self._lasting.not_reminded(
                 name,
                 self._failure(error, _ms_since(began), state.failures),
                 self._teller(name, settings, at_once=error.is_final),
             )
         else:
-            told = await self._channels.reminded(
+            told = await self._lasting.reminded(
                 name, _ms_since(began) if still else None, self._teller(name, settings)
             )
         self._told(told)

@@ -34,8 +34,8 @@ class QuotaOrder:
     Args:
         tenant: Whose; ``*``: of all that are not listed.
         resource: Of what; ``*``: of all that are not named.
-        change: From the quota as it is configured, or None, to what is to hold from now on; None:
-            the resource is not named any more.
+        change: From the quota as it is configured, that of ``*`` where the resource is not named,
+            or None, to what is to hold from now on; None: the resource is not named any more.
         actor: Who.
         reason: Why.
         request_id: The same for every attempt; it is done once.
@@ -149,8 +149,8 @@ def _changed(applied: Configuration, order: QuotaOrder) -> Configuration:
     document = applied.model_dump(mode="json", exclude_unset=True)
     if order.tenant not in applied.tenants:
         raise NotFoundError(f"the configuration lists no tenant {order.tenant!r}")
-    old = applied.tenants[order.tenant].quotas.get(order.resource)
-    new = order.change(old)
+    known = applied.tenants[order.tenant].quotas
+    new = order.change(known.get(order.resource, known.get(DEFAULT)))
     quotas = document["tenants"][order.tenant]["quotas"]
     if new is not None:
         quotas[order.resource] = new.model_dump(mode="json", exclude_unset=True)

@@ -43,7 +43,7 @@ async def command_breaker(client: Client, downstream: str, command: BreakerComma
         What it is now, or would be with ``dry_run``.
 
     Raises:
-        NotFoundError: No breaker of this name runs.
+        NotFoundError: No breaker of this name runs, or nothing is set that ``resume`` could end.
         ConflictError: People have changed it since ``if_revision``.
         ConfigurationError: It refused.
         UnavailableError: Temporal or the governance workers do not answer.
@@ -151,10 +151,21 @@ async def require_named(database: Database, kind: Kind, subject: str) -> None:
         NotFoundError: With those that were perhaps meant.
         UnavailableError: Postgres does not answer.
     """
+    if (why := await absent(database, kind, subject)) is not None:
+        raise NotFoundError(why)
+
+
+async def absent(database: Database, kind: Kind, subject: str) -> str | None:
+    """Return that there is no such name, with those that were perhaps meant; None: there is one.
+
+    Raises:
+        UnavailableError: Postgres does not answer.
+    """
     known = await known_names(database, kind)
-    if subject not in known:
-        what = {"ledger": "tenant", "governor": "pool", "breaker": "downstream"}[kind]
-        raise NotFoundError(f"there is no {what} {subject!r}: {_say(known, subject)}")
+    if subject in known:
+        return None
+    what = {"ledger": "tenant", "governor": "pool", "breaker": "downstream"}[kind]
+    return f"there is no {what} {subject!r}: {_say(known, subject)}"
 
 
 async def _tell(

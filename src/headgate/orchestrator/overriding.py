@@ -1,18 +1,22 @@
-"""What people who override a quota should know: that it does nothing as things are."""
+"""What people who override a quota should know: that it does nothing, or more than there is."""
 
-from typing import Final
+from collections.abc import Collection, Iterator
 
 from temporalio.client import Client
 
+from headgate.allocation.rights import OVERCOMMITTED
 from headgate.model.configuration import Configuration
 from headgate.model.errors import HeadgateError
 from headgate.model.ids import DEFAULT
 from headgate.model.ledger import CommandReply, LedgerCommand, LedgerView, SetOverride
-from headgate.orchestrator.ask import ask
+from headgate.model.plan import PoolForecast
+from headgate.model.pool import GUARANTEEING, PoolView, Strategy
+from headgate.model.quota import QuotaOverride
+from headgate.orchestrator.ask import ask, ask_pool
+from headgate.orchestrator.pool_forecast import ledgers_of, limits_of, pool_forecast
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
-
-_UNLIMITED: Final = 10**9
+from headgate.view.words import what_gives_more
 
 
 async def with_hints(
@@ -25,32 +29,81 @@ async def with_hints(
     action = command.action
     if not reply.accepted or not isinstance(action, SetOverride):
         return reply
-    hints = []
+    hints: list[str] = []
     try:
         view = await ask(client, "ledger", tenant, "state", LedgerView)
-        hints += _of_pool(view, action, reply)
+        applied = await ConfigurationStore(database).load()
+        if (pool := applied.ledger(tenant).pools.get(action.resource)) is not None:
+            override = QuotaOverride.model_validate(reply.after)
+            seen = await ask_pool(client, pool)
+            ledgers = await ledgers_of(database, applied.members(applied.pools[pool]))
+            accounts = {**ledgers, tenant: view}
+            # What it replaces is gone already, or not yet: the same either way.
+            gone = {override.id, reply.before.get("id")}
+            hints += of_pool(applied, seen, accounts, tenant, override, gone)
         if _is_new(view, action.resource):
-            applied = await ConfigurationStore(database).load()
             hints += _of_name(applied, tenant, action.resource)
     except HeadgateError:
         pass
     return reply.model_copy(update={"message": "; ".join([reply.message, *hints])})
 
 
-def _of_pool(view: LedgerView, action: SetOverride, reply: CommandReply) -> list[str]:
-    """More than a pool gives is not had for a higher limit."""
-    limits = view.limits.get(action.resource)
-    wanted = action.changes.values.get("max_active", 0)
-    if limits is None or limits.pool is None or limits.allocated is None:
-        return []
-    before = reply.before.get("max_active", 0)
-    old, new = (_UNLIMITED if one is None else one for one in (before, wanted))
-    if new <= old or limits.allocated >= old:
-        return []
-    return [
-        f"pool {limits.pool} gives {limits.allocated} of it now: raise the guarantee or the pool's "
-        "capacity"
-    ]
+def of_pool(
+    applied: Configuration,
+    pool: PoolView,
+    ledgers: dict[str, LedgerView],
+    tenant: str,
+    override: QuotaOverride,
+    gone: Collection[str | None],
+) -> Iterator[str]:
+    """Yield what there is to know of an override of what a pool shares.
+
+    The pool is divided by the very code of its governor, with the override and without, as if the
+    tenant wanted all of it while the others want what they do.
+
+    Args:
+        applied: The configuration.
+        pool: As it is.
+        ledgers: The accounts of its tenants, with the override or still without.
+        tenant: Whose quota it is.
+        override: Set, or only tried.
+        gone: Ids of overrides that do not hold without it.
+    """
+    view, resource, at_ms = ledgers[tenant], override.resource, override.begins_at_ms
+    others = [one for one in view.overrides if one.id not in gone]
+
+    def reckoned(overrides: list[QuotaOverride]) -> tuple[PoolForecast, int | None]:
+        eager = view.model_copy(update={"overrides": overrides, "waiting_units": {**pool.capacity}})
+        whole = {**ledgers, tenant: eager}
+        limits = limits_of(applied, tenant, resource, eager, at_ms)
+        forecast = pool_forecast(applied, pool.pool, "live", pool, whole, at_ms)
+        return forecast, None if limits is None else limits.max_active
+
+    (before, old), (after, new) = reckoned(others), reckoned([*others, override])
+    if not after.enforced or after.strategy is Strategy.UNLIMITED:
+        return
+    changed, guaranteeing = override.changes.values, after.strategy in GUARANTEEING
+    for one in after.conditions:
+        if one.type == OVERCOMMITTED and one not in before.conditions:
+            yield f"in pool {pool.pool} {one.message}"
+    if changed.get("guaranteed") and not guaranteeing:
+        yield f"pool {pool.pool} is divided by {after.strategy}, which does not use guarantees"
+    most, capacity = _given(after, tenant, resource), after.capacity[resource]
+    is_higher = new is None or (old is not None and new > old)
+    is_in_vain = is_higher and most <= _given(before, tenant, resource)
+    is_too_high = new is not None and new > capacity
+    if "max_active" in changed and (is_in_vain or is_too_high):
+        yield (
+            f"pool {pool.pool} has {capacity} {resource}, and gives {tenant} {most} at most as "
+            f"things are; {what_gives_more(pool.pool, guaranteeing=guaranteeing)}"
+        )
+
+
+def _given(forecast: PoolForecast, tenant: str, resource: str) -> int:
+    """Return what a tenant would be given."""
+    return next(
+        one.target for one in forecast.tenants if (one.tenant, one.resource) == (tenant, resource)
+    )
 
 
 def _is_new(view: LedgerView, resource: str) -> bool:

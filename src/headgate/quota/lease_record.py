@@ -1,5 +1,6 @@
 """What a ledger remembers of the blocks that gates hold."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -99,9 +100,26 @@ class Lease:
         return self.waiting > 0 and self.units < self.wanted
 
     @property
+    def idle(self) -> int:
+        """Units that count as held and that nobody uses, as far as the gate has said.
+
+        Calls that waited there when it asked have taken what it was given.
+        """
+        return max(0, self.counted - self.in_use - self.waiting)
+
+    @property
     def ends_at_ms(self) -> int:
         """When it next changes by itself: its time is over, or all that was out has to be back."""
         return self.until_ms + self.hold_ms if self.is_over else self.until_ms
+
+
+def idle_units(leases: Iterable[Lease]) -> dict[str, int]:
+    """Return what gates hold and do not use, by resource."""
+    found: dict[str, int] = {}
+    for lease in leases:
+        if idle := lease.idle:
+            found[lease.resource] = found.get(lease.resource, 0) + idle
+    return found
 
 
 def lease_key(resource: str, gate: str, term: int) -> str:

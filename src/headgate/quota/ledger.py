@@ -31,6 +31,7 @@ from headgate.quota import demand, operator, workers
 from headgate.quota.book import Book
 from headgate.quota.deadlines import Deadlines
 from headgate.quota.decide import rescale
+from headgate.quota.lease_record import idle_units
 from headgate.quota.leases import Leases
 from headgate.quota.limits import borrows
 from headgate.quota.meters import watch_usage
@@ -137,6 +138,15 @@ class Ledger:
     @hears_lines.setter
     def hears_lines(self, value: bool) -> None:
         self._leases.hears_lines = value
+
+    @property
+    def sees_idle(self) -> bool:
+        """Whether what gates hold and do not use counts as free for people; see ``Watch``."""
+        return self._watch.sees_idle
+
+    @sees_idle.setter
+    def sees_idle(self, value: bool) -> None:
+        self._watch.sees_idle = value
 
     @classmethod
     def begin(
@@ -303,8 +313,19 @@ class Ledger:
             self._shed(resources, now_ms)
         self._conclude(now_ms)
 
-    def operate(self, command: LedgerCommand, now_ms: int) -> CommandReply:
-        """Do what an operator says; the same id gets the same answer."""
+    def sets_again(self, command: LedgerCommand, now_ms: int) -> bool:
+        """Return whether an operator sets what that operator has set already; see ``operate``."""
+        return operator.repeated(self.record, command, now_ms) is not None
+
+    def operate(self, command: LedgerCommand, now_ms: int, *, stacks: bool = False) -> CommandReply:
+        """Do what an operator says; the same id gets the same answer.
+
+        Args:
+            command: The operator's.
+            now_ms: Unix time.
+            stacks: An override that says what one that stands says does not take its place, so that
+                runs replay as they were that began before the patch ``headgate-one-override``.
+        """
         record = self.record
         self.advance(now_ms)
         if not command.dry_run and (known := record.commands.get(command.id)) is not None:
@@ -315,11 +336,15 @@ class Ledger:
                 update={"revision": record.revision}
             )
         as_before = self._standing.as_before
-        reply = operator.answer(record, command, now_ms, as_before=as_before)
+        idle = idle_units(record.leases.values()) if self.sees_idle else {}
+        replaced = None if stacks else operator.repeated(record, command, now_ms)
+        reply = operator.answer(
+            record, command, now_ms, idle, as_before=as_before, replaced=replaced
+        )
         if command.dry_run:
             return reply.model_copy(update={"revision": record.revision})
         if reply.accepted:
-            operator.apply(record, command, reply, now_ms)
+            operator.apply(record, command, reply, now_ms, replaced)
             if isinstance(command.action, ReleasePermit):
                 self._take_back(command.action.permit, command, now_ms)
             else:

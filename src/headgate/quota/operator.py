@@ -1,9 +1,11 @@
 """What people may do to a ledger: other quotas for a time, throttles, and taking permits back."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal
 
 from headgate.model.audit import HEADGATE, AuditEntry
+from headgate.model.contract import LAST_MS
 from headgate.model.ids import DEFAULT
 from headgate.model.ledger import (
     CommandReply,
@@ -17,6 +19,7 @@ from headgate.model.ledger import (
 )
 from headgate.model.quota import Quota, QuotaOverride, Throttle
 from headgate.model.settings import LedgerSettings
+from headgate.quota.lease_record import idle_units
 from headgate.quota.limits import WINDOWS, base_quota, overridden, window_used
 from headgate.quota.record import LedgerRecord, Meter, take_settings
 
@@ -32,8 +35,31 @@ MAX_AUDIT_KEPT: Final = 1_000
 Refusal = Literal["invalid", "not_found", "below_usage", "changed_since"]
 
 
+def repeated(record: LedgerRecord, command: LedgerCommand, now_ms: int) -> QuotaOverride | None:
+    """Return the override that stands and that ``command`` sets once more, if there is one.
+
+    That of the same person, which changes the same to the same from the same moment on: whoever
+    says so twice wants one, which holds as long as was said last.
+    """
+    action = command.action
+    if not isinstance(action, SetOverride):
+        return None
+    new = _override(command, action, now_ms)
+    for one in record.overrides.values():
+        said = (one.actor, one.resource, one.changes.values, max(now_ms, one.begins_at_ms))
+        if said == (new.actor, new.resource, new.changes.values, new.begins_at_ms):
+            return one
+    return None
+
+
 def answer(
-    record: LedgerRecord, command: LedgerCommand, now_ms: int, *, as_before: bool = False
+    record: LedgerRecord,
+    command: LedgerCommand,
+    now_ms: int,
+    idle: Mapping[str, int],
+    *,
+    as_before: bool = False,
+    replaced: QuotaOverride | None = None,
 ) -> CommandReply:
     """Return what ``command`` would do, or why it is refused; changes nothing.
 
@@ -41,12 +67,14 @@ def answer(
         record: The ledger's.
         command: The operator's.
         now_ms: Unix time.
+        idle: Units that gates hold and do not use, by resource.
         as_before: See ``Ledger``.
+        replaced: The override that ends with it; see ``repeated``.
     """
     action = command.action
     match action:
         case SetOverride():
-            return _answer_override(record, command, action, now_ms, as_before=as_before)
+            return _answer_override(record, command, action, now_ms, idle, as_before, replaced)
         case SetThrottle() | SetPause():
             return _answer_throttle(record, command, action, now_ms)
         case Resume():
@@ -56,7 +84,8 @@ def answer(
             if found is None:
                 return refuse(command, "not_found", f"no override or throttle {action.id}")
             message = f"ends what {found.actor} set for {_name(found.resource)}: {found.reason}"
-            return _accept(command, message, before=_plain(found))
+            after = _once_gone(record, found, now_ms)
+            return _accept(command, message, before=_plain(found), after=after)
         case ReleasePermit():
             if (permit := record.permits.get(action.permit)) is not None:
                 message = f"takes {_needs(permit.needs)} back from {permit.workflow_id}"
@@ -67,8 +96,14 @@ def answer(
             return refuse(command, "not_found", f"nobody holds or waits for {action.permit}")
 
 
-def apply(record: LedgerRecord, command: LedgerCommand, reply: CommandReply, now_ms: int) -> None:
-    """Set or end what an accepted command says, and note it in the audit.
+def apply(
+    record: LedgerRecord,
+    command: LedgerCommand,
+    reply: CommandReply,
+    now_ms: int,
+    replaced: QuotaOverride | None = None,
+) -> None:
+    """Set or end what an accepted command says, and note it in the audit; args as ``answer``.
 
     Permits are released by the ledger itself.
     """
@@ -76,6 +111,8 @@ def apply(record: LedgerRecord, command: LedgerCommand, reply: CommandReply, now
     match action:
         case SetOverride():
             target = action.resource
+            if replaced is not None:
+                del record.overrides[replaced.id]
             record.overrides[command.id] = _override(command, action, now_ms)
         case SetThrottle() | SetPause():
             target = action.resource
@@ -131,7 +168,7 @@ def note(record: LedgerRecord, entry: AuditEntry) -> None:
 
 
 def below_usage(
-    of: str, before: Quota | None, after: Quota | None, meter: Meter, now_ms: int
+    of: str, before: Quota | None, after: Quota | None, meter: Meter, idle: int, now_ms: int
 ) -> list[str]:
     """Return a sentence for each limit that would be lowered below what is used.
 
@@ -140,13 +177,15 @@ def below_usage(
         before: The quota that holds; a limit that is not lowered is not named.
         after: The quota that is to hold.
         meter: What is used.
+        idle: Units of it that gates hold and do not use: they give them back.
         now_ms: For when; windows that are over by then count for nothing.
     """
+    held = max(0, meter.units - idle)
     if after is None:
-        if before is None or meter.units == 0:
+        if before is None or held == 0:
             return []
-        return [f"{of} would have no quota, but {meter.units} are held"]
-    used = {"max_active": meter.units}
+        return [f"{of} would have no quota, but {held} are held"]
+    used = {"max_active": held}
     used.update({kind: window_used(meter, kind, now_ms) for kind in WINDOWS})
     found: list[str] = []
     for name, units in used.items():
@@ -166,6 +205,7 @@ def lowered_below_usage(record: LedgerRecord, settings: LedgerSettings, now_ms: 
     then = replace(record)
     take_settings(then, settings)
     found: list[str] = []
+    idle = idle_units(record.leases.values())
     for resource, meter in sorted(record.meters.items()):
         old, new = base_quota(record, resource), base_quota(then, resource)
         found += below_usage(
@@ -173,6 +213,7 @@ def lowered_below_usage(record: LedgerRecord, settings: LedgerSettings, now_ms: 
             None if old is None else overridden(record, resource, old, now_ms),
             None if new is None else overridden(then, resource, new, now_ms),
             meter,
+            idle.get(resource, 0),
             now_ms,
         )
     return found
@@ -183,8 +224,9 @@ def _answer_override(
     command: LedgerCommand,
     action: SetOverride,
     now_ms: int,
-    *,
+    idle: Mapping[str, int],
     as_before: bool,
+    replaced: QuotaOverride | None,
 ) -> CommandReply:
     override = _override(command, action, now_ms)
     resource = action.resource
@@ -193,7 +235,7 @@ def _answer_override(
         return refuse(command, "not_found", f"{record.tenant} has no quota for {resource}")
     if override.ends_at_ms <= override.begins_at_ms:
         return refuse(command, "invalid", "the end of the override has passed already")
-    if len(record.overrides) >= MAX_SET:
+    if replaced is None and len(record.overrides) >= MAX_SET:
         return refuse(command, "invalid", f"there are {MAX_SET} overrides: lift some first")
     at_ms = override.begins_at_ms
     before = overridden(record, resource, base, at_ms)
@@ -206,7 +248,8 @@ def _answer_override(
     meter = record.meters.get(resource, Meter())
     # A window that is over by then does not matter. What is held may be held still.
     used_at_ms = now_ms if as_before else at_ms
-    lower = below_usage(f"{resource} of {record.tenant}", before, after, meter, used_at_ms)
+    unused = idle.get(resource, 0)
+    lower = below_usage(f"{resource} of {record.tenant}", before, after, meter, unused, used_at_ms)
     if lower and not command.allow_below_usage:
         return refuse(
             command,
@@ -214,13 +257,12 @@ def _answer_override(
             f"{'; '.join(lower)}. Nothing would be taken back, and nothing granted until enough "
             "has come back: say so with allow_below_usage",
         )
-    names = sorted(action.changes.values)
-    return _accept(
-        command,
-        f"{resource} of {record.tenant} has another quota until the override ends",
-        before={name: before.model_dump(mode="json")[name] for name in names},
-        after=_plain(override),
-    )
+    message = f"{resource} of {record.tenant} has another quota until the override ends"
+    was = _fields(before, override)
+    if replaced is not None:
+        message += f"; in place of {replaced.id}, by which {replaced.actor} set the same"
+        was = _plain(replaced)
+    return _accept(command, message, before=was, after=_plain(override))
 
 
 def _answer_throttle(
@@ -261,16 +303,39 @@ def _answer_resume(record: LedgerRecord, command: LedgerCommand, action: Resume)
 
 
 def _override(command: LedgerCommand, action: SetOverride, now_ms: int) -> QuotaOverride:
-    begins_at_ms = now_ms if action.begins_at_ms is None else action.begins_at_ms
+    begins_at_ms = max(now_ms, action.begins_at_ms or 0)
+    ends_at_ms = action.ends_at_ms
+    if action.for_ms is not None:
+        ends_at_ms = min(begins_at_ms + action.for_ms, LAST_MS)
     return QuotaOverride(
         id=command.id,
         resource=action.resource,
         changes=action.changes,
-        begins_at_ms=max(now_ms, begins_at_ms),
-        ends_at_ms=action.ends_at_ms,
+        begins_at_ms=begins_at_ms,
+        ends_at_ms=ends_at_ms,
         actor=command.actor,
         reason=command.reason,
     )
+
+
+def _fields(quota: Quota, override: QuotaOverride) -> dict[str, Any]:
+    """Return what a quota says of the fields that an override changes."""
+    plain = quota.model_dump(mode="json")
+    return {name: plain[name] for name in override.changes.values}
+
+
+def _once_gone(record: LedgerRecord, one: QuotaOverride | Throttle, at_ms: int) -> dict[str, Any]:
+    """Return the fields that an override changes as they are when it is gone, for the audit.
+
+    Others may lie over the quota still. Of a throttle there is nothing to say.
+    """
+    base = base_quota(record, one.resource)
+    if isinstance(one, Throttle) or base is None:
+        return {}
+    rest = {id: other for id, other in record.overrides.items() if id != one.id}
+    at_ms = max(at_ms, one.begins_at_ms)
+    quota = overridden(replace(record, overrides=rest), one.resource, base, at_ms)
+    return {"changes": _fields(quota, one)}
 
 
 def _throttle(command: LedgerCommand, action: SetThrottle | SetPause, now_ms: int) -> Throttle:
@@ -295,6 +360,7 @@ def _ended(
         action=action,
         target=f"ledger/{record.tenant}/{one.resource}",
         before=_plain(one),
+        after=_once_gone(record, one, at_ms),
         request_id=one.id,
     )
 

@@ -14,6 +14,7 @@ from headgate.model.ledger import (
     WhyView,
     WindowView,
 )
+from headgate.quota.lease_record import idle_units
 from headgate.quota.limits import Limits, throttles_of
 from headgate.quota.queues import Queues
 from headgate.quota.reasons import Inquiry
@@ -76,17 +77,8 @@ def ledger_view(
             and account.allocation is not None
             and account.allocation.pressure is not None
         },
-        leased=_leased(record),
+        leased=dict(sorted(idle_units(record.leases.values()).items())),
     )
-
-
-def _leased(record: LedgerRecord) -> dict[str, int]:
-    """Return what gates hold and do not use, by resource."""
-    found: dict[str, int] = {}
-    for _, lease in sorted(record.leases.items()):
-        if (idle := lease.counted - lease.in_use) > 0:
-            found[lease.resource] = found.get(lease.resource, 0) + idle
-    return found
 
 
 def limit_view(limits: Limits, meter: Meter | None) -> LimitView:

@@ -11,6 +11,7 @@ from headgate.model.alert_rules import AlertRules
 from headgate.model.ledger import Decision
 from headgate.model.quota import QuotaOverride, Throttle
 from headgate.model.reason import ReasonCode
+from headgate.quota.lease_record import idle_units
 from headgate.quota.limits import WINDOWS, Limits
 from headgate.quota.news import (
     WindowUse,
@@ -39,6 +40,9 @@ class Watch:
     A ledger at work touches a resource thousands of times and arms next to no timer for it: what
     only happens with a request needs none.
 
+    Attributes:
+        sees_idle: What gates hold and do not use counts as free, as it is for whoever asks next.
+
     Args:
         record: Of the ledger.
         standing: What limits each resource.
@@ -64,6 +68,8 @@ class Watch:
         self._denied: dict[str, str] = {}
         self._reclaimed: dict[str, int] = {}
         self._is_settled = False
+        self.sees_idle = True
+        self._idle: dict[str, int] = {}
 
     # What happens in a step ------------------------------------------------------------------
 
@@ -108,6 +114,7 @@ class Watch:
 
     def _look(self, rules: AlertRules, now_ms: int) -> None:
         due = self.desk.due(now_ms)
+        self._idle = idle_units(self._record.leases.values()) if self.sees_idle else {}
         resources = {*self.touched, *self.granted, *self._denied, *self._queues.resources()}
         resources.update(episode.about for _, episode in due)
         if self._is_settled:
@@ -151,6 +158,7 @@ class Watch:
         now_ms: int,
     ) -> None:
         limit, used = None if limits is None else limits.max_active, meter.units
+        used = max(0, used - self._idle.get(resource, 0))
         self.desk.follow(
             "quota.threshold",
             level_of(used, limit, rules.usage_levels),

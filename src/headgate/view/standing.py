@@ -9,6 +9,7 @@ from typing import Final
 
 from headgate.model.breaker import AFFECTED_FOR_MS, AffectedTenant, BreakerState, BreakerView
 from headgate.model.contract import Message
+from headgate.model.ids import DEFAULT
 from headgate.model.ledger import LedgerSummary, LimitView
 from headgate.model.limits import PressureLevel
 from headgate.model.policy import TimeWindow
@@ -18,6 +19,11 @@ from headgate.view.margin import Margin, margin
 QUIET_MS = 60_000
 """Counts alone are saved at least this often while calls go on."""
 
+_SOURCES: Final = {
+    "listed": "quotas as configured",
+    "default": f"quotas of '{DEFAULT}', as it is not listed",
+    "none": f"no quotas: it is not listed, and there is no '{DEFAULT}'",
+}
 _NO_LIMITS: Final = LimitView()
 
 
@@ -295,10 +301,16 @@ def pool_standing(view: PoolView, saved_at_ms: int) -> PoolStanding:
     )
 
 
+def used_and_leased(view: LedgerSummary, resource: str) -> tuple[int, int]:
+    """Return of what is held the units that are used, and those that gates have idle."""
+    held = view.units_held.get(resource, 0)
+    leased = min(held, view.leased.get(resource, 0))
+    return held - leased, leased
+
+
 def _resource(view: LedgerSummary, name: str, now_ms: int) -> ResourceStanding:
     limits = view.limits.get(name, _NO_LIMITS)
-    held = view.units_held.get(name, 0)
-    leased = min(held, view.leased.get(name, 0))
+    used, leased = used_and_leased(view, name)
     rooms = [room for room in (limits.max_active, limits.allocated) if room is not None]
     # Without a quota nothing is granted; what is held is of one that there was.
     room = min(rooms, default=None) if name in view.limits else 0
@@ -306,10 +318,10 @@ def _resource(view: LedgerSummary, name: str, now_ms: int) -> ResourceStanding:
     return ResourceStanding(
         tenant=view.tenant,
         resource=name,
-        used=held - leased,
+        used=used,
         leased=leased,
-        borrowed=max(0, held - limits.guaranteed) if limits.pool is not None else 0,
-        free=None if room is None else 0 if limits.paused else max(0, room - held),
+        borrowed=max(0, used + leased - limits.guaranteed) if limits.pool is not None else 0,
+        free=None if room is None else 0 if limits.paused else max(0, room - used - leased),
         room=room,
         max_active=limits.max_active,
         allocated=limits.allocated,
@@ -333,15 +345,25 @@ def _window(limits: LimitView, now_ms: int) -> WindowStanding | None:
     )
 
 
+def quota_source(view: LedgerSummary, now_ms: int) -> str:
+    """Return in words where the quotas of a tenant come from, and whether people have a say."""
+    words = _SOURCES[view.quota_source]
+    changed = _changed(view, now_ms)
+    if view.quota_source == "none" or not changed:
+        return words
+    of = "all" if DEFAULT in changed else ", ".join(sorted(changed))
+    return f"{words}, except where people have set something: {of}"
+
+
 def _is_changed(view: LedgerSummary, name: str, now_ms: int) -> bool:
-    overridden = any(
-        one.resource == name and one.begins_at_ms <= now_ms < one.ends_at_ms
-        for one in view.overrides
-    )
-    return overridden or any(
-        one.resource in (name, "*") and (one.until_ms is None or one.until_ms > now_ms)
-        for one in view.throttles
-    )
+    return not {name, DEFAULT}.isdisjoint(_changed(view, now_ms))
+
+
+def _changed(view: LedgerSummary, now_ms: int) -> set[str]:
+    """Return the resources of which people have set something that holds now."""
+    return {
+        one.resource for one in view.overrides if one.begins_at_ms <= now_ms < one.ends_at_ms
+    } | {one.resource for one in view.throttles if one.until_ms is None or one.until_ms > now_ms}
 
 
 def _share(tenant: str, member: MemberView, resource: str) -> ShareStanding:

@@ -56,3 +56,14 @@ def effect(one: TenantForecast) -> str:
     if one.over:
         words.append(f"{one.over} held too many: nothing new until given back")
     return "; ".join(words) or "-"
+
+
+def what_gives_more(pool: str, *, guaranteeing: bool) -> str:
+    """Return what people raise where a pool gives less than a tenant's own limit.
+
+    Args:
+        pool: Which one.
+        guaranteeing: Whether it looks at guarantees.
+    """
+    also = "what is guaranteed, or " if guaranteeing else ""
+    return f"the pool limits it: for more, raise {also}the capacity of {pool}"

@@ -50,7 +50,8 @@ def tenant_rows(one: TenantStanding) -> Markup:
     """Show a tenant, in one row for each of its resources."""
     rows, now = [], now_ms()
     name = escape(one.tenant)
-    tenant = f'<a href="/tenants/{segment(one.tenant)}">{name}</a>'
+    link = f'href="/tenants/{segment(one.tenant)}">{name}</a>'
+    tenant = f"<a {link}"
     if not one.resources:
         rows.append(
             f'<tr><td class="name">{tenant}</td><td colspan="11" class="dim">no quota</td></tr>'
@@ -67,7 +68,8 @@ def tenant_rows(one: TenantStanding) -> Markup:
             f"<td>{_time(window.resets_at_ms, now) if window else ''}</td>"
             f'<td class="few-words">{said}</td></tr>'
         )
-        tenant = ""  # said once, above its other resources
+        # Said once, above its other resources; again where each row is a block of its own.
+        tenant = f'<a class="again" {link}'
     return Markup("\n".join(rows))  # noqa: S704 - names are escaped, the rest is written here
 
 

@@ -32,7 +32,8 @@ from headgate.orchestrator.times import lasting, utc
 from headgate.version import __version__
 from headgate.view.changed import differences
 from headgate.view.places import page_of_workflow
-from headgate.view.words import GLYPHS, effect, whom
+from headgate.view.standing import quota_source
+from headgate.view.words import GLYPHS, effect, what_gives_more, whom
 
 _SECTIONS: Final = {
     "downstream": ("breaker", "downstreams"),
@@ -206,11 +207,8 @@ def _limited(limits: LimitView | None, guaranteeing: Collection[str]) -> str:
         words += f", and pool {limits.pool} gives {limits.allocated}"
     if not _is_pool_short(limits):
         return f"{words}."
-    also = "what is guaranteed, or " if limits.pool in guaranteeing else ""
-    return (
-        f"{words}. The pool limits it: for more, raise {also}the capacity of {limits.pool} on its "
-        "page."
-    )
+    more = what_gives_more(str(limits.pool), guaranteeing=limits.pool in guaranteeing)
+    return f"{words}. {more[0].upper()}{more[1:]}."
 
 
 def _more(limits: LimitView | None, guaranteeing: Collection[str]) -> dict[str, int]:
@@ -275,6 +273,7 @@ _ENVIRONMENT.filters.update(
     limited=_limited,
     more=_more,
     plain=_plain,
+    quota_source=quota_source,
     unbroken=_unbroken,
     lasting=lasting,
     utc=utc,

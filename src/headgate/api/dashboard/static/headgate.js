@@ -183,7 +183,7 @@ function message(dry) {
   if (asks("for")) sent.for_ms = ms;
   if (asks("until") && ms !== null) inner.until_ms = Date.now() - skew + ms;
   if (begin() !== null) inner.begins_at_ms = begin();
-  if (asks("ends")) inner.ends_at_ms = (begin() ?? Date.now() - skew) + (ms ?? 3600000);
+  if (asks("ends")) inner.for_ms = ms;
   if (asks("changes")) inner.changes = changes();
   if (asks("share")) inner.share = Number($("f-share").value) / 100;
   if (asks("amount")) inner.capacity = { [order.amount]: Number($("f-amount").value) };
@@ -194,15 +194,11 @@ function message(dry) {
 
 function command() {
   const reason = $("f-reason").value.trim() || "...";
-  if (asks("quota")) {
-    const sent = JSON.stringify({ ...message(false), reason });
-    return `curl -X PUT ${location.origin}${order.path} -H "Authorization: Bearer $HEADGATE_KEY" -H 'Content-Type: application/json' -d ${quoted(sent)}`;
-  }
   let text = order.cli;
   const ms = $("f-for").value;
   if (asks("resource")) text += ` ${sh($("f-resource").value.trim() || "...")}`;
   for (const { cli } of given()) if (cli) text += ` ${cli}`;
-  if (asks("changes")) for (const [name, value] of Object.entries(changes())) text += ` ${sh(`${name}=${value ?? "none"}`)}`;
+  if (asks("changes") || asks("quota")) for (const [name, value] of Object.entries(changes())) text += ` ${sh(`${name}=${value ?? "none"}`)}`;
   if (asks("amount")) text += ` ${order.amount}=${$("f-amount").value}`;
   if (asks("share")) text += ` --to ${$("f-share").value === "0" ? "0" : `${$("f-share").value}%`}`;
   if (begin() !== null) text += ` --from ${new Date(begin()).toISOString()} --until ${new Date(begin() + Number(ms)).toISOString()}`;
@@ -240,7 +236,8 @@ async function send(dry) {
 function effect(said) {
   const data = said.data || {};
   if (Array.isArray(data)) return `It would ${data.map((one) => `${one.action} ${one.target}: ${one.lines.join("; ")}`).join(". ") || "change nothing"}.`;
-  const fields = Object.entries(data.after?.changes || {}).map(([name, value]) => `${name} ${data.before?.[name] ?? "none"} → ${value ?? "none"}`);
+  const before = data.before?.changes || data.before || {};
+  const fields = Object.entries(data.after?.changes || {}).map(([name, value]) => `${name} ${before[name] ?? "none"} → ${value ?? "none"}`);
   if (data.message) return `It would: ${[data.message, ...fields].join("; ")}.`;
   if (asks("share") && data.throttle) return `At most ${Math.round(data.throttle.share * 100)}% of the calls would pass; the breaker is ${data.state}.`;
   if (data.state) return `It would be ${data.state}${data.override ? "" : `: ${data.reason}`}.`;
