@@ -115,6 +115,23 @@ async def test_the_page_of_a_new_breaker_claims_nothing_of_the_time_before_it(de
     assert "Gray: before it was there" in shown
 
 
+async def test_after_a_resume_the_head_of_a_breaker_counts_from_there(desk: Desk) -> None:
+    scanner, _, _ = await governed(desk)
+    operator = await desk.caller("operator", **HTML)
+    for action in ("force_closed", "resume"):
+        order = {"action": action, "reason": "a drill"}
+        path = f"/v1/downstreams/{quote(scanner, safe='')}/commands"
+        assert (await operator.post(path, json=order)).status_code == 200
+    view = await desk.governance.breaker_state(scanner)
+    assert view.transitions[-1].at_ms == view.in_force_since_ms > view.since_ms
+
+    async def head() -> str:
+        shown = (await operator.get(f"/downstreams/{quote(scanner, safe='')}")).text
+        return only(r'data-live="head">(.*?)</section>', shown)
+
+    await eventually(head, lambda text: f'changed <time data-ms="{view.in_force_since_ms}"' in text)
+
+
 async def test_what_is_shown_is_text_and_never_markup(desk: Desk) -> None:
     scanner, _, _ = await governed(desk)
     operator = await desk.caller("operator", **HTML)

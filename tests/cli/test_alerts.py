@@ -344,8 +344,7 @@ async def test_a_worker_without_the_secrets_of_its_channels_does_not_start(
         async with governance_worker(client, office.database, task_queue):
             pass
     assert str(refusal.value).splitlines() == [
-        f"notifier.channels.{name}: the environment of the governance worker lacks {VARIABLE}"
-        for name in ("ops", "own")
+        f"notifier.channels.{name}: the environment lacks {VARIABLE}" for name in ("ops", "own")
     ]
     async with governance_worker(client, office.database, task_queue, deliver=False):
         pass
@@ -355,8 +354,11 @@ async def test_apply_tells_which_secrets_it_does_not_see(office: Office, tmp_pat
     file = tmp_path / "headgate.yaml"
     channel = {"url": "https://h.example/x", "secret_env": "NOT_THERE"}
     file.write_text(json.dumps({"notifier": {"channels": {"ops": channel}}}))
-    lacks = "notifier.channels.ops: the environment of the governance worker lacks NOT_THERE"
+    lacks = "notifier.channels.ops: the environment lacks NOT_THERE"
     assert await office.refused("apply", "-f", str(file), "--require-secrets") == lacks
     assert lacks not in str(await office.database.fetch("SELECT * FROM configuration"))
     said = await office.done("apply", "-f", str(file), "--dry-run")
-    assert " ".join(said.split()).endswith(f"refuses to start without: {lacks}")
+    assert " ".join(said.split()).endswith(
+        "this is not there where the command runs; it has to be where a governance worker runs, "
+        f"which refuses to start without: {lacks}"
+    )

@@ -15,9 +15,12 @@ from typing import Any
 import psutil
 import pytest
 import pytest_asyncio
+from temporalio.client import Client
 
+from headgate.orchestrator.tenants import tenant_described
 from tests.cli.command import ENVIRON, HEADGATE
 from tests.devstack.ended import assert_ended
+from tests.harness import eventually
 
 KEYS = {
     "jobs": {"started", "succeeded", "failed", "refused", "waiting"},
@@ -99,6 +102,21 @@ def assert_sound(figures: dict[str, Any]) -> None:
     assert figures["history_replay"]["checked"] > 0
 
 
+async def an_ended_job_is_its_tenants(environment: str) -> bool:
+    """Whether a job of the demo that is over says whose it was; keys of one tenant see no other."""
+    address = re.search(r"TEMPORAL_ADDRESS=(\S+)", Path(environment).read_text())
+    assert address is not None
+    client = await Client.connect(address[1])
+
+    async def ended() -> list[str]:
+        query = "WorkflowType = 'DemoJob' AND ExecutionStatus = 'Completed'"
+        return [job.id async for job in client.list_workflows(query, limit=1)]
+
+    id, *_ = await eventually(ended, bool, 60)
+    tenant = await tenant_described(await client.get_workflow_handle(id).describe())
+    return tenant is not None and id.startswith(f"job/{tenant}/")
+
+
 Playing = asyncio.Task[dict[str, Any]]
 
 
@@ -136,6 +154,7 @@ async def long_runs() -> AsyncIterator[tuple[Playing, Playing]]:
 async def test_ctrl_c_ends_it_early_with_figures() -> None:
     async with demo() as run:  # without --seconds it runs until then
         await run.until("ready after")
+        assert await an_ended_job_is_its_tenants(await run.until(r"\. (\S+/environment)"))
         run.process.send_signal(signal.SIGINT)
         await run.until("Ctrl-C once more ends at once")
         figures = await run.figures()

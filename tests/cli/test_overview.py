@@ -43,7 +43,7 @@ async def test_the_status_says_what_blocks_and_the_exit_code_too(desk: Desk) -> 
     assert (well["verdict"], well["line"]) == ("flowing", "flowing; nobody waits")
     await desk.done("breaker", "force-open", scanner, *ABOUT)
     blocked = await _ends_with(desk, 1, "status")
-    assert blocked["line"] == f"blocked by breaker/{scanner}; nobody waits"
+    assert blocked["line"] == f"blocked by breaker/{scanner}; nobody waits in line"
     answer = await desk.headgate("status")
     assert (answer.code, answer.err) == (1, "")
     assert f"critical breaker/{scanner}" in answer.out

@@ -212,6 +212,22 @@ async def test_a_resource_is_throttled_for_all_and_lifted(desk: Desk) -> None:
     assert (await audit(desk, "throttle"))[0][2] == "resource/scan"
 
 
+async def test_the_end_of_a_throttle_of_a_resource_stands_in_the_audit(desk: Desk) -> None:
+    await desk.apply(tenants={desk.of("acme"): {"quotas": {"scan": {"max_active": 4}}}})
+    args = ("throttle", "resource", "scan", "--to", "50%", "--for", "1s", *ABOUT)
+    cut = json.loads(await desk.done(*args, "--json"))["throttle"]
+    # No ledger speaks for all, so that a governance worker sees to it.
+    ended = await eventually(
+        lambda: desk.done("audit", "--action", "throttle_ended", "--json"),
+        lambda out: "scan" in out,
+    )
+    [line] = json.loads(ended)
+    assert (line["actor"], line["target"]) == ("headgate", "resource/scan")
+    assert (line["at_ms"], line["reason"]) == (cut["until_ms"], "a drill")
+    assert line["how"] is None, "nobody did it, by whatever way"
+    assert line["before"] == cut
+
+
 async def test_a_throttle_ends_at_a_time_where_one_is_named(desk: Desk) -> None:
     acme = desk.of("acme")
     await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}}}})

@@ -11,6 +11,7 @@ from headgate.model.reason import ReasonCode
 from headgate.model.why import WHY_QUERY, JobAsk, WhyReport
 from headgate.orchestrator.why import explain
 from tests.cli.conftest import Desk
+from tests.cli.test_quota import ABOUT
 from tests.harness import Orchestrator, eventually
 from tests.jobs import ScanJob, ScanJobInput
 
@@ -228,6 +229,27 @@ async def test_a_stopped_worker_leaves_the_ledger_to_answer(desk: Desk) -> None:
     assert report.state == "waits"
     assert "only the ledgers were asked" in report.notes[0]
     await job.terminate("the test is over")
+
+
+async def test_what_was_released_is_not_held_any_more_whatever_its_job_believes(
+    desk: Desk,
+) -> None:
+    acme, core = desk.of("acme"), desk.of("core")
+    await desk.apply(
+        tenants={acme: {"quotas": {"scan": {}}}, core: {"quotas": {"scan": {"leased": True}}}}
+    )
+    async with desk.orchestrator() as working:
+        job, other = [await held(desk, working, tenant=name) for name in (acme, core)]
+        (permit,) = (await why(desk, job)).holds
+        await desk.done("release", permit.id, "--tenant", acme, *ABOUT)
+        report = await why(desk, job)
+        assert (report.state, report.holds) == ("runs", [])
+        assert report.verdict == "runs: it asks for no permit now, and holds none"
+        assert f"(permit {permit.id}), but its ledger has that no more" in report.notes[0]
+        asks = await job.query(WHY_QUERY, result_type=list[JobAsk])
+        assert [one.state for one in asks] == ["held"], "the job has not been told"
+        # What a gate has handed out of its block is not known to the ledger by its id at once.
+        assert [one.tenant for one in (await why(desk, other)).holds] == [core]
 
 
 async def test_a_job_that_has_ended_or_never_was_is_told_so(desk: Desk) -> None:

@@ -416,7 +416,8 @@ async def test_a_secret_address_from_a_file(desk: Site, tmp_path: Path) -> None:
     assert (await desk.attempts("chat"))[-1] == (
         "misconfigured",
         None,
-        f"channel chat: {file} cannot be read: No such file or directory",
+        f"channel chat: where the governance worker runs, {file} cannot be read: "
+        "No such file or directory",
     )
 
 
@@ -520,11 +521,11 @@ async def test_all_that_channels_lack_is_told_at_once(
         await desk.notifier.check()
     said = str(refusal.value).splitlines()
     assert [line.partition(": ")[2] for line in said] == [
-        "the environment of the governance worker lacks NOT_THERE",
+        "the environment lacks NOT_THERE",
         "/not/there cannot be read: No such file or directory",
         "HEADGATE_TEST_URL goes over http to another machine: write https, or allow_http: true "
         "where the network between is trusted",
-        "the environment of the governance worker lacks NOT_THERE_EITHER",
+        "the environment lacks NOT_THERE_EITHER",
     ]
     assert [line.partition(": ")[0] for line in said] == [
         f"notifier.channels.{name}" for name in "abcd"

@@ -83,8 +83,8 @@ async def test_a_receiver_with_either_of_two_secrets_takes_it(
 @pytest.mark.parametrize(
     ("secret", "said"),
     [
-        (None, f"the environment of the governance worker lacks {VARIABLE}"),
-        ("", f"the environment of the governance worker lacks {VARIABLE}"),
+        (None, f"the environment lacks {VARIABLE}"),
+        ("", f"the environment lacks {VARIABLE}"),
         ("whsec_", f"{VARIABLE} holds no secret of the form whsec_<base64>"),
         ("whsec_a", f"{VARIABLE} holds no secret of the form whsec_<base64>"),
         (SECRET.removeprefix("whsec_"), f"{VARIABLE} holds no secret of the form whsec_<base64>"),
@@ -110,7 +110,8 @@ async def test_a_secret_that_cannot_be_used_is_named_and_not_shown(
     else:
         monkeypatch.setenv(VARIABLE, secret)
     await desk.tell(alert(1))
-    assert await desk.attempts("ops") == [("misconfigured", None, f"channel ops: {said}")]
+    told = f"channel ops: where the governance worker runs, {said}"
+    assert await desk.attempts("ops") == [("misconfigured", None, told)]
     assert endpoint.requests == other.requests == []
     # Set right, it is delivered.
     monkeypatch.setenv(VARIABLE, SECRET)

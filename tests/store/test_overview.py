@@ -1,15 +1,17 @@
 """What the lists read: sorted, searched and cut by Postgres."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
+from headgate.model.breaker import OutcomeSpan
 from headgate.model.snapshot import Snapshot
 from headgate.store.database import Database
 from headgate.store.overview import OverviewStore, TenantOrder
 from headgate.store.snapshots import SnapshotStore
 from headgate.store.workers import WorkerStore
-from headgate.view.status import Verdict
+from headgate.view.status import TURNED_AWAY_FOR_MS, Verdict
 from tests.unit import ledgers
 from tests.unit.ledgers import ask
 from tests.unit.test_breaker import NOW_MS, Gate, make
@@ -25,7 +27,14 @@ async def _save_tenant(database: Database, tenant: str, held: int, waiting: int,
     await _save(database, "ledger", tenant, view.model_dump_json(), NOW_MS + held)
 
 
-async def _save(database: Database, kind: str, subject: str, view: str, at_ms: int) -> None:
+async def _save(
+    database: Database,
+    kind: str,
+    subject: str,
+    view: str,
+    at_ms: int,
+    spans: Sequence[OutcomeSpan] = (),
+) -> None:
     snapshot = Snapshot.model_validate(
         {
             "kind": kind,
@@ -35,6 +44,7 @@ async def _save(database: Database, kind: str, subject: str, view: str, at_ms: i
             "at_ms": at_ms,
             "state": "{}",
             "view": view,
+            "spans": spans,
         }
     )
     await SnapshotStore(database).save(snapshot)
@@ -85,6 +95,18 @@ async def test_the_status_counts_all_and_shows_those_that_wait(own_database: Dat
     assert (found.totals.breakers, found.totals.tenants, found.totals.pools) == (1, 2, 0)
     assert found.saved_at_ms == NOW_MS + 2
     assert found.worker_seen_ms == seen_ms
+    assert found.turned_away == {}
+
+
+async def test_the_status_counts_what_was_turned_away_lately(own_database: Database) -> None:
+    spans = [
+        OutcomeSpan(at_ms=NOW_MS - age_ms, successes=5, rejected=rejected)
+        for age_ms, rejected in ((70_000, 9), (50_000, 3), (10_000, 4))
+    ]
+    await _save(own_database, "breaker", "scanner", "{}", NOW_MS, spans)
+    await _save(own_database, "breaker", "well", "{}", NOW_MS, [OutcomeSpan(at_ms=NOW_MS)])
+    found = await OverviewStore(own_database).turned_away(NOW_MS - TURNED_AWAY_FOR_MS)
+    assert found == {"scanner": 7}
 
 
 async def test_a_worker_says_that_it_runs_for_as_long_as_it_does(own_database: Database) -> None:

@@ -12,6 +12,7 @@ from headgate.breaker.operator import MAX_COMMANDS_KEPT, obey
 from headgate.model.breaker import BreakerCommand, BreakerState
 from headgate.model.policy import BreakerPolicy
 from headgate.model.settings import BreakerSettings
+from headgate.view.standing import breaker_standing
 from tests.unit.test_breaker import (
     CLOSED,
     FAILURE,
@@ -46,6 +47,19 @@ def command(action: str, for_ms: int | None = None, id: str | None = None) -> Br
             "for_ms": for_ms,
         }
     )
+
+
+def test_since_when_it_is_as_it_is_counts_from_the_end_of_what_was_set() -> None:
+    breaker = closed()
+    obey(breaker, command("force_open"), NOW_MS + 1_000)
+    assert breaker.view(NOW_MS + 1_000).in_force_since_ms == NOW_MS + 1_000
+    # Its own state has not changed since the beginning, and what is in force has.
+    obey(breaker, command("resume"), NOW_MS + 5_000)
+    view = breaker.view(NOW_MS + 9_000)
+    assert (view.since_ms, view.in_force_since_ms) == (NOW_MS, NOW_MS + 5_000)
+    assert breaker_standing(view, NOW_MS + 9_000, NOW_MS + 9_000).since_ms == NOW_MS + 5_000
+    Gate(breaker).report("xxx", now_ms=NOW_MS + 9_000)
+    assert breaker.view(NOW_MS + 9_000).in_force_since_ms == NOW_MS + 9_000
 
 
 def closed() -> Breaker:

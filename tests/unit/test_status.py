@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from headgate.breaker import Breaker, affected
 from headgate.breaker.operator import obey
 from headgate.model.breaker import BreakerCommand, BreakerState
 from headgate.model.lease import LeaseAsk
@@ -13,7 +14,15 @@ from headgate.view.standing import (
     breaker_standing,
     tenant_standing,
 )
-from headgate.view.status import OVERDUE_MS, STALE_MS, Status, Totals, Verdict, status
+from headgate.view.status import (
+    OVERDUE_MS,
+    STALE_MS,
+    TURNED_AWAY_FOR_MS,
+    Status,
+    Totals,
+    Verdict,
+    status,
+)
 from tests.unit import ledgers
 from tests.unit.ledgers import ask
 from tests.unit.test_breaker import NOW_MS, Gate, make
@@ -24,6 +33,10 @@ def _breaker(outcomes: str = "", **policy: Any) -> BreakerStanding:
     if outcomes:
         Gate(breaker).report(outcomes)
     return breaker_standing(breaker.view(NOW_MS), NOW_MS, NOW_MS)
+
+
+def _shown(breaker: Breaker, at_ms: int = NOW_MS) -> BreakerStanding:
+    return breaker_standing(breaker.view(at_ms), at_ms, at_ms)
 
 
 def _tenant(ledger: Ledger) -> TenantStanding:
@@ -60,6 +73,53 @@ def test_an_open_breaker_blocks_and_says_for_how_long() -> None:
     assert first.command == "headgate breaker show scanner"
     assert (second.severity, second.subject) == ("notice", "tenant/acme/scan")
     assert second.message == "1 of 1 held; 1 wait"
+
+
+def test_calls_that_are_turned_away_are_told_of_though_nobody_waits_in_line() -> None:
+    breaker = make(min_calls=4, open_ms=60_000, open_jitter=0.0)
+    gate = Gate(breaker)
+    gate.report("xxxx")
+    assert _status(_shown(breaker)).line == "blocked by breaker/scanner; nobody waits in line"
+    affected.count(breaker.record.affected, {"acme": 40, "bolt": 1}, NOW_MS)
+    found = _status(_shown(breaker), turned_away={"scanner": 41})
+    assert found.line == (
+        "blocked by breaker/scanner; nobody waits in line; 41 calls to scanner were turned away "
+        "in the last minute (of acme, bolt)"
+    )
+    assert found.attention[0].message.endswith(
+        "; 41 calls turned away in the last minute; tenants hit: 2: acme (40), bolt (1)"
+    )
+    # Some time later their jobs still wait for the end of the open time.
+    later = NOW_MS + TURNED_AWAY_FOR_MS
+    found = _status(_shown(breaker, later), now_ms=later, worker_seen_ms=later)
+    assert found.line == "blocked by breaker/scanner; nobody waits in line"
+    assert found.attention[0].message.endswith("%); tenants hit: 2: acme (40), bolt (1)")
+
+
+def test_of_several_that_turn_calls_away_all_are_counted() -> None:
+    shut, cut = make(min_calls=4, open_ms=60_000), make()
+    Gate(shut).report("xxxx")
+    affected.count(shut.record.affected, {"acme": 2}, NOW_MS)
+    cut.record.downstream = "attestor"
+    found = _status(_shown(shut), _shown(cut), turned_away={"attestor": 1, "scanner": 2})
+    assert found.line == (
+        "blocked by breaker/scanner; nobody waits in line; 3 calls to attestor, scanner were "
+        "turned away in the last minute"
+    )
+
+
+def test_where_some_calls_pass_those_hit_are_not_taken_for_turned_away() -> None:
+    breaker = make()
+    command = BreakerCommand(id="1", action="throttle", share=0.5, actor="ada", reason="a drill")
+    obey(breaker, command, NOW_MS)
+    affected.count(breaker.record.affected, {"acme": 1}, NOW_MS)
+    found = _status(_shown(breaker), turned_away={"scanner": 1})
+    assert found.line == (
+        "flowing; nobody waits in line; 1 call to scanner was turned away in the last minute"
+    )
+    assert found.attention[0].message == (
+        "cut to 50% of the calls by ada; 1 call turned away in the last minute"
+    )
 
 
 def test_a_forced_breaker_names_who_did_it() -> None:

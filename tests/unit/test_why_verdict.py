@@ -393,6 +393,21 @@ def test_a_job_that_holds_all_it_needs_runs() -> None:
     ]
 
 
+def test_what_its_ledger_has_no_more_is_not_held_whatever_the_job_says() -> None:
+    asks = [ask(state="held")]
+    believed = conclude(evidence(asks=asks))
+    assert [one.id for one in believed.holds] == ["p1"]
+    report = conclude(evidence(asks=asks, lost={"p1"}))
+    assert (report.verdict, report.holds) == (
+        "runs: it asks for no permit now, and holds none",
+        [],
+    )
+    assert report.notes == [
+        "it goes on as if it held 1 scan of acme (permit p1), but its ledger has that no more: it "
+        "was released, or has expired"
+    ]
+
+
 def test_a_job_that_has_ended_waits_for_nothing() -> None:
     ended = evidence(status="FAILED", is_open=False, closed_at_ms=NOW)
     assert conclude(ended).verdict == (

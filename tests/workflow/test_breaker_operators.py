@@ -14,6 +14,7 @@ from headgate.model.policy import BreakerPolicy
 from headgate.model.settings import BreakerSettings
 from headgate.orchestrator.operate import command_breaker, new_command_id
 from headgate.orchestrator.search_attributes import missing, register, require_registered
+from headgate.store.audit import AuditLine, AuditStore
 from headgate.store.database import Database
 from tests.harness import Governance, eventually
 
@@ -26,8 +27,16 @@ def a_command(action: str, **more: object) -> BreakerCommand:
     )
 
 
+async def audited(database: Database, downstream: str, lines: int) -> list[AuditLine]:
+    """What the audit has of a breaker, once that is so many lines; the latest first."""
+    return await eventually(
+        lambda: AuditStore(database).lines(10, target=f"breaker/{downstream}"),
+        lambda found: len(found) == lines,
+    )
+
+
 async def test_a_forced_breaker_returns_to_what_it_would_have_been(
-    governance: Governance, client: Client, name: str
+    governance: Governance, client: Client, database: Database, name: str
 ) -> None:
     await governance.set_policy(name, POLICY)
     forced = await command_breaker(client, name, a_command("force_open", for_ms=1_000))
@@ -36,6 +45,15 @@ async def test_a_forced_breaker_returns_to_what_it_would_have_been(
     back = await eventually(lambda: governance.breaker_state(name), lambda s: s.override is None)
     assert back.state == "CLOSED"
     assert [step.rule for step in back.transitions] == ["operator", "expiry"]
+    ended, begun = await audited(database, name, 2)
+    assert (begun.actor, begun.action) == ("ada", "force_open")
+    assert (ended.actor, ended.action) == ("headgate", "force_open_ended")
+    assert (ended.at_ms, ended.reason) == (
+        back.transitions[-1].at_ms,
+        "the time set by ada is over",
+    )
+    assert ended.after is not None
+    assert ended.after["state"] == "CLOSED"
 
 
 async def test_shadow_lets_calls_pass_and_records_what_it_would_have_done(
@@ -64,11 +82,10 @@ async def test_a_throttle_is_in_the_verdict_until_its_time_is_over(
     back = await eventually(lambda: governance.breaker_state(name), lambda s: s.throttle is None)
     assert [step.rule for step in back.transitions] == ["operator", "expiry"]
     assert (await governance.verdict(name)).allow == "all"
-    rows = await eventually(
-        lambda: database.fetch("SELECT reason FROM audit WHERE target = $1", f"breaker/{name}"),
-        lambda found: len(found) == 1,
-    )
-    assert rows[0]["reason"] == "cut to 50%: a drill"
+    ended, begun = await audited(database, name, 2)
+    assert begun.reason == "cut to 50%: a drill"
+    assert (ended.actor, ended.action) == ("headgate", "throttle_ended")
+    assert ended.reason == "the throttle set by ada is over"
 
 
 async def test_a_dry_run_changes_nothing_and_a_repeat_is_done_once(
@@ -90,15 +107,11 @@ async def test_what_operators_do_is_in_the_audit(
 ) -> None:
     await governance.set_policy(name, POLICY)
     await command_breaker(client, name, a_command("force_open"))
-    rows = await eventually(
-        lambda: database.fetch(
-            "SELECT actor, reason, before, after FROM audit WHERE target = $1", f"breaker/{name}"
-        ),
-        lambda found: len(found) == 1,
-    )
-    assert (rows[0]["actor"], rows[0]["reason"]) == ("ada", "a drill")
-    assert rows[0]["before"] == {"state": "CLOSED"}
-    assert rows[0]["after"]["state"] == "FORCED_OPEN"
+    (line,) = await audited(database, name, 1)
+    assert (line.actor, line.reason) == ("ada", "a drill")
+    assert line.before == {"state": "CLOSED"}
+    assert line.after is not None
+    assert line.after["state"] == "FORCED_OPEN"
 
 
 async def test_a_breaker_that_does_not_run_is_refused_by_name(client: Client, name: str) -> None:

@@ -30,7 +30,8 @@ from headgate.orchestrator.governed import GovernedTable, governed_activities
 from headgate.orchestrator.governed_file import governed_table
 from headgate.orchestrator.own_rule import Classify, OwnRule
 from headgate.orchestrator.why import explain
-from tests.harness import Governance, eventually, is_conserved, soon_left
+from headgate.store.overview import OverviewStore
+from tests.harness import Governance, eventually, is_conserved, now_ms, soon_left
 
 POLICY = BreakerPolicy(failure_rate=None, consecutive_failures=3, open_ms=600_000, open_jitter=0)
 NAMES: dict[str, str] = {}
@@ -255,6 +256,15 @@ async def test_whose_call_is_held_back_is_known_though_a_breaker_is_nobodys(
         (obstacle,) = report.obstacles
         assert (obstacle.code, obstacle.tenant) == (ReasonCode.BREAKER_OPEN, name)
         assert (obstacle.downstream, report.tenants) == (place.downstream, [name])
+        # It waits in no line of a ledger, and yet people are told.
+        overview = OverviewStore(governance.database)
+        status = await eventually(
+            lambda: overview.status(now_ms()),
+            lambda found: place.downstream in found.turned_away,
+        )
+        assert status.turned_away[place.downstream] == 1
+        (told,) = [one.message for one in status.attention if one.name == place.downstream]
+        assert told.endswith(f"; 1 call turned away in the last minute; tenants hit: 1: {name} (1)")
         await waiting.terminate("the test is over")
 
 

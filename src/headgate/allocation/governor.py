@@ -20,7 +20,7 @@ from headgate.allocation.standings import Standings
 from headgate.allocation.telling import Telling
 from headgate.allocation.watch import Watch
 from headgate.decay import MICRO
-from headgate.model.audit import AuditEntry
+from headgate.model.audit import HEADGATE, AuditEntry
 from headgate.model.limits import CapacityNews, PressureLevel, PressureView
 from headgate.model.pool import (
     GUARANTEEING,
@@ -245,7 +245,7 @@ class Governor:
             self.record.audit.append(
                 AuditEntry(
                     at_ms=now_ms,
-                    actor="headgate",
+                    actor=HEADGATE,
                     reason=override.reason,
                     action="capacity_ended",
                     target=f"governor/{self.record.pool}",

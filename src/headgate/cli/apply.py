@@ -72,8 +72,8 @@ def _print(planned: Sequence[PlannedChange], dry_run: bool, lacking: Sequence[st
     print_changes(planned, dry_run)
     if lacking:
         say(
-            "not to be seen from here; what counts is the environment of the governance worker, "
-            "which refuses to start without:"
+            "this is not there where the command runs; it has to be where a governance worker "
+            "runs, which refuses to start without:"
         )
         for line in lacking:
             say(f"    {line}", 4)

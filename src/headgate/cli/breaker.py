@@ -182,7 +182,7 @@ async def _show(name: str, as_json: bool) -> None:
     rows: list[tuple[str, Any]] = [
         ("state", view.state),
         ("why", _why(view)),
-        ("since", _utc((view.override or view).since_ms)),
+        ("since", _utc(view.in_force_since_ms)),
         ("until", _utc(until_ms) if (until_ms := (view.override or view).until_ms) else "-"),
         ("in the window", f"{view.failures_in_window} of {view.calls_in_window} calls failed"),
         ("slow", f"{view.slow_in_window} of them"),

@@ -31,6 +31,7 @@ from headgate.model.ids import Kind, workflow_id
 from headgate.model.ledger import LedgerView
 from headgate.model.pool import PoolView
 from headgate.orchestrator.configure import Configurator
+from headgate.orchestrator.headers import TENANT_MEMO
 from headgate.store.audit import AuditStore
 from headgate.store.database import Database
 from headgate.store.migrate import migrate
@@ -216,7 +217,14 @@ class _Traffic:
 
     async def _start(self, job: Job) -> None:
         id = f"job/{job.tenant}/{job.downstream}/{uuid4().hex[:12]}"
-        handle = await self._client.start_workflow(DemoJob.run, job, id=id, task_queue=TASK_QUEUE)
+        handle = await self._client.start_workflow(
+            DemoJob.run,
+            job,
+            id=id,
+            task_queue=TASK_QUEUE,
+            # Whose it is, also when it asks for nothing or has ended: for keys of one tenant.
+            memo={TENANT_MEMO: job.tenant},
+        )
         self._jobs.started += 1
         task = asyncio.create_task(self._follow(handle))
         self._under_way[task] = handle

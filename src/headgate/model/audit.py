@@ -1,9 +1,12 @@
 """Who did what, and why: one line of the audit; and what leads to one."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from headgate.model.contract import Message
+
+HEADGATE: Final = "headgate"
+"""The actor where nobody did anything: a time was over."""
 
 
 class AuditEntry(Message):

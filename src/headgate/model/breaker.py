@@ -43,6 +43,13 @@ class BreakerState(StrEnum):
     SHADOW = "SHADOW"
 
 
+SET_BY_PEOPLE: Final = (
+    BreakerState.FORCED_OPEN,
+    BreakerState.FORCED_CLOSED,
+    BreakerState.SHADOW,
+)
+"""The states of a breaker that is not left to itself."""
+
 Allow = Literal["all", "none", "probes", "ramp"]
 """What passes: every call, none, only probes, or a share (of a ramp, or set by people)."""
 
@@ -412,3 +419,12 @@ class BreakerView(Message):
     wary: bool = False
     alerts: AlertsView = AlertsView()
     affected: list[AffectedTenant] = []
+
+    @property
+    def in_force_since_ms(self) -> int:
+        """Since when ``state`` is so; ``since_ms`` is since when ``own_state`` is."""
+        if self.override is not None:
+            return self.override.since_ms
+        # What was set by people has ended since, and its own state is what it was underneath.
+        modes = [step.at_ms for step in self.transitions if step.source in SET_BY_PEOPLE]
+        return max([self.since_ms, *modes])

@@ -20,7 +20,7 @@ def read(variable: str | None, file: str | None) -> str:
     if variable is not None:
         value = os.environ.get(variable, "").strip()
         if not value:
-            raise ConfigurationError(f"the environment of the governance worker lacks {variable}")
+            raise ConfigurationError(f"the environment lacks {variable}")
         return _in_one_line(value, variable)
     assert file is not None
     try:

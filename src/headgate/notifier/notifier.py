@@ -197,9 +197,6 @@ class Notifier:
         settings = await self._current()
         await self._untold.lift(sorted(settings.channels))
         waiting = await self._channels.with_work()
-        if time.monotonic() >= self._clean_at:
-            self._clean_at = time.monotonic() + _CLEAN_EVERY_S
-            await self._alerts.forget_old(_KEPT_S, keeps_open=self._keeps_open)
         if time.monotonic() >= self._forget_at:
             self._forget_at = time.monotonic() + _FORGET_EVERY_S
             await self._messages.adopt()
@@ -217,6 +214,9 @@ class Notifier:
             task = asyncio.create_task(self._serve(name))
             self._serving[name] = task
             task.add_done_callback(partial(self._served, name))
+        if time.monotonic() >= self._clean_at:  # last, as it takes its time after a storm
+            self._clean_at = time.monotonic() + _CLEAN_EVERY_S
+            await self._alerts.forget_old(_KEPT_S, keeps_open=self._keeps_open)
 
     def _served(self, name: str, task: asyncio.Task[None]) -> None:
         del self._serving[name]

@@ -67,7 +67,10 @@ def _failures_of(name: str) -> Iterator[None]:
     except DeliveryError:
         raise
     except ConfigurationError as error:
-        raise DeliveryError(f"channel {name}: {error}", "misconfigured") from error
+        # Others read this as well, and look for what is missing where they are.
+        raise DeliveryError(
+            f"channel {name}: where the governance worker runs, {error}", "misconfigured"
+        ) from error
     except Exception as error:
         raise DeliveryError(f"channel {name}: could not be sent ({type(error).__name__})") from None
 

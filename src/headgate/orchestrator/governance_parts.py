@@ -22,6 +22,7 @@ from headgate.orchestrator.nexus_handler import HeadgateHandler
 from headgate.orchestrator.remote_activities import RemoteActivities
 from headgate.orchestrator.remote_admission import RemoteAdmission
 from headgate.orchestrator.search_attributes import require_registered
+from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.migrate import require_current
 from headgate.store.workers import WorkerStore
@@ -130,7 +131,8 @@ class GovernanceParts:
             if self._deliver:
                 self._notifier.start()
             gate = self._gates.of(client).used(client)
-            async with gate, WorkerStore(self._database).beating():
+            end_throttles = ConfigurationStore(self._database).end_overdue_throttles
+            async with gate, WorkerStore(self._database).beating(end_throttles):
                 yield
         finally:
             self._users -= 1

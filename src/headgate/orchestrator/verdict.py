@@ -21,6 +21,11 @@ from headgate.orchestrator.times import lasting, utc
 
 _RECLAIMED_SOON: Final = "it has ended without giving this back: its ledger takes it back by itself"
 
+_LOST: Final = (
+    "it goes on as if it held {one.units} {one.resource} of {one.tenant} (permit {one.id}), but "
+    "its ledger has that no more: it was released, or has expired"
+)
+
 _UNTOLD: Final = (
     "what its calls take out of the block of their gate, or wait there for, its ledger is told of "
     "within 20 s"
@@ -43,6 +48,8 @@ class Evidence:
         silence: Why not.
         calls: Why governed calls of it were held back.
         views: What ledgers say of its requests and permits.
+        lost: Permits that it says it holds, and of which their ledgers say nothing though they
+            would know.
         breakers: By downstream.
         pools: By (tenant, resource).
         notes: Who did not answer.
@@ -59,6 +66,7 @@ class Evidence:
     silence: str = ""
     calls: list[Obstacle] = field(default_factory=list)
     views: list[WhyView] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)
     breakers: dict[str, BreakerView] = field(default_factory=dict)
     pools: dict[tuple[str, str], PoolView] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -93,6 +101,7 @@ def conclude(evidence: Evidence) -> WhyReport:
         state = "waits" if evidence.is_open else "unknown"
         return report.model_copy(update={"state": state, "verdict": _waits(report)})
     if evidence.is_open:
+        notes += [_LOST.format(one=one) for one in evidence.asks or [] if one.id in evidence.lost]
         _note_closed_downstreams(evidence, notes)
         if evidence.asks is None and not holds:
             notes.append(_UNTOLD)
@@ -172,7 +181,7 @@ def _holds(evidence: Evidence) -> list[Held]:
         if view.state == "held"
     }
     for ask in evidence.asks or []:
-        if ask.state == "held" and ask.id not in held:
+        if ask.state == "held" and ask.id not in held and ask.id not in evidence.lost:
             held[ask.id] = Held(
                 id=ask.id,
                 tenant=ask.tenant,

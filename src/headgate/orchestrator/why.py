@@ -130,14 +130,24 @@ class _Search:
             return
         evidence.views += views
         waiting = {told_of(view) for view in views if view.state == "waiting"}
-        if not waiting:
+        known = {view.id for view in views}
+        doubtful = [
+            one
+            for one in evidence.asks or []
+            if one.tenant == tenant and one.state == "held" and one.id not in known
+        ]
+        if not waiting and not doubtful:
             return
         ledger = await self._live_or_saved(
             "ledger", tenant, self._state("ledger", tenant, LedgerView), self.snapshots.ledger
         )
-        limits = {} if ledger is None else ledger.limits
-        for resource in sorted(waiting & {*limits}):
-            if (name := limits[resource].pool) is None:
+        if ledger is None:
+            return
+        # Of what gates hand out of blocks a ledger knows the blocks, and hears of the jobs later.
+        leased = {name for name, quota in (ledger.quotas or {}).items() if quota.leased}
+        evidence.lost |= {one.id for one in doubtful if one.resource not in leased}
+        for resource in sorted(waiting & {*ledger.limits}):
+            if (name := ledger.limits[resource].pool) is None:
                 continue
             pool = await self._live_or_saved(
                 "governor", name, ask_pool(self._client, name), self.snapshots.pool

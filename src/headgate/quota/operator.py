@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from headgate.model.audit import AuditEntry
+from headgate.model.audit import HEADGATE, AuditEntry
 from headgate.model.contract import LAST_MS
 from headgate.model.ids import DEFAULT
 from headgate.model.ledger import (
@@ -355,7 +355,7 @@ def _ended(
 ) -> AuditEntry:
     return AuditEntry(
         at_ms=at_ms,
-        actor="headgate",
+        actor=HEADGATE,
         reason=one.reason,
         action=action,
         target=f"ledger/{record.tenant}/{one.resource}",

@@ -18,6 +18,47 @@ DeliveryState = Literal["pending", "composed", "delivered", "silenced", "abandon
 """How far an alert has come with a channel."""
 
 
+_OLD: Final = (
+    "SELECT {key} AS key FROM {table} WHERE {at} < now() - $1 * interval '1 s' AND {key} > $2 "
+    "ORDER BY {key} LIMIT 1000"
+)
+"""A batch: after a storm more grows old at once than one statement deletes in its time.
+
+What belongs to the rows of a batch is looked up for each of them (``MATERIALIZED``, ``OFFSET 0``):
+joined with all there is, every batch would cost as much as the whole.
+"""
+
+_DELETE_OLD_ALERTS: Final = """
+WITH ended AS MATERIALIZED (
+    SELECT key, max(seq) AS seq FROM alert WHERE status = 'resolved' AND key <> ''
+    AND key = ANY (ARRAY(SELECT DISTINCT key FROM alert WHERE seq = ANY ($1))) GROUP BY key
+), gone AS (
+    DELETE FROM alert a WHERE seq = ANY ($1)
+    AND NOT EXISTS (
+        SELECT FROM delivery d WHERE d.alert_id = a.id AND d.state IN ('pending', 'composed')
+    ) AND {which} RETURNING id
+)
+DELETE FROM delivery d USING gone WHERE d.alert_id = gone.id
+"""
+_IS_OVER: Final = (
+    "(a.status <> 'firing' OR a.key = '' OR EXISTS "
+    "(SELECT FROM ended e WHERE e.key = a.key AND e.seq > a.seq))"
+)
+_DELETE_ALERTS: Final = {
+    keeps_open: _DELETE_OLD_ALERTS.format(which=_IS_OVER if keeps_open else "true")
+    for keeps_open in (True, False)
+}
+_DELETE_MESSAGES: Final = (
+    "DELETE FROM alert_message m WHERE seq = ANY ($1) AND state <> 'pending' AND NOT EXISTS "
+    "(SELECT FROM alert_in_message i JOIN alert a ON a.id = i.alert_id "
+    "WHERE i.channel = m.channel AND i.message_id = m.id OFFSET 0)"
+)
+_DELETE_ATTEMPTS: Final = (
+    "DELETE FROM alert_attempt t WHERE id = ANY ($1) AND NOT EXISTS "
+    "(SELECT FROM alert_message m WHERE m.channel = t.channel AND m.id = t.message_id OFFSET 0)"
+)
+
+
 class Delivery(Message):
     """How far an alert has come with one channel.
 
@@ -136,32 +177,16 @@ class AlertStore:
             after_s: How long ago.
             keeps_open: Nor what has not been told to be over: what lasts is not told again.
         """
-        async with self._database.connection() as connection, connection.transaction():
-            await connection.execute(
-                "DELETE FROM alert a WHERE taken_at < now() - $1 * interval '1 s' AND NOT EXISTS "
-                "(SELECT FROM delivery d WHERE d.alert_id = a.id "
-                "AND d.state IN ('pending', 'composed')) AND NOT ($2 AND a.status = 'firing' "
-                "AND a.key <> '' AND NOT EXISTS (SELECT FROM alert r WHERE r.key = a.key "
-                "AND r.key <> '' AND r.status = 'resolved' AND r.seq > a.seq))",
-                after_s,
-                keeps_open,
-            )
-            await connection.execute(
-                "DELETE FROM delivery d WHERE NOT EXISTS "
-                "(SELECT FROM alert a WHERE a.id = d.alert_id)"
-            )
-            await connection.execute(
-                "DELETE FROM alert_message m WHERE state <> 'pending' AND "
-                "created_at < now() - $1 * interval '1 s' AND NOT EXISTS (SELECT FROM "
-                "alert_in_message i JOIN alert a ON a.id = i.alert_id "
-                "WHERE i.channel = m.channel AND i.message_id = m.id)",
-                after_s,
-            )
-            await connection.execute(
-                "DELETE FROM alert_attempt t WHERE at < now() - $1 * interval '1 s' AND NOT EXISTS "
-                "(SELECT FROM alert_message m WHERE m.channel = t.channel AND m.id = t.message_id)",
-                after_s,
-            )
+        for old, delete in (
+            (_OLD.format(table="alert", at="taken_at", key="seq"), _DELETE_ALERTS[keeps_open]),
+            (_OLD.format(table="alert_message", at="created_at", key="seq"), _DELETE_MESSAGES),
+            (_OLD.format(table="alert_attempt", at="at", key="id"), _DELETE_ATTEMPTS),
+        ):
+            last = 0
+            while rows := await self._database.fetch(old, after_s, last):
+                keys = [row["key"] for row in rows]
+                await self._database.execute(delete, keys)
+                last = keys[-1]
 
     async def recent(
         self,

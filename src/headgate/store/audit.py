@@ -75,6 +75,7 @@ class AuditStore:
             "coalesce(a.how, r.how) AS how, a.action, a.target, a.reason, a.before, a.after, "
             "a.request_id, coalesce(a.workflow, r.workflow) AS workflow "
             "FROM audit a LEFT JOIN api_request r ON r.id = a.request_id "
+            "AND a.action NOT LIKE '%\\_ended' "
             "WHERE ($2::bigint IS NULL OR a.id < $2) AND ($3::text IS NULL OR a.actor = $3) "
             "AND ($4::text IS NULL OR a.target = $4 OR starts_with(a.target, $4 || '/')) "
             "AND ($5::text IS NULL OR a.action = $5) "
@@ -146,7 +147,8 @@ async def write_audit(
     """Write entries; one that is there is left alone, so that writing may be tried again.
 
     What is known of the request, how its actor was authenticated and which workflow was told, is
-    written down with it: requests are forgotten before the audit is.
+    written down with it: requests are forgotten before the audit is. When the time of what it has
+    set is over, nobody was.
 
     Args:
         connection: In a transaction, where more is written.
@@ -159,6 +161,7 @@ async def write_audit(
         "SELECT to_timestamp($1::bigint / 1000.0), $2, $3, $4, $5, $6, $7, $8, r.how, "
         "coalesce($9, r.workflow) "
         "FROM (SELECT) AS entry LEFT JOIN api_request r ON r.id = $8 "
+        "AND $4 NOT LIKE '%\\_ended' "
         "ON CONFLICT DO NOTHING",
         [
             (

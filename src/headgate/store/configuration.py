@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 import asyncpg
 
-from headgate.model.audit import AuditEntry
+from headgate.model.audit import HEADGATE, AuditEntry
 from headgate.model.configuration import Configuration
 from headgate.model.contract import STORED
 from headgate.model.errors import ConflictError
@@ -102,15 +102,38 @@ class ConfigurationStore:
             if not await write_once(connection, entry):
                 return Throttle.model_validate(await _written(connection, entry, "after"))
             await connection.execute(
-                "DELETE FROM resource_throttle WHERE until_ms <= extract(epoch FROM now()) * 1000"
-            )
-            await connection.execute(
                 "INSERT INTO resource_throttle (id, throttle, until_ms) VALUES ($1, $2, $3)",
                 throttle.id,
                 throttle.model_dump(mode="json"),
                 throttle.until_ms,
             )
             return throttle
+
+    async def end_overdue_throttles(self) -> None:
+        """End those whose time is over, and write the audit with it; others may do so as well.
+
+        Nothing waits for it: from its time on a throttle holds nowhere.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            rows = await connection.fetch(
+                "DELETE FROM resource_throttle WHERE until_ms <= extract(epoch FROM now()) * 1000 "
+                "RETURNING throttle"
+            )
+            ended = [Throttle.model_validate(row["throttle"]) for row in rows]
+            entries = [
+                AuditEntry(
+                    at_ms=one.until_ms,
+                    actor=HEADGATE,
+                    reason=one.reason,
+                    action="throttle_ended",
+                    target=f"resource/{one.resource}",
+                    before=one.model_dump(mode="json"),
+                    request_id=one.id,
+                )
+                for one in ended
+                if one.until_ms is not None
+            ]
+            await write_audit(connection, entries)
 
     async def end_resource_throttle(
         self, id: str, lift: Callable[[Throttle], AuditEntry]

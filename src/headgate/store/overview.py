@@ -20,7 +20,7 @@ from headgate.view.standing import (
     pool_standing,
     tenant_standing,
 )
-from headgate.view.status import Status, Totals, status
+from headgate.view.status import TURNED_AWAY_FOR_MS, Status, Totals, status
 
 TenantOrder = Literal["name", "waiting", "held", "usage", "changed"]
 
@@ -235,8 +235,19 @@ class OverviewStore:
             for row in rows
         ]
 
+    async def turned_away(self, since_ms: int) -> dict[str, int]:
+        """Return how many calls gates did not let pass from ``since_ms`` on, by downstream."""
+        rows = await self._database.fetch(
+            "SELECT downstream, sum(rejected)::bigint AS rejected FROM outcome_span "
+            "WHERE at_ms >= $1 AND rejected > 0 GROUP BY downstream ORDER BY downstream",
+            since_ms,
+        )
+        return {row["downstream"]: row["rejected"] for row in rows}
+
     async def status(self, now_ms: int) -> Status:
         """Return whether work flows, and what needs attention first."""
+        # First, so that breakers know at least of whom these were.
+        turned_away = await self.turned_away(now_ms - TURNED_AWAY_FOR_MS)
         return status(
             await self.breakers(now_ms),
             await self.needing_attention(now_ms),
@@ -245,6 +256,7 @@ class OverviewStore:
             now_ms,
             await WorkerStore(self._database).last_seen_ms(),
             await self.saved_at_ms(),
+            turned_away,
         )
 
     async def _rows(self, kind: str) -> list[asyncpg.Record]:

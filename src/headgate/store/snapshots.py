@@ -7,8 +7,8 @@ from typing import Final, TypeVar
 import asyncpg
 from pydantic import BaseModel
 
-from headgate.model.audit import AuditEntry
-from headgate.model.breaker import BreakerView, OutcomeSpan, Transition
+from headgate.model.audit import HEADGATE, AuditEntry
+from headgate.model.breaker import BreakerState, BreakerView, OutcomeSpan, Transition
 from headgate.model.errors import ConfigurationError
 from headgate.model.ids import Kind, workflow_id
 from headgate.model.ledger import LedgerView
@@ -24,6 +24,13 @@ _SET_BY_PEOPLE: Final[dict[Kind, str]] = {
     "governor": "view -> 'override' <> 'null'",
     "breaker": "view -> 'override' <> 'null' OR view -> 'throttle' <> 'null'",
 }
+
+_ENDED: Final = {
+    BreakerState.FORCED_OPEN: "force_open_ended",
+    BreakerState.FORCED_CLOSED: "force_closed_ended",
+    BreakerState.SHADOW: "shadow_ended",
+}
+"""What is over when a breaker leaves these by itself."""
 
 _PACKED_AT_ONCE: Final = 20
 
@@ -113,17 +120,8 @@ class SnapshotStore:
                 step.actor,
                 step.enforced,
             )
-            if added and step.actor is not None:
-                entry = AuditEntry(
-                    at_ms=step.at_ms,
-                    actor=step.actor,
-                    reason=step.reason,
-                    action=step.action or "breaker",
-                    target=f"breaker/{snapshot.subject}",
-                    before={"state": step.source},
-                    after={"state": step.target, "epoch": step.epoch},
-                    request_id=step.request_id or f"epoch:{step.epoch}",
-                )
+            entry = _of_people(snapshot.subject, step)
+            if added and entry is not None:
                 await write_audit(connection, [entry], workflow_id("breaker", snapshot.subject))
 
     @staticmethod
@@ -278,3 +276,24 @@ class SnapshotStore:
         return await self._database.fetch_value(
             "SELECT view FROM snapshot WHERE kind = $1 AND subject = $2", kind, subject
         )
+
+
+def _of_people(downstream: str, step: Transition) -> AuditEntry | None:
+    """Return the audit of a transition that people have made, or whose time is over; else None."""
+    action, actor = step.action or "breaker", step.actor
+    if step.rule == "expiry":
+        # A throttle lies beside the state, and leaves it as it is.
+        action = "throttle_ended" if step.source is step.target else _ENDED[step.source]
+        actor = HEADGATE
+    if actor is None:
+        return None
+    return AuditEntry(
+        at_ms=step.at_ms,
+        actor=actor,
+        reason=step.reason,
+        action=action,
+        target=f"breaker/{downstream}",
+        before={"state": step.source},
+        after={"state": step.target, "epoch": step.epoch},
+        request_id=step.request_id or f"epoch:{step.epoch}",
+    )

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 from uuid import uuid4
@@ -45,11 +45,17 @@ class WorkerStore:
         return None if found is None else int(found)
 
     @asynccontextmanager
-    async def beating(self) -> AsyncIterator[None]:
-        """Say for the block, again and again, that a worker runs."""
+    async def beating(
+        self, see_to: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncIterator[None]:
+        """Say for the block, again and again, that a worker runs.
+
+        Args:
+            see_to: What a worker that runs sees to each time.
+        """
         with suppress(HeadgateError):  # it is only tidying up
             await self.forget()
-        task = asyncio.create_task(self._beat(uuid4().hex))
+        task = asyncio.create_task(self._beat(uuid4().hex, see_to))
         try:
             yield
         finally:
@@ -57,11 +63,13 @@ class WorkerStore:
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def _beat(self, id: str) -> None:
+    async def _beat(self, id: str, see_to: Callable[[], Awaitable[None]] | None) -> None:
         is_told = False
         while True:
             try:
                 await self.beat(id)
+                if see_to is not None:
+                    await see_to()
                 is_told = False
             except HeadgateError as error:
                 if not is_told:  # once per outage; decisions go on without Postgres

@@ -2,6 +2,7 @@
 
 All is reckoned from what their workflows last saved, so it is as old as ``saved_at_ms``: a workflow
 saves when something changes, at once or within seconds, so an old one usually is one that rests.
+Counts alone it saves every 45 s.
 """
 
 from typing import Final
@@ -33,7 +34,7 @@ class BreakerStanding(Message):
         downstream: Whose.
         state: What callers are told.
         own_state: What the breaker would be if people had set nothing.
-        since_ms: Since when ``own_state`` is so.
+        since_ms: Since when ``state`` is so.
         until_ms: When ``state`` ends by itself; null: it does not.
         reason: Why it is so.
         set_by: Who has set it, if people have.
@@ -225,7 +226,7 @@ def breaker_standing(view: BreakerView, saved_at_ms: int, now_ms: int) -> Breake
         downstream=view.downstream,
         state=view.state,
         own_state=view.own_state,
-        since_ms=view.since_ms if override is None else override.since_ms,
+        since_ms=view.in_force_since_ms,
         until_ms=view.until_ms if override is None else override.until_ms,
         reason=view.reason if override is None else override.reason,
         set_by=None if people is None else people.actor,

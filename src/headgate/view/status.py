@@ -1,6 +1,6 @@
 """One line that says whether work flows, and what needs attention first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -8,13 +8,16 @@ from headgate.model.breaker import BreakerState
 from headgate.model.contract import Message
 from headgate.model.limits import PressureLevel
 from headgate.view.standing import BreakerStanding, PoolStanding, TenantStanding
-from headgate.view.words import lasting, requests_wait
+from headgate.view.words import lasting, requests_wait, whom
 
 STALE_MS: Final = 20_000
 """A governance worker says every few seconds that it runs; after so long none does."""
 
 OVERDUE_MS: Final = 60_000
 """What should have changed so long ago, and has not been saved, is not as it is shown."""
+
+TURNED_AWAY_FOR_MS: Final = 60_000
+"""Calls that gates did not let pass are counted for so long."""
 
 CLOSE_TO_OPENING: Final = 0.25
 """A breaker of whose way to opening so little is left needs attention."""
@@ -74,6 +77,9 @@ class Status(Message):
         line: In a line.
         attention: What to look at, the most urgent first.
         totals: How much there is of everything.
+        turned_away: Calls that gates did not let pass in the last ``TURNED_AWAY_FOR_MS``, by
+            downstream; of the others there are none. Temporal tries those of governed activities
+            again, so that their jobs wait in no line.
         at_ms: When this was reckoned.
         worker_seen_ms: When a governance worker last said that it runs; null: never.
         saved_at_ms: When anything was last saved; null: never.
@@ -83,6 +89,7 @@ class Status(Message):
     line: str
     attention: list[Attention]
     totals: Totals
+    turned_away: dict[str, int] = {}
     at_ms: int
     worker_seen_ms: int | None
     saved_at_ms: int | None
@@ -96,6 +103,7 @@ def status(
     now_ms: int,
     worker_seen_ms: int | None,
     saved_at_ms: int | None,
+    turned_away: Mapping[str, int] | None = None,
 ) -> Status:
     """Return whether work flows, and what needs attention first.
 
@@ -107,17 +115,24 @@ def status(
         now_ms: Unix time.
         worker_seen_ms: When a governance worker last said that it runs.
         saved_at_ms: When anything was last saved.
+        turned_away: Calls that gates did not let pass lately, by downstream.
     """
-    found = [one for breaker in breakers for one in _of_breaker(breaker, now_ms)]
+    turned_away = dict(turned_away or {})
+    found = [
+        one
+        for breaker in breakers
+        for one in _of_breaker(breaker, turned_away.get(breaker.downstream, 0), now_ms)
+    ]
     found += [one for pool in pools for one in _of_pool(pool, now_ms)]
     found += [one for tenant in tenants for one in _of_tenant(tenant)]
     found.sort(key=lambda one: (_RANK[one.severity], one.since_ms or now_ms, one.subject))
-    verdict, line = _verdict(breakers, found, totals, now_ms, worker_seen_ms)
+    verdict, line = _verdict(breakers, found, totals, turned_away, now_ms, worker_seen_ms)
     return Status(
         verdict=verdict,
         line=line,
         attention=found,
         totals=totals,
+        turned_away=turned_away,
         at_ms=now_ms,
         worker_seen_ms=worker_seen_ms,
         saved_at_ms=saved_at_ms,
@@ -128,6 +143,7 @@ def _verdict(
     breakers: Sequence[BreakerStanding],
     found: Sequence[Attention],
     totals: Totals,
+    turned_away: Mapping[str, int],
     now_ms: int,
     worker_seen_ms: int | None,
 ) -> tuple[Verdict, str]:
@@ -143,7 +159,8 @@ def _verdict(
         return Verdict.STALE, (
             f"{_some(late)} should have changed by now and {_have(late)} not: is Temporal well?"
         )
-    wait = _wait(totals)
+    held_back = bool(turned_away) or any(one.state in _SHUT for one in breakers)
+    wait = _wait(totals, held_back=held_back) + _turned_away(breakers, turned_away, now_ms)
     by = [one.subject for one in found if one.severity == "critical"]
     if by:
         return Verdict.BLOCKED, f"blocked by {_some(by)}; {wait}"
@@ -152,7 +169,7 @@ def _verdict(
     return Verdict.FLOWING, f"flowing; {wait}"
 
 
-def _of_breaker(one: BreakerStanding, now_ms: int) -> list[Attention]:
+def _of_breaker(one: BreakerStanding, turned_away: int, now_ms: int) -> list[Attention]:
     subject, command = f"breaker/{one.downstream}", f"headgate breaker show {one.downstream}"
 
     def item(severity: Severity, message: str) -> list[Attention]:
@@ -172,6 +189,7 @@ def _of_breaker(one: BreakerStanding, now_ms: int) -> list[Attention]:
     ends = ""
     if one.until_ms is not None and one.until_ms > now_ms:
         ends = f", for {lasting(one.until_ms - now_ms)} more"
+    away = f"; {_calls(turned_away)} turned away in the last minute" if turned_away else ""
     if _is_overdue(one, now_ms):
         return item("critical", f"{one.state}, and should have changed before: not up to date")
     if one.state in _SHUT:
@@ -180,16 +198,17 @@ def _of_breaker(one: BreakerStanding, now_ms: int) -> list[Attention]:
             BreakerState.HALF_OPEN: "HALF_OPEN: only probes pass",
             BreakerState.FORCED_OPEN: f"FORCED_OPEN{by}: no call passes",
         }[one.state]
-        return item("critical", f"{what}{ends}: {one.reason}")
+        hit = f"; tenants hit: {whom(one.affected)}" if one.affected else ""
+        return item("critical", f"{what}{ends}: {one.reason}{away}{hit}")
     if one.state is BreakerState.RAMP:
-        return item("warning", f"RAMP: a growing share of the calls passes{ends}")
+        return item("warning", f"RAMP: a growing share of the calls passes{ends}{away}")
     if one.state in (BreakerState.SHADOW, BreakerState.FORCED_CLOSED):
         would = "" if one.own_state is BreakerState.CLOSED else f"; by itself {one.own_state}"
         severity: Severity = "warning" if would else "notice"
         return item(severity, f"{one.state}{by}: every call passes{ends}{would}: {one.reason}")
     found = []
     if one.share is not None:
-        found += item("warning", f"cut to {one.share * 100:g}% of the calls{by}")
+        found += item("warning", f"cut to {one.share * 100:g}% of the calls{by}{away}")
     if one.margin.share <= CLOSE_TO_OPENING:
         found += item("warning", f"close to opening: {margin_words(one)}")
     return found
@@ -267,9 +286,38 @@ def _is_overdue(one: BreakerStanding, now_ms: int) -> bool:
     return one.until_ms is not None and now_ms - one.until_ms > OVERDUE_MS
 
 
-def _wait(totals: Totals) -> str:
+def _turned_away(
+    breakers: Sequence[BreakerStanding], turned_away: Mapping[str, int], now_ms: int
+) -> str:
+    """Return how many calls were not let pass, and of whom as far as that is known.
+
+    A breaker remembers whose calls failed or were turned away: where none passes, the latter.
+    """
+    if not turned_away:
+        return ""
+    by = [one for one in breakers if one.downstream in turned_away]
+    tenants = [
+        whose.tenant
+        for one in by
+        for whose in one.affected
+        if whose.at_ms > now_ms - TURNED_AWAY_FOR_MS
+    ]
+    if any(one.state not in _SHUT for one in by):
+        tenants = []
+    of = f" (of {_some(tenants)})" if tenants else ""
+    count = sum(turned_away.values())
+    were = "was" if count == 1 else "were"
+    return f"; {_calls(count)} to {_some([*turned_away])} {were} turned away in the last minute{of}"
+
+
+def _calls(count: int) -> str:
+    return "1 call" if count == 1 else f"{count} calls"
+
+
+def _wait(totals: Totals, *, held_back: bool) -> str:
     if not totals.waiting:
-        return "nobody waits"
+        # Jobs whose calls are turned away do wait: until Temporal tries these again.
+        return "nobody waits in line" if held_back else "nobody waits"
     tenants = "1 tenant" if totals.waiting_tenants == 1 else f"{totals.waiting_tenants} tenants"
     requests = "1 request" if totals.waiting == 1 else f"{totals.waiting} requests"
     return f"{requests} of {tenants} wait{'s' if totals.waiting == 1 else ''}"
