@@ -255,3 +255,20 @@ async def test_health_needs_no_key_and_names_no_secret(desk: Desk) -> None:
     assert ready.json() == {"status": "ready", "postgres": True, "temporal": True}
     described = (await stranger.get("/v1/openapi.json")).json()
     assert described["openapi"].startswith("3.1")
+
+
+async def test_whether_work_flows_is_told_to_who_sees_all(desk: Desk) -> None:
+    scanner, tenant = desk.of("scanner"), desk.of("t")
+    await desk.apply(
+        downstreams={scanner: {"breaker": {"consecutive_failures": 3, "open_ms": 600_000}}},
+        tenants={tenant: {"quotas": {"scan": {"max_active": 1}}}},
+    )
+    await desk.governance.report(scanner, 1, failures=3)
+    await desk.governance.until_state(scanner, BreakerState.OPEN)
+    await desk.saved("breaker", scanner)
+    viewer, own = await desk.caller("viewer"), await desk.caller("viewer", tenant=tenant)
+    found = (await viewer.get("/v1/status")).json()
+    assert found["verdict"] in ("blocked", "stale")  # stale: no worker says so here that it runs
+    about = [one for one in found["attention"] if one["subject"] == f"breaker/{scanner}"]
+    assert [one["severity"] for one in about] == ["critical"]
+    assert (await own.get("/v1/status")).status_code == 403

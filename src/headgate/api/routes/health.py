@@ -1,4 +1,4 @@
-"""Whether this process lives, and whether it can do its work; and who one is."""
+"""Whether this process lives and can do its work, whether the work flows; and who one is."""
 
 import asyncio
 from typing import Literal
@@ -6,12 +6,14 @@ from typing import Literal
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
-from headgate.api.access import ANYONE, OwnViewer
+from headgate.api.access import ANYONE, OwnViewer, Viewer
 from headgate.api.principal import How
 from headgate.api.service import service_of
+from headgate.gate.clock import now_ms
 from headgate.model.errors import HeadgateError
 from headgate.store.migrate import require_current
 from headgate.version import __version__
+from headgate.view.status import Status
 
 router = APIRouter(tags=["health"])
 _PATIENCE_S = 3.0
@@ -68,10 +70,16 @@ async def readyz(request: Request, response: Response) -> Readiness:
 
     database, server = await asyncio.gather(postgres(), temporal())
     response.status_code = 200 if database else 503
-    status: Literal["ready", "read_only", "not_ready"] = "not_ready"
+    found: Literal["ready", "read_only", "not_ready"] = "not_ready"
     if database:
-        status = "ready" if server else "read_only"
-    return Readiness(status=status, postgres=database, temporal=server)
+        found = "ready" if server else "read_only"
+    return Readiness(status=found, postgres=database, temporal=server)
+
+
+@router.get("/v1/status")
+async def status(request: Request, _: Viewer) -> Status:
+    """Tell whether work flows, and what needs attention first."""
+    return await service_of(request).overview.status(now_ms())
 
 
 @router.get("/v1/me")
