@@ -50,6 +50,7 @@ _UNHURRIED = "headgate-unhurried-blocks"
 _THOROUGH = "headgate-jobs-in-several-blocks"
 _LINES = "headgate-lines-at-gates"
 _SEES_IDLE = "headgate-idle-is-not-used"
+_NOTES_LEFT = "headgate-held-when-left"
 _AS_MEANT = "headgate-limits-as-meant"
 _HEARS_ANEW = "headgate-pools-heard-anew"
 _ONE_OVERRIDE = "headgate-one-override"
@@ -271,6 +272,7 @@ class LedgerWorkflow(Entity):
         self._ledger_now.is_thorough = workflow.patched(_THOROUGH)
         self._ledger_now.hears_lines = workflow.patched(_LINES)
         self._ledger_now.sees_idle = workflow.patched(_SEES_IDLE)
+        self._ledger_now.notes_left = workflow.patched(_NOTES_LEFT)
         return (self._wake(), self._look_after_holders(), self._tell_governors())
 
     async def _wake(self) -> None:

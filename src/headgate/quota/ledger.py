@@ -1,6 +1,6 @@
 """The ledger of one tenant: who holds what, who waits, and what may be granted."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -73,6 +73,8 @@ class Ledger:
     Attributes:
         record: All it remembers; may be stored at any time between two calls.
         is_unhurried: Blocks that are over are noticed late where nobody waits for what comes back.
+        notes_left: What is held of a resource when it leaves its pool is noted, and its governor is
+            told until it is back; see ``PoolAccount.left``.
         asks_first: A permit that has been held for ``max_hold_ms`` ends only if its holder is not
             known to run. For those who look after holders; else it ends.
 
@@ -99,6 +101,7 @@ class Ledger:
         self.record = record
         self.is_unhurried = True
         self.asks_first = False
+        self.notes_left = True
         self._hears_anew = hears_anew
         self._queues = Queues(record.waiters.items())
         self._patience = Deadlines(
@@ -275,6 +278,8 @@ class Ledger:
         self._lapse(now_ms)
         self._catch_up(now_ms)
         before = {*self.record.pools.values()}
+        if self.notes_left:
+            self._note_left(settings.pools)
         take_settings(self.record, settings)
         for pool in {*self.record.pools.values()} - before:
             account = self.record.accounts.get(pool)
@@ -394,6 +399,9 @@ class Ledger:
             account = self.record.accounts.setdefault(one.pool, PoolAccount())
             account.told = one
             account.lower_since_ms = None
+            for resource in account.left:
+                still = one.claims[resource].held if resource in one.claims else 0
+                account.left[resource] = min(account.left[resource], still)
         self._look_at_demand(sent)
 
     def audited(self, entries: Sequence[AuditEntry]) -> None:
@@ -573,6 +581,17 @@ class Ledger:
                 watch_usage(record, resource, limits, meter, at_ms)
         self._watch.settled()
         self._refuse_hopeless(at_ms)
+
+    def _note_left(self, pools: Mapping[str, str]) -> None:
+        """Note what is held of what leaves its pool; it counts there until it is back."""
+        record = self.record
+        for resource, pool in record.pools.items():
+            account, meter = record.accounts.get(pool), record.meters.get(resource)
+            if pools.get(resource) != pool and account is not None:
+                account.left[resource] = 0 if meter is None else meter.units
+        for resource, pool in pools.items():
+            if (account := record.accounts.get(pool)) is not None:
+                account.left.pop(resource, None)
 
     def _refuse_hopeless(self, now_ms: int, first_heard: str | None = None) -> None:
         """Let go of waiters that the quotas, or what pools have, can never serve.
