@@ -36,6 +36,15 @@ _ABOUT_MS: Final[dict[WindowKind, int]] = {
 """How long a calendar window lasts, for estimates."""
 
 
+def unknown_tenant(tenant: str) -> Reason:
+    """Return why nothing is granted to a tenant that nobody has listed."""
+    return Reason(
+        code=ReasonCode.UNKNOWN_TENANT,
+        message=f"no quota for tenant {tenant}: list it, or '*', under tenants in "
+        "headgate.yaml and run headgate apply",
+    )
+
+
 @dataclass(slots=True)
 class Obstacle:
     """One rule that stands in the way.
@@ -124,11 +133,7 @@ class Inquiry:
         """
         tenant = self.record.tenant
         if self.record.quotas is None:
-            return Reason(
-                code=ReasonCode.UNKNOWN_TENANT,
-                message=f"no quota for tenant {tenant}: list it, or '*', under tenants in "
-                "headgate.yaml and run headgate apply",
-            )
+            return unknown_tenant(tenant)
         found: Reason | None = None
         for resource, units in needs:
             limits = self.limits_of(resource)
