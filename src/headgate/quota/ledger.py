@@ -85,6 +85,8 @@ class Ledger:
             counts no more when the pool is joined again, and who waits for more than there is of a
             pool is let go when that is first heard. False for runs that began before the patch
             ``headgate-pools-heard-anew``.
+        sees_silence: What a gate wishes for does not count once it has not asked for longer than it
+            was to. False for runs that began before the patch ``headgate-silent-gates``.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Ledger:
         *,
         as_before: bool = False,
         hears_anew: bool = True,
+        sees_silence: bool = True,
     ) -> None:
         take_old_memory(record)
         self.record = record
@@ -113,7 +116,14 @@ class Ledger:
         self._inquired: Inquiry | None = None
         self._watch = Watch(record, self._standing, self._queues, self._inquiry)
         self._book = Book(record, self._standing, self._queues, self._watch, check_every_ms)
-        self._leases = Leases(record, self._standing, self._queues, self._book, self._watch)
+        self._leases = Leases(
+            record,
+            self._standing,
+            self._queues,
+            self._book,
+            self._watch,
+            sees_silence=sees_silence,
+        )
         self._demand = demand.Reckoning(
             record, self._queues, self._leases.unmet, self._standing.of, hears_anew
         )
@@ -158,6 +168,7 @@ class Ledger:
         *,
         as_before: bool = False,
         hears_anew: bool = True,
+        sees_silence: bool = True,
     ) -> "Ledger":
         """Return a ledger without a past."""
         record = LedgerRecord(
@@ -168,7 +179,13 @@ class Ledger:
             incarnation=incarnation,
         )
         take_settings(record, settings)
-        return cls(record, check_every_ms, as_before=as_before, hears_anew=hears_anew)
+        return cls(
+            record,
+            check_every_ms,
+            as_before=as_before,
+            hears_anew=hears_anew,
+            sees_silence=sees_silence,
+        )
 
     @classmethod
     def restore(
@@ -180,6 +197,7 @@ class Ledger:
         *,
         as_before: bool = False,
         hears_anew: bool = True,
+        sees_silence: bool = True,
     ) -> "Ledger":
         """Go on from a saved record, above every revision there may have been.
 
@@ -196,7 +214,13 @@ class Ledger:
             # The last allocation may be sent again, to this incarnation; an older one is not taken.
             account.allocation = None
             account.sequence = max(0, account.sequence - 1)
-        ledger = cls(record, check_every_ms, as_before=as_before, hears_anew=hears_anew)
+        ledger = cls(
+            record,
+            check_every_ms,
+            as_before=as_before,
+            hears_anew=hears_anew,
+            sees_silence=sees_silence,
+        )
         ledger._leases.check_again(now_ms)
         return ledger
 
