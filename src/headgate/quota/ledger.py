@@ -37,7 +37,7 @@ from headgate.quota.limits import borrows
 from headgate.quota.meters import watch_usage
 from headgate.quota.past import MAX_DENIALS_KEPT, active_gates, fingerprint, is_repeat
 from headgate.quota.queues import Queues
-from headgate.quota.reasons import Inquiry
+from headgate.quota.reasons import Inquiry, over
 from headgate.quota.record import (
     LedgerRecord,
     Permit,
@@ -704,10 +704,7 @@ class Ledger:
                 reason=finding.reason,
             )
         if (ended := record.ended.get(fingerprint(id))) is not None:
-            reason = Reason(
-                code=ReasonCode.WAITED_TOO_LONG, message=f"this request has ended: {ended}"
-            )
-            return Decision(id=id, outcome=Outcome.DENIED, reason=reason)
+            return Decision(id=id, outcome=Outcome.DENIED, reason=over(ended))
         return record.denied.get(id)
 
     def _serve(self, resources: Iterable[str], now_ms: int, told: str | None = None) -> None:
