@@ -12,7 +12,7 @@ from headgate.gate.kinds import governing
 from headgate.gate.protocol import AnyGate
 from headgate.model.entity import EntityOptions
 from headgate.model.errors import ConfigurationError, UnavailableError
-from headgate.model.ledger import Decision, Holder, Outcome, Release
+from headgate.model.ledger import Admit, Decision, Holder, Outcome, Release
 from headgate.model.reason import Reason, ReasonCode
 from headgate.model.remote import AdmitRequest
 from headgate.orchestrator.known_names import KnownNames
@@ -68,17 +68,10 @@ class RemoteAdmission:
             admit = request.completed(id, caller)
         except ValueError as error:
             raise ConfigurationError(f"{_name(AdmitRequest)}: {error}") from None
-        if admit.downstream is not None:
-            mistake = await self._names.mistaken_downstream(admit.downstream)
-            if mistake is not None:
-                raise ConfigurationError(f"{_name(AdmitRequest)}: {mistake}")
-        if not await self._names.is_tenant(admit.tenant):
-            reason = unknown_tenant(admit.tenant)
-            return Decision(id=admit.id, outcome=Outcome.DENIED, reason=reason)
         gate = await self._gate()
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
-                decision = await gate.admit(admit)
+                decision = await self._unknown(admit) or await gate.admit(admit)
         except (TimeoutError, UnavailableError):
             return _unavailable(admit.id)
         refused_here = decision.reason is not None and decision.reason.code in _OF_DOWNSTREAMS
@@ -104,6 +97,20 @@ class RemoteAdmission:
         release = _read(Release, asked)
         if await self._names.is_tenant(release.tenant):  # else nothing was ever granted to it
             await self._give_back(await self._gate(), release)
+
+    async def _unknown(self, admit: Admit) -> Decision | None:
+        """Return the denial of a tenant that nobody has listed; None: there is such a tenant.
+
+        Raises:
+            ConfigurationError: There is no such downstream.
+        """
+        if admit.downstream is not None:
+            mistake = await self._names.mistaken_downstream(admit.downstream)
+            if mistake is not None:
+                raise ConfigurationError(f"{_name(AdmitRequest)}: {mistake}")
+        if await self._names.is_tenant(admit.tenant):
+            return None
+        return Decision(id=admit.id, outcome=Outcome.DENIED, reason=unknown_tenant(admit.tenant))
 
     async def _give_back(self, gate: AnyGate, release: Release) -> None:
         try:
