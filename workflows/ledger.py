@@ -54,6 +54,7 @@ _NOTES_LEFT = "headgate-held-when-left"
 _AS_MEANT = "headgate-limits-as-meant"
 _HEARS_ANEW = "headgate-pools-heard-anew"
 _ONE_OVERRIDE = "headgate-one-override"
+_SILENT_GATES = "headgate-silent-gates"
 _GOVERNOR_AWAY = timedelta(seconds=10)
 _TELL_EVERY = timedelta(milliseconds=TELL_EVERY_MS)
 
@@ -68,7 +69,11 @@ class LedgerWorkflow(Entity):
     def __init__(self, start: LedgerInput) -> None:
         super().__init__(start.tenant, start.options, start.saved_revision)
         self._as_before = not workflow.patched(_AS_MEANT)
-        self._ways = {"as_before": self._as_before, "hears_anew": workflow.patched(_HEARS_ANEW)}
+        self._ways = {
+            "as_before": self._as_before,
+            "hears_anew": workflow.patched(_HEARS_ANEW),
+            "sees_silence": workflow.patched(_SILENT_GATES),
+        }
         record = start.record
         if start.packed is not None:
             record = _RECORD.validate_json(unpack(start.packed))

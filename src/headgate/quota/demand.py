@@ -29,8 +29,8 @@ News = Literal["none", "lower", "now"]
 """Whether a governor has to be told something: no; that less is wanted for a while; at once."""
 
 _LimitsOf = Callable[[str], Limits | None]
-_Unmet = Callable[[str], int]
-"""Units that gates would like to have in their blocks beyond what they have, by resource."""
+_Unmet = Callable[[str, int], int]
+"""Units that gates would like to have in blocks beyond what they have, by resource and time."""
 
 
 class Reckoning:
@@ -247,7 +247,7 @@ def _standings(
     for resource in sorted([name for name, of in record.pools.items() if of == pool]):
         limits, meter = limits_of(resource), record.meters.get(resource)
         held = 0 if meter is None else meter.units
-        waiting = queues.units(resource) + unmet(resource)
+        waiting = queues.units(resource) + unmet(resource, now_ms)
         wanted = held if limits is None else _wanted(limits, meter, waiting, now_ms)
         share, at_best = (_NO_SHARE, None) if limits is None else (limits.share, limits.at_best)
         head = queues.head(resource)

@@ -37,7 +37,7 @@ from headgate.quota.limits import borrows
 from headgate.quota.meters import watch_usage
 from headgate.quota.past import MAX_DENIALS_KEPT, active_gates, fingerprint, is_repeat
 from headgate.quota.queues import Queues
-from headgate.quota.reasons import Inquiry
+from headgate.quota.reasons import Inquiry, over
 from headgate.quota.record import (
     LedgerRecord,
     Permit,
@@ -87,6 +87,8 @@ class Ledger:
             counts no more when the pool is joined again, and who waits for more than there is of a
             pool is let go when that is first heard. False for runs that began before the patch
             ``headgate-pools-heard-anew``.
+        sees_silence: What a gate wishes for does not count once it has not asked for longer than it
+            was to. False for runs that began before the patch ``headgate-silent-gates``.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Ledger:
         *,
         as_before: bool = False,
         hears_anew: bool = True,
+        sees_silence: bool = True,
     ) -> None:
         take_old_memory(record)
         self.record = record
@@ -116,7 +119,14 @@ class Ledger:
         self._inquired: Inquiry | None = None
         self._watch = Watch(record, self._standing, self._queues, self._inquiry)
         self._book = Book(record, self._standing, self._queues, self._watch, check_every_ms)
-        self._leases = Leases(record, self._standing, self._queues, self._book, self._watch)
+        self._leases = Leases(
+            record,
+            self._standing,
+            self._queues,
+            self._book,
+            self._watch,
+            sees_silence=sees_silence,
+        )
         self._demand = demand.Reckoning(
             record, self._queues, self._leases.unmet, self._standing.of, hears_anew
         )
@@ -161,6 +171,7 @@ class Ledger:
         *,
         as_before: bool = False,
         hears_anew: bool = True,
+        sees_silence: bool = True,
     ) -> "Ledger":
         """Return a ledger without a past."""
         record = LedgerRecord(
@@ -171,7 +182,13 @@ class Ledger:
             incarnation=incarnation,
         )
         take_settings(record, settings)
-        return cls(record, check_every_ms, as_before=as_before, hears_anew=hears_anew)
+        return cls(
+            record,
+            check_every_ms,
+            as_before=as_before,
+            hears_anew=hears_anew,
+            sees_silence=sees_silence,
+        )
 
     @classmethod
     def restore(
@@ -183,6 +200,7 @@ class Ledger:
         *,
         as_before: bool = False,
         hears_anew: bool = True,
+        sees_silence: bool = True,
     ) -> "Ledger":
         """Go on from a saved record, above every revision there may have been.
 
@@ -199,7 +217,13 @@ class Ledger:
             # The last allocation may be sent again, to this incarnation; an older one is not taken.
             account.allocation = None
             account.sequence = max(0, account.sequence - 1)
-        ledger = cls(record, check_every_ms, as_before=as_before, hears_anew=hears_anew)
+        ledger = cls(
+            record,
+            check_every_ms,
+            as_before=as_before,
+            hears_anew=hears_anew,
+            sees_silence=sees_silence,
+        )
         ledger._leases.check_again(now_ms)
         return ledger
 
@@ -703,10 +727,7 @@ class Ledger:
                 reason=finding.reason,
             )
         if (ended := record.ended.get(fingerprint(id))) is not None:
-            reason = Reason(
-                code=ReasonCode.WAITED_TOO_LONG, message=f"this request has ended: {ended}"
-            )
-            return Decision(id=id, outcome=Outcome.DENIED, reason=reason)
+            return Decision(id=id, outcome=Outcome.DENIED, reason=over(ended))
         return record.denied.get(id)
 
     def _serve(self, resources: Iterable[str], now_ms: int, told: str | None = None) -> None:
