@@ -232,6 +232,8 @@ class GovernorWorkflow(Entity):
 
     async def _tell_one(self, tenant: str) -> None:
         governor = self._governor_now
+        if tenant not in self.record.members:
+            return  # it has left the pool since this was planned, in the same workflow task
         allocation = governor.allocation_of(tenant)
         ledger = workflow.get_external_workflow_handle(workflow_id("ledger", tenant))
         runs = True

@@ -62,7 +62,7 @@ from headgate.model.limits import (
 from headgate.model.policy import BreakerPolicy
 from headgate.model.pool import Damping, PoolCommand, PoolView, Strategy
 from headgate.model.quota import Quota, QuotaChanges, Rate
-from headgate.model.settings import BreakerSettings, LedgerSettings
+from headgate.model.settings import BreakerSettings, LedgerSettings, Reconfigure
 from headgate.store.database import Database
 from headgate.store.migrate import migrate
 from headgate.version import __version__
@@ -110,6 +110,7 @@ class Recorder:
         await self._calls_wait_at_a_gate()
         await self._gate_falls_silent()
         await self._guest_leaves_and_comes_back()
+        await self._tenant_leaves_with_more_than_it_may_have()
         await self._people_are_told()
         await self._block_is_left_behind()
         await self._people_say_it_twice()
@@ -128,6 +129,8 @@ class Recorder:
         found["ledger-shed"] = (await self._runs("ledger", "many"))[0]
         found["ledger-lined"] = (await self._runs("ledger", "lined"))[0]
         found["ledger-silent"] = (await self._runs("ledger", "silent"))[0]
+        found["ledger-left"] = (await self._runs("ledger", "leaver"))[0]
+        found["governor-left"] = (await self._runs("governor", "shrinks"))[0]
         found["ledger-guest"] = (await self._runs("ledger", "guest"))[0]
         found["governor-house"] = (await self._runs("governor", "house"))[0]
         found["breaker-told"] = (await self._runs("breaker", "told"))[0]
@@ -432,6 +435,57 @@ class Recorder:
         await governance.exchange("guest", [], [held])
         await self._saved("ledger", "guest")
         await self._saved("governor", "house")
+
+    async def _tenant_leaves_with_more_than_it_may_have(self) -> None:
+        """A block that is not used alarms nobody; what is held of a pool when it is left."""
+        governance = self._governance
+        ledger = governance.ledger("leaver")
+        both = {"stayer": Quota(), "leaver": Quota()}
+        shares = {"strategy": Strategy.EQUAL, "damping": Damping(round_ms=50, min_hold_ms=100)}
+
+        async def reconfigure(pools: dict[str, str], **quota: Any) -> None:
+            now = LedgerSettings(
+                quotas={"scan": Quota(**quota)}, pools=pools, source="listed", alerts=AlertRules()
+            )
+            seen = await governance.account("leaver")
+            order = Reconfigure(settings=now, if_revision=seen.revision)
+            await ledger.update("reconfigure", order, uuid4().hex, LedgerView, 10)
+
+        async def held_is(units: int) -> None:
+            await eventually(
+                lambda: governance.account("leaver"),
+                lambda view: view.units_held.get("scan", 0) == units,
+            )
+
+        await governance.set_quotas("leaver", scan=SCAN)
+        await reconfigure({}, max_active=2)
+        for number, wanted in ((1, 2), (2, 0)):
+            ask = LeaseAsk(resource="scan", number=number, wanted=wanted, ceiling=2 * (number - 1))
+            message = Exchange(gate="g", leases=[ask])
+            await ledger.update("exchange", message, uuid4().hex, ExchangeReply, 10)
+        await held_is(0)
+        await governance.set_pool("shrinks", both, capacity={"scan": 4}, **shares)
+        await reconfigure({"scan": "shrinks"})
+        # A governance workflow that runs for ever holds, so nobody takes it for closed.
+        holder = Holder(workflow_id="headgate/governor/shrinks")
+        jobs = [
+            acquire(uuid4().hex, wait_ms=60_000).model_copy(update={"holder": holder})
+            for _ in range(2)
+        ]
+        await governance.exchange("leaver", jobs)
+        await held_is(2)
+        await governance.set_pool("shrinks", both, capacity={"scan": 1}, **shares)
+        await eventually(
+            lambda: governance.account("leaver"),
+            lambda view: (view.limits["scan"].allocated or 0) < 2,
+        )
+        await reconfigure({})
+        await governance.set_pool("shrinks", {"stayer": Quota()}, capacity={"scan": 1}, **shares)
+        await governance.exchange("leaver", [], [job.id for job in jobs])
+        await held_is(0)
+        await eventually(lambda: governance.pool("shrinks"), lambda view: not view.conditions)
+        await self._saved("ledger", "leaver")
+        await self._saved("governor", "shrinks")
 
     # Alerts ------------------------------------------------------------------------------------
 

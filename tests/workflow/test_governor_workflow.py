@@ -6,11 +6,23 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client
 
+from headgate.model.entity import EntityOptions
 from headgate.model.ids import Kind
 from headgate.model.ledger import Outcome
-from headgate.model.pool import Damping, PoolCommand, PoolView, Strategy
+from headgate.model.pool import (
+    Claim,
+    Damping,
+    Demand,
+    PoolCommand,
+    PoolSettings,
+    PoolView,
+    Strategy,
+)
 from headgate.model.quota import Quota
+from headgate.store.database import Database
 from tests.harness import Governance, acquire, eventually, is_conserved
 
 QUICK = Damping(round_ms=50, min_hold_ms=100, demand_half_life_ms=200)
@@ -164,3 +176,31 @@ async def test_idle_ledgers_and_their_governor_write_no_history(
     quiet = await lengths()
     await asyncio.sleep(3)
     assert await lengths() == quiet
+
+
+async def test_who_leaves_while_it_is_to_be_told_something_is_not_told(
+    client: Client, database: Database, name: str, tenants: tuple[str, str]
+) -> None:
+    """Both in one workflow task, as they come when the worker was away."""
+    lender, borrower = tenants
+    governance = Governance(client, database, f"{name}-governance", EntityOptions())
+    async with governance.running():
+        await make_pool(governance, name, tenants)
+        await eventually(lambda: governance.pool(name), lambda view: not view.unheard)
+    wants = Demand(
+        pool=name,
+        tenant=borrower,
+        incarnation=2,
+        revision=2_000_000_000,
+        claims={"scan": Claim(wanted=1)},
+    )
+    handle = governance.handle("governor", name)
+    await handle.signal("demand", wants)
+    without = PoolSettings(tenants={lender: None}, capacity={"scan": 4}, source="listed")
+    left = asyncio.create_task(
+        governance.governor(name).update("configure", without, uuid4().hex, PoolView, 20)
+    )
+    async with governance.running():
+        assert list((await left).members) == [lender]
+    kinds = {event.event_type for event in (await handle.fetch_history()).events}
+    assert EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED not in kinds
