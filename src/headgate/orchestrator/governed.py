@@ -19,6 +19,7 @@ from temporalio import activity
 from headgate.model.consistency import not_listed
 from headgate.model.errors import ConfigurationError
 from headgate.model.governed import GovernedCall, GovernedCalls
+from headgate.orchestrator.functions import fit_each_other, is_async, takes
 from headgate.orchestrator.mistakes import first_mistake, shown
 from headgate.orchestrator.own_rule import Classify, OwnRule
 
@@ -75,6 +76,11 @@ def governed(
     units_of = units if callable(units) else None
     _require_plain("units", units_of, "the units of a call")
     _require_plain("classify", classify, "success, failure or ignored, or None")
+    if classify is not None and not takes(classify, 1):
+        raise ConfigurationError(
+            "@governed: classify cannot be called with one argument: write a function of the "
+            "result or the exception of a call"
+        )
     given = {"downstream": downstream, "hold": hold, "priority": priority}
     if resource is not None:
         given["resource"] = resource
@@ -133,8 +139,8 @@ def governed_activities(
         table: What else is governed.
 
     Raises:
-        ConfigurationError: One is governed in code and in the table, or calls a downstream that
-            the file of the table does not list.
+        ConfigurationError: One is governed in code and in the table, calls a downstream that the
+            file of the table does not list, or has other arguments than the function of its units.
     """
     found = {name: GovernedActivity(call) for name, call in table.calls.items()}
     for function in activities:
@@ -143,6 +149,13 @@ def governed_activities(
             continue
         name = activity._Definition.must_from_callable(function).name or ""
         table.require_listed(name, how.call)
+        if how.units_of is not None and not fit_each_other(how.units_of, function):
+            arguments = ", ".join(inspect.signature(function).parameters)
+            raise ConfigurationError(
+                f"@governed: units of activity {name} cannot be called with the arguments of the "
+                f"activity ({arguments}): write a function that takes them and returns the units "
+                "of a call"
+            )
         if name in table.calls:
             raise ConfigurationError(
                 f"activity {name} is governed twice: by @governed and in the table of the plugin; "
@@ -173,7 +186,7 @@ def _require_plain(option: str, function: object, returns: str) -> None:
         raise ConfigurationError(
             f"@governed: {option} is {shown(function)}: write a function that returns {returns}"
         )
-    if inspect.iscoroutinefunction(function):
+    if is_async(function):
         raise ConfigurationError(
             f"@governed: {option} is an async function: write a plain one that returns {returns}"
         )
