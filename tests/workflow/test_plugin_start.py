@@ -77,6 +77,9 @@ async def test_a_governance_worker_needs_a_database() -> None:
     "arguments",
     [
         {"task_queue": ""},
+        {"task_queue": 5},
+        {"options": {}},
+        {"governance": 5},
         {"governance": "mysql://db/headgate"},
         {"governance": ""},
         {"tenant": "acme"},
@@ -92,6 +95,15 @@ async def test_a_governance_worker_needs_a_database() -> None:
 def test_arguments_that_cannot_be_used_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=f"HeadgatePlugin.*{next(iter(arguments))}"):
         HeadgatePlugin(**arguments)
+
+
+@pytest.mark.parametrize("address", ["mysql://db/headgate", ""])
+def test_an_address_that_is_none_is_looked_for_where_it_was_given(address: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        HeadgatePlugin(governance=address)
+    assert str(refused.value).startswith(
+        "the address in HeadgatePlugin(governance=...) is not of the form postgresql://"
+    )
 
 
 async def test_governance_workflows_may_not_be_pinned_to_a_version() -> None:

@@ -134,8 +134,14 @@ def permit(
 
     Raises:
         PermitDenied: Refused for good, or the wait would be, or was, too long.
-        ApplicationError: ``headgate.InvalidRequest``: an argument is not valid.
+        ApplicationError: ``headgate.InvalidRequest``: an argument is not valid, or the caller is no
+            workflow.
     """
+    if not workflow.in_workflow():
+        raise _invalid(
+            "only a workflow can hold a permit: ask in the workflow, around the activities that "
+            "the permit is for, or govern the activity itself by @governed"
+        )
     if max_wait is not None and not isinstance(max_wait, timedelta):
         raise _invalid(f"max_wait is {shown(max_wait)}: write a timedelta, or leave it out")
     return _Block(_Asking(_wanted(tenant, resource, downstream, units, also, priority), max_wait))

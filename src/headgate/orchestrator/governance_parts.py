@@ -31,6 +31,7 @@ from headgate.workflows.governor import GovernorWorkflow
 from headgate.workflows.ledger import LedgerWorkflow
 
 WORKFLOWS: Final[tuple[type, ...]] = (BreakerWorkflow, LedgerWorkflow, GovernorWorkflow)
+_ADDRESS: Final = "the address in HeadgatePlugin(governance=...)"
 
 
 class GovernanceParts:
@@ -58,7 +59,9 @@ class GovernanceParts:
         deliver: bool = True,
     ) -> None:
         self._owns_database = isinstance(database, str)
-        self._database = Database(database) if isinstance(database, str) else database
+        self._database = (
+            Database(database, named=_ADDRESS) if isinstance(database, str) else database
+        )
         self._notifier = Notifier(self._database)
         self._search_attributes = search_attributes
         self._deliver = deliver

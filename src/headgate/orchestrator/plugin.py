@@ -27,6 +27,7 @@ from headgate.orchestrator.gate_runner import Gates
 from headgate.orchestrator.governed import governed_activities
 from headgate.orchestrator.governed_file import governed_table
 from headgate.orchestrator.interceptors import HeadgateInterceptor
+from headgate.orchestrator.mistakes import shown
 from headgate.orchestrator.sandbox import with_passthrough
 from headgate.orchestrator.tenants import TenantOf, TenantRules
 from headgate.version import __version__
@@ -91,15 +92,21 @@ class HeadgatePlugin(SimplePlugin):
         fairness: Mapping[str, float] | None = None,
         governance: "GovernanceParts | str | None" = None,
     ) -> None:
-        if not task_queue:
+        if not isinstance(task_queue, str) or not task_queue:
             raise ConfigurationError(
-                "HeadgatePlugin: task_queue is empty; leave it out for the default"
+                f"HeadgatePlugin: task_queue is {shown(task_queue)}: write the name of the task "
+                "queue of governance workers, or leave it out for the default"
+            )
+        if options is not None and not isinstance(options, EntityOptions):
+            raise ConfigurationError(
+                f"HeadgatePlugin: options is {shown(options)}: write EntityOptions(...), or leave "
+                "it out for the defaults"
             )
         self._task_queue = task_queue
         self._options = options or EntityOptions()
         self._governed = governed_table(governed)
         self._tenants = TenantRules.checked(tenant, fairness)
-        self._governance = _parts(governance) if isinstance(governance, str) else governance
+        self._governance = None if governance is None else _parts(governance)
         self._gates = Gates(self._make_gate)
         super().__init__(NAME, data_converter=with_pydantic, workflow_runner=with_passthrough)
 
@@ -229,7 +236,7 @@ def _require_alone(where: str, plugins: Iterable[object]) -> None:
         )
 
 
-def _parts(database: str) -> "GovernanceParts":
+def _parts(given: "GovernanceParts | str") -> "GovernanceParts":
     try:
         from headgate.orchestrator.governance_parts import GovernanceParts
     except ModuleNotFoundError as error:
@@ -237,10 +244,14 @@ def _parts(database: str) -> "GovernanceParts":
             f"HeadgatePlugin: governance= needs the module {error.name}, which is not installed: "
             "pip install 'headgate[server]'"
         ) from error
-    try:
-        return GovernanceParts(database)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"HeadgatePlugin(governance=...): {error}") from None
+    if isinstance(given, GovernanceParts):
+        return given
+    if not isinstance(given, str):
+        raise ConfigurationError(
+            f"HeadgatePlugin: governance is {shown(given)}: write the address of the database, or "
+            "GovernanceParts(...)"
+        )
+    return GovernanceParts(given)
 
 
 def _abandon(worker: Worker) -> None:
