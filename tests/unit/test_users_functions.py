@@ -9,7 +9,8 @@ from temporalio import activity
 
 from headgate import HeadgatePlugin, governed
 from headgate.model.errors import ConfigurationError
-from headgate.orchestrator.governed import GovernedTable, governed_activities
+from headgate.orchestrator.governed import GovernedTable
+from headgate.orchestrator.governed_here import governed_activities
 
 
 class Pages:

@@ -26,8 +26,9 @@ from headgate.model.policy import BreakerPolicy
 from headgate.model.pool import Strategy
 from headgate.model.quota import Quota
 from headgate.model.reason import ReasonCode
-from headgate.orchestrator.governed import GovernedTable, governed_activities
+from headgate.orchestrator.governed import GovernedTable
 from headgate.orchestrator.governed_file import governed_table
+from headgate.orchestrator.governed_here import governed_activities
 from headgate.orchestrator.own_rule import Classify, OwnRule
 from headgate.orchestrator.why import explain
 from headgate.store.overview import OverviewStore
@@ -752,6 +753,15 @@ def test_a_rule_of_the_users_that_fails_leaves_it_to_the_others_and_is_logged_on
         None,
     ]
     assert not caplog.records
+
+
+async def test_a_worker_warns_of_a_name_in_its_table_that_is_nearly_one_of_its_activities(
+    stack: Stack, governance: Governance, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = {"baree": {"downstream": f"{name}-d"}}
+    async with Workplace(stack, governance, name, governed=table).running():
+        pass
+    assert "did you mean bare? That one is not governed" in caplog.text
 
 
 async def test_code_and_table_may_not_both_govern(

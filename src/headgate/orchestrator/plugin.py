@@ -24,8 +24,8 @@ from headgate.orchestrator.converters import (
 )
 from headgate.orchestrator.gate_activities import GateActivities
 from headgate.orchestrator.gate_runner import Gates
-from headgate.orchestrator.governed import governed_activities
 from headgate.orchestrator.governed_file import governed_table
+from headgate.orchestrator.governed_here import governed_activities, tell_what_is_governed
 from headgate.orchestrator.interceptors import HeadgateInterceptor
 from headgate.orchestrator.mistakes import shown
 from headgate.orchestrator.sandbox import with_passthrough
@@ -170,7 +170,9 @@ class HeadgatePlugin(SimplePlugin):
     def _with_gate(self, config: WorkerConfig) -> WorkerConfig:
         shared = self._gates.of(config["client"])
         gate = shared.gate
-        governed = governed_activities(config.get("activities") or (), self._governed)
+        activities = config.get("activities") or ()
+        governed = governed_activities(activities, self._governed)
+        tell_what_is_governed(config["task_queue"], activities, governed)
         counts_slots = _slots(config) > 0
         ours = HeadgateInterceptor(
             gate, governed, self._tenants, lambda: shared.now, counts_slots=counts_slots
@@ -178,7 +180,6 @@ class HeadgatePlugin(SimplePlugin):
         config["interceptors"] = [*(config.get("interceptors") or ()), ours]
         if not config.get("workflows"):
             return config  # nobody here asks for permits
-        activities = config.get("activities") or ()
         if not activities:
             # Ours are local ones. Without this the worker would begin to poll for activities, and
             # take those that are meant for other workers of the task queue.
