@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from temporalio.client import Client
@@ -13,6 +13,7 @@ from temporalio.worker import Replayer, Worker, WorkerDeploymentConfig
 import headgate
 from headgate import HeadgatePlugin
 from headgate.model.errors import ConfigurationError
+from headgate.orchestrator.governance_parts import GovernanceParts
 from headgate.orchestrator.shared_converter import SharedPydanticPayloadConverter
 from tests.converters import (
     Cipher,
@@ -104,6 +105,11 @@ def test_an_address_that_is_none_is_looked_for_where_it_was_given(address: str) 
     assert str(refused.value).startswith(
         "the address in HeadgatePlugin(governance=...) is not of the form postgresql://"
     )
+
+
+def test_parts_of_no_database_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="database is 5: write its address, or a Database"):
+        GovernanceParts(cast(Any, 5))
 
 
 async def test_governance_workflows_may_not_be_pinned_to_a_version() -> None:

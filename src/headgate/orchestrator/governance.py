@@ -218,9 +218,9 @@ class _Asking:
         self._asks.append(self)
         try:
             permit = await self._insist()
-        except GeneratorExit:
+        except (GeneratorExit, ConfigurationError):
             self._forget()
-            raise  # collected after an eviction, see ``_Block``
+            raise  # collected after an eviction, see ``_Block``; or there is nobody to ask
         except BaseException as error:
             self._count_wait("denied" if isinstance(error, PermitDenied) else "given_up")
             self._forget()

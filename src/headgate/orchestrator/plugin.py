@@ -65,9 +65,9 @@ class HeadgatePlugin(SimplePlugin):
         governed: Which activities are governed, by type, where the code does not say so by
             ``@governed``: a table, or a YAML file with a section ``activities``. Where the file has
             a section ``downstreams`` without ``*``, calls to others are refused at start.
-        tenant: For whom a workflow runs, when it does not say so by a permit: called in workflows,
-            deterministic. Without it, or when it returns None, the memo ``headgate-tenant`` and the
-            fairness key say.
+        tenant: For whom a workflow runs, when it does not say so by a permit: called in workflows
+            without arguments, deterministic. Without it, or when it returns None, the memo
+            ``headgate-tenant`` and the fairness key say.
         fairness: Weights by tenant: activities get their tenant as Temporal's fairness key, and
             its weight (1 when it is not listed). None: their priority is left alone.
         governance: What governance workers of this process work with, or just the address of
