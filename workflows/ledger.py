@@ -179,6 +179,11 @@ class LedgerWorkflow(Entity):
         """Return the account with its permits and waiters."""
         return self._ledger_now.page()
 
+    @workflow.query(description="Which permits of a list are held, also out of blocks of gates.")
+    def held(self, ids: list[str]) -> list[str]:
+        """Return those of ``ids`` that are held, as of the last workflow task."""
+        return self._ledger_now.held(ids)
+
     @workflow.query(description="Why the requests of a workflow wait, and what it holds.")
     def why(self, workflow_id: str) -> list[WhyView]:
         """Return what a workflow waits for and holds, as of the last workflow task."""

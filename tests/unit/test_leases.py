@@ -714,3 +714,33 @@ def test_a_limit_may_be_lowered_to_what_is_used_of_what_gates_hold() -> None:
     )
     command = LedgerCommand(id="c1", actor="ann", reason="less", action=action)
     assert book.operate(command, NOW_MS + 1_000).accepted
+
+
+def test_a_job_is_known_to_hold_what_it_has_out_of_a_block_or_by_itself_until_it_ends() -> None:
+    book = ledger(max_active=4)
+    gate = Gate(book)
+    gate.want(2, NOW_MS)
+    ids = ["run-1/scan", "run-2/scan"]
+    assert book.held(ids) == []
+    assert gate.block.take(1, NOW_MS / 1000)
+    gate.block.hold(LeaseHolder(id=ids[0], workflow_id="job-1", run_id="run-1", units=1))
+    gate.exchange(NOW_MS + 1_000)
+    assert book.held(ids) == ids[:1]
+    over_ms = NOW_MS + 1_000 + LEASE_MS
+    book.advance(over_ms)
+    assert [*book.record.permits] == book.held(ids) == ids[:1]
+    book.release(ids[0], over_ms)
+    assert book.held(ids) == []
+
+
+def test_a_job_that_has_ended_elsewhere_holds_nothing_though_its_gate_has_yet_to_hear_of_it() -> (
+    None
+):
+    book = ledger(max_active=4)
+    gate = Gate(book)
+    gate.want(2, NOW_MS)
+    assert gate.block.take(1, NOW_MS / 1000)
+    gate.block.hold(LeaseHolder(id="run-1/scan", workflow_id="job-1", run_id="run-1", units=1))
+    gate.exchange(NOW_MS + 1_000)
+    book.release("run-1/scan", NOW_MS + 2_000)
+    assert book.held(["run-1/scan"]) == []

@@ -1,5 +1,6 @@
 """Calls of one job that are made in two processes: each has a gate, and a block, of its own."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -21,18 +22,23 @@ from tests.harness import Governance, eventually, is_conserved, soon_left
 
 @workflow.defn
 class TravellingJob:
-    """Makes a call on each of the task queues, then waits until it is told to end."""
+    """Makes a call on each of the task queues, and may wait then until it is told to end."""
 
     def __init__(self) -> None:
         self._may_end = False
 
     @workflow.run
     async def run(self, task_queues: list[str], waits: bool) -> None:
-        for task_queue in task_queues:
-            await workflow.execute_activity(
-                "kept", task_queue=task_queue, start_to_close_timeout=timedelta(seconds=30)
-            )
+        # Where it waits, both at once: neither process can know yet what it holds in the other.
+        together = [task_queues] if waits else [[one] for one in task_queues]
+        for some in together:
+            await asyncio.gather(*map(self._call, some))
         await workflow.wait_condition(lambda: self._may_end or not waits)
+
+    async def _call(self, task_queue: str) -> None:
+        await workflow.execute_activity(
+            "kept", task_queue=task_queue, start_to_close_timeout=timedelta(seconds=30)
+        )
 
     @workflow.signal
     def end(self) -> None:
@@ -51,8 +57,13 @@ class Fleet:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Fleet"]:
-        one, two = [await self._worker(queue) for queue in self.task_queues]
-        async with soon_left(one), soon_left(two):
+        async with self.process(0), self.process(1):
+            yield self
+
+    @asynccontextmanager
+    async def process(self, number: int) -> AsyncIterator["Fleet"]:
+        """One of the two."""
+        async with soon_left(await self._worker(self.task_queues[number])):
             yield self
 
     async def _worker(self, task_queue: str) -> Worker:
@@ -81,7 +92,7 @@ class Fleet:
 async def test_a_job_in_the_blocks_of_two_gates_comes_back_from_both(
     stack: Stack, governance: Governance, name: str
 ) -> None:
-    await governance.set_quotas(name, scan=Quota(max_active=2))
+    await governance.set_quotas(name, scan=Quota(max_active=3))
 
     async def blocks() -> list[LeaseView]:
         return (await governance.holders(name)).leases
@@ -92,7 +103,7 @@ async def test_a_job_in_the_blocks_of_two_gates_comes_back_from_both(
         await eventually(blocks, lambda all: sorted(one.in_use for one in all) == [1, 1], 20)
         await job.signal(TravellingJob.end)
         await job.result()
-        await eventually(blocks, lambda all: all != [] and not any(one.in_use for one in all), 40)
+        await eventually(blocks, lambda all: not any(one.in_use for one in all), 40)
         await (await fleet.start(waits=False)).result()  # and the ledger goes on
     view = await eventually(
         lambda: governance.account(name), lambda v: v.units_held.get("scan") == 0
@@ -116,3 +127,41 @@ async def test_a_job_too_short_to_be_told_of_comes_back_from_both(
         await (await fleet.start(waits=False)).result()
         found = await eventually(account, lambda one: (one.granted, one.held) == (2, 0), 40)
     assert (found.released, found.reclaimed) == (2, 0)
+
+
+async def test_a_job_goes_on_with_what_it_holds_when_its_process_has_been_replaced(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    """There is room for one: it must not wait for what it holds itself, after a deployment say."""
+    await governance.set_quotas(name, scan=Quota(max_active=1))
+
+    fleet = Fleet(stack, governance, name)
+    async with fleet.process(0):
+        job = await fleet.start(waits=False)
+        await eventually(lambda: granted(governance, name), lambda count: count == 1)
+    async with fleet.process(1), fleet.process(0):
+        await job.result()
+        view = await eventually(
+            lambda: governance.account(name), lambda v: v.units_held.get("scan") == 0, 40
+        )
+    account = view.accounts["scan"]
+    assert (account.granted, account.released, account.reclaimed) == (1, 1, 0)
+    assert is_conserved(view)
+
+
+async def test_a_job_goes_on_with_what_it_holds_in_the_block_of_another_process(
+    stack: Stack, governance: Governance, name: str
+) -> None:
+    await governance.set_quotas(name, scan=Quota(max_active=1))
+    async with Fleet(stack, governance, name).running() as fleet:
+        await (await fleet.start(waits=False)).result()  # once the first gate has told of it
+        view = await eventually(
+            lambda: governance.account(name), lambda v: v.accounts["scan"].held == 0, 40
+        )
+    assert view.accounts["scan"].granted == 1
+    assert is_conserved(view)
+
+
+async def granted(governance: Governance, tenant: str) -> int:
+    account = (await governance.account(tenant)).accounts.get("scan", Account())
+    return account.granted

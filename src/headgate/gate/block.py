@@ -138,6 +138,11 @@ class Block:
         return job
 
     @property
+    def has_jobs(self) -> bool:
+        """Whether jobs hold units of it."""
+        return bool(self._told_jobs or self._new_jobs)
+
+    @property
     def is_needed(self) -> bool:
         """Whether the ledger has to hear of it, though it is over.
 

@@ -226,11 +226,15 @@ class Gate:
         patience_s: float,
         hold_ms: int,
         priority: int = 0,
+        is_first: bool = True,
     ) -> Refusal | None:
         """Have a job hold units until it ends; see ``JobHolds.hold``."""
         stock = self._ledger(tenant).stock(resource)
         shortage = await self.jobs.hold(
-            workflow_id, run_id, stock, units, patience_s, hold_ms=hold_ms, priority=priority
+            *(workflow_id, run_id, stock, units, patience_s),
+            hold_ms=hold_ms,
+            priority=priority,
+            is_first=is_first,
         )
         return None if shortage is None else shortage.refusal(now_ms())
 

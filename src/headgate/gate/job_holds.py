@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from headgate.gate.block import Block
 from headgate.gate.clock import monotonic_s
@@ -12,6 +12,11 @@ from headgate.model.lease import LeaseHolder
 
 if TYPE_CHECKING:
     from headgate.gate.ledger import LedgerLink
+
+_BELIEVED_S: Final = 30.0
+"""For so long it is believed that a job holds something elsewhere; nobody tells when that ends."""
+
+_MOST_ELSEWHERE: Final = 10_000
 
 
 class JobHolds:
@@ -26,6 +31,7 @@ class JobHolds:
         self._stocks: dict[tuple[str, str], Stock] = {}
         self._asking: dict[tuple[str, str], asyncio.Future[Shortage | None]] = {}
         self._calls: dict[str, int] = {}
+        self._elsewhere: dict[tuple[str, str], float] = {}
 
     def keep(self, stock: Stock, taken: Block, job: LeaseHolder) -> None:
         """Have a job keep what was taken out for it; what it has already, it gets only once."""
@@ -53,6 +59,7 @@ class JobHolds:
     def ended(self, tenant: str, id: str) -> None:
         """Forget a permit whose job has closed elsewhere."""
         self._stocks.pop((tenant, id), None)
+        self._elsewhere.pop((tenant, id), None)
         run_id, _, _ = id.partition("/")
         self._calls.pop(run_id, None)
 
@@ -66,8 +73,13 @@ class JobHolds:
         *,
         hold_ms: int,
         priority: int = 0,
+        is_first: bool = True,
     ) -> Shortage | None:
         """Have a job hold units until it ends; once, however many of its calls ask.
+
+        A job that was called for before may hold them out of the block of another gate, or of one
+        whose process has ended, after a deployment say. Where there are none to be had at once, the
+        ledger is asked for that: else such a job would wait for what it holds itself.
 
         Args:
             workflow_id: The job.
@@ -77,6 +89,7 @@ class JobHolds:
             patience_s: How long to wait for them at most.
             hold_ms: How long a call may take: so long the job certainly is here.
             priority: Of the call.
+            is_first: It is the first attempt of the first such call of the job.
 
         Returns:
             Why it cannot, or None when it holds them.
@@ -89,13 +102,15 @@ class JobHolds:
             if not known.cancelled():
                 return known.result()
             # Whoever asked has been cancelled meanwhile, and nobody knows the answer.
-        if key in self._stocks:
+        if self._has(key):
             return None
         answer = self._asking[key] = asyncio.get_running_loop().create_future()
+        taken: Block | Shortage | None
         try:
-            taken = await stock.take(
-                units, max(0.0, until_s - monotonic_s()), hold_ms=hold_ms, priority=priority
-            )
+            taken = None if key in self._elsewhere else stock.take_now(units, hold_ms)
+            if taken is None and (is_first or not await self._is_elsewhere(key, stock)):
+                left_s = max(0.0, until_s - monotonic_s())
+                taken = await stock.take(units, left_s, hold_ms=hold_ms, priority=priority)
         except BaseException:
             answer.cancel()
             raise
@@ -110,7 +125,7 @@ class JobHolds:
 
     def holds(self, run_id: str, tenant: str, resource: str) -> bool:
         """Return whether a run holds units of a tenant's resource."""
-        return (tenant, _id(run_id, resource)) in self._stocks
+        return self._has((tenant, _id(run_id, resource)))
 
     def called(self, run_id: str, tenant: str, resource: str) -> None:
         """Count a call of a job that holds units here, which was made here and nowhere else."""
@@ -131,8 +146,30 @@ class JobHolds:
         is_all_here = self._calls.pop(run_id, 0) >= calls
         for tenant, resource in held:
             id = _id(run_id, resource)
+            self._elsewhere.pop((tenant, id), None)
             if not self.let_go(tenant, id) or not is_all_here:
                 self._link(tenant).release_soon(id)
+
+    # Inside ------------------------------------------------------------------------------------
+
+    def _has(self, key: tuple[str, str]) -> bool:
+        return key in self._stocks or self._elsewhere.get(key, 0.0) > monotonic_s()
+
+    async def _is_elsewhere(self, key: tuple[str, str], stock: Stock) -> bool:
+        """Return whether a job holds its units already, though not out of a block of this gate."""
+        tenant, id = key
+        if stock.is_away:
+            return False
+        is_held = await self._link(tenant).is_held(id)
+        if is_held:
+            now_s = monotonic_s()
+            if len(self._elsewhere) >= _MOST_ELSEWHERE:
+                known = self._elsewhere.items()
+                self._elsewhere = {key: until_s for key, until_s in known if until_s > now_s}
+            self._elsewhere[key] = now_s + _BELIEVED_S
+        else:
+            self._elsewhere.pop(key, None)
+        return is_held
 
 
 def _id(run_id: str, resource: str) -> str:

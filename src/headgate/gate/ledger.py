@@ -25,6 +25,10 @@ _RETURNED_AT_ONCE: Final = LEASES_AT_ONCE // 2
 _GIVE_UP_S: Final = 5.0
 _HELLO_S: Final = 2.0
 _TURN_S: Final = 0.25
+_LOOK_UP_S: Final = 1.0
+_LOOK_UP_AFTER_S: Final = 0.1
+"""Jobs that may hold something elsewhere are asked after together."""
+
 _FIRST_WITHIN_MS: Final = 1_500
 _AFTER_FAILURE_S: Final = 0.5
 _RELEASE_AGAIN_S: Final = (1, 2, 5, 10, *[20] * 30)
@@ -75,6 +79,9 @@ class LedgerLink:
         self._spacing = Spacing()
         self._is_introduced = False
         self._is_closing = False
+        self._lookups: GroupCommit[str, bool] = GroupCommit(
+            self._look_up, _AT_ONCE, lambda: _LOOK_UP_AFTER_S
+        )
         self._commit: GroupCommit[Ask, Decision | None] = GroupCommit(
             self._exchange, _AT_ONCE, self._pause_s
         )
@@ -103,6 +110,13 @@ class LedgerLink:
     def release_soon(self, permit_id: str) -> None:
         """Give a permit back with the next exchange; lost with the process, it is found again."""
         self._spawn(self._try_release(permit_id))
+
+    async def is_held(self, permit_id: str) -> bool:
+        """Return whether a permit is held, out of whichever gate's block.
+
+        For whom would wait else: it takes a moment, and what is not known counts as not held.
+        """
+        return await self._lookups.ask(permit_id)
 
     # Blocks ------------------------------------------------------------------------------------
 
@@ -152,6 +166,14 @@ class LedgerLink:
                 _LOG.debug("the ledger of %s will keep a turn for a while: %s", self._tenant, error)
 
     # Inside ------------------------------------------------------------------------------------
+
+    async def _look_up(self, ids: Sequence[str]) -> list[bool]:
+        held: list[str] = []
+        try:
+            held = await self._ledger.query("held", list[str], _LOOK_UP_S, list(ids))
+        except Exception as error:
+            _LOG.debug("the ledger of %s does not say what is held: %s", self._tenant, error)
+        return [id in held for id in ids]
 
     def _tell(self, stock: Stock) -> None:
         self._spawn(self._ask(stock))

@@ -147,6 +147,7 @@ class AnyGate(Protocol):
         patience_s: float,
         hold_ms: int,
         priority: int = 0,
+        is_first: bool = True,
     ) -> Refusal | None:
         """Have a job hold units until it ends; return why it cannot, or None."""
         ...

@@ -293,8 +293,14 @@ class Stock:
                     waiting.future.set_result(self._pass_uncounted())
 
     def return_all(self) -> bool:
-        """Want nothing more; return whether there is something to tell the ledger."""
+        """Want nothing more; return whether there is something to tell the ledger.
+
+        Jobs that hold units go on in other processes, so their permits are the ledger's own: else
+        what they give back there would count for as long as a block that nobody renews.
+        """
         self.block.want_no_more()
+        if self.block.has_jobs:
+            self._begin_anew()
         return bool(self.block.number or self._closing)
 
     # Inside ------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from headgate.model.outcomes import OutcomeRules
 from headgate.model.reason import Reason, ReasonCode
 from headgate.orchestrator.errors import CALL_DENIED
 from headgate.orchestrator.governed import GovernedActivity
-from headgate.orchestrator.headers import TENANT_MEMO, call_of, holds, tenant_of
+from headgate.orchestrator.headers import AGAIN_HEADER, TENANT_MEMO, call_of, holds, tenant_of
 from headgate.orchestrator.mistakes import shown
 from headgate.view import metrics
 
@@ -121,7 +121,8 @@ class GovernedCalls(ActivityInboundInterceptor):
         tenant = tenant or NOBODY
         kept = None
         if resource is not None and what.hold == "job":
-            await self._hold_for_job(gate, how, tenant, resource, units, info)
+            is_first = info.attempt == 1 and AGAIN_HEADER not in input.headers
+            await self._hold_for_job(gate, how, tenant, resource, units, info, is_first)
             kept, resource = resource, None
         lane = gate.lane(what.downstream, tenant, resource)
         if permit is not None and permit.downstream == what.downstream:
@@ -174,6 +175,7 @@ class GovernedCalls(ActivityInboundInterceptor):
         resource: str,
         units: int,
         info: activity.Info,
+        is_first: bool,
     ) -> None:
         workflow_id, run_id = info.workflow_id, info.workflow_run_id
         if workflow_id is None or run_id is None:
@@ -196,9 +198,11 @@ class GovernedCalls(ActivityInboundInterceptor):
                     patience_s=patience.left_s,
                     hold_ms=_call_ms(info),
                     priority=how.call.priority,
+                    is_first=is_first,
                 )
                 if refusal is None:
                     return
+                is_first = False
                 if not await patience.outlasts(refusal):
                     raise _denied(refusal, how.call.downstream, tenant, resource)
 

@@ -12,6 +12,7 @@ from headgate.gate import Call
 CALL_HEADER: Final = "headgate-call"
 TENANT_HEADER: Final = "headgate-tenant"
 HELD_HEADER: Final = "headgate-held"
+AGAIN_HEADER: Final = "headgate-again"
 TENANT_MEMO: Final = "headgate-tenant"
 _PLAIN: Final = {"encoding": b"json/plain"}
 
@@ -35,6 +36,11 @@ def holds(headers: Mapping[str, Payload], resource: str | None) -> bool:
     """Return whether an activity is called under a permit that holds units of a resource."""
     header = headers.get(HELD_HEADER)
     return header is not None and resource in json.loads(header.data)
+
+
+def again_payload() -> Payload:
+    """Return that a job may hold by an earlier call what this one is to hold, as a header."""
+    return Payload(metadata=_PLAIN, data=b"true")
 
 
 def call_of(headers: Mapping[str, Payload]) -> Call | None:

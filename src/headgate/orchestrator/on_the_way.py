@@ -26,9 +26,11 @@ from headgate.model.entity import ADMIT, RELEASE
 from headgate.orchestrator.governance import current_permit
 from headgate.orchestrator.governed import GovernedActivity
 from headgate.orchestrator.headers import (
+    AGAIN_HEADER,
     CALL_HEADER,
     HELD_HEADER,
     TENANT_HEADER,
+    again_payload,
     call_payload,
     held_payload,
     tenant_in,
@@ -126,6 +128,8 @@ class _Outbound(WorkflowOutboundInterceptor):
             input.headers = {**input.headers, HELD_HEADER: held}
         how = self._governed.get(input.activity)
         if how is not None and how.call.hold == "job" and how.call.resource and tenant:
+            if self.held[tenant, how.call.resource]:
+                input.headers = {**input.headers, AGAIN_HEADER: again_payload()}
             self.held[tenant, how.call.resource] += 1
         return tenant
 

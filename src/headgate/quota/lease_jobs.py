@@ -59,6 +59,10 @@ class JobsInBlocks:
             lease.ended.append(id)
         return bool(unaware)
 
+    def has(self, id: str) -> bool:
+        """Return whether a job holds units of a block, and has not ended as far as is known."""
+        return any(id not in lease.ended for lease in self._blocks.get(id, ()))
+
     def next(self) -> int | None:
         """Return when a job has to be looked after, or None."""
         return self._checks.next()

@@ -332,6 +332,10 @@ class Leases:
                 freed.append(lease.resource)
         return freed
 
+    def has(self, id: str) -> bool:
+        """Return whether a job holds units out of a block."""
+        return self._jobs.has(id)
+
     def close(self, id: str) -> None:
         """Note that a job has closed, or has given its units back elsewhere."""
         if self._jobs.end(id):

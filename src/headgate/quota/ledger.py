@@ -476,6 +476,10 @@ class Ledger:
         """
         return operator.lowered_below_usage(self.record, settings, self._now_ms)
 
+    def held(self, ids: Iterable[str]) -> list[str]:
+        """Return which of these permits are held, out of a block or by themselves."""
+        return [id for id in ids if id in self.record.permits or self._leases.has(id)]
+
     def why(self, id: str, now_ms: int) -> WhyView | None:
         """Return why a request waits, or that it is held; None when it does neither."""
         return why_view(id, self._inquiry_at(now_ms))

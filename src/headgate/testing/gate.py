@@ -286,6 +286,7 @@ class FakeGate:
         patience_s: float,
         hold_ms: int,
         priority: int = 0,
+        is_first: bool = True,
     ) -> Refusal | None:
         """See ``Gate``."""
         id = f"{run_id}/{tenant}/{resource}"
