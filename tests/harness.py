@@ -13,7 +13,7 @@ from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.converter import DataConverter
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from headgate import HeadgatePlugin
@@ -186,6 +186,14 @@ class Governance:
         """The ids of all runs that there have been."""
         query = f"WorkflowId = '{workflow_id(kind, subject)}'"
         return [run.run_id async for run in self.client.list_workflows(query)]
+
+    async def is_unheard_of(self, kind: Kind, subject: str) -> bool:
+        """Return whether no workflow governs a subject, nor ever has."""
+        try:
+            await self.handle(kind, subject).describe()
+        except RPCError as error:
+            return error.status is RPCStatusCode.NOT_FOUND
+        return False
 
     async def set_policy(self, downstream: str, policy: BreakerPolicy) -> None:
         await self.configure_breaker(downstream, BreakerSettings(policy=policy, source="listed"))

@@ -50,9 +50,11 @@ _UNHURRIED = "headgate-unhurried-blocks"
 _THOROUGH = "headgate-jobs-in-several-blocks"
 _LINES = "headgate-lines-at-gates"
 _SEES_IDLE = "headgate-idle-is-not-used"
+_NOTES_LEFT = "headgate-held-when-left"
 _AS_MEANT = "headgate-limits-as-meant"
 _HEARS_ANEW = "headgate-pools-heard-anew"
 _ONE_OVERRIDE = "headgate-one-override"
+_SILENT_GATES = "headgate-silent-gates"
 _GOVERNOR_AWAY = timedelta(seconds=10)
 _TELL_EVERY = timedelta(milliseconds=TELL_EVERY_MS)
 
@@ -67,7 +69,11 @@ class LedgerWorkflow(Entity):
     def __init__(self, start: LedgerInput) -> None:
         super().__init__(start.tenant, start.options, start.saved_revision)
         self._as_before = not workflow.patched(_AS_MEANT)
-        self._ways = {"as_before": self._as_before, "hears_anew": workflow.patched(_HEARS_ANEW)}
+        self._ways = {
+            "as_before": self._as_before,
+            "hears_anew": workflow.patched(_HEARS_ANEW),
+            "sees_silence": workflow.patched(_SILENT_GATES),
+        }
         record = start.record
         if start.packed is not None:
             record = _RECORD.validate_json(unpack(start.packed))
@@ -271,6 +277,7 @@ class LedgerWorkflow(Entity):
         self._ledger_now.is_thorough = workflow.patched(_THOROUGH)
         self._ledger_now.hears_lines = workflow.patched(_LINES)
         self._ledger_now.sees_idle = workflow.patched(_SEES_IDLE)
+        self._ledger_now.notes_left = workflow.patched(_NOTES_LEFT)
         return (self._wake(), self._look_after_holders(), self._tell_governors())
 
     async def _wake(self) -> None:

@@ -21,7 +21,8 @@ from headgate.model.entity import EntityOptions
 from headgate.model.errors import UnavailableError
 from headgate.model.ids import Kind, workflow_id
 from headgate.model.quota import Throttle
-from headgate.orchestrator.configure import Change, Configurator, Plan
+from headgate.orchestrator.change import Change
+from headgate.orchestrator.configure import Configurator, Plan
 from headgate.orchestrator.throttles import ResourceThrottles
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
@@ -132,7 +133,19 @@ async def test_the_plan_says_what_is_created_updated_and_removed(site: Site) -> 
         f"governor/{site.of('slots')}",
     }  # fmt: skip
     assert {change.action for change in changes.values()} == {"create"}
-    assert "quotas.scan.rate: 10/s" in changes[f"ledger/{acme}"].lines()
+    # Of what is new, what somebody has said, and not all the defaults.
+    assert {target: change.lines() for target, change in changes.items()} == {
+        f"breaker/{scanner}": ["policy.open_ms: 5000"],
+        "breaker/*": ["breaker.consecutive_failures: 5"],
+        f"ledger/{acme}": [
+            "quotas.scan.max_active: 4",
+            "quotas.scan.rate: 10/s",
+            f"pools.scan: {site.of('slots')}",
+        ],
+        f"ledger/{globex}": ["quotas.scan.max_active: 2", f"pools.scan: {site.of('slots')}"],
+        "ledger/*": ["quotas.*.max_active: 1"],
+        f"governor/{site.of('slots')}": ["capacity.scan: 6"],
+    }
 
     second = site.configuration(
         downstreams={"scanner": {"open_ms": 7_000}, "attestor": {}},
@@ -149,6 +162,8 @@ async def test_the_plan_says_what_is_created_updated_and_removed(site: Site) -> 
         f"governor/{site.of('slots')}": "remove",
     }
     assert changes[f"breaker/{scanner}"].lines() == ["policy.open_ms: 5000 -> 7000"]
+    assert changes[f"breaker/{site.of('attestor')}"].lines() == []  # all as it is by default
+    assert changes["breaker/*"].lines() == ["breaker.consecutive_failures: 5"]
     assert changes[f"ledger/{acme}"].lines() == [
         f"pools.scan: {site.of('slots')} -> none",
         "quotas.scan.max_active: 4 -> 3",
@@ -379,11 +394,14 @@ async def test_the_command_shows_the_difference_applies_it_and_is_content_the_se
         assert (process.returncode, err) == (0, b""), err
         return out.decode()
 
-    shown = [f"+ ledger/{site.of('acme')}", "    quotas.scan.max_active: 2"]
+    shown = [
+        f"+ ledger/{site.of('acme')}",
+        "    quotas.scan.max_active: 2",
+        "1 change would be applied",
+    ]
     async with governance_worker(client, site.governance.database):  # on the default task queue
         dry = (await headgate_apply("--dry-run")).splitlines()
-        assert dry[:2] == shown
-        assert dry[-1] == "1 change would be applied"
+        assert dry == shown
         assert await site.audit() == []
         wet = (await headgate_apply("--reason", "a start", "--actor", "ada")).splitlines()
         assert wet[:-1] == dry[:-1]

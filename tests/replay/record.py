@@ -108,6 +108,7 @@ class Recorder:
         await self._pool_is_shared()
         await self._pool_is_under_pressure()
         await self._calls_wait_at_a_gate()
+        await self._gate_falls_silent()
         await self._guest_leaves_and_comes_back()
         await self._people_are_told()
         await self._block_is_left_behind()
@@ -126,6 +127,7 @@ class Recorder:
         found["ledger-leased"] = (await self._runs("ledger", "leased"))[0]
         found["ledger-shed"] = (await self._runs("ledger", "many"))[0]
         found["ledger-lined"] = (await self._runs("ledger", "lined"))[0]
+        found["ledger-silent"] = (await self._runs("ledger", "silent"))[0]
         found["ledger-guest"] = (await self._runs("ledger", "guest"))[0]
         found["governor-house"] = (await self._runs("governor", "house"))[0]
         found["breaker-told"] = (await self._runs("breaker", "told"))[0]
@@ -316,6 +318,29 @@ class Recorder:
         await self._saved("governor", "pressed")
         await self._saved("ledger", "many")
 
+    async def _ask(
+        self, tenant: str, gate: str, number: int, *, out: int = 0, waiting: int = 0
+    ) -> LeaseGrant:
+        """Ask for a block as a gate does that has so much out, and at which so much waits."""
+        line = [WaitingCalls(priority=0, calls=waiting, units=waiting)] if waiting else []
+        ask = LeaseAsk(
+            resource="scan",
+            number=number,
+            wanted=out + waiting,
+            ceiling=out,
+            in_use=out,
+            uses=out,
+            started=out,
+            starts_ceiling=out,
+            grants=out,
+            waiting=waiting,
+            line=line,
+        )
+        message = Exchange(gate=gate, leases=[ask])
+        ledger = self._governance.ledger(tenant)
+        reply = await ledger.update("exchange", message, uuid4().hex, ExchangeReply, 10)
+        return reply.leases[0]
+
     async def _calls_wait_at_a_gate(self) -> None:
         """A gate has the only unit, and more calls wait there than may."""
         governance = self._governance
@@ -331,24 +356,7 @@ class Recorder:
         numbers = count(1)
 
         async def ask(waiting: int) -> LeaseGrant:
-            line = [WaitingCalls(priority=0, calls=waiting, units=waiting)] if waiting else []
-            ask = LeaseAsk(
-                resource="scan",
-                number=next(numbers),
-                wanted=waiting + 1,
-                ceiling=1,
-                in_use=1,
-                uses=1,
-                started=1,
-                starts_ceiling=1,
-                grants=1,
-                waiting=waiting,
-                line=line,
-            )
-            message = Exchange(gate="g", leases=[ask])
-            ledger = governance.ledger("lined")
-            reply = await ledger.update("exchange", message, uuid4().hex, ExchangeReply, 10)
-            return reply.leases[0]
+            return await self._ask("lined", "g", next(numbers), out=1, waiting=waiting)
 
         await eventually(lambda: ask(6), lambda grant: bool(grant.turn_away))
         await eventually(lambda: ask(0), lambda grant: not grant.turn_away)
@@ -357,6 +365,25 @@ class Recorder:
             lambda view: view.pressure.level is PressureLevel.NORMAL,
         )
         await self._saved("ledger", "lined")
+
+    async def _gate_falls_silent(self) -> None:
+        """Calls wait at a gate that asks no more; another asks on."""
+        governance = self._governance
+        await governance.set_pool("quiet", {"silent": Quota()}, capacity={"scan": 2})
+        numbers = count(1)
+
+        async def ask_on() -> LeaseGrant:
+            return await self._ask("silent", "lively", next(numbers), out=2, waiting=1)
+
+        await ask_on()
+        await eventually(
+            lambda: governance.account("silent"), lambda view: view.limits["scan"].allocated == 2
+        )
+        await self._ask("silent", "dead", 1, waiting=3)
+        for silent_s in (7, 2):  # it falls silent, and the governor has to be told for so long
+            await asyncio.sleep(silent_s)
+            await ask_on()
+        await self._saved("ledger", "silent")
 
     async def _guest_leaves_and_comes_back(self) -> None:
         """What never fits beside what is not lent, and what a guest had before it left."""

@@ -666,6 +666,68 @@ def test_whatever_gets_lost_no_more_is_out_than_there_is(data: st.DataObject) ->
         assert units(book) == 0
 
 
+@pytest.mark.parametrize("sees_silence", [True, False])
+def test_what_a_killed_gate_wished_for_is_given_to_those_who_still_ask(sees_silence: bool) -> None:
+    # False: as ledgers did that began before they saw it.
+    given = LedgerSettings(quotas={"scan": Quota(max_active=10)}, source="listed")
+    book = Ledger.begin("acme", given, 1, 10_000, sees_silence=sees_silence)
+    alive, killed = Gate(book), Gate(book, "killed")
+    alive.want(10, NOW_MS)
+    assert all(alive.block.take(1, NOW_MS / 1000) for _ in range(10))
+    killed.want(5, NOW_MS)  # and is never heard of again
+    for _ in range(10):
+        alive.block.give(1)
+    alive.want(15, NOW_MS + 2_000)
+    assert alive.block.units == 5
+    alive.want(15, NOW_MS + 5_999)
+    assert alive.block.units == 5
+    alive.want(15, NOW_MS + 6_000)
+    assert alive.block.units == (10 if sees_silence else 5)
+    assert units(book) == alive.block.units
+
+
+def test_what_a_killed_gate_holds_counts_until_its_block_is_over() -> None:
+    book = ledger(max_active=10)
+    killed, alive = Gate(book, "killed"), Gate(book)
+    killed.want(4, NOW_MS)
+    alive.want(15, NOW_MS)
+    assert (killed.block.units, alive.block.units) == (6, 4)
+    killed.want(15, NOW_MS + 1)  # all that there is has been dealt out: it is to ask soon
+    alive.want(15, NOW_MS + 10_000)
+    assert (alive.block.units, units(book)) == (4, 10)
+
+
+def test_a_gate_that_lacks_nothing_is_not_silent_because_it_asks_seldom() -> None:
+    book = ledger(max_active=10)
+    content, short = Gate(book, "content"), Gate(book)
+    content.want(2, NOW_MS)
+    assert content.block.take(2, NOW_MS / 1000)
+    later_ms = NOW_MS + 19_000
+    assert content.block.ask_at_s * 1000 > later_ms
+    short.want(20, later_ms)
+    assert short.block.units == 7  # what the other has, it keeps
+    content.want(4, later_ms + 1)
+    assert content.block.units == 3
+
+
+def test_a_killed_gate_makes_its_tenant_want_no_more_of_a_pool() -> None:
+    given = LedgerSettings(
+        quotas={"scan": Quota(max_active=10)}, pools={"scan": "slots"}, source="listed"
+    )
+    book = Ledger.begin("acme", given, 1, 10_000)
+    alive, killed = Gate(book), Gate(book, "killed")
+    alive.want(1, NOW_MS)
+    killed.want(5, NOW_MS)
+
+    def wanted() -> int:
+        (demand,) = book.demands()
+        return demand.claims["scan"].wanted
+
+    both = wanted()
+    alive.want(1, NOW_MS + 6_000)
+    assert wanted() == both - 7  # its five, and some more
+
+
 def told(book: Ledger) -> list[tuple[str, Any]]:
     """Return the alerts that wait to be told: (kind, used)."""
     return [(one.kind, one.data.get("used")) for one in book.record.alerts]

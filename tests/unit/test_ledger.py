@@ -398,6 +398,26 @@ def test_a_permit_ends_once() -> None:
     assert code(ask(ledger, "a")) is ReasonCode.WAITED_TOO_LONG
 
 
+def test_who_asks_again_when_it_is_over_is_told_how_it_ended() -> None:
+    ledger = make(max_active=3, max_hold_ms=1_000)
+    for id in ("given-back", "closed", "kept"):
+        ask(ledger, id)
+    ledger.release("given-back", NOW_MS)
+    ledger.reclaim("closed", NOW_MS)
+    ledger.advance(NOW_MS + 1_000)
+    words = {
+        id: reason.message
+        for id in ("given-back", "closed", "kept")
+        if (reason := ask(ledger, id, now_ms=NOW_MS + 1_000).reason) is not None
+    }
+    assert words["given-back"] == (
+        "the request of this id is over (it was released), and whatever it asks for comes too "
+        "late: ask under a new id"
+    )
+    assert "(its holder had closed)" in words["closed"]
+    assert "(its time was over, in line or as a permit)" in words["kept"]
+
+
 def test_a_permit_that_is_not_given_back_expires() -> None:
     ledger = make(max_active=1, max_hold_ms=1_000)
     ask(ledger, "a")

@@ -218,6 +218,32 @@ async def test_an_idle_stock_wants_nothing_and_begins_anew_when_used() -> None:
     assert await bank.take() is not first
 
 
+@pytest.mark.parametrize(("idle_ms", "within_s"), [(3_000, 6), (None, 60)])
+@pytest.mark.parametrize("busy_ms", [0, 1_000, 2_900, 10_000])
+async def test_an_idle_block_goes_back_in_the_time_that_the_readme_says(
+    idle_ms: int | None, within_s: int, busy_ms: int
+) -> None:
+    bank = Bank(idle_ms=idle_ms)
+    stock = bank.stock
+    stock.give(await bank.take(), 1)
+    wanted, after_ms = stock.block.units, -busy_ms
+    while wanted and after_ms <= within_s * 1_000 + 200:  # what the steps of this clock leave over
+        if after_ms <= 0 and after_ms % 300 == 0:
+            stock.give(await bank.take(), 1)
+        at_s = stock.next_ask_s()
+        if at_s is not None and at_s <= bank.now_s:
+            (ask,) = stock.compose()
+            wanted = ask.wanted
+            grant = LeaseGrant(
+                resource="scan", term=ask.term, number=ask.number, units=wanted, idle_ms=idle_ms
+            )
+            stock.hear([grant])
+        bank.now_s += 0.1
+        after_ms += 100
+    assert wanted == 0
+    assert stock.take_now(1, 0) is None
+
+
 class Meter:
     """Writes down what is counted."""
 

@@ -27,10 +27,13 @@ from headgate.model.ledger import (
 from headgate.model.policy import BreakerPolicy
 from headgate.model.quota import Quota
 from headgate.model.reason import ReasonCode
+from headgate.orchestrator.known_names import KnownNames
 from headgate.orchestrator.operate import command_ledger
 from headgate.orchestrator.remote_admission import RemoteAdmission
+from headgate.store.configuration import ConfigurationStore
+from headgate.store.database import Database
 from tests.foreign.jobs import ActivityJob, RawCall
-from tests.harness import Governance, acquire, eventually, now_ms, soon_left
+from tests.harness import Governance, acquire, apply, eventually, now_ms, soon_left
 
 Handle = WorkflowHandle[ActivityJob, list[dict[str, Any]]]
 
@@ -245,6 +248,49 @@ async def test_what_cannot_be_read_is_refused_in_plain_words(jobs: Jobs) -> None
     assert words == "headgate.release: id: Field required"
 
 
+async def test_a_downstream_that_nobody_lists_is_refused_and_has_no_breaker(
+    jobs: Jobs, governance: Governance, name: str
+) -> None:
+    await apply(governance.database, {"listed": {}}, {name: {"quotas": {"scan": {}}}})
+    ask = {"tenant": name, "resource": "scan", "downstream": f"nope-{name}"}
+    words = await jobs.refusal("headgate.admit", ask)
+    assert words == (
+        f"headgate.admit: nope-{name} is no downstream (there is: listed): list it under "
+        "downstreams"
+    )
+    assert await governance.is_unheard_of("breaker", f"nope-{name}")
+    assert await governance.is_unheard_of("ledger", name)  # nothing was asked of it
+
+    # One that has a breaker already goes on, and what is listed since is known at once.
+    await governance.set_policy(f"nope-{name}", BreakerPolicy())
+    assert (await jobs.call("headgate.admit", ask))["outcome"] == "granted"
+    late = {"downstream": f"late-{name}"}
+    await jobs.refusal("headgate.admit", {**ask, **late})
+    await apply(governance.database, {f"late-{name}": {}}, {name: {"quotas": {"scan": {}}}})
+    assert (await jobs.call("headgate.admit", {**ask, **late}))["outcome"] == "granted"
+
+
+async def test_for_a_tenant_that_nobody_lists_there_is_no_ledger(
+    jobs: Jobs, governance: Governance, name: str
+) -> None:
+    await apply(governance.database, None, {"listed": {"quotas": {"scan": {}}}})
+    denied = await jobs.call("headgate.admit", {"id": "i", "tenant": name, "resource": "scan"})
+    assert (denied["outcome"], denied["retry_at_ms"]) == ("denied", None)
+    assert denied["reason"]["code"] == "unknown_tenant"
+    # The ledger of one that plugins have asked for says the same.
+    (of_ledger,) = (await governance.exchange(f"other-{name}", [acquire("i")])).decisions
+    assert of_ledger.reason is not None
+    assert denied["reason"]["message"] == of_ledger.reason.message.replace("other-", "")
+    await jobs.call("headgate.release", {"id": "i", "tenant": name})
+    assert await governance.is_unheard_of("ledger", name)
+
+
+async def test_while_postgres_is_away_every_name_is_taken_at_its_word(name: str) -> None:
+    names = KnownNames(ConfigurationStore(Database("postgresql://nobody@127.0.0.1:1/nothing")))
+    assert await names.is_tenant(name)
+    assert await names.mistaken_downstream(name) is None
+
+
 class Away:
     """A gate whose ledger does not answer."""
 
@@ -261,7 +307,10 @@ async def test_a_ledger_that_does_not_answer_is_told_by_a_signal(
     async def gate() -> Gate:
         return cast(Gate, Away())
 
-    admission = RemoteAdmission(gate, governance.client, governance.task_queue, governance.options)
+    names = KnownNames(ConfigurationStore(governance.database))
+    admission = RemoteAdmission(
+        gate, names, governance.client, governance.task_queue, governance.options
+    )
     await governance.set_quotas(name, scan=Quota(max_active=1))
     await governance.exchange(name, [acquire(f"p-{name}")])
     await admission.release({"id": f"p-{name}", "tenant": name})

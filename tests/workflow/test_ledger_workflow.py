@@ -1,7 +1,9 @@
 """The ledger workflow on the real server: many at once, in order, each permit resolved once."""
 
 import asyncio
+import time
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from temporalio.api.enums.v1 import EventType
@@ -9,7 +11,8 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowUpdateFailedError
 
 from headgate.devstack.stack import Stack
-from headgate.model.ledger import LedgerView, Outcome
+from headgate.gate.block import Block
+from headgate.model.ledger import Exchange, ExchangeReply, LedgerView, Outcome
 from headgate.model.quota import Quota, Rate
 from tests.harness import Governance, Orchestrator, acquire, eventually, is_conserved
 from tests.jobs import ScanJobInput
@@ -301,7 +304,7 @@ async def test_the_temporal_ui_can_show_what_is_held(governance: Governance, nam
     }
     assert set(described) == {
         *("hello", "exchange", "release", "allocate", "configure", "reconfigure", "command"),
-        *("turn", "state", "holders", "why", "below_usage"),
+        *("turn", "state", "holders", "held", "why", "below_usage"),
     }
     assert all(described.values())
 
@@ -333,3 +336,29 @@ async def _quiet_length(governance: Governance, tenant: str) -> int | None:
         "pending_workflow_task"
     )
     return None if busy else description.history_length
+
+
+async def test_a_gate_that_is_killed_keeps_what_it_wished_for_from_others_for_seconds(
+    governance: Governance, name: str
+) -> None:
+    """And not until its block is over, half a minute later."""
+    await governance.set_quotas(name, scan=Quota(max_active=10))
+
+    async def units(gate: str, block: Block, waiting: int) -> int:
+        block.waiting = waiting
+        message = Exchange(gate=gate, leases=[block.ask(time.monotonic())])
+        ledger = governance.ledger(name)
+        reply = await ledger.update("exchange", message, uuid4().hex, ExchangeReply, 10)
+        block.hear(reply.leases[0])
+        return block.units
+
+    alive, killed = Block("scan", 1), Block("scan", 1)
+    assert await units("alive", alive, 15) == 10
+    assert all(alive.take(1, time.monotonic()) for _ in range(10))
+    assert await units("killed", killed, 5) == 0
+    killed_s = time.monotonic()
+    for _ in range(10):
+        alive.give(1)
+    assert await units("alive", alive, 15) == 5
+    await eventually(lambda: units("alive", alive, 15), lambda found: found == 10)
+    assert 5 < time.monotonic() - killed_s < 15

@@ -24,7 +24,7 @@ from headgate.model.quota import Quota
 from headgate.model.remote import AdmitRequest
 from headgate.orchestrator.nexus_endpoint import create_endpoint, require_endpoint
 from tests.foreign.jobs import NexusJob, RawNexusCall
-from tests.harness import Governance, eventually, now_ms, soon_left
+from tests.harness import Governance, apply, eventually, now_ms, soon_left
 
 Handle = WorkflowHandle[NexusJob, list[dict[str, Any]]]
 
@@ -199,13 +199,24 @@ async def test_a_job_of_the_same_namespace_may_use_nexus_too(
     await governance.until_scans(name, reclaimed=1, held=0)
 
 
-async def test_what_cannot_be_read_is_refused_in_plain_words(neighbour: Neighbour) -> None:
+async def test_what_cannot_be_read_is_refused_in_plain_words(
+    neighbour: Neighbour, governance: Governance, name: str
+) -> None:
     words = await neighbour.refusal("admit", {"tenant": "acme", "resource": "scan", "units": -1})
     assert words == (
         "HeadgateService.admit: units is -1: Input should be greater than or equal to 1"
     )
     words = await neighbour.refusal("release", {"id": "p1"})
     assert words == "HeadgateService.release: tenant: Field required"
+    listed = f"listed-{name}"
+    await apply(governance.database, {listed: {}}, {"acme": {"quotas": {"scan": {}}}})
+    nowhere = {"tenant": "acme", "resource": "scan", "downstream": name}
+    words = await neighbour.refusal("admit", nowhere)
+    assert words == (
+        f"HeadgateService.admit: {name} is no downstream (there is: {listed}): list it under "
+        "downstreams"
+    )
+    assert await governance.is_unheard_of("breaker", name)
     words = await neighbour.refusal("admit", None)
     assert words.startswith("HeadgateService.admit: ")
 

@@ -159,7 +159,8 @@ class Configuration(Contract):
 
     Attributes:
         downstreams: Breakers by downstream; ``*`` for every one not listed. Without it, one that is
-            not listed has a breaker with the defaults.
+            not listed has a breaker with the defaults if a worker's code calls it all the same;
+            requests that name it are refused.
         groups: Groups of tenants, which may be parts of others.
         pools: Capacities shared by tenants.
         tenants: Quotas by tenant; ``*`` for every one not listed. Without it, an unlisted tenant is

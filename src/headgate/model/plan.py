@@ -27,7 +27,13 @@ class WhatIf(Contract):
 
 
 class PlannedChange(Message):
-    """One difference between what runs and what is proposed; ``lines`` name the fields."""
+    """One difference between what runs and what is proposed.
+
+    Attributes:
+        action: What is done.
+        target: To what, such as ``ledger/acme``.
+        lines: The fields that differ; of what is new, or goes, those that are not as by default.
+    """
 
     action: Literal["create", "update", "remove"]
     target: str

@@ -22,7 +22,6 @@ from temporalio.service import RPCError, RPCStatusCode
 from headgate.gate.clock import now_ms
 from headgate.gate.kinds import KINDS, governing
 from headgate.gate.workflows import GovernanceWorkflow
-from headgate.model.alert_rules import AlertRules
 from headgate.model.breaker import BreakerView
 from headgate.model.configuration import Configuration
 from headgate.model.entity import CHANGED_SINCE, EntityOptions
@@ -32,50 +31,17 @@ from headgate.model.ledger import LedgerView
 from headgate.model.pool import PoolSettings, PoolView
 from headgate.model.quota import Throttle
 from headgate.model.settings import BreakerSettings, LedgerSettings, Reconfigure
+from headgate.orchestrator.change import Change, change_of
 from headgate.orchestrator.operate import new_command_id
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
-from headgate.view.changed import plain
 
 _AT_ONCE: Final = 8
 _ASK_S: Final = 10.0
 _TELL_S: Final = 20.0
-_USUAL_ALERTS: Final = AlertRules().model_dump(mode="json")
 Settings = BreakerSettings | LedgerSettings | PoolSettings
 View = BreakerView | LedgerView | PoolView
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One line of a plan.
-
-    Attributes:
-        action: ``create``: it does not run yet. ``update``: it runs with other settings.
-            ``remove``: it is not listed any more, and falls back to the default.
-        target: What, such as ``breaker/scanner``.
-        before: What runs, or was applied.
-        after: What the configuration says.
-    """
-
-    action: Literal["create", "update", "remove"]
-    target: str
-    before: dict[str, Any] | None
-    after: dict[str, Any] | None
-
-    def lines(self) -> list[str]:
-        """Return the fields that differ: ``path: old -> new``, or what is new, or what goes."""
-        if self.before is None or self.after is None:
-            whole = {**(self.before or self.after or {})}
-            if whole.get("alerts") == _USUAL_ALERTS:
-                del whole["alerts"]  # nobody has written them
-            return [f"{path}: {plain(value)}" for path, value in _flat(whole).items()]
-        old, new = _flat(self.before), _flat(self.after)
-        return [
-            f"{path}: {plain(old.get(path, 'none'))} -> {plain(new.get(path, 'none'))}"
-            for path in sorted({*old, *new})
-            if old.get(path) != new.get(path)
-        ]
 
 
 @dataclass(slots=True)
@@ -248,7 +214,7 @@ class Configurator:
             return None
         await self.finish([row["target"] for row in rows])
         return [
-            _change(row["target"], row["before"], row["after"])
+            change_of(row["target"], row["before"], row["after"])
             for row in rows
             if row["before"] != row["after"]
         ]
@@ -444,7 +410,7 @@ class Configurator:
                 continue
             was = None if old is None else old.model_dump(mode="json")
             is_now = None if new is None else new.model_dump(mode="json")
-            plan.changes.append(_change(target, was, is_now))
+            plan.changes.append(change_of(target, was, is_now))
 
     async def running(self, kind: Kind, subject: str) -> View | None:
         """Return the state of a workflow, or None when it does not run.
@@ -510,13 +476,6 @@ class Configurator:
         return governing(self._client, kind, subject, self._options, self._task_queue)
 
 
-def _change(target: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> Change:
-    action: Literal["create", "update", "remove"] = "update"
-    if before is None or after is None:
-        action = "create" if before is None else "remove"
-    return Change(action, target, before, after)
-
-
 def _wanted(wanted: Configuration, throttles: list[Throttle], kind: Kind, subject: str) -> Settings:
     """Return what one workflow is to run with."""
     if kind == "breaker":
@@ -549,12 +508,3 @@ def _as_of(settings: Settings, at_ms: int) -> Settings:
         one for one in settings.resource_throttles if one.until_ms is None or one.until_ms > at_ms
     ]
     return settings.model_copy(update={"resource_throttles": holding})
-
-
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {path: value} if path and value is not None else {}
-    found: dict[str, Any] = {}
-    for key, inner in value.items():
-        found |= _flat(inner, f"{path}.{key}" if path else str(key))
-    return found

@@ -14,7 +14,8 @@ from headgate.model.ids import DEFAULT
 from headgate.model.ledger import LedgerView
 from headgate.model.plan import PlannedChange
 from headgate.model.quota import Quota
-from headgate.orchestrator.configure import Change, Configurator, Plan
+from headgate.orchestrator.change import Change
+from headgate.orchestrator.configure import Configurator, Plan
 from headgate.store.configuration import ConfigurationStore, OutdatedError
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore

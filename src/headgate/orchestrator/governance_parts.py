@@ -18,6 +18,7 @@ from headgate.model.errors import ConfigurationError
 from headgate.model.ids import GOVERNANCE_TASK_QUEUE
 from headgate.notifier.notifier import Notifier
 from headgate.orchestrator.gate_runner import Gates
+from headgate.orchestrator.known_names import KnownNames
 from headgate.orchestrator.mistakes import shown
 from headgate.orchestrator.nexus_handler import HeadgateHandler
 from headgate.orchestrator.remote_activities import RemoteActivities
@@ -92,7 +93,8 @@ class GovernanceParts:
         """
         self._task_queue, self._options = config["task_queue"], options
         gate = self._gates.of(config["client"]).gate
-        admission = RemoteAdmission(gate, config["client"], self._task_queue, options)
+        names = KnownNames(ConfigurationStore(self._database))
+        admission = RemoteAdmission(gate, names, config["client"], self._task_queue, options)
         snapshots = SnapshotActivities(self._database, self._search_attributes)
         config["workflows"] = [*(config.get("workflows") or ()), *self.workflows]
         config["activities"] = [

@@ -12,9 +12,11 @@ from headgate.gate.kinds import governing
 from headgate.gate.protocol import AnyGate
 from headgate.model.entity import EntityOptions
 from headgate.model.errors import ConfigurationError, UnavailableError
-from headgate.model.ledger import Decision, Holder, Outcome, Release
+from headgate.model.ledger import Admit, Decision, Holder, Outcome, Release
 from headgate.model.reason import Reason, ReasonCode
 from headgate.model.remote import AdmitRequest
+from headgate.orchestrator.known_names import KnownNames
+from headgate.quota.reasons import unknown_tenant
 
 Wanted = TypeVar("Wanted", bound=BaseModel)
 
@@ -30,6 +32,7 @@ class RemoteAdmission:
 
     Args:
         gate: Returns the gate, once it is running.
+        names: Tells whom and what there is.
         client: Of the namespace in which governance runs.
         task_queue: Of the governance workers.
         options: How the workflows that are started here keep house.
@@ -38,11 +41,13 @@ class RemoteAdmission:
     def __init__(
         self,
         gate: Callable[[], Awaitable[AnyGate]],
+        names: KnownNames,
         client: Client,
         task_queue: str,
         options: EntityOptions,
     ) -> None:
         self._gate = gate
+        self._names = names
         self._client = client
         self._task_queue = task_queue
         self._options = options
@@ -56,7 +61,7 @@ class RemoteAdmission:
             caller: For a request without a holder; None: not known.
 
         Raises:
-            ConfigurationError: The request is not valid.
+            ConfigurationError: The request is not valid, or there is no such downstream.
         """
         request = _read(AdmitRequest, asked)
         try:
@@ -66,7 +71,7 @@ class RemoteAdmission:
         gate = await self._gate()
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
-                decision = await gate.admit(admit)
+                decision = await self._unknown(admit) or await gate.admit(admit)
         except (TimeoutError, UnavailableError):
             return _unavailable(admit.id)
         refused_here = decision.reason is not None and decision.reason.code in _OF_DOWNSTREAMS
@@ -89,7 +94,23 @@ class RemoteAdmission:
             ConfigurationError: The message is not valid.
             UnavailableError: Neither the ledger nor the server took it.
         """
-        await self._give_back(await self._gate(), _read(Release, asked))
+        release = _read(Release, asked)
+        if await self._names.is_tenant(release.tenant):  # else nothing was ever granted to it
+            await self._give_back(await self._gate(), release)
+
+    async def _unknown(self, admit: Admit) -> Decision | None:
+        """Return the denial of a tenant that nobody has listed; None: there is such a tenant.
+
+        Raises:
+            ConfigurationError: There is no such downstream.
+        """
+        if admit.downstream is not None:
+            mistake = await self._names.mistaken_downstream(admit.downstream)
+            if mistake is not None:
+                raise ConfigurationError(f"{_name(AdmitRequest)}: {mistake}")
+        if await self._names.is_tenant(admit.tenant):
+            return None
+        return Decision(id=admit.id, outcome=Outcome.DENIED, reason=unknown_tenant(admit.tenant))
 
     async def _give_back(self, gate: AnyGate, release: Release) -> None:
         try:

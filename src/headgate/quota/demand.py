@@ -29,8 +29,8 @@ News = Literal["none", "lower", "now"]
 """Whether a governor has to be told something: no; that less is wanted for a while; at once."""
 
 _LimitsOf = Callable[[str], Limits | None]
-_Unmet = Callable[[str], int]
-"""Units that gates would like to have in their blocks beyond what they have, by resource."""
+_Unmet = Callable[[str, int], int]
+"""Units that gates would like to have in blocks beyond what they have, by resource and time."""
 
 
 class Reckoning:
@@ -178,7 +178,8 @@ class Reckoning:
         for pool, account in record.accounts.items():
             if pool in pools:
                 continue
-            if account.gives or (account.told is not None and account.told.claims):
+            is_known = account.told is not None and account.told.claims
+            if account.gives or is_known or any(account.left.values()):
                 pools.add(pool)
         return sorted(pools)
 
@@ -188,7 +189,26 @@ class Reckoning:
             known = self._known[pool] = _standings(
                 self._record, self._queues, self._unmet, self._limits_of, pool, self._now_ms
             )
+            known |= self._of_the_past(pool, known)
         return known
+
+    def _of_the_past(self, pool: str, now: Mapping[str, "_Standing"]) -> dict[str, "_Standing"]:
+        """Return what there is to say of resources that are no longer of the pool.
+
+        What is held came from it up to what was held when they left it.
+        """
+        account = self._record.accounts.get(pool)
+        if account is None:
+            return {}
+        given = {} if account.allocation is None else account.allocation.units
+        given = {**given, **account.left}
+        found: dict[str, _Standing] = {}
+        for resource, units in sorted(given.items()):
+            if resource not in now and units > 0:
+                meter = self._record.meters.get(resource)
+                held = 0 if meter is None else min(meter.units, units)
+                found[resource] = _Standing(held, 0, 0, _NO_SHARE, None)
+        return found
 
 
 def is_governed(record: LedgerRecord) -> bool:
@@ -223,13 +243,11 @@ def _standings(
     now_ms: int,
 ) -> dict[str, _Standing]:
     """Return what there is to say of each resource of the pool."""
-    account = record.accounts.get(pool)
-    allocation = None if account is None else account.allocation
     claims: dict[str, _Standing] = {}
     for resource in sorted([name for name, of in record.pools.items() if of == pool]):
         limits, meter = limits_of(resource), record.meters.get(resource)
         held = 0 if meter is None else meter.units
-        waiting = queues.units(resource) + unmet(resource)
+        waiting = queues.units(resource) + unmet(resource, now_ms)
         wanted = held if limits is None else _wanted(limits, meter, waiting, now_ms)
         share, at_best = (_NO_SHARE, None) if limits is None else (limits.share, limits.at_best)
         head = queues.head(resource)
@@ -242,12 +260,6 @@ def _standings(
         at_gates = _at_gates(leases) if leases else 0
         held, wanted = min(held, _MOST_UNITS), min(wanted, _MOST_UNITS)
         claims[resource] = _Standing(held, wanted, next_units, share, at_best, tiers, at_gates)
-    if allocation is not None and not allocation.units.keys() <= claims.keys():
-        for resource, units in sorted(allocation.units.items()):
-            if resource not in claims and units > 0:
-                meter = record.meters.get(resource)
-                held = 0 if meter is None else min(meter.units, units)
-                claims[resource] = _Standing(held, 0, 0, _NO_SHARE, None)
     return claims
 
 

@@ -32,6 +32,10 @@ _ASK_IN_MS: Final = LEASE_MS * 2 // 3
 _ASK_SOON_MS: Final = 2_000
 """How often gates ask when there is less than they want: so much sooner somebody has his turn."""
 
+_SILENT_MS: Final = 3 * _ASK_SOON_MS
+"""A gate that was to ask soon and has not for so long may have been killed: what it holds counts as
+ever, but what it wished for is for those who do ask. The turns of a large fleet come more often."""
+
 _IDLE_MS: Final = 3_000
 """So long a gate keeps what it does not use, when there is not as much left for another."""
 
@@ -47,10 +51,20 @@ class Leases:
     Attributes:
         hears_lines: What gates say of the calls that wait there counts, and may be turned away;
             and what they say of blocks that are over for them.
+
+    Args:
+        sees_silence: See ``Ledger``.
     """
 
     def __init__(
-        self, record: LedgerRecord, standing: Standing, queues: Queues, book: Book, watch: Watch
+        self,
+        record: LedgerRecord,
+        standing: Standing,
+        queues: Queues,
+        book: Book,
+        watch: Watch,
+        *,
+        sees_silence: bool,
     ) -> None:
         self._record = record
         self._standing = standing
@@ -60,6 +74,7 @@ class Leases:
         self._jobs = JobsInBlocks(record.leases.values())
         self._is_thorough = True
         self.hears_lines = True
+        self._sees_silence = sees_silence
 
     @property
     def is_thorough(self) -> bool:
@@ -193,8 +208,8 @@ class Leases:
         units = 0
         is_short = False
         if limits is not None and limits.pause is None:
-            units = self._part(lease, limits, meter)
-            is_short = (units < ask.wanted and lease.lacks) or self._others_lack(lease)
+            units = self._part(lease, limits, meter, now_ms)
+            is_short = (units < ask.wanted and lease.lacks) or self._others_lack(lease, now_ms)
         lease.units = units
         if units:
             lease.served_ms = now_ms
@@ -225,30 +240,32 @@ class Leases:
             when_away=WhenAway.FAIL_STATIC if limits is None else limits.when_away,
         )
 
-    def _part(self, lease: Lease, limits: Limits, meter: Meter) -> int:
+    def _part(self, lease: Lease, limits: Limits, meter: Meter, now_ms: int) -> int:
         """Return how many units a block may have.
 
         When there is less than all want, gates and the line of those who wait are dealt equal
         parts; where that leaves some without any, who has been without for the longest comes first.
+        Of a gate that has fallen silent only what it holds counts.
         """
         if limits.room is None:
             return lease.wanted
         others = [
-            one
+            (one, self._wanted(one, now_ms))
             for one in self._record.leases.values()
             if one.resource == lease.resource and not one.is_over and one is not lease
         ]
         free = max(0, limits.room - (meter.units - lease.counted))
         in_line = self._queues.units(lease.resource)
-        if not in_line and lease.wanted + sum(one.wanted - one.counted for one in others) <= free:
+        unmet = sum(wanted - one.counted for one, wanted in others)
+        if not in_line and lease.wanted + unmet <= free:
             return min(lease.wanted, free)
         claims = [
-            (_LAST if one.units else one.served_ms, one.gate, one.term, one.wanted, one.counted)
-            for one in (*others, lease)
+            (_LAST if one.units else one.served_ms, one.gate, one.term, wanted, one.counted)
+            for one, wanted in (*others, (lease, lease.wanted))
         ]
         claims.append((0, "", 0, in_line, 0))
         claims.sort()
-        room = free + sum(one.counted for one in others)
+        room = free + sum(one.counted for one, _ in others)
         wants = [wanted for *_, wanted, _ in claims]
         parts = fill(room, [1] * len(wants), [0] * len(wants), wants)
         for (_, gate, term, _, counted), part in zip(claims, parts, strict=True):
@@ -258,9 +275,21 @@ class Leases:
             free -= max(0, part - counted)
         raise AssertionError("a lease is one of the claims")
 
-    def _others_lack(self, lease: Lease) -> bool:
+    def _wanted(self, lease: Lease, now_ms: int) -> int:
+        """Return the units that a gate wants, as far as it is known to be there still."""
+        if self._is_silent(lease, now_ms):
+            return min(lease.wanted, lease.counted)
+        return lease.wanted
+
+    def _is_silent(self, lease: Lease, now_ms: int) -> bool:
+        if not self._sees_silence or lease.answer is None:
+            return False
+        asked_ms = lease.until_ms - LEASE_MS
+        return lease.answer.ask_in_ms <= _ASK_SOON_MS and now_ms - asked_ms >= _SILENT_MS
+
+    def _others_lack(self, lease: Lease, now_ms: int) -> bool:
         return bool(self._queues.units(lease.resource)) or any(
-            one.lacks
+            one.lacks and not self._is_silent(one, now_ms)
             for one in self._record.leases.values()
             if one is not lease and one.resource == lease.resource
         )
@@ -345,10 +374,10 @@ class Leases:
         """Return (permit, workflow, run) of jobs that are due; each less and less often."""
         return self._jobs.due(now_ms, at_most, self._book.check_every_ms)
 
-    def unmet(self, resource: str) -> int:
+    def unmet(self, resource: str, now_ms: int) -> int:
         """Return the units that gates would like to have of a resource beyond what they have."""
         return sum(
-            max(0, lease.wanted - lease.counted)
+            max(0, self._wanted(lease, now_ms) - lease.counted)
             for lease in self._record.leases.values()
             if lease.resource == resource
         )

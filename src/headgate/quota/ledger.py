@@ -1,6 +1,6 @@
 """The ledger of one tenant: who holds what, who waits, and what may be granted."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -37,7 +37,7 @@ from headgate.quota.limits import borrows
 from headgate.quota.meters import watch_usage
 from headgate.quota.past import MAX_DENIALS_KEPT, active_gates, fingerprint, is_repeat
 from headgate.quota.queues import Queues
-from headgate.quota.reasons import Inquiry
+from headgate.quota.reasons import Inquiry, over
 from headgate.quota.record import (
     LedgerRecord,
     Permit,
@@ -73,6 +73,8 @@ class Ledger:
     Attributes:
         record: All it remembers; may be stored at any time between two calls.
         is_unhurried: Blocks that are over are noticed late where nobody waits for what comes back.
+        notes_left: What is held of a resource when it leaves its pool is noted, and its governor is
+            told until it is back; see ``PoolAccount.left``.
         asks_first: A permit that has been held for ``max_hold_ms`` ends only if its holder is not
             known to run. For those who look after holders; else it ends.
 
@@ -85,6 +87,8 @@ class Ledger:
             counts no more when the pool is joined again, and who waits for more than there is of a
             pool is let go when that is first heard. False for runs that began before the patch
             ``headgate-pools-heard-anew``.
+        sees_silence: What a gate wishes for does not count once it has not asked for longer than it
+            was to. False for runs that began before the patch ``headgate-silent-gates``.
     """
 
     def __init__(
@@ -94,11 +98,13 @@ class Ledger:
         *,
         as_before: bool = False,
         hears_anew: bool = True,
+        sees_silence: bool = True,
     ) -> None:
         take_old_memory(record)
         self.record = record
         self.is_unhurried = True
         self.asks_first = False
+        self.notes_left = True
         self._hears_anew = hears_anew
         self._queues = Queues(record.waiters.items())
         self._patience = Deadlines(
@@ -113,7 +119,14 @@ class Ledger:
         self._inquired: Inquiry | None = None
         self._watch = Watch(record, self._standing, self._queues, self._inquiry)
         self._book = Book(record, self._standing, self._queues, self._watch, check_every_ms)
-        self._leases = Leases(record, self._standing, self._queues, self._book, self._watch)
+        self._leases = Leases(
+            record,
+            self._standing,
+            self._queues,
+            self._book,
+            self._watch,
+            sees_silence=sees_silence,
+        )
         self._demand = demand.Reckoning(
             record, self._queues, self._leases.unmet, self._standing.of, hears_anew
         )
@@ -158,6 +171,7 @@ class Ledger:
         *,
         as_before: bool = False,
         hears_anew: bool = True,
+        sees_silence: bool = True,
     ) -> "Ledger":
         """Return a ledger without a past."""
         record = LedgerRecord(
@@ -168,7 +182,13 @@ class Ledger:
             incarnation=incarnation,
         )
         take_settings(record, settings)
-        return cls(record, check_every_ms, as_before=as_before, hears_anew=hears_anew)
+        return cls(
+            record,
+            check_every_ms,
+            as_before=as_before,
+            hears_anew=hears_anew,
+            sees_silence=sees_silence,
+        )
 
     @classmethod
     def restore(
@@ -180,6 +200,7 @@ class Ledger:
         *,
         as_before: bool = False,
         hears_anew: bool = True,
+        sees_silence: bool = True,
     ) -> "Ledger":
         """Go on from a saved record, above every revision there may have been.
 
@@ -196,7 +217,13 @@ class Ledger:
             # The last allocation may be sent again, to this incarnation; an older one is not taken.
             account.allocation = None
             account.sequence = max(0, account.sequence - 1)
-        ledger = cls(record, check_every_ms, as_before=as_before, hears_anew=hears_anew)
+        ledger = cls(
+            record,
+            check_every_ms,
+            as_before=as_before,
+            hears_anew=hears_anew,
+            sees_silence=sees_silence,
+        )
         ledger._leases.check_again(now_ms)
         return ledger
 
@@ -275,6 +302,8 @@ class Ledger:
         self._lapse(now_ms)
         self._catch_up(now_ms)
         before = {*self.record.pools.values()}
+        if self.notes_left:
+            self._note_left(settings.pools)
         take_settings(self.record, settings)
         for pool in {*self.record.pools.values()} - before:
             account = self.record.accounts.get(pool)
@@ -394,6 +423,9 @@ class Ledger:
             account = self.record.accounts.setdefault(one.pool, PoolAccount())
             account.told = one
             account.lower_since_ms = None
+            for resource in account.left:
+                still = one.claims[resource].held if resource in one.claims else 0
+                account.left[resource] = min(account.left[resource], still)
         self._look_at_demand(sent)
 
     def audited(self, entries: Sequence[AuditEntry]) -> None:
@@ -574,6 +606,17 @@ class Ledger:
         self._watch.settled()
         self._refuse_hopeless(at_ms)
 
+    def _note_left(self, pools: Mapping[str, str]) -> None:
+        """Note what is held of what leaves its pool; it counts there until it is back."""
+        record = self.record
+        for resource, pool in record.pools.items():
+            account, meter = record.accounts.get(pool), record.meters.get(resource)
+            if pools.get(resource) != pool and account is not None:
+                account.left[resource] = 0 if meter is None else meter.units
+        for resource, pool in pools.items():
+            if (account := record.accounts.get(pool)) is not None:
+                account.left.pop(resource, None)
+
     def _refuse_hopeless(self, now_ms: int, first_heard: str | None = None) -> None:
         """Let go of waiters that the quotas, or what pools have, can never serve.
 
@@ -684,10 +727,7 @@ class Ledger:
                 reason=finding.reason,
             )
         if (ended := record.ended.get(fingerprint(id))) is not None:
-            reason = Reason(
-                code=ReasonCode.WAITED_TOO_LONG, message=f"this request has ended: {ended}"
-            )
-            return Decision(id=id, outcome=Outcome.DENIED, reason=reason)
+            return Decision(id=id, outcome=Outcome.DENIED, reason=over(ended))
         return record.denied.get(id)
 
     def _serve(self, resources: Iterable[str], now_ms: int, told: str | None = None) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from headgate.model.ledger import Resolution
 from headgate.model.reason import Reason, ReasonCode
 from headgate.quota import calendar, gcra
 from headgate.quota.decide import arrival
@@ -34,6 +35,31 @@ _ABOUT_MS: Final[dict[WindowKind, int]] = {
     "per_month": 30 * 86_400_000,
 }
 """How long a calendar window lasts, for estimates."""
+
+
+def unknown_tenant(tenant: str) -> Reason:
+    """Return why nothing is granted to a tenant that nobody has listed."""
+    return Reason(
+        code=ReasonCode.UNKNOWN_TENANT,
+        message=f"no quota for tenant {tenant}: list it, or '*', under tenants in "
+        "headgate.yaml and run headgate apply",
+    )
+
+
+_OVER: Final[dict[Resolution, str]] = {
+    "released": "it was released",
+    "expired": "its time was over, in line or as a permit",
+    "reclaimed": "its holder had closed",
+}
+
+
+def over(how: Resolution) -> Reason:
+    """Return why nothing is granted to a request that comes again when it has ended already."""
+    return Reason(
+        code=ReasonCode.WAITED_TOO_LONG,
+        message=f"the request of this id is over ({_OVER[how]}), and whatever it asks for comes "
+        "too late: ask under a new id",
+    )
 
 
 @dataclass(slots=True)
@@ -124,11 +150,7 @@ class Inquiry:
         """
         tenant = self.record.tenant
         if self.record.quotas is None:
-            return Reason(
-                code=ReasonCode.UNKNOWN_TENANT,
-                message=f"no quota for tenant {tenant}: list it, or '*', under tenants in "
-                "headgate.yaml and run headgate apply",
-            )
+            return unknown_tenant(tenant)
         found: Reason | None = None
         for resource, units in needs:
             limits = self.limits_of(resource)

@@ -153,12 +153,16 @@ class PoolAccount:
         sequence: Allocations up to this one are old news.
         told: The demand that the governor was last told.
         lower_since_ms: Since when less is wanted than it was told.
+        left: What was held of resources when they left the pool, and has not come back as far as
+            the governor was told. (Ledgers that began before the patch
+            ``headgate-held-when-left`` went by the allocation, which may have been lowered below.)
     """
 
     allocation: Allocation | None = None
     sequence: int = 0
     told: Demand | None = None
     lower_since_ms: int | None = None
+    left: dict[str, int] = field(default_factory=dict)
 
     @property
     def gives(self) -> bool:

@@ -84,6 +84,26 @@ class ConfigurationStore:
         throttles = await self.resource_throttles()
         return settings.model_copy(update={"resource_throttles": throttles}).model_dump_json()
 
+    async def is_known(self, kind: Literal["downstream", "tenant"], name: str) -> bool:
+        """Return whether a name is listed, or ``*`` stands for it, or a workflow governs it."""
+        governs: Kind = "breaker" if kind == "downstream" else "ledger"
+        found: bool = await self._database.fetch_value(
+            "SELECT EXISTS (SELECT FROM configuration WHERE kind = $1 AND name IN ($2, $3)) "
+            "OR EXISTS (SELECT FROM snapshot WHERE kind = $4 AND subject = $2)",
+            kind,
+            name,
+            DEFAULT,
+            governs,
+        )
+        return found
+
+    async def downstreams(self) -> list[str]:
+        """Return the downstreams that the configuration lists, by name, perhaps with ``*``."""
+        rows = await self._database.fetch(
+            "SELECT name FROM configuration WHERE kind = 'downstream' ORDER BY name"
+        )
+        return [row["name"] for row in rows]
+
     async def resource_throttles(self) -> list[Throttle]:
         """Return the pauses and cuts of resources that hold for every tenant, by id."""
         rows = await self._database.fetch(
