@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from headgate.cli.yaml_file import read_yaml
 from headgate.model.configuration import Configuration
+from headgate.yaml_file import read_yaml
 from tests.api.conftest import Desk
 from tests.harness import now_ms
 from tests.notifier.site import SECRET, VARIABLE, Endpoint, Site, alert, crossing, webhook

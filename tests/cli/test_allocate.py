@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from headgate.cli.yaml_file import read_yaml
 from headgate.model.allocation import PoolProblem
 from headgate.model.errors import ConfigurationError
+from headgate.yaml_file import read_yaml
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pool.yaml"
 POOL = "capacity: 120\n%s\ntenants:\n  - {tenant: a, demand: 1000}\n  - {tenant: b, demand: 50}\n"

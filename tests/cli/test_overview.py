@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from headgate.cli.yaml_file import read_yaml
 from headgate.model.configuration import Configuration
 from headgate.model.ids import workflow_id
 from headgate.view.exported import plain, to_yaml
+from headgate.yaml_file import read_yaml
 from tests.cli.command import ENVIRON, HEADGATE
 from tests.cli.conftest import Desk
 from tests.cli.test_quota import ABOUT, holding, saved

@@ -30,6 +30,7 @@ class FakeAsking:
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(governance, "_Asking", FakeAsking)
     info = SimpleNamespace(workflow_id="w", run_id="r")
+    monkeypatch.setattr("temporalio.workflow.in_workflow", lambda: True)
     monkeypatch.setattr("temporalio.workflow.info", lambda: info)
 
 

@@ -26,8 +26,9 @@ from headgate.model.policy import BreakerPolicy
 from headgate.model.pool import Strategy
 from headgate.model.quota import Quota
 from headgate.model.reason import ReasonCode
-from headgate.orchestrator.governed import GovernedTable, governed_activities
+from headgate.orchestrator.governed import GovernedTable
 from headgate.orchestrator.governed_file import governed_table
+from headgate.orchestrator.governed_here import governed_activities
 from headgate.orchestrator.own_rule import Classify, OwnRule
 from headgate.orchestrator.why import explain
 from headgate.store.overview import OverviewStore
@@ -662,19 +663,46 @@ def test_a_file_that_lists_downstreams_has_to_list_those_of_its_calls(tmp_path: 
         with pytest.raises(ConfigurationError) as refused:
             HeadgatePlugin(governed=file)
         assert str(refused.value) == (
-            f"{file}: governed activity scan: scaner is no downstream (there is: {known}): "
+            f"{file}:1: activities.scan.downstream: scaner is no downstream (there is: {known}): "
             "list it under downstreams"
         )
     for listed in ("downstreams: {'*': {}}", "downstreams: {scaner: {}}", "downstreams:", ""):
         file.write_text(f"{calls}{listed}\n")
         HeadgatePlugin(governed=file)
     file.write_text(f"{calls}downstreams: [scanner]\n")
-    with pytest.raises(ConfigurationError, match="downstreams is not a table"):
+    with pytest.raises(ConfigurationError, match=r":2: downstreams: is \['scanner'\]; write keys"):
         HeadgatePlugin(governed=file)
-    file.write_text("activities: {scan: {downstrem: scanner}}\n")
-    with pytest.raises(ConfigurationError) as misspelt:
-        HeadgatePlugin(governed=file)
-    assert str(misspelt.value).startswith(f"{file}: governed activity scan: downstrem")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "activities:\n  scan: {downstrem: scanner}\n",
+            "2: activities.scan.downstrem: unknown key; did you mean downstream?",
+        ),
+        (
+            "activities:\n  scan: {downstream: scanner}\n  scan: {downstream: attestor}\n",
+            "3: activities.scan: written twice, first on line 2: remove one of them",
+        ),
+        ("activities:\n  scan: scanner\n", "2: activities.scan: is 'scanner'; write keys and"),
+        ("tenants: {}\n", "1: the file: has no section activities; write which activities are"),
+        ("activities:\n", "1: the file: has no section activities; write which activities are"),
+        ("activities: {\n", "2: not YAML: "),
+    ],
+)
+def test_a_file_is_read_by_the_plugin_as_by_apply(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "headgate.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as refused:
+        HeadgatePlugin(governed=str(file))
+    assert f"{file}:{says}" in str(refused.value)
+
+
+def test_what_of_a_file_is_not_for_workers_does_not_keep_them_from_starting(tmp_path: Path) -> None:
+    file = tmp_path / "headgate.yaml"
+    file.write_text("{activities: {scan: {downstream: scanner}}, tenants: {acme: {quota: 1}}}\n")
+    assert [*governed_table(file).calls] == ["scan"]
 
 
 async def test_a_file_that_lists_downstreams_holds_for_calls_that_code_governs(
@@ -725,6 +753,15 @@ def test_a_rule_of_the_users_that_fails_leaves_it_to_the_others_and_is_logged_on
         None,
     ]
     assert not caplog.records
+
+
+async def test_a_worker_warns_of_a_name_in_its_table_that_is_nearly_one_of_its_activities(
+    stack: Stack, governance: Governance, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = {"baree": {"downstream": f"{name}-d"}}
+    async with Workplace(stack, governance, name, governed=table).running():
+        pass
+    assert "did you mean bare? That one is not governed" in caplog.text
 
 
 async def test_code_and_table_may_not_both_govern(

@@ -8,9 +8,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from temporalio import workflow
+from temporalio import activity, workflow
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Worker
 
 from headgate import governance
@@ -91,6 +92,21 @@ async def test_it_fails_the_job_with_a_type_and_says_what_to_write(stack: Stack)
             assert cause.message.startswith(f"governance.permit(): {says}")
         assert not there.gate.admitted
         assert not there.gate.refused
+
+
+@activity.defn
+async def asking_activity() -> None:
+    async with governance.permit(**RIGHT):
+        raise AssertionError("it has got one")
+
+
+async def test_only_a_workflow_can_hold_a_permit() -> None:
+    with pytest.raises(ApplicationError) as refused:
+        await ActivityEnvironment().run(asking_activity)
+    assert refused.value.type == "headgate.InvalidRequest"
+    assert refused.value.non_retryable
+    assert "ask in the workflow, " in refused.value.message
+    assert "@governed" in refused.value.message
 
 
 async def test_what_is_only_unusual_is_asked_for(stack: Stack) -> None:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from temporalio.client import Client
@@ -13,6 +13,7 @@ from temporalio.worker import Replayer, Worker, WorkerDeploymentConfig
 import headgate
 from headgate import HeadgatePlugin
 from headgate.model.errors import ConfigurationError
+from headgate.orchestrator.governance_parts import GovernanceParts
 from headgate.orchestrator.shared_converter import SharedPydanticPayloadConverter
 from tests.converters import (
     Cipher,
@@ -77,6 +78,9 @@ async def test_a_governance_worker_needs_a_database() -> None:
     "arguments",
     [
         {"task_queue": ""},
+        {"task_queue": 5},
+        {"options": {}},
+        {"governance": 5},
         {"governance": "mysql://db/headgate"},
         {"governance": ""},
         {"tenant": "acme"},
@@ -92,6 +96,20 @@ async def test_a_governance_worker_needs_a_database() -> None:
 def test_arguments_that_cannot_be_used_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=f"HeadgatePlugin.*{next(iter(arguments))}"):
         HeadgatePlugin(**arguments)
+
+
+@pytest.mark.parametrize("address", ["mysql://db/headgate", ""])
+def test_an_address_that_is_none_is_looked_for_where_it_was_given(address: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        HeadgatePlugin(governance=address)
+    assert str(refused.value).startswith(
+        "the address in HeadgatePlugin(governance=...) is not of the form postgresql://"
+    )
+
+
+def test_parts_of_no_database_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="database is 5: write its address, or a Database"):
+        GovernanceParts(cast(Any, 5))
 
 
 async def test_governance_workflows_may_not_be_pinned_to_a_version() -> None:

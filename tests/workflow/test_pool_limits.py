@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -194,6 +194,9 @@ async def test_producers_can_ask_how_full_it_is_and_wait_until_it_is_less(
         governance, name, capacity={"scan": 2}, follows=None, backpressure=SENSITIVE
     )
     assert (await intake(governance.client, name)).level is NORMAL
+    for wrong in ("nonsense", "normal"):  # nothing is below normal: it would wait for ever
+        with pytest.raises(ValueError, match=f"{wrong}': .*, elevated, saturated or emergency"):
+            await intake(governance.client, name, below=cast(Any, wrong))
     ids = await take(governance, tenants[0], 7)
 
     async def pressure() -> PressureLevel:

@@ -1,12 +1,13 @@
 """``headgate.testing`` as users have it: their workflows, a test server, and no governance."""
 
 import asyncio
+import re
 import sysconfig
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from temporalio import activity, workflow
@@ -393,8 +394,50 @@ async def test_a_gate_serves_one_client_at_a_time(shop: Shop, env: WorkflowEnvir
 def test_a_code_that_there_is_not_is_refused(headgate_gate: FakeGate) -> None:
     with pytest.raises(ValueError, match="'tired' is no reason; write one of taken_out, "):
         headgate_gate.deny(tenant="acme", code="tired")
-    with pytest.raises(ValueError, match="is past; write zero or more"):
-        headgate_gate.open_breaker("scanner", -HOUR)
+
+
+def _deny(**wrong: Any) -> Callable[[FakeGate], object]:
+    return lambda gate: gate.deny(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("do", "says"),
+    [
+        (_deny(tenant=5), "FakeGate: tenant is 5: write a name"),
+        (_deny(resource=""), "FakeGate: resource is '': write a name"),
+        (_deny(message=""), "FakeGate: message is '': write why, in words"),
+        (_deny(retry_in=5), "FakeGate: retry_in is 5: write a timedelta of zero or more"),
+        (
+            lambda gate: gate.open_breaker("scanner", -HOUR),
+            "FakeGate: open_for is datetime.timedelta(days=-1, seconds=82800): write a timedelta",
+        ),
+        (lambda gate: gate.open_breaker("scanner", cast(Any, 5)), "FakeGate: open_for is 5: write"),
+        (lambda gate: gate.open_breaker(""), "FakeGate: downstream is '': write a name"),
+        (lambda gate: gate.close_breaker(cast(Any, None)), "FakeGate: downstream is None: write"),
+        (lambda gate: gate.keep_waiting(tenant=cast(Any, 5)), "FakeGate: tenant is 5: write"),
+        (lambda gate: gate.keep_waiting().grant(-1), "Line: count is -1: write how many, at least"),
+        (lambda _: FakeGate(cast(Any, ["s"])), "FakeGate: outcomes is ['s']: write rules by downs"),
+        (
+            lambda _: FakeGate(cast(Any, {"s": 1})),
+            "FakeGate: outcomes of s is 1: write rules, such as OutcomeRules(ignored=['4xx'])",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    do: Callable[[FakeGate], object], says: str, headgate_gate: FakeGate
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        do(headgate_gate)
+
+
+async def test_nobody_waits_for_a_line_of_fewer_than_nobody(headgate_gate: FakeGate) -> None:
+    with pytest.raises(ValueError, match="Line: count is -1"):
+        await headgate_gate.keep_waiting().until(-1)
+
+
+def test_a_plugin_for_tests_needs_a_gate_for_tests() -> None:
+    with pytest.raises(ConfigurationError, match="gate is 'x': write FakeGate"):
+        FakeHeadgatePlugin(cast(Any, "x"))
 
 
 def _returning(look: Any) -> Any:

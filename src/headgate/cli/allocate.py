@@ -18,9 +18,9 @@ from headgate.allocation import (
     divide,
     divide_dominant,
 )
-from headgate.cli.yaml_file import read_yaml
 from headgate.model.allocation import PoolProblem, TenantClaim
 from headgate.model.pool import GUARANTEEING, Condition, Strategy
+from headgate.yaml_file import read_yaml
 
 NO_WEIGHT: Final = "NO_WEIGHT"
 """Somebody wants more than is guaranteed to it, and has no weight."""

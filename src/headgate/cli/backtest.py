@@ -19,12 +19,12 @@ from headgate.cli.backtest_page import page
 from headgate.cli.calls import read_calls
 from headgate.cli.connect import database
 from headgate.cli.durations import parse_duration
-from headgate.cli.yaml_file import read_yaml
 from headgate.model.errors import ConfigurationError
 from headgate.model.policy import BreakerPolicy
 from headgate.simulate import Backtest, Call, backtest, calls_in_spans
 from headgate.store.migrate import require_current
 from headgate.store.snapshots import SnapshotStore
+from headgate.yaml_file import read_yaml
 
 Item = TypeVar("Item")
 

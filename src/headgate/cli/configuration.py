@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from headgate.cli.yaml_file import read_yaml
 from headgate.model.configuration import Configuration
+from headgate.yaml_file import read_yaml
 
 
 def read(file: Path) -> Configuration:

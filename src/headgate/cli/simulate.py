@@ -14,7 +14,6 @@ from rich.table import Table
 from headgate.allocation import Claim, Group
 from headgate.cli.simulate_page import Simulated, duration, page
 from headgate.cli.workload import read_workload
-from headgate.cli.yaml_file import read_yaml
 from headgate.model.allocation import PoolProblem
 from headgate.model.errors import ConfigurationError
 from headgate.model.pool import Strategy
@@ -22,6 +21,7 @@ from headgate.simulate.figures import figures
 from headgate.simulate.pool_simulation import DELAY_MS, simulate
 from headgate.simulate.simulated_pool import SimulatedPool
 from headgate.simulate.workload import Workload
+from headgate.yaml_file import read_yaml
 
 _NAMED: Final = 3
 

@@ -200,7 +200,7 @@ class Configuration(Contract):
         groups_exist(self)
         pools_hold(self)
         pools_follow(self)
-        calls_have_breakers(self)
+        calls_have_breakers(self.activities, self.downstreams)
         channels_exist(self)
         if not is_stored(info):
             shares_count(self)

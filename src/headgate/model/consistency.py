@@ -10,6 +10,7 @@ from headgate.model.pool import WEIGHING, Strategy
 
 if TYPE_CHECKING:
     from headgate.model.configuration import Configuration, Pool
+    from headgate.model.governed import GovernedCalls
 
 
 def no_circles(section: str, field: str, ahead_of: Mapping[str, Sequence[str]]) -> None:
@@ -217,14 +218,14 @@ def pools_follow(configuration: "Configuration") -> None:
             )
 
 
-def calls_have_breakers(configuration: "Configuration") -> None:
+def calls_have_breakers(activities: "GovernedCalls", downstreams: Collection[str]) -> None:
     """Refuse a governed call whose downstream is not listed, unless ``*`` stands for all others.
 
     Raises:
         PydanticCustomError: There is one.
     """
-    for name, call in sorted(configuration.activities.items()):
-        mistake = not_listed(call.downstream, configuration.downstreams)
+    for name, call in sorted(activities.items()):
+        mistake = not_listed(call.downstream, downstreams)
         if mistake is not None:
             raise at(mistake, "activities", name, "downstream")
 

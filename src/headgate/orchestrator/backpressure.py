@@ -16,10 +16,13 @@ from temporalio.service import RPCError, RPCStatusCode
 from headgate.model.errors import NotFoundError, UnavailableError
 from headgate.model.ids import workflow_id
 from headgate.model.limits import PressureLevel, PressureView
+from headgate.orchestrator.mistakes import shown
 
 _LOOK: Final = timedelta(seconds=10)
 _LEAST_PAUSE_S: Final = 0.05
 _WHEN_AWAY_S: Final = 5.0
+_LIMITS: Final = [level.value for level in PressureLevel if level is not PressureLevel.NORMAL]
+"""Pressure is never below the lowest level: who waited for that would wait for ever."""
 
 
 async def backpressure(client: Client, pool: str) -> PressureView:
@@ -66,8 +69,13 @@ async def intake(
 
     Raises:
         NotFoundError: No governor of this name runs.
-        ValueError: There is no such level.
+        ValueError: ``below`` is no level that pressure can be below.
     """
+    if below not in _LIMITS:
+        raise ValueError(
+            f"intake: below is {shown(below)}: write the level at which no more work is taken in, "
+            f"{', '.join(_LIMITS[:-1])} or {_LIMITS[-1]}"
+        )
     limit = PressureLevel(below).rank
     while True:
         try:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from temporalio import activity
 from temporalio.common import MetricMeter
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, FailureError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from headgate.gate import Call
@@ -338,21 +338,32 @@ class _End:
 
 
 def _units(how: GovernedActivity, input: ExecuteActivityInput) -> int:
+    """Return how much a call takes.
+
+    Raises:
+        ApplicationError: The user's function does not say. Trying again would not help.
+    """
     assert how.units_of is not None
-    units = how.units_of(*input.args)
-    if not isinstance(units, int) or isinstance(units, bool) or units < 1:
-        message = (
-            f"@governed: units of {how.call.resource} came out as {units!r}: a whole number of at "
-            "least 1 is needed"
-        )
-        reason = Reason(code=ReasonCode.CAN_NEVER_FIT, message=message, resource=how.call.resource)
-        raise ApplicationError(
-            message,
-            *_details(reason, how.call.downstream, None, how.call.resource),
-            type=CALL_DENIED,
-            non_retryable=True,
-        )
-    return units
+    cause: Exception | None = None
+    try:
+        units = how.units_of(*input.args)
+    except FailureError:
+        raise  # it says by itself what is to become of the call
+    except Exception as error:
+        what, cause = f"raised {shown(error)}", error
+    else:
+        if isinstance(units, int) and not isinstance(units, bool) and units >= 1:
+            return units
+        what = f"came out as {shown(units)}"
+    resource = how.call.resource
+    message = f"@governed: units of {resource} {what}: a whole number of at least 1 is needed"
+    reason = Reason(code=ReasonCode.CAN_NEVER_FIT, message=message, resource=resource)
+    raise ApplicationError(
+        message,
+        *_details(reason, how.call.downstream, None, resource),
+        type=CALL_DENIED,
+        non_retryable=True,
+    ) from cause
 
 
 def _no_tenant(activity_type: str, said: str | None) -> Reason:

@@ -21,10 +21,12 @@ from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.workflow import ActivityHandle
 
 from headgate.gate import Call
 from headgate.gate.metrics import histogram
 from headgate.model.entity import ADMIT, GRANTED_SIGNAL, REFUSED_SIGNAL, RELEASE
+from headgate.model.errors import ConfigurationError
 from headgate.model.ledger import (
     Admit,
     Decision,
@@ -134,8 +136,15 @@ def permit(
 
     Raises:
         PermitDenied: Refused for good, or the wait would be, or was, too long.
-        ApplicationError: ``headgate.InvalidRequest``: an argument is not valid.
+        ConfigurationError: This worker has no ``HeadgatePlugin``; the job goes on in one that has.
+        ApplicationError: ``headgate.InvalidRequest``: an argument is not valid, or the caller is no
+            workflow.
     """
+    if not workflow.in_workflow():
+        raise _invalid(
+            "only a workflow can hold a permit: ask in the workflow, around the activities that "
+            "the permit is for, or govern the activity itself by @governed"
+        )
     if max_wait is not None and not isinstance(max_wait, timedelta):
         raise _invalid(f"max_wait is {shown(max_wait)}: write a timedelta, or leave it out")
     return _Block(_Asking(_wanted(tenant, resource, downstream, units, also, priority), max_wait))
@@ -209,9 +218,9 @@ class _Asking:
         self._asks.append(self)
         try:
             permit = await self._insist()
-        except GeneratorExit:
+        except (GeneratorExit, ConfigurationError):
             self._forget()
-            raise  # collected after an eviction, see ``_Block``
+            raise  # collected after an eviction, see ``_Block``; or there is nobody to ask
         except BaseException as error:
             self._count_wait("denied" if isinstance(error, PermitDenied) else "given_up")
             self._forget()
@@ -226,8 +235,8 @@ class _Asking:
             id = str(workflow.uuid4())
             try:
                 decision = await self._ask(id)
-            except GeneratorExit:
-                raise  # collected after an eviction, see ``_Block``
+            except (GeneratorExit, ConfigurationError):
+                raise  # collected after an eviction, see ``_Block``; or there is nobody to ask
             except BaseException:
                 # Cancelled, or out of patience: whatever was or will be granted is not wanted. The
                 # ledger may be away, and the job has not the time to wait for it.
@@ -255,7 +264,7 @@ class _Asking:
         try:
             # Started, not executed: no coroutine is left over when the workflow is being evicted.
             await asyncio.shield(
-                workflow.start_local_activity(
+                _start_at_gate(
                     RELEASE,
                     Release(id=id, tenant=self._tenant, downstream=self._downstream),
                     schedule_to_close_timeout=patience.together,
@@ -305,7 +314,7 @@ class _Asking:
 
     async def _admit(self, id: str, *, held: bool) -> Decision:
         wait = self._deadline_ms if self._deadline_ms > _now_ms() else None
-        decision: Decision = await workflow.execute_local_activity(
+        decision: Decision = await _start_at_gate(
             ADMIT,
             self._wanted.model_copy(update={"id": id, "wait_until_ms": wait, "held": held}),
             result_type=Decision,
@@ -389,6 +398,25 @@ class _Asking:
             resource=self._resource,
             downstream=self._downstream,
         )
+
+
+def _start_at_gate(name: str, message: Admit | Release, **options: Any) -> ActivityHandle[Any]:
+    """Start one of the gate's local activities.
+
+    Raises:
+        ConfigurationError: This worker has none. That fails the workflow task, not the job, which
+            goes on in a worker that has.
+    """
+    try:
+        return workflow.start_local_activity(name, message, **options)
+    except ValueError as error:
+        if GIVE_BACK in workflow.extern_functions():
+            raise
+        raise ConfigurationError(
+            "governance.permit(): this worker has no gate to ask, because its client has no "
+            "plugin: Client.connect(..., plugins=[HeadgatePlugin()]); the job waits for a worker "
+            "that has"
+        ) from error
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from headgate.model.ids import GOVERNANCE_TASK_QUEUE
 from headgate.notifier.notifier import Notifier
 from headgate.orchestrator.gate_runner import Gates
 from headgate.orchestrator.known_names import KnownNames
+from headgate.orchestrator.mistakes import shown
 from headgate.orchestrator.nexus_handler import HeadgateHandler
 from headgate.orchestrator.remote_activities import RemoteActivities
 from headgate.orchestrator.remote_admission import RemoteAdmission
@@ -32,6 +33,7 @@ from headgate.workflows.governor import GovernorWorkflow
 from headgate.workflows.ledger import LedgerWorkflow
 
 WORKFLOWS: Final[tuple[type, ...]] = (BreakerWorkflow, LedgerWorkflow, GovernorWorkflow)
+_ADDRESS: Final = "the address in HeadgatePlugin(governance=...)"
 
 
 class GovernanceParts:
@@ -48,7 +50,7 @@ class GovernanceParts:
             the secrets of the channels need not be here.
 
     Raises:
-        ConfigurationError: The address is not one of Postgres.
+        ConfigurationError: The database is none, or its address not one of Postgres.
     """
 
     def __init__(
@@ -58,8 +60,14 @@ class GovernanceParts:
         search_attributes: bool = False,
         deliver: bool = True,
     ) -> None:
+        if not isinstance(database, Database | str):
+            raise ConfigurationError(
+                f"GovernanceParts: database is {shown(database)}: write its address, or a Database"
+            )
         self._owns_database = isinstance(database, str)
-        self._database = Database(database) if isinstance(database, str) else database
+        self._database = (
+            Database(database, named=_ADDRESS) if isinstance(database, str) else database
+        )
         self._notifier = Notifier(self._database)
         self._search_attributes = search_attributes
         self._deliver = deliver

@@ -8,17 +8,16 @@ The worker's plugin admits each execution in the process that makes it and recor
 nothing of that is in the job's history.
 """
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar, cast
 
 from pydantic import ValidationError
-from temporalio import activity
 
 from headgate.model.consistency import not_listed
 from headgate.model.errors import ConfigurationError
 from headgate.model.governed import GovernedCall, GovernedCalls
+from headgate.orchestrator.functions import is_async, takes
 from headgate.orchestrator.mistakes import first_mistake, shown
 from headgate.orchestrator.own_rule import Classify, OwnRule
 
@@ -75,6 +74,11 @@ def governed(
     units_of = units if callable(units) else None
     _require_plain("units", units_of, "the units of a call")
     _require_plain("classify", classify, "success, failure or ignored, or None")
+    if classify is not None and not takes(classify, 1):
+        raise ConfigurationError(
+            "@governed: classify cannot be called with one argument: write a function of the "
+            "result or the exception of a call"
+        )
     given = {"downstream": downstream, "hold": hold, "priority": priority}
     if resource is not None:
         given["resource"] = resource
@@ -123,36 +127,8 @@ class GovernedTable:
             raise ConfigurationError(f"{self.source}: governed activity {activity_type}: {mistake}")
 
 
-def governed_activities(
-    activities: Iterable[Callable[..., Any]], table: GovernedTable
-) -> dict[str, GovernedActivity]:
-    """Return how each of a worker's activities is governed, by its type.
-
-    Args:
-        activities: Of the worker.
-        table: What else is governed.
-
-    Raises:
-        ConfigurationError: One is governed in code and in the table, or calls a downstream that
-            the file of the table does not list.
-    """
-    found = {name: GovernedActivity(call) for name, call in table.calls.items()}
-    for function in activities:
-        how = _how(function)
-        if how is None:
-            continue
-        name = activity._Definition.must_from_callable(function).name or ""
-        table.require_listed(name, how.call)
-        if name in table.calls:
-            raise ConfigurationError(
-                f"activity {name} is governed twice: by @governed and in the table of the plugin; "
-                "leave one of them"
-            )
-        found[name] = how
-    return found
-
-
-def _how(function: Callable[..., Any]) -> GovernedActivity | None:
+def how_governed(function: Callable[..., Any]) -> GovernedActivity | None:
+    """Return what ``@governed`` says of an activity, if it stands there."""
     # A method carries the mark of its function, a callable object that of its __call__.
     for holder in (function, vars(type(function)).get("__call__")):
         how = getattr(holder, _MARK, None)
@@ -173,7 +149,7 @@ def _require_plain(option: str, function: object, returns: str) -> None:
         raise ConfigurationError(
             f"@governed: {option} is {shown(function)}: write a function that returns {returns}"
         )
-    if inspect.iscoroutinefunction(function):
+    if is_async(function):
         raise ConfigurationError(
             f"@governed: {option} is an async function: write a plain one that returns {returns}"
         )

@@ -2,10 +2,38 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from pydantic import model_validator
+
+from headgate.model.consistency import calls_have_breakers
+from headgate.model.contract import Message
 from headgate.model.errors import ConfigurationError
+from headgate.model.governed import GovernedCalls
 from headgate.orchestrator.governed import GovernedTable, checked_table
+
+
+class _WorkersPart(Message):
+    """What of ``headgate.yaml`` is for workers; the rest is for ``headgate apply``.
+
+    Attributes:
+        activities: Which calls are governed, by activity type.
+        downstreams: That there are, perhaps with ``*`` for all others; None: the file does not say.
+    """
+
+    activities: GovernedCalls | None = None
+    downstreams: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.activities is None:
+            raise ValueError(
+                "has no section activities; write which activities are governed, such as "
+                "activities: {scan: {downstream: scanner}}"
+            )
+        if self.downstreams is not None:
+            calls_have_breakers(self.activities, self.downstreams)
+        return self
 
 
 def governed_table(given: Mapping[str, Any] | str | Path | None) -> GovernedTable:
@@ -20,43 +48,14 @@ def governed_table(given: Mapping[str, Any] | str | Path | None) -> GovernedTabl
     """
     if not isinstance(given, str | Path):
         return GovernedTable(checked_table(given))
-    file = Path(given)
-    document = _document(file)
     try:
-        calls = checked_table(document["activities"])
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{file}: {error}") from None
-    listed = document.get("downstreams")
-    if listed is None:
-        return GovernedTable(calls)
-    if not isinstance(listed, dict):
-        raise ConfigurationError(f"{file}: downstreams is not a table of downstreams")
-    table = GovernedTable(calls, frozenset(map(str, listed)), str(file))
-    for name, call in sorted(calls.items()):
-        table.require_listed(name, call)
-    return table
-
-
-def _document(file: Path) -> dict[str, Any]:
-    """Return what a file says, which has a section ``activities``."""
-    try:
-        import yaml  # only where a file is given: a worker needs no more than temporalio otherwise
+        # Only where a file is given: a worker needs no more than temporalio otherwise.
+        from headgate.yaml_file import read_yaml
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"HeadgatePlugin: governed={str(file)!r} needs PyYAML: pip install 'headgate[server]', "
-            "or give the table itself"
+            f"HeadgatePlugin: governed={str(given)!r} needs PyYAML: pip install 'headgate[server]',"
+            " or give the table itself"
         ) from error
-    try:
-        found = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"{file}: cannot be read: {error}") from error
-    section = found.get("activities") if isinstance(found, dict) else None
-    if section is None:
-        raise ConfigurationError(
-            f"{file}: has no section activities; write which activities are governed, such as "
-            "activities: {scan: {downstream: scanner}}"
-        )
-    if not isinstance(section, dict):
-        raise ConfigurationError(f"{file}: activities is not a table of activity types")
-    assert isinstance(found, dict)
-    return found
+    part = read_yaml(Path(given), _WorkersPart, what="configuration", parts="sections")
+    listed = None if part.downstreams is None else frozenset(part.downstreams)
+    return GovernedTable(part.activities or {}, listed, str(given))

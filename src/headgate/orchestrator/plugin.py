@@ -24,9 +24,10 @@ from headgate.orchestrator.converters import (
 )
 from headgate.orchestrator.gate_activities import GateActivities
 from headgate.orchestrator.gate_runner import Gates
-from headgate.orchestrator.governed import governed_activities
 from headgate.orchestrator.governed_file import governed_table
+from headgate.orchestrator.governed_here import governed_activities, tell_what_is_governed
 from headgate.orchestrator.interceptors import HeadgateInterceptor
+from headgate.orchestrator.mistakes import shown
 from headgate.orchestrator.sandbox import with_passthrough
 from headgate.orchestrator.tenants import TenantOf, TenantRules
 from headgate.version import __version__
@@ -64,9 +65,9 @@ class HeadgatePlugin(SimplePlugin):
         governed: Which activities are governed, by type, where the code does not say so by
             ``@governed``: a table, or a YAML file with a section ``activities``. Where the file has
             a section ``downstreams`` without ``*``, calls to others are refused at start.
-        tenant: For whom a workflow runs, when it does not say so by a permit: called in workflows,
-            deterministic. Without it, or when it returns None, the memo ``headgate-tenant`` and the
-            fairness key say.
+        tenant: For whom a workflow runs, when it does not say so by a permit: called in workflows
+            without arguments, deterministic. Without it, or when it returns None, the memo
+            ``headgate-tenant`` and the fairness key say.
         fairness: Weights by tenant: activities get their tenant as Temporal's fairness key, and
             its weight (1 when it is not listed). None: their priority is left alone.
         governance: What governance workers of this process work with, or just the address of
@@ -91,15 +92,21 @@ class HeadgatePlugin(SimplePlugin):
         fairness: Mapping[str, float] | None = None,
         governance: "GovernanceParts | str | None" = None,
     ) -> None:
-        if not task_queue:
+        if not isinstance(task_queue, str) or not task_queue:
             raise ConfigurationError(
-                "HeadgatePlugin: task_queue is empty; leave it out for the default"
+                f"HeadgatePlugin: task_queue is {shown(task_queue)}: write the name of the task "
+                "queue of governance workers, or leave it out for the default"
+            )
+        if options is not None and not isinstance(options, EntityOptions):
+            raise ConfigurationError(
+                f"HeadgatePlugin: options is {shown(options)}: write EntityOptions(...), or leave "
+                "it out for the defaults"
             )
         self._task_queue = task_queue
         self._options = options or EntityOptions()
         self._governed = governed_table(governed)
         self._tenants = TenantRules.checked(tenant, fairness)
-        self._governance = _parts(governance) if isinstance(governance, str) else governance
+        self._governance = None if governance is None else _parts(governance)
         self._gates = Gates(self._make_gate)
         super().__init__(NAME, data_converter=with_pydantic, workflow_runner=with_passthrough)
 
@@ -163,7 +170,9 @@ class HeadgatePlugin(SimplePlugin):
     def _with_gate(self, config: WorkerConfig) -> WorkerConfig:
         shared = self._gates.of(config["client"])
         gate = shared.gate
-        governed = governed_activities(config.get("activities") or (), self._governed)
+        activities = config.get("activities") or ()
+        governed = governed_activities(activities, self._governed)
+        tell_what_is_governed(config["task_queue"], activities, governed)
         counts_slots = _slots(config) > 0
         ours = HeadgateInterceptor(
             gate, governed, self._tenants, lambda: shared.now, counts_slots=counts_slots
@@ -171,7 +180,6 @@ class HeadgatePlugin(SimplePlugin):
         config["interceptors"] = [*(config.get("interceptors") or ()), ours]
         if not config.get("workflows"):
             return config  # nobody here asks for permits
-        activities = config.get("activities") or ()
         if not activities:
             # Ours are local ones. Without this the worker would begin to poll for activities, and
             # take those that are meant for other workers of the task queue.
@@ -229,7 +237,7 @@ def _require_alone(where: str, plugins: Iterable[object]) -> None:
         )
 
 
-def _parts(database: str) -> "GovernanceParts":
+def _parts(given: "GovernanceParts | str") -> "GovernanceParts":
     try:
         from headgate.orchestrator.governance_parts import GovernanceParts
     except ModuleNotFoundError as error:
@@ -237,10 +245,14 @@ def _parts(database: str) -> "GovernanceParts":
             f"HeadgatePlugin: governance= needs the module {error.name}, which is not installed: "
             "pip install 'headgate[server]'"
         ) from error
-    try:
-        return GovernanceParts(database)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"HeadgatePlugin(governance=...): {error}") from None
+    if isinstance(given, GovernanceParts):
+        return given
+    if not isinstance(given, str):
+        raise ConfigurationError(
+            f"HeadgatePlugin: governance is {shown(given)}: write the address of the database, or "
+            "GovernanceParts(...)"
+        )
+    return GovernanceParts(given)
 
 
 def _abandon(worker: Worker) -> None:

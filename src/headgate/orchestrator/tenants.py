@@ -1,6 +1,5 @@
 """For whom a job runs, when it does not say so by a permit."""
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -9,9 +8,11 @@ from typing import Self
 
 from temporalio import workflow
 from temporalio.client import WorkflowExecutionDescription
+from temporalio.exceptions import ApplicationError, FailureError
 
 from headgate.model.errors import ConfigurationError
 from headgate.orchestrator.errors import invalid_request
+from headgate.orchestrator.functions import is_async, takes
 from headgate.orchestrator.headers import TENANT_MEMO
 from headgate.orchestrator.mistakes import shown
 
@@ -39,10 +40,13 @@ class TenantRules:
         Raises:
             ConfigurationError: One of the arguments of the plugin is not what it should be.
         """
-        if tenant is not None and (not callable(tenant) or inspect.iscoroutinefunction(tenant)):
+        if tenant is not None and (
+            not callable(tenant) or is_async(tenant) or not takes(tenant, 0)
+        ):
             raise ConfigurationError(
                 f"HeadgatePlugin: tenant is {shown(tenant)}: write a plain function without "
-                "arguments that is called in workflows and returns for whom each one runs"
+                "arguments that is called in workflows and returns for whom each one runs; "
+                "workflow.info() says which one it is"
             )
         if fairness is not None and not isinstance(fairness, Mapping):
             raise ConfigurationError(
@@ -72,14 +76,10 @@ class TenantRules:
             inherited: What the parent passed on.
 
         Raises:
-            ApplicationError: The function or the memo says what cannot be a name.
+            ApplicationError: The function fails, or it or the memo says what cannot be a name. Any
+                other error would fail the workflow task, again and again, rather than the job.
         """
-        if self.tenant is not None and (named := self.tenant()):
-            if not isinstance(named, str):
-                raise invalid_request(
-                    f"HeadgatePlugin: the function tenant returned {shown(named)}: have it return "
-                    "a name, or None where it does not know"
-                )
+        if self.tenant is not None and (named := _said_by(self.tenant)):
             return named
         if inherited:
             return inherited
@@ -103,12 +103,30 @@ async def tenant_described(job: WorkflowExecutionDescription) -> str | None:
     return job.raw_info.priority.fairness_key or None
 
 
+def _said_by(tenant: TenantOf) -> str | None:
+    try:
+        named = tenant()
+    except FailureError:
+        raise  # it fails the job by itself, as its author means it to
+    except Exception as error:
+        raise _of_no_use(f"raised {shown(error)}") from error
+    if not named or isinstance(named, str):
+        return named
+    raise _of_no_use(f"returned {shown(named)}")
+
+
+def _of_no_use(what: str) -> ApplicationError:
+    return invalid_request(
+        f"HeadgatePlugin: the function tenant {what}: have it return a name, or None where it does "
+        "not know"
+    )
+
+
 def _in_memo() -> str | None:
     with suppress(Exception):  # whatever a converter says of what is not a string
         named = workflow.memo_value(TENANT_MEMO, None, type_hint=str)
         if named is None or isinstance(named, str):
             return named
-    # Any other error would fail the workflow task, again and again, rather than the job.
     raise invalid_request(
         f"HeadgatePlugin: the memo {TENANT_MEMO} is not a string: start the workflow with the name "
         "of the tenant there, or leave it out"

@@ -8,14 +8,18 @@ from headgate.model.errors import ConfigurationError
 DATABASE_URL: Final = "HEADGATE_DATABASE_URL"
 
 
-def public_part(dsn: str) -> tuple[str, str | None]:
+def public_part(dsn: str, named: str = DATABASE_URL) -> tuple[str, str | None]:
     """Return what of an address may be shown, and the password in it.
+
+    Args:
+        dsn: The address.
+        named: What has it, for the message.
 
     Raises:
         ConfigurationError: It is not an address of Postgres.
     """
     refusal = ConfigurationError(
-        f"{DATABASE_URL} is not of the form postgresql://user:password@host:port/database; write"
+        f"{named} is not of the form postgresql://user:password@host:port/database; write"
         " signs such as / # ? @ in a password as %2F %23 %3F %40"
     )
     try:

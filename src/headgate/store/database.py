@@ -25,6 +25,7 @@ class Database:
     Args:
         dsn: ``postgresql://user:password@host:port/database``.
         max_size: Connections at most.
+        named: What has the address, for messages: what people are told to look at.
 
     Attributes:
         address: Host, port and database, without the secret.
@@ -33,9 +34,10 @@ class Database:
         ConfigurationError: ``dsn`` is not an address of Postgres.
     """
 
-    def __init__(self, dsn: str, max_size: int = 8) -> None:
-        self.address, self._password = public_part(dsn)
+    def __init__(self, dsn: str, max_size: int = 8, named: str = DATABASE_URL) -> None:
+        self.address, self._password = public_part(dsn, named)
         self._dsn = dsn
+        self._named = named
         self._max_size = max_size
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
@@ -81,7 +83,7 @@ class Database:
                 reason = reason.replace(self._password, "***")
             # Not "from" the cause: its text may show the password in a traceback.
             raise UnavailableError(
-                f"cannot use Postgres at {self.address}: {reason}; check {DATABASE_URL}",
+                f"cannot use Postgres at {self.address}: {reason}; check {self._named}",
                 "Postgres does not do what is asked of it; the log of headgate serve has the "
                 "details",
             ) from None

@@ -21,8 +21,9 @@ from headgate.model.errors import ConfigurationError
 from headgate.model.ledger import Admit, Decision, Grant, Outcome, Release
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.reason import Reason, ReasonCode
+from headgate.orchestrator.mistakes import shown
 from headgate.testing.lane import FakeDownstream, FakeJobs, FakeLane, FakeTicket
-from headgate.testing.obstacles import Denial, Line, Match, Waiting
+from headgate.testing.obstacles import Denial, Line, Match, Waiting, require_name
 from headgate.testing.records import Asked, Called, Refused
 from headgate.testing.server_time import ServerTime
 
@@ -48,6 +49,9 @@ class FakeGate:
         refused: What was not, and why; asking again is refused again.
         released: What was given back.
         calls: The governed calls that were made, in the order in which they ended.
+
+    Raises:
+        ValueError: ``outcomes`` cannot be used.
     """
 
     def __init__(self, outcomes: Mapping[str, OutcomeRules] | None = None) -> None:
@@ -59,7 +63,7 @@ class FakeGate:
         self.released: list[Asked] = []
         self.calls: list[Called] = []
         self.jobs = FakeJobs(self._release)
-        self._outcomes = dict(outcomes or {})
+        self._outcomes = _checked(outcomes)
         self._denials: list[Denial] = []
         self._lines: list[Line] = []
         self._held: dict[str, Asked] = {}
@@ -102,18 +106,18 @@ class FakeGate:
             The denial, to be lifted.
 
         Raises:
-            ValueError: There is no such reason, or the time is past.
+            ValueError: One of these cannot be used: there is no such reason, or the time is past.
         """
         if code is None:
             only_downstream = downstream is not None and tenant is None and resource is None
             code = ReasonCode.BREAKER_OPEN if only_downstream else ReasonCode.QUOTA_USED_UP
         if code not in [*ReasonCode]:
             known = ", ".join(ReasonCode)
-            raise ValueError(f"FakeGate: {code!r} is no reason; write one of {known}")
-        if retry_in is not None and retry_in < timedelta(0):
-            raise ValueError(f"FakeGate: {retry_in} is past; write zero or more")
+            raise ValueError(f"FakeGate: {shown(code)} is no reason; write one of {known}")
+        if not isinstance(message, str) or not message:
+            raise ValueError(f"FakeGate: message is {shown(message)}: write why, in words")
         reason = Reason(code=ReasonCode(code), message=message)
-        retry_in_ms = None if retry_in is None else round(retry_in / timedelta(milliseconds=1))
+        retry_in_ms = None if retry_in is None else _ms("retry_in", retry_in)
         denial = Denial(Match(tenant, resource, downstream), reason, retry_in_ms)
         self._denials.append(denial)
         return denial
@@ -124,7 +128,12 @@ class FakeGate:
         Args:
             downstream: Of what.
             open_for: Counts for each job from its first refusal.
+
+        Raises:
+            ValueError: One of these cannot be used.
         """
+        require_name("downstream", downstream)
+        _ms("open_for", open_for)
         return self.deny(
             downstream=downstream,
             message=f"breaker of {downstream} is OPEN: the test has opened it",
@@ -132,7 +141,12 @@ class FakeGate:
         )
 
     def close_breaker(self, downstream: str) -> None:
-        """Lift all denials that concern this downstream and nothing else."""
+        """Lift all denials that concern this downstream and nothing else.
+
+        Raises:
+            ValueError: It is no name.
+        """
+        require_name("downstream", downstream)
         for denial in self._denials:
             if denial.match == Match(downstream=downstream):
                 denial.lift()
@@ -142,6 +156,9 @@ class FakeGate:
 
         Returns:
             The line in which they stand, to grant from.
+
+        Raises:
+            ValueError: One of these is no name.
         """
         line = Line(Match(tenant, resource))
         self._lines.append(line)
@@ -378,3 +395,34 @@ class FakeGate:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             self._release(grant.id)  # it has ended meanwhile
+
+
+def _checked(outcomes: Mapping[str, OutcomeRules] | None) -> dict[str, OutcomeRules]:
+    """Return how outcomes are classified; raises as ``FakeGate``."""
+    such = "OutcomeRules(ignored=['4xx'])"
+    if outcomes is not None and not isinstance(outcomes, Mapping):
+        raise ValueError(
+            f"FakeGate: outcomes is {shown(outcomes)}: write rules by downstream, such as "
+            f"{{'scanner': {such}}}"
+        )
+    for downstream, rules in (outcomes or {}).items():
+        require_name("a downstream of outcomes", downstream)
+        if not isinstance(rules, OutcomeRules):
+            raise ValueError(
+                f"FakeGate: outcomes of {downstream} is {shown(rules)}: write rules, such as {such}"
+            )
+    return dict(outcomes or {})
+
+
+def _ms(what: str, span: timedelta) -> int:
+    """Return a time in milliseconds.
+
+    Raises:
+        ValueError: It is none, or past.
+    """
+    if not isinstance(span, timedelta) or span < timedelta(0):
+        raise ValueError(
+            f"FakeGate: {what} is {shown(span)}: write a timedelta of zero or more, such as "
+            "timedelta(minutes=5)"
+        )
+    return round(span / timedelta(milliseconds=1))

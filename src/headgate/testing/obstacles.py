@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from headgate.model.reason import Reason
+from headgate.orchestrator.mistakes import shown
 from headgate.testing.records import Asked
 
 
@@ -16,11 +17,19 @@ class Match:
         tenant: For whom is asked; None: whoever.
         resource: Of what, alone or among others; None: whatever.
         downstream: What is to be called; None: whatever, also nothing.
+
+    Raises:
+        ValueError: One of them is no name.
     """
 
     tenant: str | None = None
     resource: str | None = None
     downstream: str | None = None
+
+    def __post_init__(self) -> None:
+        for what, name in asdict(self).items():
+            if name is not None:
+                require_name(what, name)
 
     def fits(self, asked: Asked) -> bool:
         """Return whether it concerns what is asked."""
@@ -97,7 +106,9 @@ class Line:
 
         Raises:
             TimeoutError: They did not come.
+            ValueError: ``count`` is no number of those who wait.
         """
+        _require_count(count)
         async with asyncio.timeout(within_s):
             while len(self._waiting) < count:
                 await self._changed.wait()
@@ -107,9 +118,14 @@ class Line:
 
         Args:
             count: None: all that wait, and from now on whoever comes.
+
+        Raises:
+            ValueError: ``count`` is no number of those who wait.
         """
         if count is None:
             self.is_open = True
+        else:
+            _require_count(count)
         for one in self._waiting[:count]:
             self.leave(one)
             one.tell()
@@ -135,3 +151,18 @@ class Line:
     def _tell_test(self) -> None:
         self._changed.set()
         self._changed.clear()
+
+
+def require_name(what: str, name: str) -> None:
+    """Refuse what nobody could be called.
+
+    Raises:
+        ValueError: It is no text, or empty.
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"FakeGate: {what} is {shown(name)}: write a name, such as 'scanner'")
+
+
+def _require_count(count: int) -> None:
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise ValueError(f"Line: count is {shown(count)}: write how many, at least 0")

@@ -7,6 +7,8 @@ from typing import Any
 from temporalio.client import Client
 
 from headgate.gate.protocol import AnyGate
+from headgate.model.errors import ConfigurationError
+from headgate.orchestrator.mistakes import shown
 from headgate.orchestrator.plugin import HeadgatePlugin
 from headgate.orchestrator.tenants import TenantOf
 from headgate.testing.gate import FakeGate
@@ -24,6 +26,9 @@ class FakeHeadgatePlugin(HeadgatePlugin):
         governed: As for ``HeadgatePlugin``.
         tenant: As for ``HeadgatePlugin``.
         fairness: As for ``HeadgatePlugin``.
+
+    Raises:
+        ConfigurationError: Something above cannot be used.
     """
 
     def __init__(
@@ -34,6 +39,11 @@ class FakeHeadgatePlugin(HeadgatePlugin):
         tenant: TenantOf | None = None,
         fairness: Mapping[str, float] | None = None,
     ) -> None:
+        if not isinstance(gate, FakeGate):
+            raise ConfigurationError(
+                f"FakeHeadgatePlugin: gate is {shown(gate)}: write FakeGate(), which answers in "
+                "place of governance"
+            )
         super().__init__(governed=governed, tenant=tenant, fairness=fairness)
         self.gate = gate
 
