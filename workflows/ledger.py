@@ -74,6 +74,8 @@ class LedgerWorkflow(Entity):
             "hears_anew": workflow.patched(_HEARS_ANEW),
             "sees_silence": workflow.patched(_SILENT_GATES),
         }
+        self._sees_idle = workflow.patched(_SEES_IDLE)
+        self._notes_left = workflow.patched(_NOTES_LEFT)
         record = start.record
         if start.packed is not None:
             record = _RECORD.validate_json(unpack(start.packed))
@@ -236,14 +238,14 @@ class LedgerWorkflow(Entity):
         )
         every_ms = self.options.check_holders_every_ms
         if restored.state is None:
-            self._ledger = Ledger.begin(
-                self.subject, settings, restored.incarnation, every_ms, **self._ways
+            self._ledger = self._as_begun(
+                Ledger.begin(self.subject, settings, restored.incarnation, every_ms, **self._ways)
             )
-            self._ledger.asks_first = not self._as_before
             return
         record = _RECORD.validate_json(unpack(restored.state))
-        self._ledger = Ledger.restore(record, restored.incarnation, now_ms, every_ms, **self._ways)
-        self._ledger.asks_first = not self._as_before
+        self._ledger = self._as_begun(
+            Ledger.restore(record, restored.incarnation, now_ms, every_ms, **self._ways)
+        )
         self._ledger.configure(settings, now_ms)
 
     def dump(self) -> tuple[str, str]:
@@ -276,8 +278,6 @@ class LedgerWorkflow(Entity):
         self._ledger_now.is_unhurried = workflow.patched(_UNHURRIED)
         self._ledger_now.is_thorough = workflow.patched(_THOROUGH)
         self._ledger_now.hears_lines = workflow.patched(_LINES)
-        self._ledger_now.sees_idle = workflow.patched(_SEES_IDLE)
-        self._ledger_now.notes_left = workflow.patched(_NOTES_LEFT)
         return (self._wake(), self._look_after_holders(), self._tell_governors())
 
     async def _wake(self) -> None:
@@ -415,8 +415,13 @@ class LedgerWorkflow(Entity):
 
     def _around(self, record: LedgerRecord) -> Ledger:
         every_ms = self.options.check_holders_every_ms
-        ledger = Ledger(record, every_ms, **self._ways)
+        return self._as_begun(Ledger(record, every_ms, **self._ways))
+
+    def _as_begun(self, ledger: Ledger) -> Ledger:
+        """Have a ledger go on as its run began, from its first message on."""
         ledger.asks_first = not self._as_before
+        ledger.sees_idle = self._sees_idle
+        ledger.notes_left = self._notes_left
         return ledger
 
     @property
