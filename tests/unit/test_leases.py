@@ -806,3 +806,20 @@ def test_a_job_that_has_ended_elsewhere_holds_nothing_though_its_gate_has_yet_to
     gate.exchange(NOW_MS + 1_000)
     book.release("run-1/scan", NOW_MS + 2_000)
     assert book.held(["run-1/scan"]) == []
+
+
+def test_of_a_block_that_is_over_the_jobs_count_that_no_message_had_room_for() -> None:
+    book = ledger(max_active=1_000)
+    gate = Gate(book)
+    gate.block.hold_ms = 60_000
+    gate.want(300, NOW_MS)
+    for number in range(300):
+        assert gate.block.take(1, NOW_MS / 1000)
+        id = f"run-{number}/scan"
+        gate.block.hold(LeaseHolder(id=id, workflow_id=f"job-{number}", run_id="r", units=1))
+    gate.block.end()
+    gate.exchange(NOW_MS + 1_000)
+    assert (len(book.record.permits), units(book)) == (200, 300)
+    gate.exchange(NOW_MS + 1_100)
+    assert (len(book.record.permits), units(book)) == (300, 300)
+    assert book.record.leases == {}

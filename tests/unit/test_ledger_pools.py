@@ -372,3 +372,13 @@ def test_a_pool_that_is_gone_before_it_was_told_leaves_nothing_to_tell() -> None
     ledger.configure(settings.model_copy(update={"pools": {}}), NOW_MS + 1)
     assert ledger.demands() == []
     assert not ledger.demands_due()
+
+
+def test_what_a_governor_is_told_of_before_it_leaves_lowers_nothing_of_what_it_left_with() -> None:
+    """The message was composed while there was less, and arrives when more has been taken."""
+    ledger = started(3, jobs=2)
+    under_way = ledger.demands()
+    ask(ledger, "third")
+    ledger.configure(quotas(scan={"max_active": 9}), NOW_MS)
+    ledger.demands_sent(under_way)
+    assert ledger.demands()[0].claims["scan"].held == 3

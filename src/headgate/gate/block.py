@@ -171,12 +171,9 @@ class Block:
             self.starts = max(self.taken, kept)
         holders = list(self._new_jobs.values())[:HOLDERS_AT_ONCE]
         gone = list(self._gone_jobs)[:HOLDERS_AT_ONCE]
-        held_by_jobs = (
-            sum(job.units for job in (*self._told_jobs.values(), *self._new_jobs.values()))
-            if self.is_over
-            else 0
-        )
-        jobs = len(self._told_jobs) + len(self._new_jobs) if self.is_over else 0
+        # Those of a block that is over hold permits of their own, once the ledger knows of them.
+        jobs = [*self._told_jobs.values(), *holders] if self.is_over else []
+        held_by_jobs = sum(job.units for job in jobs)
         ask = LeaseAsk(
             resource=self.resource,
             term=self.term,
@@ -185,7 +182,7 @@ class Block:
             wanted=wanted,
             ceiling=max(0, ceiling - held_by_jobs),
             in_use=max(0, out - held_by_jobs),
-            uses=self.grants - self.ends - jobs,
+            uses=self.grants - self.ends - len(jobs),
             started=self.taken,
             grants=self.grants,
             denied=self.denied,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headgate.gate.block import Block
 from headgate.gate.clock import monotonic_s
@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 _BELIEVED_S: Final = 30.0
 """For so long it is believed that a job holds something elsewhere; nobody tells when that ends."""
 
+_ASK_AGAIN_S: Final = 5.0
+"""And so long that it does not: a gate tells of the holds of jobs when they are so old."""
+
 _MOST_ELSEWHERE: Final = 10_000
+
+
+class _Word(NamedTuple):
+    """What a ledger has said: whether a job holds something elsewhere, and how long that counts."""
+
+    is_held: bool
+    until_s: float
 
 
 class JobHolds:
@@ -31,7 +41,7 @@ class JobHolds:
         self._stocks: dict[tuple[str, str], Stock] = {}
         self._asking: dict[tuple[str, str], asyncio.Future[Shortage | None]] = {}
         self._calls: dict[str, int] = {}
-        self._elsewhere: dict[tuple[str, str], float] = {}
+        self._elsewhere: dict[tuple[str, str], _Word] = {}
 
     def keep(self, stock: Stock, taken: Block, job: LeaseHolder) -> None:
         """Have a job keep what was taken out for it; what it has already, it gets only once."""
@@ -107,7 +117,9 @@ class JobHolds:
         answer = self._asking[key] = asyncio.get_running_loop().create_future()
         taken: Block | Shortage | None
         try:
-            taken = None if key in self._elsewhere else stock.take_now(units, hold_ms)
+            word = self._elsewhere.get(key)
+            is_there = word is not None and word.is_held
+            taken = None if is_there else stock.take_now(units, hold_ms)
             if taken is None and (is_first or not await self._is_elsewhere(key, stock)):
                 left_s = max(0.0, until_s - monotonic_s())
                 taken = await stock.take(units, left_s, hold_ms=hold_ms, priority=priority)
@@ -129,7 +141,7 @@ class JobHolds:
 
     def called(self, run_id: str, tenant: str, resource: str) -> None:
         """Count a call of a job that holds units here, which was made here and nowhere else."""
-        if self.holds(run_id, tenant, resource):
+        if (tenant, _id(run_id, resource)) in self._stocks:
             self._calls[run_id] = self._calls.get(run_id, 0) + 1
 
     def close(self, run_id: str, held: Sequence[tuple[str, str]], calls: int) -> None:
@@ -153,22 +165,24 @@ class JobHolds:
     # Inside ------------------------------------------------------------------------------------
 
     def _has(self, key: tuple[str, str]) -> bool:
-        return key in self._stocks or self._elsewhere.get(key, 0.0) > monotonic_s()
+        word = self._elsewhere.get(key)
+        is_there = word is not None and word.is_held and word.until_s > monotonic_s()
+        return is_there or key in self._stocks
 
     async def _is_elsewhere(self, key: tuple[str, str], stock: Stock) -> bool:
         """Return whether a job holds its units already, though not out of a block of this gate."""
         tenant, id = key
+        word = self._elsewhere.get(key)
+        if word is not None and (stock.is_away or word.until_s > monotonic_s()):
+            return word.is_held
         if stock.is_away:
             return False
         is_held = await self._link(tenant).is_held(id)
-        if is_held:
-            now_s = monotonic_s()
-            if len(self._elsewhere) >= _MOST_ELSEWHERE:
-                known = self._elsewhere.items()
-                self._elsewhere = {key: until_s for key, until_s in known if until_s > now_s}
-            self._elsewhere[key] = now_s + _BELIEVED_S
-        else:
-            self._elsewhere.pop(key, None)
+        now_s = monotonic_s()
+        if len(self._elsewhere) >= _MOST_ELSEWHERE:
+            known = self._elsewhere.items()
+            self._elsewhere = {key: word for key, word in known if word.until_s > now_s}
+        self._elsewhere[key] = _Word(is_held, now_s + (_BELIEVED_S if is_held else _ASK_AGAIN_S))
         return is_held
 
 

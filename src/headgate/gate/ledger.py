@@ -15,7 +15,7 @@ from headgate.gate.spacing import Spacing
 from headgate.gate.stock import Stock
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.errors import UnavailableError
-from headgate.model.lease import LEASES_AT_ONCE
+from headgate.model.lease import HOLDERS_AT_ONCE, LEASES_AT_ONCE, MOST_HOLDERS
 from headgate.model.ledger import Acquire, Decision, Exchange, ExchangeReply, Hello, Turn
 from headgate.model.limits import SlotUse
 
@@ -27,7 +27,11 @@ _HELLO_S: Final = 2.0
 _TURN_S: Final = 0.25
 _LOOK_UP_S: Final = 1.0
 _LOOK_UP_AFTER_S: Final = 0.1
-"""Jobs that may hold something elsewhere are asked after together."""
+_LOOK_UP_SHARE_S: Final = 0.05
+"""Jobs that may hold something elsewhere are asked after together, and by all gates of a ledger no
+more than twenty times a second."""
+
+_LAST_ROUNDS: Final = MOST_HOLDERS // HOLDERS_AT_ONCE
 
 _FIRST_WITHIN_MS: Final = 1_500
 _AFTER_FAILURE_S: Final = 0.5
@@ -77,10 +81,13 @@ class LedgerLink:
         self._frame_s = 0.0
         self._failed = False
         self._spacing = Spacing()
+        self._gates = 1
         self._is_introduced = False
         self._is_closing = False
         self._lookups: GroupCommit[str, bool] = GroupCommit(
-            self._look_up, _AT_ONCE, lambda: _LOOK_UP_AFTER_S
+            self._look_up,
+            _AT_ONCE,
+            lambda: max(_LOOK_UP_AFTER_S, _LOOK_UP_SHARE_S * self._gates),
         )
         self._commit: GroupCommit[Ask, Decision | None] = GroupCommit(
             self._exchange, _AT_ONCE, self._pause_s
@@ -152,9 +159,12 @@ class LedgerLink:
         self._is_introduced = True  # whoever leaves will not come often enough to need a turn
         await self._commit.idle()
         await self._return([stock for stock in self.stocks if stock.return_all()])
-        # They may have heard of jobs that have ended elsewhere just now.
-        ended = [one for one in self.stocks if one.block.has_news and not one.is_away]
-        await self._return([stock for stock in ended if stock.return_all()])
+        # Of jobs that one message had no room for, and of those that have ended elsewhere just now.
+        for _ in range(_LAST_ROUNDS):
+            untold = [one for one in self.stocks if one.has_news and not one.is_away]
+            if not untold:
+                break
+            await self._return([stock for stock in untold if stock.return_all()])
         await self._commit.idle()
         for task in self._asking:
             task.cancel()  # what could not be given back is found
@@ -314,6 +324,7 @@ class LedgerLink:
         self._took_s, self._failed = monotonic_s() - began_s, False
         self._hear(reply.turn, reply.now_ms)
         self._leased.update(reply.leased)
+        self._gates = reply.gates
         for stock in self._stocks.values():
             stock.is_away = False
         for stock in stocks:

@@ -292,6 +292,11 @@ class Stock:
                     self.block.waiting -= waiting.units
                     waiting.future.set_result(self._pass_uncounted())
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there are jobs that the ledger has yet to hear of, or takes for holders still."""
+        return any(block.has_news for block in (*self._closing, self.block))
+
     def return_all(self) -> bool:
         """Want nothing more; return whether there is something to tell the ledger.
 

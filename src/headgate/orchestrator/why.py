@@ -16,7 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.model.breaker import BreakerView
 from headgate.model.errors import NotFoundError, UnavailableError
-from headgate.model.ids import Kind
+from headgate.model.ids import DEFAULT, Kind
 from headgate.model.ledger import LedgerView, WhyView
 from headgate.model.why import WHY_QUERY, JobAsk, WhyReport
 from headgate.orchestrator.ask import ask, ask_pool
@@ -144,8 +144,13 @@ class _Search:
         if ledger is None:
             return
         # Of what gates hand out of blocks a ledger knows the blocks, and hears of the jobs later.
-        leased = {name for name, quota in (ledger.quotas or {}).items() if quota.leased}
-        evidence.lost |= {one.id for one in doubtful if one.resource not in leased}
+        quotas = ledger.quotas or {}
+
+        def is_leased(resource: str) -> bool:
+            quota = quotas.get(resource, quotas.get(DEFAULT))
+            return quota is not None and quota.leased
+
+        evidence.lost |= {one.id for one in doubtful if not is_leased(one.resource)}
         for resource in sorted(waiting & {*ledger.limits}):
             if (name := ledger.limits[resource].pool) is None:
                 continue

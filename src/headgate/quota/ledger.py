@@ -423,9 +423,10 @@ class Ledger:
             account = self.record.accounts.setdefault(one.pool, PoolAccount())
             account.told = one
             account.lower_since_ms = None
-            for resource in account.left:
-                still = one.claims[resource].held if resource in one.claims else 0
-                account.left[resource] = min(account.left[resource], still)
+            for resource, claim in one.claims.items():
+                # What was composed before it left says how much was held then.
+                if resource in account.left and claim.share.maximum == 0:
+                    account.left[resource] = min(account.left[resource], claim.held)
         self._look_at_demand(sent)
 
     def audited(self, entries: Sequence[AuditEntry]) -> None:
