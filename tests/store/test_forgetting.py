@@ -7,8 +7,9 @@ from headgate.store.database import Database
 from tests.store.rows_read import rows_read
 
 DAY_S = 86_400.0
-READ_MAX = 3_000_000
-"""Rows: 15,000 in each of five tables, some times each."""
+SOME = 5_000
+READ_MAX = 1_000_000
+"""Rows: each of five tables has ``SOME``, and each is read some times."""
 
 TABLES = ("alert", "delivery", "alert_message", "alert_in_message", "alert_attempt")
 _FILL = (
@@ -30,6 +31,8 @@ async def _fill(database: Database, count: int, keys: int) -> None:
     first, *others = _FILL
     await database.execute(first, count, keys)
     for sql in others:
+        # Else Postgres looks for each in a table that it takes for as empty as it was.
+        await database.execute("ANALYZE")
         await database.execute(sql)
 
 
@@ -37,12 +40,12 @@ async def _left(database: Database) -> list[int]:
     return [await database.fetch_value(f"SELECT count(*) FROM {table}") for table in TABLES]
 
 
-@pytest.mark.parametrize(("keeps_open", "left"), [(False, 0), (True, 15_000)])
+@pytest.mark.parametrize(("keeps_open", "left"), [(False, 0), (True, SOME)])
 async def test_none_is_compared_with_all_others_though_thousands_are_old_at_once(
     own_database: Database, keeps_open: bool, left: int
 ) -> None:
     """Each statement has 10 s."""
-    await _fill(own_database, 15_000, keys=5)
+    await _fill(own_database, SOME, keys=5)
     read = await rows_read(own_database)
     await AlertStore(own_database).forget_old(90 * DAY_S, keeps_open=keeps_open)
     assert await rows_read(own_database) - read < READ_MAX
