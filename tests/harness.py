@@ -291,6 +291,16 @@ class Governance:
             lambda: self.breaker_state(downstream), lambda view: view.state is state
         )
 
+    async def revision(self, kind: Kind, subject: str) -> int:
+        """Of a workflow as it is now; Postgres may be behind."""
+        views: dict[Kind, type[BreakerView | LedgerView | PoolView]] = {
+            "breaker": BreakerView,
+            "ledger": LedgerView,
+            "governor": PoolView,
+        }
+        governed = governing(self.client, kind, subject, self.options, self.task_queue)
+        return (await governed.query("state", views[kind], 10)).revision
+
     # What Postgres says, without a word to the workflow
 
     async def saved_transitions(self, downstream: str) -> list[Transition]:

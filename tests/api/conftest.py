@@ -101,12 +101,16 @@ class Desk:
         await configurator.apply(Configuration.model_validate(sections), "test", "test")
 
     async def saved(self, kind: Kind, *subjects: str) -> None:
-        """Wait until these stand in Postgres."""
+        """Wait until Postgres has these as they are now: their first snapshot may be older."""
         for subject in subjects:
-            await eventually(
+            shown = await eventually(
                 # Bound at once, as the loop goes on; mypy cannot infer a lambda with a default.
+                lambda subject=subject: self.governance.revision(kind, subject),  # type: ignore[misc]
+                lambda revision: revision > 0,
+            )
+            await eventually(
                 lambda subject=subject: self.service.pages.one(kind, subject),  # type: ignore[misc]
-                lambda found: found is not None,
+                lambda found, shown=shown: found is not None and found.revision >= shown,  # type: ignore[misc]
             )
 
     async def close(self) -> None:
