@@ -133,8 +133,8 @@ async def test_an_open_breaker_opens_and_closes_by_its_timers_across_runs(
     async def trip_and_recover() -> None:
         nonlocal seq
         seq += 1
-        await governance.report(name, seq, failures=2)
         before = len(await governance.saved_transitions(name))
+        await governance.report(name, seq, failures=2)
         await eventually(
             lambda: governance.saved_transitions(name),
             lambda steps: len(steps) > before and steps[-1].target == "CLOSED",
