@@ -41,6 +41,7 @@ from headgate.model.snapshot import Restored, SaveResult, Snapshot
 from headgate.packed import PACKED_FROM, pack, unpack
 from headgate.quota import Ledger, LedgerInput, LedgerRecord
 from headgate.quota.demand import TELL_EVERY_MS
+from headgate.quota.ways import Ways
 from headgate.workflows.details import ledger_details
 from headgate.workflows.entity import Entity, decoded, now_ms, require, require_unchanged
 
@@ -68,14 +69,16 @@ class LedgerWorkflow(Entity):
     @workflow.init
     def __init__(self, start: LedgerInput) -> None:
         super().__init__(start.tenant, start.options, start.saved_revision)
-        self._as_before = not workflow.patched(_AS_MEANT)
-        self._ways = {
-            "as_before": self._as_before,
-            "hears_anew": workflow.patched(_HEARS_ANEW),
-            "sees_silence": workflow.patched(_SILENT_GATES),
-        }
-        self._sees_idle = workflow.patched(_SEES_IDLE)
-        self._notes_left = workflow.patched(_NOTES_LEFT)
+        # Decided before the first message, in this order: each leaves a marker.
+        is_as_meant = workflow.patched(_AS_MEANT)
+        self._ways = Ways(
+            as_before=not is_as_meant,
+            hears_anew=workflow.patched(_HEARS_ANEW),
+            sees_silence=workflow.patched(_SILENT_GATES),
+            sees_idle=workflow.patched(_SEES_IDLE),
+            notes_left=workflow.patched(_NOTES_LEFT),
+            asks_first=is_as_meant,
+        )
         record = start.record
         if start.packed is not None:
             record = _RECORD.validate_json(unpack(start.packed))
@@ -238,14 +241,12 @@ class LedgerWorkflow(Entity):
         )
         every_ms = self.options.check_holders_every_ms
         if restored.state is None:
-            self._ledger = self._as_begun(
-                Ledger.begin(self.subject, settings, restored.incarnation, every_ms, **self._ways)
+            self._ledger = Ledger.begin(
+                self.subject, settings, restored.incarnation, every_ms, self._ways
             )
             return
         record = _RECORD.validate_json(unpack(restored.state))
-        self._ledger = self._as_begun(
-            Ledger.restore(record, restored.incarnation, now_ms, every_ms, **self._ways)
-        )
+        self._ledger = Ledger.restore(record, restored.incarnation, now_ms, every_ms, self._ways)
         self._ledger.configure(settings, now_ms)
 
     def dump(self) -> tuple[str, str]:
@@ -275,9 +276,9 @@ class LedgerWorkflow(Entity):
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
         """See base class."""
-        self._ledger_now.is_unhurried = workflow.patched(_UNHURRIED)
-        self._ledger_now.is_thorough = workflow.patched(_THOROUGH)
-        self._ledger_now.hears_lines = workflow.patched(_LINES)
+        self._ways.is_unhurried = workflow.patched(_UNHURRIED)
+        self._ways.is_thorough = workflow.patched(_THOROUGH)
+        self._ways.hears_lines = workflow.patched(_LINES)
         return (self._wake(), self._look_after_holders(), self._tell_governors())
 
     async def _wake(self) -> None:
@@ -355,7 +356,7 @@ class LedgerWorkflow(Entity):
                 continue
             for permit in found.permits:
                 ledger.reclaim(permit, now_ms())
-            if ledger.asks_first:
+            if ledger.ways.asks_first:
                 for permit in found.open:
                     ledger.runs(permit, now_ms())
             self.changed()
@@ -415,14 +416,7 @@ class LedgerWorkflow(Entity):
 
     def _around(self, record: LedgerRecord) -> Ledger:
         every_ms = self.options.check_holders_every_ms
-        return self._as_begun(Ledger(record, every_ms, **self._ways))
-
-    def _as_begun(self, ledger: Ledger) -> Ledger:
-        """Have a ledger go on as its run began, from its first message on."""
-        ledger.asks_first = not self._as_before
-        ledger.sees_idle = self._sees_idle
-        ledger.notes_left = self._notes_left
-        return ledger
+        return Ledger(record, every_ms, self._ways)
 
     @property
     def _ledger_now(self) -> Ledger:

@@ -23,6 +23,7 @@ from headgate.model.quota import Quota, QuotaChanges
 from headgate.model.reason import ReasonCode
 from headgate.model.settings import LedgerSettings
 from headgate.quota import Ledger, LedgerRecord
+from headgate.quota.ways import Ways
 
 NOW_MS = 1_700_000_000_000
 
@@ -540,14 +541,14 @@ def _live_through_anything(chance: Random, is_thorough: bool) -> None:
         quotas={"scan": quota, "mail": Quota(max_hold_ms=40_000)}, source="listed"
     )
     book = Ledger.begin("acme", given, 1, 10_000)
-    book.is_thorough = is_thorough
+    book.ways.is_thorough = is_thorough
     kind = TypeAdapter(LedgerRecord)
     now_ms = NOW_MS
     for number in range(1, chance.randint(2, 40)):
         now_ms += chance.choice([0, 0, 1, 1, 1_000, 12_000, 31_000, 61_000])
         if chance.random() < 0.1:
             book = Ledger(kind.validate_json(kind.dump_json(book.record)), 10_000)
-            book.is_thorough = is_thorough
+            book.ways.is_thorough = is_thorough
         _say_anything(book, chance, number, now_ms)
         book.check_conservation()
         book.next_deadline()
@@ -670,7 +671,7 @@ def test_whatever_gets_lost_no_more_is_out_than_there_is(data: st.DataObject) ->
 def test_what_a_killed_gate_wished_for_is_given_to_those_who_still_ask(sees_silence: bool) -> None:
     # False: as ledgers did that began before they saw it.
     given = LedgerSettings(quotas={"scan": Quota(max_active=10)}, source="listed")
-    book = Ledger.begin("acme", given, 1, 10_000, sees_silence=sees_silence)
+    book = Ledger.begin("acme", given, 1, 10_000, ways=Ways(sees_silence=sees_silence))
     alive, killed = Gate(book), Gate(book, "killed")
     alive.want(10, NOW_MS)
     assert all(alive.block.take(1, NOW_MS / 1000) for _ in range(10))
@@ -738,7 +739,7 @@ def test_nobody_is_alarmed_by_what_a_gate_holds_and_does_not_use(sees_idle: bool
     quotas = {"scan": Quota(max_active=2)}
     given = LedgerSettings(quotas=quotas, source="listed", alerts=AlertRules())
     book = Ledger.begin("acme", given, 1, 10_000)
-    book.sees_idle = sees_idle  # False: as ledgers did that began before they saw it
+    book.ways.sees_idle = sees_idle  # False: as ledgers did that began before they saw it
     gate = Gate(book)
     gate.want(1, NOW_MS)
     assert gate.block.take(1, NOW_MS / 1000)

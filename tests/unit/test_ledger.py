@@ -10,6 +10,7 @@ from headgate.model.settings import LedgerSettings
 from headgate.quota import Ledger
 from headgate.quota.ledger import REVISIONS_PER_INCARNATION
 from headgate.quota.meters import MAX_METERS_KEPT
+from headgate.quota.ways import Ways
 from tests.unit.ledgers import (
     DENIED,
     GRANTED,
@@ -748,7 +749,7 @@ def test_what_only_the_star_stands_for_is_counted_from_when_it_is_limited() -> N
     ledger = Ledger.begin("acme", LedgerSettings(quotas={"*": Quota()}, source="listed"), 1)
     ask(ledger, "a", units=5)
     assert ledger.record.meters["scan"].windows == {}
-    before = Ledger.begin("acme", quotas(scan={}), 1, as_before=True)
+    before = Ledger.begin("acme", quotas(scan={}), 1, ways=Ways(as_before=True))
     ask(before, "a", units=5)
     assert before.record.meters["scan"].windows == {}, "runs that began before do as they did"
 

@@ -12,6 +12,7 @@ from headgate.model.reason import ReasonCode
 from headgate.model.settings import LedgerSettings
 from headgate.quota import Ledger
 from headgate.quota.demand import REFUSED_COUNTS_MS
+from headgate.quota.ways import Ways
 from tests.unit.ledgers import DENIED, GRANTED, NOW_MS, WAITING, again, ask, code, quotas
 
 
@@ -171,7 +172,9 @@ def test_who_waits_keeps_the_place_until_the_governor_says_that_a_borrow_limit_h
 
 
 def test_a_run_that_began_before_decides_as_it_did() -> None:
-    ledger = Ledger.begin("acme", pooled(guaranteed=2, borrow_limit=3), 1, as_before=True)
+    ledger = Ledger.begin(
+        "acme", pooled(guaranteed=2, borrow_limit=3), 1, ways=Ways(as_before=True)
+    )
     assert code(ask(ledger, "a", units=6, wait_ms=60_000)) is ReasonCode.CAN_NEVER_FIT
 
 
@@ -336,7 +339,7 @@ def test_what_was_lowered_below_what_is_held_before_it_leaves_is_of_the_pool_too
     """Else its governor gave to others what is not back yet: found by the stateful tests."""
     for notes_left in (True, False):
         ledger = started(3, jobs=2)
-        ledger.notes_left = notes_left
+        ledger.ways.notes_left = notes_left
         ledger.allocate(Allocation(pool="scanners", sequence=2, units={"scan": 0}), NOW_MS)
         tell(ledger)
         ledger.configure(quotas(scan={"max_active": 9}), NOW_MS)

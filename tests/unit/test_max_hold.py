@@ -10,7 +10,7 @@ END_MS = NOW_MS + 60_000
 def held() -> Ledger:
     """Return a ledger whose only permit has just come to its end, while another waits for it."""
     ledger = make(max_active=1, max_hold_ms=60_000)
-    ledger.asks_first = True
+    ledger.ways.asks_first = True
     ask(ledger, "long")
     assert ask(ledger, "next", wait_ms=86_400_000).outcome is WAITING
     ledger.holders_to_check(END_MS - 1, 100)
@@ -55,7 +55,7 @@ def test_of_whom_nothing_can_be_learned_it_expires_after_some_asking() -> None:
     ledger = held()
     asked = 0
     ledger = again(ledger)
-    ledger.asks_first = True
+    ledger.ways.asks_first = True
     ends_ms = END_MS + ANSWERED_WITHIN_MS
     while (at_ms := ledger.next_check()) is not None and at_ms < ends_ms:
         asked += len(to_check(ledger, at_ms))
@@ -69,7 +69,7 @@ def test_of_whom_nothing_can_be_learned_it_expires_after_some_asking() -> None:
 
 def test_that_a_holder_runs_changes_nothing_before_the_end() -> None:
     ledger = make(max_hold_ms=60_000)
-    ledger.asks_first = True
+    ledger.ways.asks_first = True
     ask(ledger, "long")
     ledger.runs("long", NOW_MS + 30_000)
     ledger.runs("unknown", NOW_MS + 30_000)

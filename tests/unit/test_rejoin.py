@@ -8,6 +8,7 @@ from headgate.model.quota import Quota
 from headgate.model.reason import ReasonCode
 from headgate.model.settings import LedgerSettings
 from headgate.quota import Ledger
+from headgate.quota.ways import Ways
 from tests.unit.ledgers import NOW_MS, ask
 from tests.unit.pools import PoolOfLedgers
 
@@ -94,7 +95,7 @@ def test_a_ledger_of_which_the_governor_never_heard_that_it_left_goes_on() -> No
 
 def ledger(*, hears_anew: bool = True) -> Ledger:
     settings = LedgerSettings(quotas={"scan": Quota()}, pools={"scan": "p"}, source="listed")
-    return Ledger.begin("acme", settings, 1, hears_anew=hears_anew)
+    return Ledger.begin("acme", settings, 1, ways=Ways(hears_anew=hears_anew))
 
 
 HEARD = Allocation(pool="p", sequence=1, units={"scan": 4}, capacity={"scan": 4})

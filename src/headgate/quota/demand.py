@@ -11,6 +11,7 @@ from headgate.quota.lease_record import InLine, Lease
 from headgate.quota.limits import Limits, window_used
 from headgate.quota.queues import Queues
 from headgate.quota.record import LedgerRecord, Meter, PoolAccount, Refused
+from headgate.quota.ways import Ways
 
 TELL_LOWER_AFTER_MS: Final = 1_000
 """So long less may be wanted than the governor was told before it is told of it."""
@@ -44,7 +45,7 @@ class Reckoning:
         queues: Its lines.
         unmet: What gates lack.
         limits_of: What limits a resource.
-        hears_anew: See ``Ledger``.
+        ways: Of the ledger.
     """
 
     def __init__(
@@ -53,10 +54,10 @@ class Reckoning:
         queues: Queues,
         unmet: _Unmet,
         limits_of: _LimitsOf,
-        hears_anew: bool,
+        ways: Ways,
     ) -> None:
         self._record = record
-        self._hears_anew = hears_anew
+        self._ways = ways
         self._queues = queues
         self._unmet = unmet
         self._limits_of = limits_of
@@ -113,7 +114,7 @@ class Reckoning:
 
     def _news(self, account: PoolAccount | None, standings: Mapping[str, "_Standing"]) -> News:
         """See ``news``; a governor waits for all that comes back of what its pool has given."""
-        if self._hears_anew and account is not None and account.told is not None:
+        if self._ways.hears_anew and account is not None and account.told is not None:
             told = account.told.claims
             for resource, one in standings.items():
                 if one.share is _NO_SHARE and resource in told and one.held < told[resource].held:

@@ -8,20 +8,18 @@ from collections.abc import Iterable
 
 from headgate.quota.deadlines import Deadlines
 from headgate.quota.lease_record import Lease, LeaseJob
+from headgate.quota.ways import Ways
 
 
 class JobsInBlocks:
     """An index over the jobs of all blocks of one ledger.
 
-    A job is looked after by way of the block that spoke of it last.
-
-    Attributes:
-        looks_on: When that block has let go of it, another one that has it takes over. (Ledgers
-            did not do so at first; what they had recorded has to stay possible.)
+    A job is looked after by way of the block that spoke of it last; when that has let go of it,
+    another one that has it takes over (``Ways.is_thorough``).
     """
 
-    def __init__(self, leases: Iterable[Lease]) -> None:
-        self.looks_on = True
+    def __init__(self, leases: Iterable[Lease], ways: Ways) -> None:
+        self._ways = ways
         self._blocks: dict[str, list[Lease]] = {}
         self._looked_after: dict[str, Lease] = {}
         self._checks = Deadlines(self._is_due)
@@ -44,7 +42,7 @@ class JobsInBlocks:
             self._blocks[id] = others
         if self._looked_after.get(id) is lease:
             del self._looked_after[id]
-            if others and self.looks_on:
+            if others and self._ways.is_thorough:
                 self._looked_after[id] = others[-1]
                 self._checks.add(id, others[-1].jobs[id].check_at_ms)
         return job

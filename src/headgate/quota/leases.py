@@ -24,6 +24,7 @@ from headgate.quota.record import LedgerRecord, Meter, Permit
 from headgate.quota.shedding import turn_away_at_gate
 from headgate.quota.standing import Standing
 from headgate.quota.watch import Watch
+from headgate.quota.ways import Ways
 
 MOST_LEASES: Final = 2_000
 """Blocks of one ledger; a gate beyond them is refused until others have ended."""
@@ -46,15 +47,7 @@ _LAST: Final = 2**62
 
 
 class Leases:
-    """The blocks of one ledger, with an index over their deadlines.
-
-    Attributes:
-        hears_lines: What gates say of the calls that wait there counts, and may be turned away;
-            and what they say of blocks that are over for them.
-
-    Args:
-        sees_silence: See ``Ledger``.
-    """
+    """The blocks of one ledger, with an index over their deadlines."""
 
     def __init__(
         self,
@@ -63,27 +56,15 @@ class Leases:
         queues: Queues,
         book: Book,
         watch: Watch,
-        *,
-        sees_silence: bool,
+        ways: Ways,
     ) -> None:
         self._record = record
         self._standing = standing
         self._queues = queues
         self._book = book
         self._watch = watch
-        self._jobs = JobsInBlocks(record.leases.values())
-        self._is_thorough = True
-        self.hears_lines = True
-        self._sees_silence = sees_silence
-
-    @property
-    def is_thorough(self) -> bool:
-        """Whether jobs that are in several blocks, or have ended already, are followed up."""
-        return self._is_thorough
-
-    @is_thorough.setter
-    def is_thorough(self, value: bool) -> None:
-        self._is_thorough = self._jobs.looks_on = value
+        self._jobs = JobsInBlocks(record.leases.values(), ways)
+        self._ways = ways
 
     # Asks ------------------------------------------------------------------------------------
 
@@ -102,7 +83,7 @@ class Leases:
             return lease.answer
         meter = self._book.meter(ask.resource, now_ms)
         self._record.revision += 1
-        if ask.over and not lease.is_over and self.hears_lines:
+        if ask.over and not lease.is_over and self._ways.hears_lines:
             # Its jobs hold permits of their own from now on: the gate leaves them out already.
             lease.until_ms = now_ms
             self._end(lease, meter, now_ms)
@@ -188,7 +169,7 @@ class Leases:
         """Take note that a job has given back what it held of a block; so it is done with it."""
         if self._jobs.take(lease, id) is not None:
             self._jobs.end(id)  # other gates may not have heard of it
-            if self._is_thorough and id in self._record.permits:
+            if self._ways.is_thorough and id in self._record.permits:
                 self._book.end(id, "released", now_ms)
         if id in lease.ended:
             lease.ended.remove(id)
@@ -201,7 +182,7 @@ class Leases:
         lease.line = [
             InLine(one.priority, one.calls, one.units, now_ms - one.waited_ms)
             for one in ask.line
-            if self.hears_lines
+            if self._ways.hears_lines
         ]
         starts, short_of_starts = self._starts(lease, ask, limits, meter, now_ms)
         ceiling = lease.counted
@@ -282,7 +263,7 @@ class Leases:
         return lease.wanted
 
     def _is_silent(self, lease: Lease, now_ms: int) -> bool:
-        if not self._sees_silence or lease.answer is None:
+        if not self._ways.sees_silence or lease.answer is None:
             return False
         asked_ms = lease.until_ms - LEASE_MS
         return lease.answer.ask_in_ms <= _ASK_SOON_MS and now_ms - asked_ms >= _SILENT_MS
@@ -325,7 +306,7 @@ class Leases:
 
     # Time, and holders -----------------------------------------------------------------------
 
-    def next_deadline(self, is_unhurried: bool) -> int | None:
+    def next_deadline(self) -> int | None:
         """Return when a block next has to be looked at, or None.
 
         A gate renews its block long before the deadline, which is thus always near and never met.
@@ -333,7 +314,7 @@ class Leases:
         are all well would wake up for nothing every few seconds.
         """
         leases = self._record.leases.values()
-        if not is_unhurried or not leases:
+        if not self._ways.is_unhurried or not leases:
             return min((lease.ends_at_ms for lease in leases), default=None)
         wanted = {lease.resource for lease in leases if lease.wanted > lease.counted}
         wanted.update(self._queues.resources(), self._record.pools)
@@ -419,7 +400,7 @@ class Leases:
 
         A gate tells of so many jobs at once, so there may be more of them here than uses.
         """
-        has_ended = self._is_thorough and id in lease.ended
+        has_ended = self._ways.is_thorough and id in lease.ended
         units_before = meter.units
         own = 0 if has_ended else self._own_permit(lease, id, job, meter, now_ms)
         uses, units = min(1, lease.uses), min(job.units, lease.counted)
@@ -447,7 +428,7 @@ class Leases:
             if known.resource == lease.resource and known.units < job.units:
                 self._book.enlarge(known, job.units)
             return 0
-        if self._is_thorough and self._book.has_ended(id):
+        if self._ways.is_thorough and self._book.has_ended(id):
             return 0
         waiter = self._record.waiters.pop(id, None)
         if waiter is not None:

@@ -51,6 +51,7 @@ from headgate.quota.standing import Standing
 from headgate.quota.turns import Turns
 from headgate.quota.views import ledger_view, permit_view, waiter_view, why_view
 from headgate.quota.watch import Watch
+from headgate.quota.ways import Ways
 
 REVISIONS_PER_INCARNATION: Final = 1_000_000_000
 MAX_PAGE: Final = 500
@@ -72,40 +73,19 @@ class Ledger:
 
     Attributes:
         record: All it remembers; may be stored at any time between two calls.
-        is_unhurried: Blocks that are over are noticed late where nobody waits for what comes back.
-        notes_left: What is held of a resource when it leaves its pool is noted, and its governor is
-            told until it is back; see ``PoolAccount.left``.
-        asks_first: A permit that has been held for ``max_hold_ms`` ends only if its holder is not
-            known to run. For those who look after holders; else it ends.
 
     Args:
         record: Its own.
         check_every_ms: How soon after a grant, and then how often, a holder is looked after.
-        as_before: Decide as ledgers did before the patch ``headgate-limits-as-meant``, so that runs
-            that began before it replay as they were.
-        hears_anew: The governor of a pool that was left is told what comes back, what it gave
-            counts no more when the pool is joined again, and who waits for more than there is of a
-            pool is let go when that is first heard. False for runs that began before the patch
-            ``headgate-pools-heard-anew``.
-        sees_silence: What a gate wishes for does not count once it has not asked for longer than it
-            was to. False for runs that began before the patch ``headgate-silent-gates``.
+        ways: How it goes on, today's way unless said; may be changed between two calls.
     """
 
     def __init__(
-        self,
-        record: LedgerRecord,
-        check_every_ms: int = 60_000,
-        *,
-        as_before: bool = False,
-        hears_anew: bool = True,
-        sees_silence: bool = True,
+        self, record: LedgerRecord, check_every_ms: int = 60_000, ways: Ways | None = None
     ) -> None:
         take_old_memory(record)
         self.record = record
-        self.is_unhurried = True
-        self.asks_first = False
-        self.notes_left = True
-        self._hears_anew = hears_anew
+        self.ways = ways = ways or Ways()
         self._queues = Queues(record.waiters.items())
         self._patience = Deadlines(
             lambda id, at: id in record.waiters and record.waiters[id].until_ms == at
@@ -114,52 +94,18 @@ class Ledger:
             self._patience.add(id, waiter.until_ms)
         self._now_ms = record.settled_at_ms
         self._refused = {name for name, meter in record.meters.items() if meter.refused}
-        self._standing = Standing(record, as_before=as_before)
+        self._standing = Standing(record, ways)
         self._turns = Turns(record.gates, record.places)
         self._inquired: Inquiry | None = None
-        self._watch = Watch(record, self._standing, self._queues, self._inquiry)
+        self._watch = Watch(record, self._standing, self._queues, self._inquiry, ways)
         self._book = Book(record, self._standing, self._queues, self._watch, check_every_ms)
-        self._leases = Leases(
-            record,
-            self._standing,
-            self._queues,
-            self._book,
-            self._watch,
-            sees_silence=sees_silence,
-        )
+        self._leases = Leases(record, self._standing, self._queues, self._book, self._watch, ways)
         self._demand = demand.Reckoning(
-            record, self._queues, self._leases.unmet, self._standing.of, hears_anew
+            record, self._queues, self._leases.unmet, self._standing.of, ways
         )
         self._demand.renew(self._now_ms)
         self._due = False
         self._look_at_demand()
-
-    @property
-    def is_thorough(self) -> bool:
-        """Whether jobs in several blocks are followed up; see ``Leases``."""
-        return self._leases.is_thorough
-
-    @is_thorough.setter
-    def is_thorough(self, value: bool) -> None:
-        self._leases.is_thorough = value
-
-    @property
-    def hears_lines(self) -> bool:
-        """Whether calls that wait at gates count by their priority; see ``Leases``."""
-        return self._leases.hears_lines
-
-    @hears_lines.setter
-    def hears_lines(self, value: bool) -> None:
-        self._leases.hears_lines = value
-
-    @property
-    def sees_idle(self) -> bool:
-        """Whether what gates hold and do not use counts as free for people; see ``Watch``."""
-        return self._watch.sees_idle
-
-    @sees_idle.setter
-    def sees_idle(self, value: bool) -> None:
-        self._watch.sees_idle = value
 
     @classmethod
     def begin(
@@ -168,10 +114,7 @@ class Ledger:
         settings: LedgerSettings,
         incarnation: int,
         check_every_ms: int = 60_000,
-        *,
-        as_before: bool = False,
-        hears_anew: bool = True,
-        sees_silence: bool = True,
+        ways: Ways | None = None,
     ) -> "Ledger":
         """Return a ledger without a past."""
         record = LedgerRecord(
@@ -182,13 +125,7 @@ class Ledger:
             incarnation=incarnation,
         )
         take_settings(record, settings)
-        return cls(
-            record,
-            check_every_ms,
-            as_before=as_before,
-            hears_anew=hears_anew,
-            sees_silence=sees_silence,
-        )
+        return cls(record, check_every_ms, ways)
 
     @classmethod
     def restore(
@@ -197,10 +134,7 @@ class Ledger:
         incarnation: int,
         now_ms: int,
         check_every_ms: int = 60_000,
-        *,
-        as_before: bool = False,
-        hears_anew: bool = True,
-        sees_silence: bool = True,
+        ways: Ways | None = None,
     ) -> "Ledger":
         """Go on from a saved record, above every revision there may have been.
 
@@ -217,13 +151,7 @@ class Ledger:
             # The last allocation may be sent again, to this incarnation; an older one is not taken.
             account.allocation = None
             account.sequence = max(0, account.sequence - 1)
-        ledger = cls(
-            record,
-            check_every_ms,
-            as_before=as_before,
-            hears_anew=hears_anew,
-            sees_silence=sees_silence,
-        )
+        ledger = cls(record, check_every_ms, ways)
         ledger._leases.check_again(now_ms)
         return ledger
 
@@ -302,12 +230,12 @@ class Ledger:
         self._lapse(now_ms)
         self._catch_up(now_ms)
         before = {*self.record.pools.values()}
-        if self.notes_left:
+        if self.ways.notes_left:
             self._note_left(settings.pools)
         take_settings(self.record, settings)
         for pool in {*self.record.pools.values()} - before:
             account = self.record.accounts.get(pool)
-            if account is not None and account.gives and self._hears_anew:
+            if account is not None and account.gives and self.ways.hears_anew:
                 account.allocation = None  # the governor has given it to others since
         self._settle(now_ms)
         self.record.told_revision = self.record.revision
@@ -334,8 +262,8 @@ class Ledger:
             resources = sorted(name for name, pool in record.pools.items() if pool == message.pool)
             self._standing.allocate(resources, message)
             self._inquired = None
-            may_borrow = borrows(message) and not borrows(before) and not self._standing.as_before
-            is_first = before is None and self._hears_anew
+            may_borrow = borrows(message) and not borrows(before) and not self.ways.as_before
+            is_first = before is None and self.ways.hears_anew
             if is_first or may_borrow or message.at_most not in ({}, known):
                 self._refuse_hopeless(now_ms, message.pool if is_first else None)
             self._serve(resources, now_ms)
@@ -364,8 +292,8 @@ class Ledger:
             return operator.refuse(command, "changed_since", why).model_copy(
                 update={"revision": record.revision}
             )
-        as_before = self._standing.as_before
-        idle = idle_units(record.leases.values()) if self.sees_idle else {}
+        as_before = self.ways.as_before
+        idle = idle_units(record.leases.values()) if self.ways.sees_idle else {}
         replaced = None if stacks else operator.repeated(record, command, now_ms)
         reply = operator.answer(
             record, command, now_ms, idle, as_before=as_before, replaced=replaced
@@ -449,7 +377,7 @@ class Ledger:
             self._book.expiries.next(),
             self._patience.next(),
             self._standing.change_at_ms,
-            self._leases.next_deadline(self.is_unhurried),
+            self._leases.next_deadline(),
             self._workers_forgotten_at(),
             self._watch.next_deadline(),
         ]
@@ -566,7 +494,7 @@ class Ledger:
         self._lapse(now_ms)
         self._catch_up(now_ms)
         for id in self._book.expiries.due(now_ms):
-            if not (self.asks_first and self._book.ask_first(id, now_ms)):
+            if not (self.ways.asks_first and self._book.ask_first(id, now_ms)):
                 self._book.end(id, "expired", now_ms)
         self._leases.lapse(now_ms)
         for resource in sorted(self._refused):

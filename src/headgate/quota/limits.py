@@ -96,7 +96,7 @@ def limits_at(
         record: The ledger's.
         resource: Which.
         now_ms: Unix time.
-        as_before: See ``Ledger``.
+        as_before: See ``Ways``.
     """
     base = base_quota(record, resource)
     if base is None:

@@ -68,7 +68,7 @@ def answer(
         command: The operator's.
         now_ms: Unix time.
         idle: Units that gates hold and do not use, by resource.
-        as_before: See ``Ledger``.
+        as_before: See ``Ways``.
         replaced: The override that ends with it; see ``repeated``.
     """
     action = command.action

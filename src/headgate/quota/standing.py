@@ -12,6 +12,7 @@ from headgate.quota.limits import (
     reallocated,
 )
 from headgate.quota.record import LedgerRecord
+from headgate.quota.ways import Ways
 
 MAX_KEPT: Final = 2_000
 """Resources whose limits are kept; then all are reckoned anew."""
@@ -23,12 +24,11 @@ class Standing:
     Attributes:
         change_at_ms: When an override or a throttle next begins or ends, if one does.
         reservation_at_ms: When a reservation next begins or ends, if one does.
-        as_before: See ``Ledger``.
     """
 
-    def __init__(self, record: LedgerRecord, *, as_before: bool = False) -> None:
+    def __init__(self, record: LedgerRecord, ways: Ways) -> None:
         self._record = record
-        self.as_before = as_before
+        self._ways = ways
         self._limits: dict[str, Limits | None] = {}
         self.change_at_ms: int | None = None
         self.reservation_at_ms: int | None = None
@@ -47,7 +47,7 @@ class Standing:
 
     def at(self, resource: str, now_ms: int) -> Limits | None:
         """Return what limits ``resource`` at another time than that which was last settled."""
-        return limits_at(self._record, resource, now_ms, as_before=self.as_before)
+        return limits_at(self._record, resource, now_ms, as_before=self._ways.as_before)
 
     def counts_every_window(self, resource: str) -> bool:
         """Return whether grants count in windows without a limit, too.
@@ -55,7 +55,7 @@ class Standing:
         Not those of resources that only ``*`` stands for: jobs name of these as many as they like,
         and what was once granted of each would have to be remembered for a month.
         """
-        return not self.as_before and resource in (self._record.quotas or {})
+        return not self._ways.as_before and resource in (self._record.quotas or {})
 
     def renew(self) -> None:
         """Forget all, because settings or the time that counts have changed."""

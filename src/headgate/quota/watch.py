@@ -27,6 +27,7 @@ from headgate.quota.queues import Queues
 from headgate.quota.reasons import Inquiry
 from headgate.quota.record import LedgerRecord, Meter, Waiter, Window, WindowKind
 from headgate.quota.standing import Standing
+from headgate.quota.ways import Ways
 
 _RECLAIMED: Final = "permits.reclaimed"
 _EXPIRING: Final = "expiring/"
@@ -40,14 +41,12 @@ class Watch:
     A ledger at work touches a resource thousands of times and arms next to no timer for it: what
     only happens with a request needs none.
 
-    Attributes:
-        sees_idle: What gates hold and do not use counts as free, as it is for whoever asks next.
-
     Args:
         record: Of the ledger.
         standing: What limits each resource.
         queues: Who waits.
         inquiry: Says why somebody waits.
+        ways: Of the ledger.
     """
 
     def __init__(
@@ -56,11 +55,13 @@ class Watch:
         standing: Standing,
         queues: Queues,
         inquiry: Callable[[int], Inquiry],
+        ways: Ways,
     ) -> None:
         self._record = record
         self._standing = standing
         self._queues = queues
         self._inquiry = inquiry
+        self._ways = ways
         self.desk = Desk(record, f"tenant/{record.tenant}", record.tenant)
         # What the present step has touched.
         self.touched: set[str] = set()
@@ -68,7 +69,6 @@ class Watch:
         self._denied: dict[str, str] = {}
         self._reclaimed: dict[str, int] = {}
         self._is_settled = False
-        self.sees_idle = True
         self._idle: dict[str, int] = {}
 
     # What happens in a step ------------------------------------------------------------------
@@ -114,7 +114,7 @@ class Watch:
 
     def _look(self, rules: AlertRules, now_ms: int) -> None:
         due = self.desk.due(now_ms)
-        self._idle = idle_units(self._record.leases.values()) if self.sees_idle else {}
+        self._idle = idle_units(self._record.leases.values()) if self._ways.sees_idle else {}
         resources = {*self.touched, *self.granted, *self._denied, *self._queues.resources()}
         resources.update(episode.about for _, episode in due)
         if self._is_settled:
