@@ -13,6 +13,7 @@ from headgate.allocation.governor import Governor
 from headgate.allocation.governor_record import GovernorInput, GovernorRecord
 from headgate.allocation.left import have_said_so
 from headgate.allocation.operator import nothing_to_resume, obey
+from headgate.allocation.ways import Ways
 from headgate.model.alert_rules import AlertRules
 from headgate.model.audit import AuditEntry
 from headgate.model.entity import ALLOCATE_SIGNAL, NOT_FOUND, WATCH_LIMIT_SIGNAL
@@ -33,6 +34,7 @@ _AS_MEANT = "headgate-pools-as-meant"
 _MOST_KNOWN = "headgate-most-known"
 _ENDS_SOMETHING = "headgate-pools-resume-what-is-set"
 _LEFT_AS_SAID = "headgate-pools-left-as-said"
+_LEFT_ASKED = "headgate-asked-when-left"
 
 
 @workflow.defn
@@ -44,14 +46,15 @@ class GovernorWorkflow(Entity):
     @workflow.init
     def __init__(self, start: GovernorInput) -> None:
         super().__init__(start.pool, start.options, start.saved_revision)
-        self._ways = {
-            "as_before": not workflow.patched(_AS_MEANT),
-            "knows_most": workflow.patched(_MOST_KNOWN),
-        }
+        self._ways = Ways(
+            as_before=not workflow.patched(_AS_MEANT),
+            knows_most=workflow.patched(_MOST_KNOWN),
+            asks_who_left=workflow.patched(_LEFT_ASKED),
+        )
         record = start.record
         if start.packed is not None:
             record = _RECORD.validate_json(unpack(start.packed))
-        self._governor = Governor(record, **self._ways) if record is not None else None
+        self._governor = Governor(record, self._ways) if record is not None else None
 
     @workflow.run
     async def run(self, start: GovernorInput) -> None:
@@ -104,7 +107,7 @@ class GovernorWorkflow(Entity):
             raise ApplicationError(why, type=NOT_FOUND, non_retryable=True)
         if command.dry_run:
             copy = _RECORD.validate_json(_RECORD.dump_json(governor.record))
-            governor = Governor(copy, **self._ways)
+            governor = Governor(copy, self._ways)
         try:
             obey(governor, command, now_ms())
         except ValueError as error:
@@ -157,11 +160,11 @@ class GovernorWorkflow(Entity):
         )
         if restored.state is None:
             self._governor = Governor.begin(
-                self.subject, settings, restored.incarnation, **self._ways
+                self.subject, settings, restored.incarnation, self._ways
             )
             return
         record = _RECORD.validate_json(unpack(restored.state))
-        self._governor = Governor.restore(record, restored.incarnation, **self._ways)
+        self._governor = Governor.restore(record, restored.incarnation, self._ways)
         self._configure(self._governor, settings, now_ms)
 
     @staticmethod

@@ -111,6 +111,7 @@ class Recorder:
         await self._gate_falls_silent()
         await self._guest_leaves_and_comes_back()
         await self._tenant_leaves_with_more_than_it_may_have()
+        await self._tenant_leaves_a_governor_that_was_lost()
         await self._people_are_told()
         await self._block_is_left_behind()
         await self._people_say_it_twice()
@@ -131,6 +132,7 @@ class Recorder:
         found["ledger-silent"] = (await self._runs("ledger", "silent"))[0]
         found["ledger-left"] = (await self._runs("ledger", "leaver"))[0]
         found["governor-left"] = (await self._runs("governor", "shrinks"))[0]
+        found["governor-asked"] = (await self._runs("governor", "asked"))[0]
         found["ledger-guest"] = (await self._runs("ledger", "guest"))[0]
         found["governor-house"] = (await self._runs("governor", "house"))[0]
         found["breaker-told"] = (await self._runs("breaker", "told"))[0]
@@ -486,6 +488,41 @@ class Recorder:
         await eventually(lambda: governance.pool("shrinks"), lambda view: not view.conditions)
         await self._saved("ledger", "leaver")
         await self._saved("governor", "shrinks")
+
+    async def _tenant_leaves_a_governor_that_was_lost(self) -> None:
+        """It has yet to say what it holds; one who had left is asked as well."""
+        governance = self._governance
+        shares = {"strategy": Strategy.EQUAL, "damping": Damping(round_ms=50, min_hold_ms=100)}
+        everybody = dict.fromkeys(("asked-gone", "asked-leaves", "asked-stays"), Quota())
+        # A governance workflow that runs for ever holds, so nobody takes it for closed.
+        holder = Holder(workflow_id="headgate/governor/asked")
+        holds = [acquire(uuid4().hex, wait_ms=60_000) for _ in range(2)]
+        holds = [one.model_copy(update={"holder": holder}) for one in holds]
+        leavers = ("asked-gone", "asked-leaves")
+
+        await governance.set_pool("asked", everybody, capacity={"scan": 3}, **shares)
+        for tenant, one in zip(leavers, holds, strict=True):
+            await governance.exchange(tenant, [one])
+            await eventually(
+                lambda tenant=tenant: governance.account(tenant),  # type: ignore[misc]
+                lambda view: view.units_held.get("scan") == 1,
+            )
+        del everybody["asked-gone"]
+        await governance.set_pool("asked", everybody, capacity={"scan": 3}, **shares)
+        await eventually(lambda: governance.pool("asked"), lambda view: len(view.conditions) == 1)
+        await self._saved("governor", "asked")
+        await governance.handle("governor", "asked").terminate("lost")
+        del everybody["asked-leaves"]
+        await governance.set_pool("asked", everybody, capacity={"scan": 3}, **shares)
+        await eventually(
+            lambda: governance.pool("asked"),
+            lambda view: view.conditions != [] and not view.unheard and len(view.members) == 1,
+        )
+        for tenant, one in zip(leavers, holds, strict=True):
+            await governance.set_quotas(tenant, scan=Quota())
+            await governance.exchange(tenant, [], [one.id])
+        await eventually(lambda: governance.pool("asked"), lambda view: not view.conditions)
+        await self._saved("governor", "asked")
 
     # Alerts ------------------------------------------------------------------------------------
 

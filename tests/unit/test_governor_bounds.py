@@ -7,6 +7,7 @@ import pytest
 from headgate.allocation import bounds
 from headgate.allocation.governor import Governor
 from headgate.allocation.most import Most
+from headgate.allocation.ways import Ways
 from headgate.model.ledger import Decision, LedgerCommand, Outcome, SetOverride, SetThrottle
 from headgate.model.limits import CapacityNews
 from headgate.model.pool import Allocation, CapacityOverride, Claim, GroupShare, Strategy
@@ -249,7 +250,7 @@ def test_who_waits_for_more_than_it_may_ever_hold_beside_what_it_holds_is_told_w
 
 def test_runs_that_began_without_say_nothing() -> None:
     pool = PoolOfLedgers(100, {"a": Quota(weight=0)})
-    pool.governor = Governor(pool.governor.record, knows_most=False)
+    pool.governor = Governor(pool.governor.record, Ways(knows_most=False))
     assert asked(pool, 5).outcome is Outcome.WAITING
     assert pool.waiting("a") == 1
 

@@ -352,8 +352,6 @@ class Pooled(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES), governor_first=st.booleans(), heard=st.booleans())
     def leave_or_come_back(self, name: str, governor_first: bool, heard: bool) -> None:
-        if name in self.governor.record.unheard:
-            return  # a restored governor does not know what it holds: docs/allocation.md says so
         self.out ^= {name}
         # What was on its way arrives before people change their mind once more.
         self.down = [one for one in self.down if one[0] != name]
@@ -364,7 +362,6 @@ class Pooled(RuleBasedStateMachine):
             if heard:
                 self._hear(name)
         self._post(name)
-        self.save()  # else a crash would make it leave once more, before it is heard
 
     def _tell_ledger(self, name: str) -> None:
         self.ledgers[name].configure(name not in self.out, self.now_ms)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from headgate.allocation.governor import Governor
 from headgate.model.ledger import Outcome
 from headgate.model.pool import Allocation
 from headgate.model.quota import Quota
@@ -10,7 +11,7 @@ from headgate.model.settings import LedgerSettings
 from headgate.quota import Ledger
 from headgate.quota.ways import Ways
 from tests.unit.ledgers import NOW_MS, ask
-from tests.unit.pools import PoolOfLedgers
+from tests.unit.pools import GOVERNOR, PoolOfLedgers
 
 
 class Shared(PoolOfLedgers):
@@ -29,6 +30,14 @@ class Shared(PoolOfLedgers):
     def tell_governor(self, *tenants: str) -> None:
         settings = self.settings.model_copy(update={"tenants": dict.fromkeys(tenants)})
         self.governor.configure(settings, self.now_ms)
+
+    def crash(self, at: str) -> None:
+        """Restore the governor from a record in JSON, and let nothing travel yet."""
+        incarnation = self.governor.record.incarnation + 1
+        self.governor = Governor.restore(GOVERNOR.validate_json(at), incarnation)
+
+    def record(self) -> str:
+        return GOVERNOR.dump_json(self.governor.record).decode()
 
     def leave(self) -> None:
         self.tell_ledger({})
@@ -81,6 +90,91 @@ def test_what_it_was_given_and_does_not_hold_is_others_whoever_hears_first(
     pool.ask("b", 8)
     pool.wait(3_000)
     assert (pool.held("a"), pool.held("b")) == (5, 3)
+
+
+@pytest.mark.parametrize("ledger_knows", ["long ago", "before", "after"])
+def test_a_restored_governor_asks_who_leaves_before_it_has_spoken(ledger_knows: str) -> None:
+    pool = Shared()
+    pool.give_back("a", 4)
+    pool.tell_governor("a", "b")
+    pool.wait(1_000)
+    old = pool.record()  # two are held; of the four that are given now, Postgres never hears
+    pool.ask("a", 4)
+    pool.wait(1_000)
+    if ledger_knows == "long ago":
+        pool.tell_ledger({})
+        pool.wait(1_000)
+    pool.ask("b", 8)
+    pool.wait(1_000)
+    assert (pool.held("a"), pool.held("b")) == (6, 2)
+    pool.crash(old)
+    if ledger_knows == "before":
+        pool.tell_ledger({})
+    pool.tell_governor("b")
+    said = [one.message for one in pool.governor.view().conditions]
+    assert said == ["a shares the pool no more, and has yet to say what it holds"]
+    if ledger_knows == "after":
+        pool.wait(1_000)
+        pool.tell_ledger({})
+    pool.wait(1_000)
+    assert (pool.held("a"), pool.held("b")) == (6, 2)
+    assert pool.governor.view().conditions[0].message.endswith("and may still hold 6 scan")
+    pool.give_back("a", 6)
+    pool.wait(3_000)
+    assert (pool.held("a"), pool.held("b")) == (0, 8)
+    assert not pool.governor.view().conditions
+
+
+def test_a_restored_governor_asks_who_had_left_before() -> None:
+    pool = Shared()
+    pool.tell_ledger({})
+    pool.tell_governor("b")
+    pool.give_back("a", 5)
+    pool.wait(1_000)
+    old = pool.record()  # one is held, of a pool that was left
+    pool.tell_governor("a", "b")
+    pool.tell_ledger({"scan": "p"})
+    pool.ask("a", 5)
+    pool.wait(1_000)
+    assert pool.held("a") == 6
+    pool.ask("b", 8)
+    pool.wait(1_000)
+    pool.tell_ledger({})
+    pool.crash(old)
+    pool.tell_governor("b")
+    pool.wait(3_000)
+    assert (pool.held("a"), pool.held("b")) == (6, 2)
+
+
+def test_a_ledger_that_does_not_run_answers_for_nothing_more_than_is_known() -> None:
+    pool = Shared()
+    pool.crash(pool.record())
+    pool.tell_governor("b")
+    ledger = pool.ledgers.pop("a")  # terminated by hand
+    pool.ask("b", 8)
+    for name in pool.governor.to_tell():
+        sequence = pool.governor.allocation_of(name).sequence
+        if name == "a":
+            pool.governor.told(name, sequence, False)
+    pool.wait(3_000)
+    assert pool.held("b") == 2
+    assert pool.governor.view().conditions[0].message.endswith("and may still hold 6 scan")
+    assert pool.governor.record.members.keys() == {"b"}
+    pool.ledgers["a"] = ledger
+
+
+def test_who_comes_back_before_it_has_spoken_is_a_member_as_ever() -> None:
+    pool = Shared()
+    pool.crash(pool.record())
+    pool.tell_governor("b")
+    pool.tell_governor("a", "b")
+    pool.ask("b", 8)
+    pool.wait(3_000)
+    assert (pool.held("a"), pool.held("b")) == (6, 2)
+    pool.give_back("a", 6)
+    pool.ask("a", 2)
+    pool.wait(3_000)
+    assert (pool.held("a"), pool.held("b")) == (2, 6)
 
 
 def test_a_ledger_of_which_the_governor_never_heard_that_it_left_goes_on() -> None:

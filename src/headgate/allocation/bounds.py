@@ -119,7 +119,7 @@ class Bounds:
             borrow_limit=ever.borrow_limit,
             lend_limit=ever.lend_limit,
             fixed=units if is_fixed else None,
-            group=settings.tenants[tenant],
+            group=settings.tenants.get(tenant),
         )
 
     def _is_to_hear(self, member: Member, tenant: str) -> bool:

@@ -54,7 +54,7 @@ class Claimed:
             lend_limit=share.lend_limit,
             maximum=share.maximum,
             fixed=share.maximum,
-            group=self._groups[tenant],
+            group=self._groups.get(tenant),
         )
 
 

@@ -12,13 +12,22 @@ from headgate.allocation.demands import as_worth, changes_nothing, smooth
 from headgate.allocation.governor_record import GovernorRecord, Member
 from headgate.allocation.governor_view import pool_view
 from headgate.allocation.groups import Groups
-from headgate.allocation.left import heard, leave, without_left
+from headgate.allocation.left import (
+    as_leaving,
+    heard,
+    leave,
+    leaving,
+    let_go,
+    return_to_ask,
+    without_left,
+)
 from headgate.allocation.members import ceiling_of
 from headgate.allocation.pressure import PoolPressure
 from headgate.allocation.shares import Shares
 from headgate.allocation.standings import Standings
 from headgate.allocation.telling import Telling
 from headgate.allocation.watch import Watch
+from headgate.allocation.ways import Ways
 from headgate.decay import MICRO
 from headgate.model.audit import HEADGATE, AuditEntry
 from headgate.model.limits import CapacityNews, PressureLevel, PressureView
@@ -49,26 +58,15 @@ class Governor:
 
     Args:
         record: What it remembers.
-        as_before: Decide as version 0.1 first did, for runs of the workflow that began so: what is
-            not lent may be others' comfort, ``borrow_limit`` limits no comfort under ``priority``,
-            weights count under ``equal`` with several resources, guarantees count beyond the
-            maximum, what those who have left still hold is forgotten, and nobody is told that the
-            same numbers mean something else.
-        knows_most: Ledgers are told what their tenants could ever hold, and nobody's turn goes
-            beyond it; a ledger that goes by nothing any more is told anew, and so are all when a
-            pool becomes ``unlimited``, or no longer is. False for runs of the workflow that began
-            without.
+        ways: How it goes on, today's way unless said.
 
     Attributes:
         record: All it remembers; may be stored at any time between two calls.
     """
 
-    def __init__(
-        self, record: GovernorRecord, *, as_before: bool = False, knows_most: bool = True
-    ) -> None:
+    def __init__(self, record: GovernorRecord, ways: Ways | None = None) -> None:
         self.record = record
-        self._knows_most = knows_most
-        self._as_before = as_before
+        self._ways = ways or Ways()
         # What follows only saves work, and holds no truth of its own.
         self._capacities = Capacities(record)
         self._watch = Watch(record)
@@ -83,42 +81,29 @@ class Governor:
         record = self.record
         self._active = Active(record)
         groups = Groups(record.settings, self._active)
-        then = self._as_before
-        self._shares = Shares(
-            record, self._active, groups, as_before=then, knows_most=self._knows_most
-        )
-        self._bounds = Bounds(record, self._capacities, groups, is_off=not self._knows_most)
-        self._standings = Standings(record, self._active, groups, self._shares, as_before=then)
+        ways = self._ways
+        self._shares = Shares(record, self._active, groups, ways)
+        self._bounds = Bounds(record, self._capacities, groups, is_off=not ways.knows_most)
+        self._standings = Standings(record, self._active, groups, self._shares, ways)
         self._pressure = PoolPressure(record)
 
     @classmethod
     def begin(
-        cls,
-        pool: str,
-        settings: PoolSettings,
-        incarnation: int,
-        *,
-        as_before: bool = False,
-        knows_most: bool = True,
+        cls, pool: str, settings: PoolSettings, incarnation: int, ways: Ways | None = None
     ) -> "Governor":
         """Return a governor without a past. Ledgers may hold units already, so all are asked."""
         base = incarnation * REVISIONS_PER_INCARNATION
         record = GovernorRecord(
             pool=pool, settings=settings, revision=base, incarnation=incarnation, sequence=base
         )
-        governor = cls(record, as_before=as_before, knows_most=knows_most)
+        governor = cls(record, ways)
         governor._ask(settings.tenants)
         assume(record)
         return governor
 
     @classmethod
     def restore(
-        cls,
-        record: GovernorRecord,
-        incarnation: int,
-        *,
-        as_before: bool = False,
-        knows_most: bool = True,
+        cls, record: GovernorRecord, incarnation: int, ways: Ways | None = None
     ) -> "Governor":
         """Go on from a saved record, above every sequence there may have been.
 
@@ -128,8 +113,10 @@ class Governor:
         record.incarnation = incarnation
         record.revision = record.sequence = incarnation * REVISIONS_PER_INCARNATION
         record.asked_for_limit = False
-        governor = cls(record, as_before=as_before, knows_most=knows_most)
-        governor._ask(record.settings.tenants)
+        governor = cls(record, ways)
+        if governor._ways.asks_who_left:
+            return_to_ask(record)
+        governor._ask({**record.settings.tenants, **record.members})
         return governor
 
     # What comes in ---------------------------------------------------------------------------
@@ -148,16 +135,19 @@ class Governor:
             record.followed, record.asked_for_limit = None, False
         meant = self._meaning()
         record.settings = settings
-        leave(record, settings.tenants, now_ms, as_said=as_said)
-        if self._as_before:
+        unheard = record.unheard if self._ways.asks_who_left else ()
+        leave(record, settings.tenants, now_ms, unheard, as_said=as_said)
+        if self._ways.as_before:
             record.left.clear()
-        record.unheard = [tenant for tenant in record.unheard if tenant in settings.tenants]
+        record.unheard = [tenant for tenant in record.unheard if tenant in record.members]
         self._ask(new)
         assume(record)
         self._said += 1
         self._telling.begin_anew()
         self._begin_anew()
-        if self._meaning() != meant and not self._as_before:
+        for tenant in leaving(record):
+            self._allocate(tenant, {})  # it is to grant no more, and to say what it holds
+        if self._meaning() != meant and not self._ways.as_before:
             # The same numbers mean something else to the ledgers.
             for tenant, member in sorted(record.members.items()):
                 self._allocate(tenant, dict(member.allocated))
@@ -169,7 +159,8 @@ class Governor:
     def demand(self, message: Demand, now_ms: int) -> None:
         """Take in what a ledger holds and wants, and which allocation it goes by."""
         record = self.record
-        if message.tenant not in record.settings.tenants:
+        leaves = message.tenant not in record.settings.tenants
+        if leaves and message.tenant not in record.members:
             record.strangers += 1
             if heard(record, message, now_ms):
                 self._said += 1
@@ -177,7 +168,9 @@ class Governor:
                 record.unsettled = True
                 self.advance(now_ms)
             return
-        if not self._as_before:
+        if leaves:
+            message = as_leaving(message)
+        elif not self._ways.as_before:
             message = as_worth(message)
         member = record.members.get(message.tenant)
         if member is None:
@@ -191,7 +184,10 @@ class Governor:
             # Restored: it goes by no allocation at all until it gets a new one.
             member.allocated, member.outstanding = {}, {}
             self._allocate(message.tenant, {})
-        elif not (message.sequence or member.to_tell or not member.sequence) and self._knows_most:
+        elif (
+            not (message.sequence or member.to_tell or not member.sequence)
+            and self._ways.knows_most
+        ):
             # Back in the pool, so it goes by none either; or this and the last one have crossed.
             self._allocate(message.tenant, dict(member.allocated))
         member.incarnation, member.revision = message.incarnation, message.revision
@@ -397,7 +393,7 @@ class Governor:
     def _meaning(self) -> tuple[bool, bool]:
         """Return whether allocations limit anybody, and whether guarantees count."""
         settings = self.record.settings
-        enforces = self.enforces if self._knows_most else settings.enforced
+        enforces = self.enforces if self._ways.knows_most else settings.enforced
         return enforces, settings.strategy in GUARANTEEING
 
     def _next_round_ms(self) -> int:
@@ -414,6 +410,9 @@ class Governor:
         record.divided_at_ms = now_ms
         record.unsettled = False
         record.revision += 1
+        if let_go(record, now_ms):
+            self._telling.begin_anew()
+            self._begin_anew()
         if record.settings.history_half_life_ms is not None:
             for _, member in self._active.members():
                 smooth(member, record.settings, now_ms)

@@ -39,7 +39,7 @@ def pool_view(
                 ceiling={resource: ceiling_of(member, resource) for resource in capacity},
                 guaranteed={n: claim.share.guaranteed for n, claim in member.claims.items()},
                 weight=weight_of(member),
-                group=record.settings.tenants[tenant],
+                group=record.settings.tenants.get(tenant),
                 stopped=member.stopped,
                 waiting=_waiting(member),
                 waiting_since_ms=_waiting_since(member),

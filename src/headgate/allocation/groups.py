@@ -40,7 +40,7 @@ class Groups:
         """Return the groups that a tenant is in, and what each may have at most, if limited."""
         settings = self._settings
         found: list[tuple[str, int | None]] = []
-        name = settings.tenants[tenant]
+        name = settings.tenants.get(tenant)
         while name is not None and name in settings.groups and len(found) < len(settings.groups):
             group = settings.groups[name]
             limits = [] if group.maximum is None else [group.maximum]

@@ -14,6 +14,7 @@ from headgate.allocation.members import wanted_of, weight_of
 from headgate.allocation.repeated import RepeatedDivision
 from headgate.allocation.rights import counted_weight
 from headgate.allocation.turns import Turns
+from headgate.allocation.ways import Ways
 from headgate.decay import MICRO
 from headgate.model.pool import Condition, Strategy
 
@@ -25,8 +26,7 @@ class Shares:
         record: Of the governor; its settings stay.
         active: Whom a round looks at.
         groups: Of the pool.
-        as_before: See ``Governor``.
-        knows_most: See there.
+        ways: Of the governor.
     """
 
     def __init__(
@@ -34,16 +34,14 @@ class Shares:
         record: GovernorRecord,
         active: Active,
         groups: Groups,
-        *,
-        as_before: bool = False,
-        knows_most: bool = True,
+        ways: Ways,
     ) -> None:
-        self._as_before = as_before
+        self._ways = ways
         self._record = record
         self._active = active
         self._groups = groups
         self._claims = PoolClaims(record, active)
-        self._turns = Turns(record.settings, groups, self._claims, knows_most=knows_most)
+        self._turns = Turns(record.settings, groups, self._claims, knows_most=ways.knows_most)
         # What follows only saves work, and holds no truth of its own.
         self._looks_back = record.settings.history_half_life_ms is not None
         self._divisions: dict[bool, RepeatedDivision] = {}
@@ -98,7 +96,7 @@ class Shares:
                     member.target = target
                     changed.add(tenant)
             self._parted = parts
-        if not self._as_before:
+        if not self._ways.as_before:
             changed |= self._keep(division)
         changed |= left_out | self._turns.left_out  # it matters also to be so no longer
         record.conditions = [Condition(type=c.type, message=c.message) for c in division.conditions]
@@ -118,7 +116,7 @@ class Shares:
 
     def _renew_dominant(self, capacity: Mapping[str, int]) -> list[str]:
         members = self._active.members()
-        strategy = Strategy.PROPORTIONAL if self._as_before else self._record.settings.strategy
+        strategy = Strategy.PROPORTIONAL if self._ways.as_before else self._record.settings.strategy
         claims = [
             DominantClaim(
                 tenant=tenant,

@@ -10,6 +10,7 @@ from headgate.allocation.groups import Groups
 from headgate.allocation.members import share_of
 from headgate.allocation.rounds import Place, Places, keep_limits, step
 from headgate.allocation.shares import Shares
+from headgate.allocation.ways import Ways
 from headgate.model.pool import Share, Strategy
 
 
@@ -37,7 +38,7 @@ class Standings:
         active: Whom a round looks at.
         groups: Of the pool.
         shares: Who should have what.
-        as_before: See ``Governor``.
+        ways: Of the governor.
     """
 
     def __init__(
@@ -46,12 +47,11 @@ class Standings:
         active: Active,
         groups: Groups,
         shares: Shares,
-        *,
-        as_before: bool = False,
+        ways: Ways,
     ) -> None:
         self._shares = shares
         self._borrowing = (
-            (Strategy.RESERVED,) if as_before else (Strategy.RESERVED, Strategy.PRIORITY)
+            (Strategy.RESERVED,) if ways.as_before else (Strategy.RESERVED, Strategy.PRIORITY)
         )
         self._record = record
         self._active = active

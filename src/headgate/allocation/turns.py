@@ -24,14 +24,14 @@ class Turns:
         settings: Of the pool.
         groups: Of the pool.
         claims: Of its members.
-        knows_most: See ``Governor``.
+        knows_most: See ``Ways``.
 
     Attributes:
         left_out: Who was left out by the last division, and may be still.
     """
 
     def __init__(
-        self, settings: PoolSettings, groups: Groups, claims: PoolClaims, *, knows_most: bool = True
+        self, settings: PoolSettings, groups: Groups, claims: PoolClaims, *, knows_most: bool
     ) -> None:
         self._knows_most = knows_most
         self._known: tuple[tuple[int, int], Most] | None = None
