@@ -7,6 +7,7 @@ measure that wavers about a threshold changes nothing.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 from headgate.model.limits import BackpressurePolicy, PressureLevel, Steps
@@ -152,8 +153,9 @@ def _cause(
     ]
     if by:
         return "; ".join(by)
+    could = [what for what, steps, _ in measures if _level(steps, inf, 1.0) >= rank]
     calm_ms = now_ms - state.calm_since_ms.get(state.level, now_ms)
     return (
-        f"it has been calmer for {calm_ms / 1_000:.1f} s, and the level falls after "
+        f"{'; '.join(could)}: calmer for {calm_ms / 1_000:.1f} s, and the level falls after "
         f"{policy.hold_ms / 1_000:.1f} s"
     )
