@@ -290,13 +290,23 @@ async def test_a_pool_is_seen_set_cut_and_resumed(desk: Desk) -> None:
     shown = await saved(desk, "pool", "show", pool, until="set by ada")
     assert "scan: 0 of 4 held" in shown
     assert pool in await desk.done("pool", "list", "--json")
-    cut = await desk.done("throttle", "pool", pool, "--to", "50%", *ABOUT, "--dry-run")
-    assert cut.startswith(f"pool {pool} would have 5 scan; cut to 50% by ada until lifted")
+    half = ("throttle", "pool", pool, "--to", "50%", "--for", "1m", *ABOUT)
+    cut = await desk.done(*half, "--dry-run")
+    assert cut.startswith(f"pool {pool} would have 2 scan; cut to 50% by ada until 2")
+    words = " ".join(cut.split())
+    assert "that is 50% of 4 scan; it lies over what ada set at" in words
     assert (await desk.governance.pool(pool)).capacity == {"scan": 4}
+    assert "it lies over what ada set at" in " ".join((await desk.done(*half)).split())
+    view = await desk.governance.pool(pool)
+    assert (view.capacity, [one.share for one in view.set_by_people]) == ({"scan": 2}, [None, 0.5])
+    shown = await saved(desk, "pool", "show", pool, until="cut to 50%")
+    assert "over what ada set at" in shown
+    listed = [line for line in (await desk.done("throttle", "list")).splitlines() if pool in line]
+    assert len(listed) == 2
     resume = ("pool", "resume", pool, *ABOUT)
     for _ in range(2):  # a repeat is told what the first has done
         out = await desk.done(*resume, "--request-id", desk.of("resume"))
-        assert out == f"pool {pool} has 10 scan\n"
+        assert out.startswith(f"pool {pool} has 10 scan\n")
     for again in (resume, (*resume, "--dry-run")):
         said = (await desk.headgate(*again)).refusal
         assert said == f"nothing is set by people for pool {pool}"

@@ -22,8 +22,11 @@ class Ways:
         asks_who_left: Whose ledger has yet to say what it holds when its tenant leaves, is asked,
             and nobody is given more until it has; so is who had left before the governor was
             restored (``headgate-asked-when-left``).
+        stacks: What people set for a shorter time lies over what they have set for longer, which is
+            back when it ends (``headgate-capacities-stack``).
     """
 
     as_before: bool = False
     knows_most: bool = True
     asks_who_left: bool = True
+    stacks: bool = True
