@@ -301,6 +301,15 @@ async def test_an_unchanged_file_changes_nothing_whatever_the_jobs_wait_for(
         assert (without.leaves, [one.target for one in without.tenants]) == ([daily], [2])
         assert [one.type for one in without.conditions] == [STILL_HELD]
 
+        # To apply less than is held is said as well, and not refused.
+        sections["pools"][pool]["capacity"] = 2
+        file.write_text(yaml.safe_dump(sections))
+        for tried in (["--dry-run"], []):
+            said = " ".join((await desk.done("apply", "-f", str(file), *tried)).split())
+            assert f"! pool {pool} is to have 2 scan, but 3 are held" in said
+        again = await desk.done("apply", "-f", str(file), "--json")
+        assert json.loads(again)["below_held"] == []
+
 
 async def test_the_plan_is_made_on_what_runs_and_changes_nothing(
     desk: Desk, tmp_path: Path
