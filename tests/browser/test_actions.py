@@ -75,7 +75,7 @@ async def test_any_field_is_overridden_from_a_time_on_also_below_what_is_held(
         begins.timestamp() * 1_000,
     )
     await page.get_by_label("From, in your time").fill(local)
-    await expect(command).to_contain_text(f"--from {begins:%Y-%m-%dT%H:%M}:00.000Z --until")
+    await expect(command).to_contain_text(f"--from {begins:%Y-%m-%dT%H:%M}:00.000Z --for 1h")
     await expect(page.get_by_label("max_active")).to_have_value("4")
     await expect(effect).to_contain_text("has another quota")
     await decide(page, "a big evening")

@@ -201,8 +201,8 @@ function command() {
   if (asks("changes") || asks("quota")) for (const [name, value] of Object.entries(changes())) text += ` ${sh(`${name}=${value ?? "none"}`)}`;
   if (asks("amount")) text += ` ${order.amount}=${$("f-amount").value}`;
   if (asks("share")) text += ` --to ${$("f-share").value === "0" ? "0" : `${$("f-share").value}%`}`;
-  if (begin() !== null) text += ` --from ${new Date(begin()).toISOString()} --until ${new Date(begin() + Number(ms)).toISOString()}`;
-  else if ((asks("for") || asks("until") || asks("ends")) && ms !== "") text += ` --for ${words(Number(ms))}`;
+  if (begin() !== null) text += ` --from ${new Date(begin()).toISOString()}`;
+  if ((asks("for") || asks("until") || asks("ends")) && ms !== "") text += ` --for ${words(Number(ms))}`;
   if (asks("below") && $("f-below").checked) text += " --allow-below-usage";
   return `${text} --reason ${quoted(reason)}`;
 }
