@@ -133,6 +133,35 @@ async def test_an_override_says_what_it_does_to_the_pool(desk: Desk) -> None:
     assert "  guaranteed  4 (configured: 2)\n" in shown
 
 
+async def test_an_override_that_begins_later_holds_for_so_long_from_then_on(desk: Desk) -> None:
+    acme = desk.of("acme")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}}}})
+    args = ("quota", "override", acme, "scan", "max_active=20", "--for", "30s", *ABOUT, "--json")
+    said = json.loads(await desk.done(*args, "--from", "2040-01-02T08:00Z"))["after"]
+    begins_ms = 2_209_104_000_000
+    assert (said["begins_at_ms"], said["ends_at_ms"]) == (begins_ms, begins_ms + 30_000)
+    # What began already holds for so long from now on.
+    said = json.loads(await desk.done(*args, "--from", "2020-01-02T08:00Z"))["after"]
+    assert said["ends_at_ms"] - said["begins_at_ms"] == 30_000
+    assert said["ends_at_ms"] > now_ms()
+
+
+async def test_an_order_to_a_tenant_that_nobody_lists_says_so(desk: Desk) -> None:
+    """A slip of the pen in a job has begun its ledger, which is no reason to suggest the name."""
+    acme, slip = desk.of("acme"), desk.of("acmee")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}}}})
+    await desk.governance.exchange(slip, [acquire("a")])
+    await desk.governance.saved_ledger(slip)
+    cut = ("throttle", "tenant", slip, "--to", "50%", *ABOUT)
+    unlisted = f"the configuration does not list {slip}: it is granted nothing"
+    for more in (("--dry-run",), ()):
+        assert unlisted in " ".join((await desk.done(*cut, *more)).split())
+    listed = await desk.done("throttle", "tenant", acme, "--to", "50%", *ABOUT)
+    assert "does not list" not in listed
+    refused = await desk.headgate("throttle", "tenant", desk.of("acmeee"), "--to", "50%", *ABOUT)
+    assert refused.refusal.endswith(f"did you mean {acme}?")
+
+
 async def test_a_tenant_is_paused_before_its_first_job_and_resumed(desk: Desk) -> None:
     acme = desk.of("acme")
     await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}}}})

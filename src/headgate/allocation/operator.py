@@ -92,6 +92,8 @@ def _said(
     if override is None:
         return f"it ends {of_ended}" if ended else ""
     said: list[str] = []
+    if record.settings.source != "listed":
+        said.append("the configuration does not list this pool")
     if override.share is not None:
         numbers = [one for one in record.beneath if one.share is None]
         whole = capacity_with(record.settings.capacity, numbers)
