@@ -75,8 +75,10 @@ def pool_forecast(
     before: Claims = {}
     for tenant in sorted({*settings.tenants, *(present.settings.tenants if present else ())}):
         record = ledgers.get(tenant) or LedgerRecord(tenant, None, "none")
-        now = claims_with(record, applied.ledger(tenant), now_ms).get(pool, {})
-        then = claims_with(record, wanted.ledger(tenant), now_ms).get(pool, {})
+        old, new = applied.ledger(tenant), wanted.ledger(tenant)
+        now = then = claims_with(record, old, now_ms).get(pool, {})
+        if new != old:
+            then = claims_with(record, new, now_ms).get(pool, {})
         member = None if present is None else present.members.get(tenant)
         before[tenant] = {name: _seen(claim, claim, member, name) for name, claim in now.items()}
         claims[tenant] = {

@@ -92,8 +92,9 @@ async def what_would_be(database: Database, pool: str, wish: WhatIf) -> PoolFore
     ledgers = await ledgers_of(database, wanted.members(wanted.pools[pool]))
     source: Seen = "new" if view is None else "saved"
     now_ms = time.time_ns() // 1_000_000
-    return pool_forecast(
-        wanted, applied, pool, source, view, ledgers, now_ms, capacity=wish.capacity
+    # Thousands of tenants take a second or two, in which the API has others to answer.
+    return await asyncio.to_thread(
+        pool_forecast, wanted, applied, pool, source, view, ledgers, now_ms, capacity=wish.capacity
     )
 
 
