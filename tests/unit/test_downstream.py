@@ -297,7 +297,7 @@ async def test_a_call_that_queued_heeds_what_this_gate_has_seen_fail_meanwhile()
     downstream.settle(first, Ended(CallOutcome.FAILURE, 1), "acme")
     for answer in await asyncio.gather(*waiting):
         assert isinstance(answer, Refusal)
-        assert "1 calls in a row failed here" in answer.reason.message
+        assert "1 call failed here" in answer.reason.message
     await downstream.close()
 
 

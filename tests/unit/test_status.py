@@ -87,13 +87,13 @@ def test_calls_that_are_turned_away_are_told_of_though_nobody_waits_in_line() ->
         "in the last minute (of acme, bolt)"
     )
     assert found.attention[0].message.endswith(
-        "; 41 calls turned away in the last minute; tenants hit: 2: acme (40), bolt (1)"
+        "; 41 calls turned away in the last minute; 2 tenants hit: acme (40), bolt (1)"
     )
     # Some time later their jobs still wait for the end of the open time.
     later = NOW_MS + TURNED_AWAY_FOR_MS
     found = _status(_shown(breaker, later), now_ms=later, worker_seen_ms=later)
     assert found.line == "blocked by breaker/scanner; nobody waits in line"
-    assert found.attention[0].message.endswith("%); tenants hit: 2: acme (40), bolt (1)")
+    assert found.attention[0].message.endswith("%); 2 tenants hit: acme (40), bolt (1)")
 
 
 def test_of_several_that_turn_calls_away_all_are_counted() -> None:

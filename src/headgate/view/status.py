@@ -198,7 +198,8 @@ def _of_breaker(one: BreakerStanding, turned_away: int, now_ms: int) -> list[Att
             BreakerState.HALF_OPEN: "HALF_OPEN: only probes pass",
             BreakerState.FORCED_OPEN: f"FORCED_OPEN{by}: no call passes",
         }[one.state]
-        hit = f"; tenants hit: {whom(one.affected)}" if one.affected else ""
+        tenants = " tenant hit" if len(one.affected) == 1 else " tenants hit"
+        hit = f"; {whom(one.affected, what=tenants)}" if one.affected else ""
         return item("critical", f"{what}{ends}: {one.reason}{away}{hit}")
     if one.state is BreakerState.RAMP:
         return item("warning", f"RAMP: a growing share of the calls passes{ends}{away}")

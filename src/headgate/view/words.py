@@ -18,11 +18,17 @@ GLYPHS: Final = {
 """A sign for each state, so that colour is never the only one."""
 
 
-def whom(affected: Sequence[AffectedTenant], at_most: int = 3) -> str:
-    """Return how many tenants a breaker affects, and the first of them by name."""
+def whom(affected: Sequence[AffectedTenant], at_most: int = 3, what: str = "") -> str:
+    """Return how many tenants a breaker affects, and the first of them by name.
+
+    Args:
+        affected: All of them.
+        at_most: So many are named.
+        what: What they are, after their number; empty where it is said beside it.
+    """
     if not affected:
         return "none in the last 10 min"
-    count = f"{len(affected)}{' or more' if len(affected) >= MOST_AFFECTED else ''}"
+    count = f"{len(affected)}{' or more' if len(affected) >= MOST_AFFECTED else ''}{what}"
     names = ", ".join(f"{one.tenant} ({one.calls})" for one in affected[:at_most])
     return f"{count}: {names}{', ...' if len(affected) > at_most else ''}"
 
