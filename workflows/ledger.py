@@ -56,6 +56,7 @@ _AS_MEANT = "headgate-limits-as-meant"
 _HEARS_ANEW = "headgate-pools-heard-anew"
 _ONE_OVERRIDE = "headgate-one-override"
 _SILENT_GATES = "headgate-silent-gates"
+_USABLE_DEMAND = "headgate-usable-demand"
 _GOVERNOR_AWAY = timedelta(seconds=10)
 _TELL_EVERY = timedelta(milliseconds=TELL_EVERY_MS)
 
@@ -77,6 +78,7 @@ class LedgerWorkflow(Entity):
             sees_silence=workflow.patched(_SILENT_GATES),
             sees_idle=workflow.patched(_SEES_IDLE),
             notes_left=workflow.patched(_NOTES_LEFT),
+            asks_for_usable=workflow.patched(_USABLE_DEMAND),
             asks_first=is_as_meant,
         )
         record = start.record

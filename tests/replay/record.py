@@ -60,7 +60,7 @@ from headgate.model.limits import (
     Steps,
 )
 from headgate.model.policy import BreakerPolicy
-from headgate.model.pool import Damping, PoolCommand, PoolView, Strategy
+from headgate.model.pool import Damping, GroupShare, PoolCommand, PoolView, Strategy
 from headgate.model.quota import Quota, QuotaChanges, Rate
 from headgate.model.settings import BreakerSettings, LedgerSettings, Reconfigure
 from headgate.store.database import Database
@@ -112,6 +112,8 @@ class Recorder:
         await self._guest_leaves_and_comes_back()
         await self._tenant_leaves_with_more_than_it_may_have()
         await self._tenant_leaves_a_governor_that_was_lost()
+        await self._rate_holds_up_what_a_pool_would_give()
+        await self._group_is_full()
         await self._people_are_told()
         await self._block_is_left_behind()
         await self._people_say_it_twice()
@@ -133,6 +135,8 @@ class Recorder:
         found["ledger-left"] = (await self._runs("ledger", "leaver"))[0]
         found["governor-left"] = (await self._runs("governor", "shrinks"))[0]
         found["governor-asked"] = (await self._runs("governor", "asked"))[0]
+        found["ledger-usable"] = (await self._runs("ledger", "usable-slow"))[0]
+        found["governor-full"] = (await self._runs("governor", "full"))[0]
         found["ledger-guest"] = (await self._runs("ledger", "guest"))[0]
         found["governor-house"] = (await self._runs("governor", "house"))[0]
         found["breaker-told"] = (await self._runs("breaker", "told"))[0]
@@ -394,7 +398,7 @@ class Recorder:
         """What never fits beside what is not lent, and what a guest had before it left."""
         governance = self._governance
         host, guest = Quota(guaranteed=3, lend_limit=0), Quota()
-        pool = {
+        pool: dict[str, Any] = {
             "capacity": {"scan": 4},
             "strategy": Strategy.RESERVED,
             "damping": Damping(round_ms=50, min_hold_ms=100, demand_half_life_ms=200),
@@ -443,7 +447,10 @@ class Recorder:
         governance = self._governance
         ledger = governance.ledger("leaver")
         both = {"stayer": Quota(), "leaver": Quota()}
-        shares = {"strategy": Strategy.EQUAL, "damping": Damping(round_ms=50, min_hold_ms=100)}
+        shares: dict[str, Any] = {
+            "strategy": Strategy.EQUAL,
+            "damping": Damping(round_ms=50, min_hold_ms=100),
+        }
 
         async def reconfigure(pools: dict[str, str], **quota: Any) -> None:
             now = LedgerSettings(
@@ -492,7 +499,10 @@ class Recorder:
     async def _tenant_leaves_a_governor_that_was_lost(self) -> None:
         """It has yet to say what it holds; one who had left is asked as well."""
         governance = self._governance
-        shares = {"strategy": Strategy.EQUAL, "damping": Damping(round_ms=50, min_hold_ms=100)}
+        shares: dict[str, Any] = {
+            "strategy": Strategy.EQUAL,
+            "damping": Damping(round_ms=50, min_hold_ms=100),
+        }
         everybody = dict.fromkeys(("asked-gone", "asked-leaves", "asked-stays"), Quota())
         # A governance workflow that runs for ever holds, so nobody takes it for closed.
         holder = Holder(workflow_id="headgate/governor/asked")
@@ -523,6 +533,65 @@ class Recorder:
             await governance.exchange(tenant, [], [one.id])
         await eventually(lambda: governance.pool("asked"), lambda view: not view.conditions)
         await self._saved("governor", "asked")
+
+    async def _rate_holds_up_what_a_pool_would_give(self) -> None:
+        """Others have it until some seconds before the rate lets the next one pass."""
+        governance = self._governance
+        slow, quick = "usable-slow", "usable-quick"
+        shares = {slow: Quota(rate=Rate(limit=4, period_ms=60_000), burst=1), quick: Quota()}
+        await governance.set_pool(
+            "usable",
+            shares,
+            capacity={"scan": 4},
+            strategy=Strategy.EQUAL,
+            damping=Damping(round_ms=50, min_hold_ms=100),
+        )
+        waits = await self._jobs_of(slow, "usable", 2)
+        await self._held_is(slow, 1)
+        others = await self._jobs_of(quick, "usable", 4)
+        await self._held_is(quick, 3)
+        await governance.exchange(quick, [], others)
+        await self._held_is(slow, 2)
+        await governance.exchange(slow, [], waits)
+        await self._saved("ledger", slow)
+        await self._saved("governor", "usable")
+
+    async def _jobs_of(self, tenant: str, pool: str, jobs: int, units: int = 1) -> list[str]:
+        """Ask for permits that wait; the governor runs for ever, so its permits are never taken."""
+        update = {"holder": Holder(workflow_id=f"headgate/governor/{pool}"), "units": units}
+        asked = [acquire(uuid4().hex, wait_ms=60_000) for _ in range(jobs)]
+        await self._governance.exchange(tenant, [one.model_copy(update=update) for one in asked])
+        return [one.id for one in asked]
+
+    async def _held_is(self, tenant: str, units: int) -> None:
+        await eventually(
+            lambda: self._governance.account(tenant),
+            lambda view: view.units_held.get("scan", 0) == units,
+            within_s=30,
+        )
+
+    async def _group_is_full(self) -> None:
+        """Who waits for room in it keeps nobody waiting outside of it."""
+        governance = self._governance
+        one, other, outside = "full-one", "full-other", "full-outside"
+        await governance.set_pool(
+            "full",
+            {one: Quota(), other: Quota(), outside: Quota()},
+            {one: "dep", other: "dep"},
+            capacity={"scan": 5},
+            groups={"dep": GroupShare(maximum=3)},
+            damping=Damping(round_ms=50, min_hold_ms=100),
+        )
+        holds = await self._jobs_of(one, "full", 4)
+        await self._held_is(one, 3)
+        waits = await self._jobs_of(other, "full", 1, units=2)
+        away = await self._jobs_of(outside, "full", 2)
+        await self._held_is(outside, 2)
+        await governance.exchange(one, [], holds)
+        await self._held_is(other, 2)
+        await governance.exchange(other, [], waits)
+        await governance.exchange(outside, [], away)
+        await self._saved("governor", "full")
 
     # Alerts ------------------------------------------------------------------------------------
 

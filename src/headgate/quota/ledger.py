@@ -101,7 +101,11 @@ class Ledger:
         self._book = Book(record, self._standing, self._queues, self._watch, check_every_ms)
         self._leases = Leases(record, self._standing, self._queues, self._book, self._watch, ways)
         self._demand = demand.Reckoning(
-            record, self._queues, self._leases.unmet, self._standing.of, ways
+            record,
+            self._queues,
+            self._leases.unmet,
+            self._standing.of,
+            ways,
         )
         self._demand.renew(self._now_ms)
         self._due = False
@@ -401,6 +405,7 @@ class Ledger:
             # Each waiter once; and only as the first of all its lines.
             if waiter.resource == resource and self._queues.is_next(head, waiter):
                 found.append(self._book.opens_at(waiter.needs))
+                found.append(self._demand.wanted_from(waiter.needs))
         return min((at for at in found if at is not None), default=None)
 
     def next_check(self) -> int | None:
