@@ -57,6 +57,7 @@ _HEARS_ANEW = "headgate-pools-heard-anew"
 _ONE_OVERRIDE = "headgate-one-override"
 _SILENT_GATES = "headgate-silent-gates"
 _USABLE_DEMAND = "headgate-usable-demand"
+_WAITERS_MINDED = "headgate-waiters-minded"
 _GOVERNOR_AWAY = timedelta(seconds=10)
 _TELL_EVERY = timedelta(milliseconds=TELL_EVERY_MS)
 
@@ -79,6 +80,7 @@ class LedgerWorkflow(Entity):
             sees_idle=workflow.patched(_SEES_IDLE),
             notes_left=workflow.patched(_NOTES_LEFT),
             asks_for_usable=workflow.patched(_USABLE_DEMAND),
+            minds_waiters=workflow.patched(_WAITERS_MINDED),
             asks_first=is_as_meant,
         )
         record = start.record
@@ -326,7 +328,7 @@ class LedgerWorkflow(Entity):
         ledger.woken(request_id)
 
     async def _look_after_holders(self) -> None:
-        """Find permits whose holders have closed without giving them back."""
+        """Find those who have closed: permits are taken back, places in line are left."""
         ledger = self._ledger_now
         while not self.draining:
             await self.reach(ledger.next_check, "look after holders")
@@ -413,8 +415,8 @@ class LedgerWorkflow(Entity):
         return _RECORD.dump_json(self.record).decode()
 
     def _namespace_of(self, permit: str) -> str:
-        held = self.record.permits.get(permit)
-        return "" if held is None else held.namespace  # one in a block belongs to a gate from here
+        of = self.record.permits.get(permit) or self.record.waiters.get(permit)
+        return "" if of is None else of.namespace  # one in a block belongs to a gate from here
 
     def _around(self, record: LedgerRecord) -> Ledger:
         every_ms = self.options.check_holders_every_ms

@@ -114,6 +114,7 @@ class Recorder:
         await self._tenant_leaves_a_governor_that_was_lost()
         await self._rate_holds_up_what_a_pool_would_give()
         await self._group_is_full()
+        await self._waiter_has_closed()
         await self._people_are_told()
         await self._block_is_left_behind()
         await self._people_say_it_twice()
@@ -136,6 +137,7 @@ class Recorder:
         found["governor-left"] = (await self._runs("governor", "shrinks"))[0]
         found["governor-asked"] = (await self._runs("governor", "asked"))[0]
         found["ledger-usable"] = (await self._runs("ledger", "usable-slow"))[0]
+        found["ledger-minded"] = (await self._runs("ledger", "minded"))[0]
         found["governor-full"] = (await self._runs("governor", "full"))[0]
         found["ledger-guest"] = (await self._runs("ledger", "guest"))[0]
         found["governor-house"] = (await self._runs("governor", "house"))[0]
@@ -592,6 +594,24 @@ class Recorder:
         await governance.exchange(other, [], waits)
         await governance.exchange(outside, [], away)
         await self._saved("governor", "full")
+
+    async def _waiter_has_closed(self) -> None:
+        """It leaves the line; whose workflow runs, as that of the breaker does, stays there."""
+        governance = self._governance
+        await governance.set_policy("scanner", POLICY)
+        await governance.set_quotas("minded", scan=Quota(max_active=1))
+        runs = Holder(workflow_id="headgate/breaker/scanner")
+        jobs = [acquire(uuid4().hex, wait_ms=60_000) for _ in range(3)]
+        for place in (0, 2):
+            jobs[place] = jobs[place].model_copy(update={"holder": runs})
+        await governance.exchange("minded", jobs)
+        await eventually(
+            lambda: governance.account("minded"), lambda view: view.waiting.get("scan") == 1
+        )
+        await governance.exchange("minded", [], [jobs[0].id])
+        await self._held_is("minded", 1)
+        await governance.exchange("minded", [], [jobs[2].id])
+        await self._saved("ledger", "minded")
 
     # Alerts ------------------------------------------------------------------------------------
 

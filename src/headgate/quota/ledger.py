@@ -50,6 +50,7 @@ from headgate.quota.shedding import to_turn_away, why_turned_away
 from headgate.quota.standing import Standing
 from headgate.quota.turns import Turns
 from headgate.quota.views import ledger_view, permit_view, waiter_view, why_view
+from headgate.quota.waiting import WaiterChecks
 from headgate.quota.watch import Watch
 from headgate.quota.ways import Ways
 
@@ -92,6 +93,7 @@ class Ledger:
         )
         for id, waiter in record.waiters.items():
             self._patience.add(id, waiter.until_ms)
+        self._waiter_checks = WaiterChecks(record, check_every_ms)
         self._now_ms = record.settled_at_ms
         self._refused = {name for name, meter in record.meters.items() if meter.refused}
         self._standing = Standing(record, ways)
@@ -214,11 +216,13 @@ class Ledger:
         self._conclude(now_ms)
 
     def reclaim(self, id: str, now_ms: int) -> None:
-        """Take back a permit whose holder has closed; one that is not held changes nothing."""
+        """Take back what one that has closed holds, or its place in line; else change nothing."""
         self._advance(now_ms)
         self._leases.close(id)
         if id in self.record.permits:
             self._serve(self._book.end(id, "reclaimed", now_ms), now_ms)
+        elif id in self.record.waiters:
+            self._release(id, now_ms)
         self._conclude(now_ms)
 
     def runs(self, id: str, now_ms: int) -> None:
@@ -335,13 +339,14 @@ class Ledger:
         self._conclude(now_ms)
 
     def holders_to_check(self, now_ms: int, at_most: int) -> list[tuple[str, str, str]]:
-        """Return (permit, workflow, run) of holders that are due to be looked after.
+        """Return (permit, workflow, run) of those who are due to be looked after.
 
-        Each is due again after twice the time for which it has been held, so a permit that is
-        held for hours costs little.
+        Each is due again after twice the time for which it has held its permit, or waited for it,
+        so what lasts for hours costs little.
         """
         found = self._book.holders_to_check(now_ms, at_most)
-        return found + self._leases.jobs_to_check(now_ms, at_most - len(found))
+        found += self._leases.jobs_to_check(now_ms, at_most - len(found))
+        return found + self._waiter_checks.due(now_ms, at_most - len(found))
 
     def woken(self, id: str) -> None:
         """Note that who asked for ``id`` has been told of its grant, or that it is turned away."""
@@ -409,9 +414,9 @@ class Ledger:
         return min((at for at in found if at is not None), default=None)
 
     def next_check(self) -> int | None:
-        """Return when a holder next has to be looked after, or None."""
-        found = [at for at in (self._book.checks.next(), self._leases.next_check()) if at]
-        return min(found, default=None)
+        """Return when somebody next has to be looked after, or None."""
+        times = (self._book.checks.next(), self._leases.next_check(), self._waiter_checks.next())
+        return min((at for at in times if at), default=None)
 
     def grant_of(self, id: str) -> tuple[Permit, Grant]:
         """Return a held permit and the message that tells its holder."""
@@ -634,6 +639,8 @@ class Ledger:
             record.revision += 1
             return shed
         self._patience.add(request.id, until_ms)
+        if self.ways.minds_waiters:
+            self._waiter_checks.add(request.id, now_ms)
         record.revision += 1
         return Decision(id=request.id, outcome=Outcome.WAITING, retry_at_ms=estimate, reason=reason)
 
