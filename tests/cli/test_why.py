@@ -108,6 +108,23 @@ async def test_a_rate_a_window_and_a_pause_are_told_with_their_end(desk: Desk) -
         )
 
 
+async def test_a_pause_is_told_with_its_end_although_the_pool_is_full(desk: Desk) -> None:
+    acme, pool = desk.of("acme"), desk.of("slots")
+    await desk.apply(
+        tenants={acme: {"quotas": {"scan": {}}}},
+        pools={pool: {"resource": "scan", "capacity": 1}},
+    )
+    async with desk.orchestrator() as working:
+        await held(desk, working, tenant=acme)
+        job = await working.start(ScanJobInput(tenant=acme))
+        await why(desk, job, ReasonCode.POOL_USED_UP)
+        await desk.done("quota", "pause", acme, "--for", "90s", *ABOUT)
+        report = await why(desk, job, ReasonCode.SUSPENDED)
+        assert f"tenant {acme} was paused by ada: a drill; not before " in report.verdict
+        (obstacle,) = report.obstacles
+        assert obstacle.changes_at_ms is not None and not obstacle.estimate
+
+
 async def test_an_open_breaker_is_told_with_its_cause(desk: Desk) -> None:
     acme, name = desk.of("acme"), desk.of("scanner")
     await desk.apply(

@@ -230,6 +230,9 @@ class Inquiry:
             if position == 1 or one.code is ReasonCode.SUSPENDED
         )
         endless = any(one.endless for one in ways)
+        if endless and ways[0].exact and (position == 1 or ways[0].code is ReasonCode.SUSPENDED):
+            # What is told has an end: nothing goes on before it, whatever else there is without.
+            retry_at_ms, exact, endless = ways[0].at_ms, True, False
         if reason.code is ReasonCode.QUEUED and position > 1:
             units = self._ahead(resource, id) + dict(waiter.needs)[resource]
             retry_at_ms, exact = max(retry_at_ms, self._back_at(resource, units)), False
