@@ -925,8 +925,10 @@ def test_what_would_be_lowered_below_use_is_said_in_sentences() -> None:
     ask(ledger, "a", units=4)
     assert ledger.below_usage(quotas(scan={"max_active": 4, "per_day": 4})) == []
     assert ledger.below_usage(quotas(scan={"max_active": 3, "per_day": 2})) == [
-        f"max_active of scan of {tenant} would be 3, but 4 are held",
-        f"per_day of scan of {tenant} would be 2, but 4 are granted already in this window",
+        f"max_active of scan of {tenant} would be 3, but 4 are held, so that under it nothing "
+        "would be granted until enough has come back",
+        f"per_day of scan of {tenant} would be 2, but 4 are granted already in this window, so "
+        "that under it nothing would be granted until it ends at 00:00 on Wed 15 Nov UTC",
     ]
     assert ledger.below_usage(LedgerSettings()) == [
         f"scan of {tenant} would have no quota, but 4 are held"
