@@ -180,6 +180,32 @@ async def test_a_used_up_pool_is_told_with_who_has_it(desk: Desk) -> None:
         )
 
 
+async def test_a_pool_is_told_as_it_is_now_with_the_group_that_may_have_no_more(desk: Desk) -> None:
+    acme, globex, pool, group = map(desk.of, ("acme", "globex", "slots", "dep"))
+    quotas = {"quotas": {"scan": {}}, "group": group}
+    await desk.apply(
+        tenants={acme: quotas, globex: quotas},
+        groups={group: {"shares": {"scan": {"maximum": 2}}}},
+        pools={pool: {"resource": "scan", "capacity": 9}},
+    )
+    async with desk.orchestrator() as working:
+        for tenant in (acme, globex):
+            await held(desk, working, tenant=tenant)
+        job = await working.start(ScanJobInput(tenant=acme))
+        await working.start(ScanJobInput(tenant=globex))
+        said = (
+            "2 of the pool's 9 scan are given out (proportional, 2 tenants, 2 of them want more "
+            f"than they have); group {group} may have 2 together and has 2"
+        )
+        # What its ledger was told with its own part was before globex had its own, or wanted more.
+        report = await eventually(
+            lambda: why(desk, job, ReasonCode.POOL_USED_UP),
+            lambda report: said in report.obstacles[0].message,
+        )
+        assert "when its governor last spoke" not in report.obstacles[0].message
+        assert said in " ".join((await desk.done("why", job.id)).split())
+
+
 async def test_of_several_resources_the_pool_of_that_which_is_lacking_is_told(desk: Desk) -> None:
     acme, slots, tokens = desk.of("acme"), desk.of("slots"), desk.of("tokens")
     await desk.apply(

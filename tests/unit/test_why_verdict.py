@@ -5,7 +5,7 @@ import pytest
 from headgate.model.breaker import BreakerState, BreakerView, Override, Throttle
 from headgate.model.ledger import LedgerCommand, PermitView, SetThrottle, WaiterView, WhyView
 from headgate.model.policy import BreakerPolicy
-from headgate.model.pool import MemberView, PoolSettings, PoolView
+from headgate.model.pool import GroupShare, MemberView, PoolSettings, PoolView, Strategy
 from headgate.model.reason import Reason, ReasonCode
 from headgate.model.settings import BreakerSettings
 from headgate.model.why import JobAsk, Obstacle
@@ -168,6 +168,42 @@ def test_a_used_up_pool_is_told_with_who_has_what_of_it() -> None:
         ("globex", 28, 28),
         ("acme", 12, 20),
     ]
+
+
+def member(units: int, wanted: int | None = None) -> MemberView:
+    has = {"scan": units}
+    wants = has if wanted is None else {"scan": wanted}
+    return MemberView(held=has, wanted=wants, allocated=has, ceiling=has)
+
+
+def test_a_used_up_pool_is_told_as_it_is_now_with_the_group_that_may_have_no_more() -> None:
+    settings = PoolSettings(
+        strategy=Strategy.RESERVED,
+        tenants={"acme": "dep2", "globex": "inner", "initech": "dep1", "hooli": None},
+        groups={
+            "dep2": GroupShare(maximum=10),
+            "inner": GroupShare(parent="dep2", maximum=9),
+            "dep1": GroupShare(maximum=10),
+        },
+    )
+    members = {"acme": member(6, 8), "globex": member(4, 5), "initech": member(4, 9)}
+    pool = pool_with("slots", {"scan": 20}, {**members, "hooli": member(0)})
+    said = Reason(code=ReasonCode.POOL_USED_UP, message="6 of 6 in use", limit=6, used=6, needed=1)
+    waits = view(ReasonCode.POOL_USED_UP, reason=said, position=1)
+
+    def told(pool: PoolView) -> str:
+        pool = pool.model_copy(update={"settings": settings})
+        pools = {("acme", "scan"): pool}
+        return conclude(evidence(views=[waits], pools=pools)).obstacles[0].message
+
+    assert told(pool) == (
+        "6 of 6 in use; 14 of the pool's 20 scan are given out (reserved, 4 tenants, 3 of them "
+        "want more than they have); group dep2 may have 10 together and has 10"
+    )
+    fewer = pool.model_copy(update={"members": {**members, "globex": member(2)}})
+    assert "group" not in told(fewer)
+    begins = pool.model_copy(update={"unheard": ["hooli"]})
+    assert "(waiting for 1 ledger to say what it holds)" in told(begins)
 
 
 def test_who_lacks_its_guarantee_is_told_who_has_borrowed_it() -> None:

@@ -7,7 +7,8 @@ from headgate.model.breaker import BreakerState, BreakerView, Verdict
 from headgate.model.ledger import WhyView
 from headgate.model.pool import PoolView
 from headgate.model.reason import ReasonCode
-from headgate.model.why import JobAsk, Obstacle, PoolPart
+from headgate.model.why import JobAsk, Obstacle
+from headgate.orchestrator.in_the_pool import parts, why_no_more
 from headgate.orchestrator.times import utc
 
 _RANK: Final = {code: rank for rank, code in enumerate(ReasonCode)}
@@ -24,7 +25,6 @@ ENDED_BY_PEOPLE: Final = (ReasonCode.SUSPENDED, ReasonCode.FORCED_OPEN)
 
 _IN_USE: Final = (ReasonCode.QUOTA_USED_UP, ReasonCode.POOL_USED_UP, ReasonCode.QUEUED)
 _ESTIMATE: Final = "(estimate)"
-_MOST_BORROWERS: Final = 3
 
 
 def ranked(obstacles: Iterable[Obstacle]) -> list[Obstacle]:
@@ -46,8 +46,9 @@ def in_the_ledger(view: WhyView, pool: PoolView | None) -> Obstacle | None:
     in_use = reason.code in _IN_USE
     of_pool = in_use and reason.code is not ReasonCode.QUOTA_USED_UP and pool is not None
     shares = parts(pool, resource) if of_pool and pool is not None else []
-    if reason.code is ReasonCode.POOL_USED_UP:
-        message += _lent(view.tenant, shares)
+    if reason.code is ReasonCode.POOL_USED_UP and pool is not None:
+        needed = (reason.used or 0) + (reason.needed or 1)
+        message += why_no_more(view.tenant, resource, needed, pool)
     if of_pool and pool is not None and (cut := pool.override) is not None:
         units = pool.capacity.get(resource, 0)
         message += f"; {cut.actor} has set the pool to {units} {resource}{_until(cut.until_ms)}"
@@ -144,43 +145,6 @@ def as_the_job_says(ask: JobAsk, breaker: Obstacle | None) -> Obstacle | None:
         position=ask.reason.position,
         changes_at_ms=None if is_endless else ask.retry_at_ms,
         estimate=estimate,
-    )
-
-
-def parts(pool: PoolView, resource: str) -> list[PoolPart]:
-    """Return who has what of a pool, who holds most first; only those that have or want any."""
-    found = [
-        PoolPart(
-            tenant=tenant,
-            held=member.held.get(resource, 0),
-            wanted=member.wanted.get(resource, 0),
-            allocated=member.allocated.get(resource, 0),
-            guaranteed=member.guaranteed.get(resource, 0),
-        )
-        for tenant, member in pool.members.items()
-    ]
-    return sorted(
-        (part for part in found if part.held or part.wanted),
-        key=lambda part: (-part.held, -part.wanted, part.tenant),
-    )
-
-
-def _lent(tenant: str, shares: list[PoolPart]) -> str:
-    """Say who has what is guaranteed to a tenant that lacks it; empty: it lacks nothing of it."""
-    mine = next((one for one in shares if one.tenant == tenant), None)
-    if mine is None or mine.held >= mine.guaranteed:
-        return ""
-    others = sorted(shares, key=lambda one: (one.guaranteed - one.held, one.tenant))
-    borrow = [
-        f"{one.tenant} ({one.held - one.guaranteed})" for one in others if one.held > one.guaranteed
-    ]
-    if not borrow:
-        return ""
-    more = len(borrow) - _MOST_BORROWERS
-    names = ", ".join(borrow[:_MOST_BORROWERS]) + (f" and {more} more" if more > 0 else "")
-    return (
-        f"; {mine.guaranteed} are guaranteed to {tenant}, which gets them as they come back from "
-        f"those who hold more than is guaranteed to them: {names}"
     )
 
 
