@@ -16,6 +16,7 @@ from headgate.model.ledger import Admit, Decision, Holder, Outcome, Release
 from headgate.model.reason import Reason, ReasonCode
 from headgate.model.remote import AdmitRequest
 from headgate.orchestrator.known_names import KnownNames
+from headgate.orchestrator.obstacles import OF_BREAKERS
 from headgate.quota.reasons import unknown_tenant
 
 Wanted = TypeVar("Wanted", bound=BaseModel)
@@ -74,7 +75,7 @@ class RemoteAdmission:
                 decision = await self._unknown(admit) or await gate.admit(admit)
         except (TimeoutError, UnavailableError):
             return _unavailable(admit.id)
-        refused_here = decision.reason is not None and decision.reason.code in _OF_DOWNSTREAMS
+        refused_here = decision.reason is not None and decision.reason.code in OF_BREAKERS
         if refused_here and decision.outcome is Outcome.DENIED and admit.wait_until_ms is not None:
             # Asked again by one in line: it is not to be granted what it will not come for.
             release = Release(id=admit.id, tenant=admit.tenant, downstream=admit.downstream)
@@ -121,9 +122,6 @@ class RemoteAdmission:
                 self._client, "ledger", release.tenant, self._options, self._task_queue
             )
             await ledger.signal("release", release, _SIGNAL_S)
-
-
-_OF_DOWNSTREAMS: Final = (ReasonCode.BREAKER_OPEN, ReasonCode.PROBES_BUSY, ReasonCode.RAMP)
 
 
 def _unavailable(id: str) -> Decision:
