@@ -75,8 +75,7 @@ class RemoteAdmission:
                 decision = await self._unknown(admit) or await gate.admit(admit)
         except (TimeoutError, UnavailableError):
             return _unavailable(admit.id)
-        refused_here = decision.reason is not None and decision.reason.code in OF_BREAKERS
-        if refused_here and decision.outcome is Outcome.DENIED and admit.wait_until_ms is not None:
+        if admit.wait_until_ms is not None and _is_of_gate(decision):
             # Asked again by one in line: it is not to be granted what it will not come for.
             release = Release(id=admit.id, tenant=admit.tenant, downstream=admit.downstream)
             try:
@@ -122,6 +121,17 @@ class RemoteAdmission:
                 self._client, "ledger", release.tenant, self._options, self._task_queue
             )
             await ledger.signal("release", release, _SIGNAL_S)
+
+
+def _is_of_gate(decision: Decision) -> bool:
+    """Return whether a gate has denied for now what a ledger may have in line.
+
+    Who is suspended waits in the line of its ledger; only beside a breaker it is refused for that.
+    """
+    if decision.outcome is not Outcome.DENIED or decision.reason is None:
+        return False
+    for_now = decision.reason.code is ReasonCode.SUSPENDED and decision.retry_at_ms is not None
+    return for_now or decision.reason.code in OF_BREAKERS
 
 
 def _unavailable(id: str) -> Decision:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from headgate.model.ledger import Resolution
+from headgate.model.ledger import Outlook, Resolution
 from headgate.model.pool import Allocation
 from headgate.model.reason import Reason, ReasonCode
 from headgate.quota import calendar, gcra
@@ -195,6 +195,17 @@ class Inquiry:
                     needed=units,
                 )
         return None if found is None else self._suspended_before(found, needs)
+
+    def outlook(self, needs: list[tuple[str, int]]) -> Outlook:
+        """Return what stands before any breaker in the rank of reasons; see ``Outlook``."""
+        if (never := self.never(needs)) is not None:
+            return Outlook(reason=never)
+        pauses = [one for one in self._obstacles(needs) if one.code is ReasonCode.SUSPENDED]
+        if not pauses:
+            return Outlook()
+        endless = any(one.endless for one in pauses)
+        reason = pauses[0].reason.model_copy(update={"endless": endless})
+        return Outlook(reason=reason, retry_at_ms=max(one.at_ms for one in pauses))
 
     def why(self, id: str) -> Finding:
         """Return why a waiter waits, and when it may be its turn: after now."""
