@@ -3,7 +3,14 @@
 import pytest
 
 from headgate.model.breaker import BreakerState, BreakerView, Override, Throttle
-from headgate.model.ledger import LedgerCommand, PermitView, SetThrottle, WaiterView, WhyView
+from headgate.model.ledger import (
+    LedgerCommand,
+    Outlook,
+    PermitView,
+    SetThrottle,
+    WaiterView,
+    WhyView,
+)
 from headgate.model.policy import BreakerPolicy
 from headgate.model.pool import GroupShare, MemberView, PoolSettings, PoolView, Strategy
 from headgate.model.reason import Reason, ReasonCode
@@ -475,3 +482,24 @@ def test_a_job_that_is_silent_is_told_of() -> None:
 )
 def test_durations_are_told_in_short(ms: int, said: str) -> None:
     assert lasting(ms) == said
+
+
+def test_what_a_job_was_told_before_its_breaker_is_told_as_its_ledger_has_it_now() -> None:
+    paused = Reason(code=ReasonCode.SUSPENDED, message="tenant acme is suspended", endless=True)
+    asks = [ask(downstream="scanner", state="asks_again", reason=paused, retry_at_ms=NOW + 60_000)]
+    shut = {"scanner": breaker(BreakerState.OPEN)}
+    still = {"p1": Outlook(reason=paused, retry_at_ms=NOW + 60_000)}
+    report = conclude(evidence(asks=asks, breakers=shut, outlooks=still))
+    codes = [one.code for one in report.obstacles]
+    assert codes == [ReasonCode.SUSPENDED, ReasonCode.BREAKER_OPEN]
+    assert report.verdict == (
+        "waits: tenant acme is suspended; and 1 more in its way; until people end it"
+    )
+    resumed = {"p1": Outlook()}
+    report = conclude(evidence(asks=asks, breakers=shut, outlooks=resumed))
+    assert [one.code for one in report.obstacles] == [ReasonCode.BREAKER_OPEN]
+    report = conclude(evidence(asks=asks, outlooks=resumed))
+    assert report.verdict == (
+        "waits: tenant acme is suspended; that is over now, and it goes on when it next asks; "
+        "not before 2023-11-14 22:14:20Z, in 60 s"
+    )

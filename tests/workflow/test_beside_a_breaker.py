@@ -4,20 +4,22 @@ from functools import partial
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.worker import Worker
 
 from headgate.devstack.stack import Stack
 from headgate.model.breaker import BreakerCommand, BreakerState
 from headgate.model.ledger import LedgerCommand, Outlook, SetPause
 from headgate.model.policy import BreakerPolicy
 from headgate.model.quota import Quota
-from headgate.model.reason import ReasonCode
+from headgate.model.reason import Reason, ReasonCode
 from headgate.model.why import WHY_QUERY, JobAsk, WhyReport
 from headgate.orchestrator.operate import command_breaker, command_ledger, new_command_id
 from headgate.orchestrator.why import explain
-from tests.harness import Governance, Orchestrator, eventually, now_ms
-from tests.jobs import ScanJob, ScanJobInput
+from headgate.store.database import Database
+from tests.harness import Governance, Orchestrator, apply, eventually, now_ms, soon_left
+from tests.jobs import JobOfBefore, ScanJob, ScanJobInput
 from tests.workflow.test_governed import Task, Workplace
 
 BY_ADA: dict[str, Any] = {"actor": "ada", "reason": "a drill"}
@@ -164,3 +166,47 @@ async def test_a_ledger_says_beforehand_what_a_breaker_does_not_change(
     said = await ledger.query("outlook", list[Outlook], 10, wishes)
     codes = [None if one.reason is None else one.reason.code for one in said]
     assert codes == [None, ReasonCode.CAN_NEVER_FIT, ReasonCode.UNKNOWN_RESOURCE]
+
+
+async def test_why_tells_what_is_in_the_way_besides_a_breaker_whatever_the_job_was_told(
+    governance: Governance, database: Database, client: Client, name: str
+) -> None:
+    fits, listed, nobody = f"{name}-fits", f"{name}-listed", f"{name}-nobody"
+    await apply(database, tenants={listed: {"quotas": {"scan": {}}}})
+    await governance.set_quotas(fits, scan=Quota(max_active=2))
+    await forced_open(governance, name)
+    told = Reason(code=ReasonCode.FORCED_OPEN, message="the breaker is open")
+    queue = f"jobs-{name}"
+
+    async def job_of(tenant: str, units: int = 1) -> str:
+        ask = JobAsk(
+            id=f"{tenant}-{units}",
+            tenant=tenant,
+            resource="scan",
+            units=units,
+            downstream=name,
+            since_ms=now_ms(),
+            state="asks_again",
+            reason=told,
+            retry_at_ms=now_ms() + 60_000,
+        )
+        job = await client.start_workflow(
+            JobOfBefore.run, ask, id=f"job-{tenant}-{units}", task_queue=queue
+        )
+        return job.id
+
+    async with soon_left(Worker(client, task_queue=queue, workflows=[JobOfBefore])):
+        report = await waits(
+            governance, await job_of(nobody), ReasonCode.UNKNOWN_TENANT, ReasonCode.FORCED_OPEN
+        )
+        assert report.verdict.startswith(f"waits: no quota for tenant {nobody}: list it, or '*'")
+        assert report.verdict.endswith("and 1 more in its way; until people change that")
+        assert (report.notes, report.goes_on_at_ms) == ([], None)
+        report = await waits(
+            governance, await job_of(fits, 99), ReasonCode.FORCED_OPEN, ReasonCode.CAN_NEVER_FIT
+        )
+        assert report.goes_on_at_ms is None
+        report = await waits(governance, await job_of(fits), ReasonCode.FORCED_OPEN)
+        assert report.goes_on_at_ms is not None
+        report = await waits(governance, await job_of(listed), ReasonCode.FORCED_OPEN)
+        assert report.notes == [f"ledger {listed} does not run: it begins when it is first needed"]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from headgate.model.breaker import BreakerState, BreakerView, Verdict
-from headgate.model.ledger import WhyView
+from headgate.model.ledger import Outlook, WhyView
 from headgate.model.pool import PoolView
 from headgate.model.reason import ReasonCode
 from headgate.model.why import JobAsk, Obstacle
@@ -19,6 +19,14 @@ OF_BREAKERS: Final = (
     ReasonCode.RAMP,
 )
 """What breakers have to do with."""
+
+BEFORE_BREAKERS: Final = (
+    ReasonCode.UNKNOWN_TENANT,
+    ReasonCode.UNKNOWN_RESOURCE,
+    ReasonCode.SUSPENDED,
+    ReasonCode.CAN_NEVER_FIT,
+)
+"""What ledgers say of requests that breakers keep away; see ``Outlook``."""
 
 ENDED_BY_PEOPLE: Final = (ReasonCode.SUSPENDED, ReasonCode.FORCED_OPEN)
 """What people have set."""
@@ -110,12 +118,32 @@ def in_the_breaker(view: BreakerView, now_ms: int) -> Obstacle | None:
             return None
 
 
-def as_the_job_says(ask: JobAsk, breaker: Obstacle | None) -> Obstacle | None:
+def foreseen(ask: JobAsk, outlook: Outlook) -> Obstacle | None:
+    """Return what a ledger says beforehand of a request that it has not been asked for yet."""
+    reason = outlook.reason
+    if reason is None:
+        return None
+    return Obstacle(
+        code=reason.code,
+        message=reason.message,
+        tenant=ask.tenant,
+        resource=reason.resource or ask.resource,
+        limit=reason.limit,
+        used=reason.used,
+        needed=reason.needed,
+        changes_at_ms=None if reason.endless else outlook.retry_at_ms,
+    )
+
+
+def as_the_job_says(
+    ask: JobAsk, breaker: Obstacle | None, outlook: Outlook | None
+) -> Obstacle | None:
     """Return why a job was last refused; None when it waits in line or holds its permit.
 
     Args:
         ask: The job's.
         breaker: Why its downstream is kept from it now.
+        outlook: What its ledger says of it now; None: it has not been asked, or does not say.
     """
     if ask.state == "asking":
         return Obstacle(
@@ -131,7 +159,8 @@ def as_the_job_says(ask: JobAsk, breaker: Obstacle | None) -> Obstacle | None:
     message, estimate = _without_estimate(ask.reason.message)
     of_breaker = ask.reason.code in OF_BREAKERS
     is_endless = ask.reason.endless and ask.state == "in_line"  # else it asks again by then
-    if of_breaker and breaker is None:
+    is_over = breaker is None if of_breaker else outlook is not None and outlook.reason is None
+    if is_over and ask.reason.code in (*OF_BREAKERS, *BEFORE_BREAKERS):
         message += "; that is over now, and it goes on when it next asks"
     return Obstacle(
         code=ask.reason.code,
