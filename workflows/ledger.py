@@ -31,6 +31,7 @@ from headgate.model.ledger import (
     LedgerCommand,
     LedgerPage,
     LedgerView,
+    Outlook,
     Release,
     Turn,
     WhyView,
@@ -198,6 +199,13 @@ class LedgerWorkflow(Entity):
     def held(self, ids: list[str]) -> list[str]:
         """Return those of ``ids`` that are held, as of the last workflow task."""
         return self._ledger_now.held(ids)
+
+    @workflow.query(
+        description="Whether requests that a breaker keeps away could be granted without it."
+    )
+    def outlook(self, needs: list[dict[str, int]]) -> list[Outlook]:
+        """Return what stands before any breaker of each, in units by resource."""
+        return self._ledger_now.outlook(needs, now_ms())
 
     @workflow.query(description="Why the requests of a workflow wait, and what it holds.")
     def why(self, workflow_id: str) -> list[WhyView]:

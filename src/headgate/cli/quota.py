@@ -81,12 +81,17 @@ def override(
         raise ConfigurationError("say how long: either --for, or --until, perhaps with --from")
     by = options.asked(reason, actor, dry_run, request_id, if_revision)
     fields = options.pairs(changes, _EXAMPLE)
+    begins_at_ms = None if begin is None else options.moment(begin, "--from")
     ends_at_ms = options.until_ms(duration) if end is None else options.moment(end, "--until")
+    if begins_at_ms is not None and ends_at_ms is not None and ends_at_ms <= begins_at_ms:
+        raise ConfigurationError(
+            f"--until {end!r} is not after --from {begin!r}: an override lasts for a time"
+        )
     action = options.written(
         SetOverride,
         resource=options.name(resource, "resource"),
         changes=options.written(QuotaChanges, **fields),
-        begins_at_ms=None if begin is None else options.moment(begin, "--from"),
+        begins_at_ms=begins_at_ms,
         ends_at_ms=ends_at_ms,
         for_ms=options.for_ms(duration),
     )

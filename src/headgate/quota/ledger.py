@@ -20,6 +20,7 @@ from headgate.model.ledger import (
     LedgerPage,
     LedgerView,
     Outcome,
+    Outlook,
     ReleasePermit,
     Turn,
     WhyView,
@@ -450,6 +451,11 @@ class Ledger:
     def held(self, ids: Iterable[str]) -> list[str]:
         """Return which of these permits are held, out of a block or by themselves."""
         return [id for id in ids if id in self.record.permits or self._leases.has(id)]
+
+    def outlook(self, needs: Iterable[Mapping[str, int]], now_ms: int) -> list[Outlook]:
+        """Return what keeps requests away that a breaker keeps away, whatever that does."""
+        inquiry = self._inquiry_at(now_ms)
+        return [inquiry.outlook([*one.items()]) for one in needs]
 
     def why(self, id: str, now_ms: int) -> WhyView | None:
         """Return why a request waits, or that it is held; None when it does neither."""

@@ -1,0 +1,97 @@
+"""What a ledger says of requests that a breaker keeps away, so that none waits for it in vain.
+
+A breaker is asked first, so that nothing is spent on what it refuses. But what can never be granted
+is refused at once, and what stands before a breaker in the rank of reasons is told first. So the
+ledger is asked for that, by a query that changes nothing: only when a breaker refuses, for all that
+asks in the same moment together, and of the same needs no more than twice a minute while there is
+nothing to say.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+from headgate.gate.clock import monotonic_s
+from headgate.gate.group_commit import GroupCommit
+from headgate.gate.ticket import Refusal
+from headgate.model.ledger import Outlook
+from headgate.model.reason import Reason, ReasonCode
+
+_LOG = logging.getLogger("headgate.gate")
+
+Wish = tuple[tuple[str, int], ...]
+"""Units by resource, in order."""
+
+_CLEAR_S: Final = 30.0
+"""For so long it is believed that nothing but the breaker is in the way."""
+
+_TOLD_S: Final = 5.0
+"""And so long what is, which people may end; or that the ledger does not say."""
+
+_MOST_KNOWN: Final = 1_000
+_RANK: Final = {code: rank for rank, code in enumerate(ReasonCode)}
+
+
+class Outlooks:
+    """Asks one ledger, and remembers for a while what it has said.
+
+    Args:
+        look: Asks the ledger; raises when it does not say.
+        at_most: Wishes in one message.
+        pause_s: Returns how long to wait before a message.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[Sequence[Wish]], Awaitable[Sequence[Outlook]]],
+        at_most: int,
+        pause_s: Callable[[], float],
+    ) -> None:
+        self._commit = GroupCommit(look, at_most, pause_s)
+        self._known: dict[Wish, tuple[Outlook, float]] = {}
+        self._silent_until_s = 0.0
+
+    async def ranked(self, refusal: Refusal, needs: Mapping[str, int]) -> Refusal:
+        """Return what to tell a request that a breaker refuses.
+
+        Args:
+            refusal: The breaker's.
+            needs: Units by resource.
+
+        Returns:
+            The same, if nothing stands before it and it may be granted some time.
+        """
+        outlook = await self._of(tuple(sorted(needs.items())))
+        if (found := outlook.reason) is None:
+            return refusal
+        if outlook.retry_at_ms is None:
+            return Refusal(_first(refusal.reason, found), None)
+        if found.endless:  # people may end it any moment
+            return Refusal(found, refusal.retry_at_ms)
+        return Refusal(found, max(outlook.retry_at_ms, refusal.retry_at_ms or 0))
+
+    async def _of(self, wish: Wish) -> Outlook:
+        known, until_s = self._known.get(wish, (None, 0.0))
+        if known is not None and monotonic_s() < until_s:
+            return known
+        if monotonic_s() < self._silent_until_s:
+            return Outlook()
+        try:
+            outlook = await self._commit.ask(wish)
+        except Exception as error:  # whatever it is, what the breaker says is true
+            _LOG.debug("a ledger does not say what else is in the way: %s", error)
+            self._silent_until_s = monotonic_s() + _TOLD_S
+            return Outlook()
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        holds_s = _CLEAR_S if outlook.reason is None else _TOLD_S
+        self._known[wish] = outlook, monotonic_s() + holds_s
+        return outlook
+
+
+def _first(breaker: Reason, never: Reason) -> Reason:
+    """Name the first in rank, and say of a breaker that its end will not help."""
+    if _RANK[never.code] < _RANK[breaker.code]:
+        return never
+    message = f"{breaker.message}; and {never.message}"
+    return never.model_copy(update={"code": breaker.code, "message": message})
