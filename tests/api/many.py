@@ -89,7 +89,7 @@ def pool_view(number: int) -> PoolView:
     )
 
 
-async def save(database: Database, kind: Any, view: Any) -> None:
+async def save(database: Database, kind: Any, view: Any, state: str = "{}") -> None:
     names = {"breaker": "downstream", "ledger": "tenant", "governor": "pool"}
     snapshot = Snapshot(
         kind=kind,
@@ -97,7 +97,7 @@ async def save(database: Database, kind: Any, view: Any) -> None:
         incarnation=1,
         revision=1,
         at_ms=now_ms(),
-        state="{}",
+        state=state,
         view=view.model_dump_json(),
     )
     await SnapshotStore(database).save(snapshot)

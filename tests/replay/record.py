@@ -118,6 +118,7 @@ class Recorder:
         await self._people_are_told()
         await self._block_is_left_behind()
         await self._people_say_it_twice()
+        await self._capacities_lie_over_each_other()
         found = {f"job-{what}": await _history(handle) for what, handle in jobs.items()}
         kinds: tuple[tuple[Kind, str], ...] = (
             ("breaker", "scanner"),
@@ -140,6 +141,7 @@ class Recorder:
         found["ledger-minded"] = (await self._runs("ledger", "minded"))[0]
         found["governor-full"] = (await self._runs("governor", "full"))[0]
         found["ledger-guest"] = (await self._runs("ledger", "guest"))[0]
+        found["governor-stacked"] = (await self._runs("governor", "stacked"))[0]
         found["governor-house"] = (await self._runs("governor", "house"))[0]
         found["breaker-told"] = (await self._runs("breaker", "told"))[0]
         found["ledger-told"] = (await self._runs("ledger", "told"))[0]
@@ -612,6 +614,33 @@ class Recorder:
         await self._held_is("minded", 1)
         await governance.exchange("minded", [], [jobs[2].id])
         await self._saved("ledger", "minded")
+
+    async def _capacities_lie_over_each_other(self) -> None:
+        """A shorter one ends, then a cut beneath which the longer one ends, and then that."""
+        governance = self._governance
+        everybody = dict.fromkeys(("stack-a", "stack-b"), Quota())
+        await governance.set_pool(
+            "stacked", everybody, capacity={"scan": 1}, strategy=Strategy.EQUAL
+        )
+        jobs = [acquire(uuid4().hex, wait_ms=60_000) for _ in range(4)]
+        await governance.exchange("stack-a", jobs)
+        for number, what in enumerate(
+            (
+                {"action": "set_capacity", "capacity": {"scan": 4}, "for_ms": 3_000},
+                {"action": "set_capacity", "capacity": {"scan": 2}, "for_ms": 1_000},
+                {"action": "throttle", "share": 0.5, "for_ms": 4_000},
+            )
+        ):
+            told = {"id": f"c{number}", "actor": "ada", "reason": "a drill", **what}
+            command = PoolCommand.model_validate(told)
+            await governance.governor("stacked").update(
+                "command", command, command.id, PoolView, 10
+            )
+        await eventually(
+            lambda: governance.pool("stacked"), lambda view: not view.set_by_people, 15
+        )
+        await governance.exchange("stack-a", [], [one.id for one in jobs])
+        await self._saved("governor", "stacked")
 
     # Alerts ------------------------------------------------------------------------------------
 

@@ -307,6 +307,9 @@ class Ledger:
         reply = operator.answer(
             record, command, now_ms, idle, as_before=as_before, replaced=replaced
         )
+        if reply.accepted:
+            said = reply.message + operator.of_unlisted(record, command)
+            reply = reply.model_copy(update={"message": said})
         if command.dry_run:
             return reply.model_copy(update={"revision": record.revision})
         if reply.accepted:

@@ -33,6 +33,8 @@ MAX_SET: Final = 200
 MAX_AUDIT_KEPT: Final = 1_000
 """Audit entries that wait until they are saved."""
 
+_SETTING: Final = (SetOverride, SetThrottle, SetPause)
+
 Refusal = Literal["invalid", "not_found", "below_usage", "changed_since"]
 
 
@@ -95,6 +97,17 @@ def answer(
                 message = f"takes {waiter.workflow_id} out of the line for {_needs(waiter.needs)}"
                 return _accept(command, message, _who(waiter.workflow_id, waiter.needs))
             return refuse(command, "not_found", f"nobody holds or waits for {action.permit}")
+
+
+def of_unlisted(record: LedgerRecord, command: LedgerCommand) -> str:
+    """Return what whoever sets something for a tenant that nobody lists should know; else nothing.
+
+    A slip of the pen in a job begins a ledger, which then takes orders as any other does.
+    """
+    if record.quota_source == "listed" or not isinstance(command.action, _SETTING):
+        return ""
+    has = "has the quotas of '*'" if record.quota_source == "default" else "is granted nothing"
+    return f"; the configuration does not list {record.tenant}: it {has}"
 
 
 def apply(
