@@ -1,5 +1,6 @@
 """What a ledger tells people: each rule, from the first alert to the one that resolves it."""
 
+import re
 from typing import Any
 
 import pytest
@@ -217,6 +218,89 @@ def test_little_use_is_no_forecast(used: int) -> None:
     for n in range(used):
         hold(ledger, str(n), at_ms=NOON + n * 10_000)
     assert taken(ledger) == []
+
+
+# What people have set ----------------------------------------------------------------------------
+
+
+def used(ledger: Ledger, count: int, at_ms: int = NOON) -> None:
+    for n in range(count):
+        hold(ledger, str(n), at_ms=at_ms)
+        ledger.release(str(n), at_ms)
+
+
+def advised(alert: Alert) -> int:
+    """Return the number that an alert says to set."""
+    (number,) = re.findall(r"headgate quota override acme scan \w+=(\d+)", alert.advice)
+    return int(number)
+
+
+@pytest.mark.parametrize("share", [0.5, 1 / 3, 0.7, 0.01])
+def test_where_a_throttle_is_the_cause_it_is_named_and_what_is_advised_helps(share: float) -> None:
+    ledger = make(per_day=10, time_zone="Europe/Berlin")
+    used(ledger, 8)
+    taken(ledger)
+    until_ms = NOON + HOUR
+    command(ledger, SetThrottle(resource="scan", share=share, until_ms=until_ms), NOON, "cut-1")
+    [alert] = taken(ledger)
+    assert alert.text == (
+        f"8 of {alert.data['limit']} scan a day are used; nothing is granted before 14:00 "
+        f"Europe/Berlin. It is cut to {share:.0%} until 14:00 Europe/Berlin by ann: ticket 7."
+    )
+    assert alert.advice.startswith('End the cut: headgate throttle lift cut-1 --reason "...". Or ')
+    assert advised(alert) > 10
+    more = QuotaChanges(per_day=advised(alert))
+    command(ledger, SetOverride(resource="scan", changes=more, ends_at_ms=until_ms), NOON, "o")
+    assert ask(ledger, "now", now_ms=NOON).outcome == "granted"
+
+
+@pytest.mark.parametrize(
+    ("count", "until_ms", "opens", "until"),
+    [
+        (5, NOON + HOUR // 2, "12:30", "until 12:30 UTC"),
+        (9, NOON + HOUR // 2, "12:30", "until 12:30 UTC"),
+        (10, NOON + HOUR // 2, "13:00", "until 12:30 UTC"),
+        (5, None, "13:00", "until that is lifted"),
+    ],
+)
+def test_nothing_is_granted_before_the_window_ends_or_what_lowers_its_limit(
+    count: int, until_ms: int | None, opens: str, until: str
+) -> None:
+    ledger = make(AlertRules(usage_levels=[]), per_hour=10)
+    used(ledger, count)
+    command(ledger, SetThrottle(resource="*", share=0.4, until_ms=until_ms), NOON)
+    ledger.configure(settings_of(AlertRules(usage_levels=[100]), per_hour=10), NOON)
+    [alert] = taken(ledger)
+    assert alert.text == (
+        f"{count} of 4 scan an hour are used; nothing is granted before {opens} UTC. It is cut to "
+        f"40% {until} by ann: ticket 7."
+    )
+
+
+def test_where_an_override_is_the_cause_it_is_named() -> None:
+    ledger = make(max_active=10, per_day=10)
+    until_ms = NOON + HOUR
+    less = SetOverride(
+        resource="scan", changes=QuotaChanges(max_active=2, per_day=3), ends_at_ms=until_ms
+    )
+    command(ledger, less, NOON, "low-1")
+    hold(ledger, "a", "b")
+    ledger.release("a", NOON)
+    hold(ledger, "c")
+    told = [one for one in taken(ledger) if one.data["level"] == 100]
+    held, day = sorted(told, key=lambda one: "window" in one.data)
+    assert held.text == (
+        "2 of 2 scan are held; further jobs wait or are refused. max_active is 2 until 13:00 UTC, "
+        "set by ann: ticket 7."
+    )
+    assert day.text == (
+        "3 of 3 scan a day are used; nothing is granted before 13:00 UTC. per_day is 3 until "
+        "13:00 UTC, set by ann: ticket 7."
+    )
+    lift = 'End the override: headgate quota lift acme low-1 --reason "...". Or give more'
+    assert lift in held.advice
+    assert lift in day.advice
+    assert (advised(held), advised(day)) == (16, 16)
 
 
 # Refusals and waiting ----------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from headgate.model.alert_rules import AlertRules
 from headgate.model.ledger import Decision
 from headgate.model.quota import QuotaOverride, Throttle
 from headgate.model.reason import ReasonCode
+from headgate.quota.bound import Bound, bound_of, opens_at
 from headgate.quota.lease_record import idle_units
 from headgate.quota.limits import WINDOWS, Limits
 from headgate.quota.news import (
@@ -165,7 +166,10 @@ class Watch:
             Lasts(calm_ms=rules.calm_ms, repeat_ms=rules.repeat_ms),
             now_ms,
             lambda turn, episode: usage_news(
-                turn, self._record.tenant, resource, episode.level, used, limit
+                turn,
+                episode.level,
+                used,
+                bound_of(self._record, resource, "max_active", limits, now_ms),
             ),
             subject=self._of(resource),
             about=resource,
@@ -197,7 +201,13 @@ class Watch:
                 level,
                 lasts,
                 now_ms,
-                lambda turn, episode: window_news(turn, episode.level, use),
+                lambda turn, episode: window_news(
+                    turn,
+                    episode.level,
+                    use,
+                    self._bound_of(use),
+                    opens_at(self._record, resource, kind, used, ends_ms, now_ms),
+                ),
                 subject=subject,
                 about=resource,
                 holds=lambda at: (
@@ -239,7 +249,7 @@ class Watch:
                 level,
                 lasts,
                 now_ms,
-                lambda turn, _: forecast_news(turn, at_ms, use),
+                lambda turn, _: forecast_news(turn, at_ms, use, self._bound_of(use)),
                 subject=subject,
                 about=use.resource,
                 again_ms=again_ms,
@@ -407,6 +417,10 @@ class Watch:
         self.desk.tell(news, now_ms, subject=self._of(about))
 
     # Inside ----------------------------------------------------------------------------------
+
+    def _bound_of(self, use: WindowUse) -> Bound:
+        limits = self._standing.of(use.resource)
+        return bound_of(self._record, use.resource, use.kind, limits, use.now_ms)
 
     def _of(self, resource: str) -> str:
         return f"tenant/{self._record.tenant}/{resource}"
