@@ -114,6 +114,30 @@ def test_usage_that_has_fallen_to_a_lower_level_is_told_again(is_thorough: bool)
     assert titles == ["Still: acme: 80 % of scan in use"] * (2 if is_thorough else 0)
 
 
+def test_since_when_and_how_long_are_of_the_level_that_is_told() -> None:
+    ledger = make(max_active=10, max_hold_ms=72 * HOUR)
+    hold(ledger, *(str(n) for n in range(8)))
+    hold(ledger, "8", "9", at_ms=NOON + HOUR)
+    run_to(ledger, NOON + 5 * HOUR)
+    for n in range(2):
+        ledger.release(str(n), NOON + 5 * HOUR)
+    run_to(ledger, NOON + 9 * HOUR)
+    for n in range(2, 10):
+        ledger.release(str(n), NOON + 9 * HOUR)
+    run_to(ledger, NOON + 10 * HOUR)
+    told = taken(ledger)
+    assert [(one.title.split(" in use")[0], one.since_ms) for one in told] == [
+        ("acme: 80 % of scan", NOON),
+        ("acme: 100 % of scan", NOON + HOUR),
+        ("Still: acme: 100 % of scan", NOON + HOUR),
+        ("Still: acme: 80 % of scan", NOON),
+        ("acme: enough scan again", NOON),
+    ]
+    assert told[2].text.endswith("It has been so for 4 h, since 13:00 UTC.")
+    assert told[3].text.endswith("It has been so for 9 h, since 12:00 UTC.")
+    assert told[4].text.endswith("It lasted 9 h.")
+
+
 def test_usage_that_lasts_is_told_again_every_four_hours_with_another_id() -> None:
     ledger = make(max_active=1, max_hold_ms=24 * HOUR)
     hold(ledger, "a")

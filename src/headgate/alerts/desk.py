@@ -161,9 +161,14 @@ class Desk:
         subject: str | None = None,
         tenant: str | None = None,
     ) -> None:
-        """Tell of a turn of an episode."""
+        """Tell of a turn of an episode.
+
+        While it lasts, with since when it has been as bad as it is now; when it is over, with since
+        when it was so at all.
+        """
         status: Status = "resolved" if turn == "over" else "firing"
-        title, text, since_ms = news.title, news.text, episode.since_ms
+        title, text = news.title, news.text
+        since_ms = episode.since_ms if turn == "over" else episode.level_since_ms
         if turn == "still":
             title = f"Still: {title}"
             lasted = span(now_ms - since_ms)
