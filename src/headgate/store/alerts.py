@@ -70,6 +70,7 @@ class Delivery(Message):
         attempts: At that message.
         error: What its last failure was.
         delivered_at_ms: When it was taken, Unix time.
+        is_together: It is told of in one message with others.
     """
 
     channel: str
@@ -79,11 +80,7 @@ class Delivery(Message):
     attempts: int = 0
     error: str | None = None
     delivered_at_ms: int | None = None
-
-    @property
-    def is_together(self) -> bool:
-        """It is told of in one message with others."""
-        return (self.message or "").startswith(("group:", "summary:"))
+    is_together: bool = False
 
 
 class Told(Message):
@@ -136,6 +133,7 @@ _TOLD: Final = (
     "coalesce(d.list, '[]'::jsonb) AS deliveries "
     "FROM alert a LEFT JOIN LATERAL (SELECT jsonb_agg(jsonb_build_object("
     "'channel', d.channel, 'state', d.state, 'note', d.note, 'message', d.message_id, "
+    "'is_together', coalesce(d.message_id <> d.alert_id, false), "
     "'attempts', coalesce(m.attempts, 0), 'error', m.last_error, "
     "'delivered_at_ms', (extract(epoch FROM d.delivered_at) * 1000)::bigint) ORDER BY d.channel) "
     "AS list FROM delivery d LEFT JOIN alert_message m "
