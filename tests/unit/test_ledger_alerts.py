@@ -498,17 +498,35 @@ def test_a_throttle_of_all_tenants_is_told_of_only_where_somebody_waits() -> Non
 
 def test_permits_that_are_reclaimed_are_told_of_together() -> None:
     ledger = make(AlertRules(usage_levels=[]), max_active=10)
-    hold(ledger, "a", "b", "c")
+    hold(ledger, "a", units=8)
+    hold(ledger, "b", "c")
     ledger.reclaim("a", NOON + MINUTE)
     ledger.reclaim("unknown", NOON + MINUTE)
     ledger.reclaim("b", NOON + 3 * MINUTE)
     run_to(ledger, NOON + 6 * MINUTE)
     [alert] = taken(ledger)
     assert alert.title == "acme: 2 permits reclaimed"
-    assert alert.text.startswith("2 scan: since 12:01 UTC the workflows that held them closed")
+    assert alert.text == (
+        "9 scan of job-a, job-b, closed since 12:01 UTC without giving them back. Others can use "
+        "them now; nothing is lost."
+    )
+    assert (alert.data["of:scan"], alert.data["jobs"]) == (9, "job-a, job-b")
     ledger.reclaim("c", NOON + 7 * MINUTE)
     run_to(ledger, NOON + 12 * MINUTE)
     assert [alert.data["permits"] for alert in taken(ledger)] == [1]
+
+
+def test_what_a_job_held_of_several_resources_is_one_permit_and_few_jobs_are_named() -> None:
+    both = {name: Quota(max_active=50) for name in ("scan", "sign")}
+    settings = LedgerSettings(quotas=both, source="listed", alerts=AlertRules(usage_levels=[]))
+    ledger = Ledger.begin("acme", settings, incarnation=1, check_every_ms=86_400_000)
+    hold(ledger, *(str(n) for n in range(7)), units=2, also={"sign": 3})
+    for n in range(7):
+        ledger.reclaim(str(n), NOON + MINUTE)
+    run_to(ledger, NOON + 6 * MINUTE)
+    [alert] = taken(ledger)
+    assert alert.title == "acme: 7 permits reclaimed"
+    assert alert.text.startswith("14 scan, 21 sign of job-0, job-1, job-2, job-3, job-4, others, ")
 
 
 # All together ------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ class Episode:
         last: How bad it was when it was last looked at.
         due_ms: When it has to be looked at again, whatever happens; None: when something happens.
         tally: What has gathered in it, if it counts something.
+        named: Some of whom it concerns.
         reached: When each level that people were told of was reached, and not left since.
     """
 
@@ -32,6 +33,7 @@ class Episode:
     last: int = 0
     due_ms: int | None = None
     tally: dict[str, int] = field(default_factory=dict)
+    named: list[str] = field(default_factory=list)
     reached: dict[int, int] = field(default_factory=dict)
 
     @property

@@ -3,17 +3,24 @@
 from typing import Final, NamedTuple
 
 from headgate.alerts.desk import News
-from headgate.alerts.episode import Turn
+from headgate.alerts.episode import Episode, Turn
 from headgate.alerts.words import clock, many, span
 from headgate.model.quota import QuotaOverride, Throttle
 from headgate.quota.bound import REASON, Bound, plain
-from headgate.quota.record import Waiter, WindowKind
+from headgate.quota.record import Permit, Waiter, WindowKind
 
 _WINDOW: Final[dict[WindowKind, str]] = {
     "per_hour": "hour",
     "per_day": "day",
     "per_month": "month",
 }
+
+_PERMITS: Final = "/permits"
+_OTHERS: Final = "/others"
+"""In the tally of what was left behind; no resource has such a name."""
+
+_MOST_NAMED: Final = 5
+"""So many jobs that left permits behind are named."""
 
 Data = dict[str, str | int | float | None]
 """The numbers of an alert."""
@@ -244,21 +251,38 @@ def _settled(reason: str) -> str:
     return reason.partition("; about ")[0]
 
 
-def reclaimed_news(tenant: str, tally: dict[str, int], since_ms: int, now_ms: int) -> News:
-    """Say how many permits were left behind by their holders."""
-    total = sum(tally.values())
-    listed = ", ".join(f"{tally[resource]} {resource}" for resource in sorted(tally))
+def gather_reclaimed(episode: Episode, permit: Permit) -> None:
+    """Add a permit that was left behind to what is told of together."""
+    tally = episode.tally
+    tally[_PERMITS] = tally.get(_PERMITS, 0) + 1
+    for resource, units in permit.needs:
+        tally[resource] = tally.get(resource, 0) + units
+    if permit.workflow_id not in episode.named:
+        if len(episode.named) < _MOST_NAMED:
+            episode.named.append(permit.workflow_id)
+        else:
+            tally[_OTHERS] = 1
+
+
+def reclaimed_news(tenant: str, episode: Episode, now_ms: int) -> News:
+    """Say what was left behind, and by whom."""
+    tally = episode.tally
+    units = {name: tally[name] for name in sorted({*tally} - {_PERMITS, _OTHERS})}
+    total = tally.get(_PERMITS, sum(units.values()))
+    listed = ", ".join(f"{count} {resource}" for resource, count in units.items())
+    of = ", ".join([*(episode.named or ["workflows"]), *(["others"] if _OTHERS in tally else [])])
     return News(
         "permits.reclaimed",
         "warning",
         f"{tenant}: {many(total, 'permit')} reclaimed",
-        f"{listed}: since {clock(since_ms, now_ms)} the workflows that held them closed without "
-        "giving them back. Others can use them now; nothing is lost.",
+        f"{listed} of {of}, closed since {clock(episode.since_ms, now_ms)} without giving them "
+        "back. Others can use them now; nothing is lost.",
         "Jobs that are terminated, or time out, do that; a job that often does should release its "
         f"permit in a finally block. See who holds what: headgate holders {tenant}.",
         {
             "tenant": tenant,
             "permits": total,
-            **{f"of:{name}": tally[name] for name in sorted(tally)},
+            "jobs": ", ".join(episode.named),
+            **{f"of:{name}": count for name, count in units.items()},
         },
     )

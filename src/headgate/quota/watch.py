@@ -19,6 +19,7 @@ from headgate.quota.news import (
     denied_news,
     expiring_news,
     forecast_news,
+    gather_reclaimed,
     reclaimed_news,
     usage_news,
     waiting_news,
@@ -26,7 +27,7 @@ from headgate.quota.news import (
 )
 from headgate.quota.queues import Queues
 from headgate.quota.reasons import Inquiry
-from headgate.quota.record import LedgerRecord, Meter, Waiter, Window, WindowKind
+from headgate.quota.record import LedgerRecord, Meter, Permit, Waiter, Window, WindowKind
 from headgate.quota.standing import Standing
 from headgate.quota.ways import Ways
 
@@ -68,7 +69,7 @@ class Watch:
         self.touched: set[str] = set()
         self.granted: set[str] = set()
         self._denied: dict[str, str] = {}
-        self._reclaimed: dict[str, int] = {}
+        self._reclaimed: list[Permit] = []
         self._is_settled = False
         self._idle: dict[str, int] = {}
 
@@ -82,9 +83,9 @@ class Watch:
         elif reason.code is not ReasonCode.SUSPENDED:
             self._denied[resource] = reason.message
 
-    def reclaimed(self, resource: str) -> None:
+    def reclaimed(self, permit: Permit) -> None:
         """Note that a permit was taken back whose holder has closed."""
-        self._reclaimed[resource] = self._reclaimed.get(resource, 0) + 1
+        self._reclaimed.append(permit)
 
     def settled(self) -> None:
         """Note that limits may have changed: everything is looked at."""
@@ -353,11 +354,11 @@ class Watch:
             if episode is None:
                 episode = Episode(now_ms, due_ms=now_ms + every_ms)
                 self.desk.begin(key, episode)
-            for resource, count in self._reclaimed.items():
-                episode.tally[resource] = episode.tally.get(resource, 0) + count
+            for permit in self._reclaimed:
+                gather_reclaimed(episode, permit)
         if episode is not None and episode.due_ms is not None and episode.due_ms <= now_ms:
             self.desk.end(key)
-            news = reclaimed_news(self._record.tenant, episode.tally, episode.since_ms, now_ms)
+            news = reclaimed_news(self._record.tenant, episode, now_ms)
             self.desk.tell(news, now_ms, since_ms=episode.since_ms)
 
     # What people have set --------------------------------------------------------------------
