@@ -15,8 +15,8 @@ _WINDOW: Final[dict[WindowKind, str]] = {
     "per_month": "month",
 }
 
-_PERMITS: Final = "/permits"
-_OTHERS: Final = "/others"
+_PERMITS: Final = "*permits"
+_OTHERS: Final = "*others"
 """In the tally of what was left behind; no resource has such a name."""
 
 _MOST_NAMED: Final = 5
