@@ -152,6 +152,14 @@ async def test_what_is_over_begins_no_incident_when_it_is_sent_again(
     await desk.tell(crossing("acme", sequence=3))
     await desk.again(crossing("acme", sequence=3).id)
     assert len(endpoint.requests) == told + 3
+    # And what was said of the time before, or when it was less bad, does not take its place.
+    await desk.tell(crossing("acme", level=100, sequence=4))
+    told = len(endpoint.requests)
+    for old in (fires, over, crossing("acme", sequence=3)):
+        with pytest.raises(ConfigurationError, match=r"scan:1:4:quota.threshold has been told of"):
+            await desk.again(old.id)
+    await desk.again(crossing("acme", level=100, sequence=4).id)
+    assert len(endpoint.requests) == told + 1
 
 
 async def test_what_ended_long_ago_is_not_ended_again(

@@ -248,12 +248,11 @@ class AlertStore:
         )
         return Told.model_validate(dict(rows[0])) if rows else None
 
-    async def end_of(self, alert_id: str) -> Alert | None:
-        """Return what says that what an alert tells of is over; None: it is not, or has no end."""
+    async def last_word(self, alert_id: str) -> Alert | None:
+        """Return what was said last about the same after an alert; None: that alert is it."""
         rows = await self._database.fetch(
-            "SELECT e.content FROM alert a JOIN LATERAL (SELECT content, status, seq FROM alert l "
-            "WHERE l.key = a.key AND l.key <> '' ORDER BY seq DESC LIMIT 1) e ON true "
-            "WHERE a.id = $1 AND a.status = 'firing' AND e.status = 'resolved' AND e.seq > a.seq",
+            "SELECT l.content FROM alert a JOIN alert l ON l.key = a.key AND l.key <> '' "
+            "AND l.seq > a.seq WHERE a.id = $1 ORDER BY l.seq DESC LIMIT 1",
             alert_id,
         )
         return Alert.model_validate(rows[0]["content"]) if rows else None
