@@ -12,6 +12,7 @@ from headgate.notifier.bundles import Waiting
 from headgate.notifier.composing import compose
 from headgate.notifier.outgoing import Outgoing
 from headgate.notifier.pagerduty import events
+from headgate.notifier.webhook import envelope
 from tests.notifier.site import alert, crossing
 
 NOON = 1_800_000_000_000
@@ -156,6 +157,22 @@ def test_a_summary_says_how_things_are_now() -> None:
         "- scanner-1 is cut off (resolved)",
         "- scanner-2 is cut off (resolved)",
     ]
+
+
+def test_what_is_over_says_how_long_it_lasted_and_is_over_once() -> None:
+    over = [
+        crossing(f"t{n}", status="resolved").model_copy(update={"data": {"lasted_ms": n * 60_000}})
+        for n in range(8)
+    ]
+    (message,) = composed(over)
+    assert message.lead.title == "8 tenants: no longer near their quota"
+    lines = message.lead.text.splitlines()
+    assert lines[7] == "- t7: below 80 % of scan in use (after 7 min)"
+    fires = [alert(n) for n in range(3)]
+    (mixed,) = composed([*fires, over[2]], budget=1)
+    assert mixed.lead.text.splitlines()[-1].endswith("in use (resolved, after 2 min)")
+    told = envelope(message)["data"]["alerts"]
+    assert told[3]["text"] == over[3].text
 
 
 def test_templates_write_title_and_text() -> None:

@@ -8,7 +8,8 @@ from string import Template
 from typing import Final, Literal
 from urllib.parse import quote
 
-from headgate.alerts.words import many
+from headgate.alerts.desk import LASTED
+from headgate.alerts.words import many, span
 from headgate.model.alert import Alert, Severity
 from headgate.model.channels import Channel
 from headgate.model.contract import Message
@@ -175,7 +176,8 @@ def _together(
     kind = kinds[0] if len(kinds) == 1 else "notifier.summary"
     tenants = {tenant_of(alert) for alert in alerts}
     listed = sorted(last, key=lambda alert: _GRAVITY[alert.severity])
-    lines = [f"- {_line(alert)}" for alert in listed[:LISTED]]
+    is_over = all(alert.status == "resolved" for alert in last)
+    lines = [f"- {_line(alert, is_over)}" for alert in listed[:LISTED]]
     if len(listed) > LISTED:
         lines.append(f"- and {len(listed) - LISTED} more: headgate alerts list -n {len(listed)}")
     advice = _advice_for(listed, kinds)
@@ -189,7 +191,7 @@ def _together(
         text=opening + "\n".join(lines),
         at_ms=max(alert.at_ms for alert in alerts),
         data={"alerts": len(last), "tenants": len(tenants - {None})},
-        status="resolved" if all(a.status == "resolved" for a in last) else "firing",
+        status="resolved" if is_over else "firing",
         tenant=next(iter(tenants)) if len(tenants) == 1 else None,
         since_ms=min(since),
         advice=advice,
@@ -221,9 +223,14 @@ def _advice_for(alerts: Sequence[Alert], kinds: Sequence[str]) -> str:
     )
 
 
-def _line(alert: Alert) -> str:
-    over = " (resolved)" if alert.status == "resolved" else ""
-    return f"{alert.title}{over}"
+def _line(alert: Alert, all_over: bool) -> str:
+    """Return one line; that it is over is not said where all of them are."""
+    if alert.status == "firing":
+        return alert.title
+    lasted = alert.data.get(LASTED)
+    said = [] if all_over else ["resolved"]
+    said += [f"after {span(lasted)}"] if isinstance(lasted, int) else []
+    return f"{alert.title} ({', '.join(said)})" if said else alert.title
 
 
 def utc(at_ms: int) -> str:
