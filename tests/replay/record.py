@@ -31,7 +31,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from headgate.devstack.stack import Stack
 from headgate.gate.kinds import KINDS, governing
 from headgate.model.alert_rules import AlertRules, Flapping
-from headgate.model.breaker import BreakerCommand, BreakerState, BreakerView, Report
+from headgate.model.breaker import BreakerCommand, BreakerState, BreakerView, CallOutcome, Report
 from headgate.model.entity import EntityOptions
 from headgate.model.ids import Kind
 from headgate.model.lease import LeaseAsk, LeaseGrant, WaitingCalls
@@ -116,6 +116,7 @@ class Recorder:
         await self._group_is_full()
         await self._waiter_has_closed()
         await self._people_are_told()
+        await self._breaker_flaps()
         await self._block_is_left_behind()
         await self._people_say_it_twice()
         await self._capacities_lie_over_each_other()
@@ -144,6 +145,7 @@ class Recorder:
         found["governor-stacked"] = (await self._runs("governor", "stacked"))[0]
         found["governor-house"] = (await self._runs("governor", "house"))[0]
         found["breaker-told"] = (await self._runs("breaker", "told"))[0]
+        found["breaker-flaps"] = (await self._runs("breaker", "flaps"))[0]
         found["ledger-told"] = (await self._runs("ledger", "told"))[0]
         found["breaker-resumed"] = (await self._runs("breaker", "resumed"))[0]
         found["ledger-repeated"] = (await self._runs("ledger", "repeated"))[0]
@@ -724,6 +726,37 @@ class Recorder:
         await eventually(breaker_told, lambda told: not told)
         await self._saved("ledger", "told")
         await self._saved("breaker", "told")
+
+    async def _breaker_flaps(self) -> None:
+        """A breaker that people were told flaps, and that is HALF_OPEN for long without a word."""
+        governance = self._governance
+        rules = AlertRules(
+            half_open_ms=1_000, flapping=Flapping(openings=2, within_ms=60_000, calm_ms=1_000)
+        )
+        policy = POLICY.model_copy(
+            update={"probes": 1, "half_open_max_ms": 3_000, "probe_deadline_ms": 3_000}
+        )
+        settings = BreakerSettings(policy=policy, source="listed", alerts=rules)
+        breaker = governance.breaker("flaps")
+        await breaker.update("configure", settings, uuid4().hex, BreakerView, 10)
+        await governance.report("flaps", 1, failures=3)
+        view = await governance.until_state("flaps", BreakerState.HALF_OPEN)
+        await governance.lease_probes("flaps", view.epoch, "probe-1")
+        failed = [probe("probe-1", view.epoch, CallOutcome.FAILURE)]
+        await governance.report("flaps", 2, probes=failed)
+        await governance.until_state("flaps", BreakerState.OPEN)
+        view = await governance.until_state("flaps", BreakerState.HALF_OPEN)
+        # It is looked at when that is long, too.
+        long_ms = view.since_ms + 1_500
+        await eventually(lambda: governance.breaker_state("flaps"), lambda _: now_ms() > long_ms)
+        await governance.report("flaps", 3, successes=1)
+        await governance.until_state("flaps", BreakerState.CLOSED)
+
+        async def told() -> dict[str, int]:
+            return (await governance.breaker_state("flaps")).alerts.open
+
+        await eventually(told, lambda found: not found)
+        await self._saved("breaker", "flaps")
 
     # The jobs ----------------------------------------------------------------------------------
 
