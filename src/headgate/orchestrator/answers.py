@@ -1,10 +1,15 @@
-"""Whether Temporal answers."""
+"""Whether Temporal answers, and whether workers ask it for work."""
 
 from datetime import timedelta
 from typing import Final
 
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import (
+    DescribeTaskQueueRequest,
+    DescribeWorkflowExecutionRequest,
+)
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -31,3 +36,22 @@ async def temporal_answers(client: Client) -> bool:
     except RPCError as error:
         return error.status in _ANSWERS
     return True
+
+
+async def last_polled_ms(client: Client, task_queue: str) -> int | None:
+    """Return when a worker last asked for workflow tasks; None: not in the last minutes.
+
+    A worker that has room waits for an answer for up to a minute, and then asks again.
+
+    Raises:
+        RPCError: Temporal does not answer.
+    """
+    answer = await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace,
+            task_queue=TaskQueue(name=task_queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        ),
+        timeout=_PATIENCE,
+    )
+    return max((one.last_access_time.ToMilliseconds() for one in answer.pollers), default=None)
