@@ -20,11 +20,13 @@ from headgate.model.errors import NotFoundError, UnavailableError
 from headgate.model.ids import DEFAULT, Kind
 from headgate.model.ledger import LedgerView, Outlook, WhyView
 from headgate.model.why import WHY_QUERY, JobAsk, WhyReport
+from headgate.orchestrator.answers import last_polled_ms
 from headgate.orchestrator.ask import ask, ask_pool
 from headgate.orchestrator.held_back import held_back
 from headgate.orchestrator.obstacles import told_of
 from headgate.orchestrator.refused import refused
 from headgate.orchestrator.tenants import tenant_described
+from headgate.orchestrator.times import lasting
 from headgate.orchestrator.verdict import Evidence, conclude
 from headgate.quota.reasons import unknown_tenant
 from headgate.store.configuration import ConfigurationStore
@@ -81,6 +83,7 @@ class _Search:
         self._configured = ConfigurationStore(database)
         self.evidence = Evidence(workflow_id, time.time_ns() // 1_000_000)
         self._client = client
+        self._task_queue = ""
         self._job = client.get_workflow_handle(workflow_id)
 
     async def describe(self) -> None:
@@ -92,6 +95,7 @@ class _Search:
                 return
             raise UnavailableError(f"Temporal does not answer: {error.message}") from error
         assert found.status is not None
+        self._task_queue = found.task_queue
         self.evidence.status = found.status.name
         self.evidence.tenant = await tenant_described(found)
         self.evidence.is_open = found.status is WorkflowExecutionStatus.RUNNING
@@ -118,9 +122,23 @@ class _Search:
             )
         except (RPCError, WorkflowQueryRejectedError, RuntimeError):
             self.evidence.silence = (
-                "the job does not answer, because no worker runs it now; only the ledgers were "
-                "asked, and what it wants to call is not known"
+                f"the job {await self._silent()}; only the ledgers were asked, and what it wants "
+                "to call is not known"
             )
+
+    async def _silent(self) -> str:
+        """Return how the job did not answer, and why, as far as anybody knows."""
+        try:
+            polled_ms = await last_polled_ms(self._client, self._task_queue)
+        except RPCError as error:
+            return f"does not answer, nor does Temporal ({error})"
+        if polled_ms is None:
+            return "does not answer, because no worker runs it now"
+        ago = lasting(max(0, time.time_ns() // 1_000_000 - polled_ms))
+        return (
+            f"did not answer within {_JOB_S.seconds} s: a worker last asked for work like this "
+            f"{ago} ago, and is busy or gone"
+        )
 
     async def ask_ledger(self, tenant: str) -> None:
         """Ask the ledger of a tenant, and the pools of what the job waits for."""
