@@ -12,7 +12,7 @@ from headgate.model.errors import UnavailableError
 from headgate.model.ledger import LedgerCommand, Outlook, SetPause, SetThrottle
 from headgate.model.reason import Reason, ReasonCode
 from headgate.quota import Ledger
-from tests.unit.ledgers import NOW_MS, make
+from tests.unit.ledgers import NOW_MS, make, quotas
 
 LATER_MS = NOW_MS + 60_000
 OPEN = Refusal(Reason(code=ReasonCode.BREAKER_OPEN, message="it is open"), LATER_MS)
@@ -61,16 +61,32 @@ def operate(ledger: Ledger, action: SetPause | SetThrottle) -> None:
 async def test_what_may_be_granted_waits_for_its_breaker_and_is_asked_about_twice_a_minute(
     clock: Clock,
 ) -> None:
-    asked = Asked(make(max_active=2))
-    told = await asyncio.gather(*(asked.told(scan=1) for _ in range(9)))
+    asked = Asked(make(max_active=9))
+    told = await asyncio.gather(*(asked.told(scan=4) for _ in range(9)))
     assert all(one is OPEN for one in told)
     assert len(asked.messages) == 1
-    for clock.now_s in (1.0, 29.0):
-        assert await asked.told(scan=1) is OPEN
+    for clock.now_s, units in ((1.0, 4), (2.0, 3), (29.0, 1)):
+        assert await asked.told(scan=units) is OPEN, "what asks for less is known as well"
     assert len(asked.messages) == 1
+    assert await asked.told(scan=5) is OPEN
+    assert asked.messages[1:] == [[(("scan", 5),)]]
+    clock.now_s = 60.0
+    assert [await asked.told(scan=1) for _ in range(3)] == [OPEN] * 3
+    await asyncio.gather(*asked.outlooks._asking)
+    assert asked.messages[2:] == [[(("scan", 5),)]], "once more, and nobody waits for it"
+
+
+async def test_what_has_changed_meanwhile_is_told_from_the_next_time_on(clock: Clock) -> None:
+    ledger = make(max_active=9)
+    asked = Asked(ledger)
+    assert await asked.told(scan=4) is OPEN
+    ledger.configure(quotas(scan={"max_active": 2}), NOW_MS)
     clock.now_s = 31.0
-    assert await asked.told(scan=1) is OPEN
-    assert len(asked.messages) == 2
+    assert await asked.told(scan=4) is OPEN
+    await asyncio.gather(*asked.outlooks._asking)
+    assert (await asked.told(scan=4)).retry_at_ms is None
+    assert (await asked.told(scan=3)).retry_at_ms is None
+    assert await asked.told(scan=2) is OPEN
 
 
 async def test_what_can_never_be_granted_is_refused_for_good_in_the_rank_of_reasons() -> None:
