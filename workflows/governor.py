@@ -35,6 +35,7 @@ _MOST_KNOWN = "headgate-most-known"
 _ENDS_SOMETHING = "headgate-pools-resume-what-is-set"
 _LEFT_AS_SAID = "headgate-pools-left-as-said"
 _LEFT_ASKED = "headgate-asked-when-left"
+_GROUPS_PASSED = "headgate-full-groups-passed"
 _STACK = "headgate-capacities-stack"
 
 
@@ -51,6 +52,7 @@ class GovernorWorkflow(Entity):
             as_before=not workflow.patched(_AS_MEANT),
             knows_most=workflow.patched(_MOST_KNOWN),
             asks_who_left=workflow.patched(_LEFT_ASKED),
+            passes_full_groups=workflow.patched(_GROUPS_PASSED),
             stacks=workflow.patched(_STACK),
         )
         record = start.record

@@ -28,6 +28,10 @@ from tests.unit.test_breaker import NOW_MS, Gate, make
 POOLS, MEMBERS, SET, BROKEN, WAITING, TRANSITIONS = 120, 450, 230, 30, 20, 130
 
 
+async def _well() -> bool:
+    return True
+
+
 async def nowhere() -> Client:
     raise UnavailableError("reading needs no Temporal")
 
@@ -38,7 +42,7 @@ async def many(stack: Stack) -> AsyncIterator[str]:
     async with migrated_database(stack.dsn) as dsn, Database(dsn) as database:
         await _save_all(database)
         service = Service(database, Temporal(nowhere), ApiSettings(open_as="test"))
-        async with WorkerStore(database).beating(), serving(service) as base:
+        async with WorkerStore(database).beating(_well), serving(service) as base:
             yield base
 
 

@@ -206,6 +206,10 @@ async def test_a_limit_goes_below_what_is_held_only_when_that_is_meant(desk: Des
         assert "--allow-below-usage" in refused
         await desk.done(*args, "--allow-below-usage")
         assert (await desk.governance.account(acme)).limits["scan"].max_active == 1
+        # A window gets nothing back: it ends.
+        hourly = (await desk.headgate("quota", "set", acme, "scan", "per_hour=1", *ABOUT)).refusal
+        assert f"per_hour of scan of {acme} would be 1, but 2 are granted already in this" in hourly
+        assert re.search(r"nothing would be granted until it ends at \d\d:00 .*UTC\. ", hourly)
 
         gone = ("quota", "unset", acme, "scan", *ABOUT)
         refused = (await desk.headgate(*gone)).refusal
@@ -503,7 +507,7 @@ SET = ("quota", "override", "acme", "scan")
         ((*SET, "max_active=1", "--until", "soon", *ABOUT), "--until 'soon': write a time"),
         (
             (*SET, "rate=5/s", "--from", "2040-01-02", "--until", "2040-01-01", *ABOUT),
-            "ends_at_ms is not after begins_at_ms",
+            "--until '2040-01-01' is not after --from '2040-01-02': an override lasts for a time",
         ),
         (("quota", "pause", "a b", *ABOUT), "tenant 'a b': write letters"),
         (("quota", "pause", "acme", "--reason", "no"), "--reason: string should have at least 3"),

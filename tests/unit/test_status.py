@@ -87,13 +87,13 @@ def test_calls_that_are_turned_away_are_told_of_though_nobody_waits_in_line() ->
         "in the last minute (of acme, bolt)"
     )
     assert found.attention[0].message.endswith(
-        "; 41 calls turned away in the last minute; tenants hit: 2: acme (40), bolt (1)"
+        "; 41 calls turned away in the last minute; 2 tenants hit: acme (40), bolt (1)"
     )
     # Some time later their jobs still wait for the end of the open time.
     later = NOW_MS + TURNED_AWAY_FOR_MS
     found = _status(_shown(breaker, later), now_ms=later, worker_seen_ms=later)
     assert found.line == "blocked by breaker/scanner; nobody waits in line"
-    assert found.attention[0].message.endswith("%); tenants hit: 2: acme (40), bolt (1)")
+    assert found.attention[0].message.endswith("%); 2 tenants hit: acme (40), bolt (1)")
 
 
 def test_of_several_that_turn_calls_away_all_are_counted() -> None:
@@ -156,6 +156,18 @@ def test_without_a_worker_nothing_is_known() -> None:
     silent = _status(_breaker("...."), worker_seen_ms=NOW_MS - STALE_MS - 1_000)
     assert silent.verdict is Verdict.STALE
     assert "has been seen for 21 s" in silent.line
+
+
+def test_while_temporal_answers_no_worker_nothing_is_known() -> None:
+    found = _status(_breaker("xxxx"), temporal_answered_ms=NOW_MS - STALE_MS - 1_000)
+    assert found.verdict is Verdict.STALE
+    assert found.line == (
+        "Temporal has not answered the governance worker for 21 s: what is shown is from before, "
+        "and nothing is decided until it does"
+    )
+    assert [one.subject for one in found.attention] == ["breaker/scanner"]
+    just_yet = _status(_breaker("...."), temporal_answered_ms=NOW_MS - STALE_MS)
+    assert just_yet.verdict is Verdict.FLOWING
 
 
 def test_what_should_have_changed_long_ago_is_stale() -> None:

@@ -265,7 +265,7 @@ async def test_whose_call_is_held_back_is_known_though_a_breaker_is_nobodys(
         )
         assert status.turned_away[place.downstream] == 1
         (told,) = [one.message for one in status.attention if one.name == place.downstream]
-        assert told.endswith(f"; 1 call turned away in the last minute; tenants hit: 1: {name} (1)")
+        assert told.endswith(f"; 1 call turned away in the last minute; 1 tenant hit: {name} (1)")
         await waiting.terminate("the test is over")
 
 

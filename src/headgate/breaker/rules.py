@@ -7,7 +7,7 @@ from headgate.breaker.record import BreakerRecord
 from headgate.breaker.rows import is_unbroken
 from headgate.breaker.sliding_count import SlidingCount
 from headgate.breaker.sliding_time import BUCKETS
-from headgate.breaker.windows import describe, enough_calls, excess
+from headgate.breaker.windows import describe, enough_calls, excess, in_a_row
 from headgate.model.breaker import BreakerState
 from headgate.model.policy import TimeWindow
 
@@ -50,7 +50,7 @@ def judge(record: BreakerRecord, now_ms: int, *, wary: bool = False) -> Trip | N
     if row is not None and record.consecutive >= row and is_unbroken(record, now_ms, active_ms):
         trip = Trip(
             "consecutive_failures",
-            f"{record.consecutive} calls in a row failed (limit {row})",
+            f"{in_a_row(record.consecutive)} (limit {row})",
             {"value": record.consecutive, "threshold": row},
         )
         return trip if _has_quorum(record, now_ms) else None

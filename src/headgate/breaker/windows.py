@@ -41,6 +41,11 @@ def enough_calls(rates: Rates) -> int:
     return min(rates.min_calls, rates.window.size)
 
 
+def in_a_row(count: int) -> str:
+    """Return how many calls failed one after the other, in words."""
+    return "1 call failed" if count == 1 else f"{count} calls in a row failed"
+
+
 def describe(rates: Rates) -> str:
     """Return the window in words."""
     window = rates.window

@@ -30,7 +30,9 @@ _MOST_NAMED: Final = 5
 
 
 def command(
-    file: Path = typer.Option(..., "-f", "--file", help="The pool, YAML; see examples/pool.yaml."),
+    file: Path = typer.Option(
+        ..., "-f", "--file", help="The pool, YAML; see examples/pool.yaml; -: standard input."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
 ) -> None:
     """Divide a pool between its tenants, as the governor would, and say why.

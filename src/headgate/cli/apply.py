@@ -24,7 +24,9 @@ _SIGN: Final = {"create": "+", "update": "~", "remove": "-"}
 
 
 def command(
-    file: Path = typer.Option(..., "-f", "--file", help="The configuration, headgate.yaml."),
+    file: Path = typer.Option(
+        ..., "-f", "--file", help="The configuration, headgate.yaml; -: standard input."
+    ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Show the difference; change nothing."),
     reason: str = typer.Option("headgate apply", help="Why; stands in the audit."),
     actor: str = typer.Option("", help="Who; the user that runs the command, if not given."),

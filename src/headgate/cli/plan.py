@@ -23,7 +23,9 @@ _MOST_LINES: Final = 6
 
 
 def command(
-    file: Path = typer.Option(..., "-f", "--file", help="The configuration, headgate.yaml."),
+    file: Path = typer.Option(
+        ..., "-f", "--file", help="The configuration, headgate.yaml; -: standard input."
+    ),
     as_json: bool = options.JSON,
 ) -> None:
     """Divide the pools of FILE on the demand of now, and show who gains and who loses.

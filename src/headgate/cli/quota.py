@@ -89,6 +89,10 @@ def override(
         ends_at_ms = options.moment(end, "--until")
     else:
         ends_at_ms = max(now_ms(), begins_at_ms or 0) + (for_ms or 0)
+    if begins_at_ms is not None and ends_at_ms <= begins_at_ms:
+        raise ConfigurationError(
+            f"--until {end!r} is not after --from {begin!r}: an override lasts for a time"
+        )
     action = options.written(
         SetOverride,
         resource=options.name(resource, "resource"),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from headgate.breaker.windows import Excess
+from headgate.breaker.windows import Excess, in_a_row
 from headgate.gate.own_rates import OwnRates
 from headgate.model.breaker import (
     UNKNOWN_EPOCH,
@@ -169,10 +169,10 @@ class Watch:
                 )
             return
         limit = verdict.consecutive_failures
-        in_a_row = limit is not None and self.in_a_row >= limit
-        if (in_a_row or too_much is not None) and verdict.allow in PASSES:
-            self.cause = f"{self.in_a_row} calls in a row failed here"
-            if too_much is not None and not in_a_row:
+        too_many = limit is not None and self.in_a_row >= limit
+        if (too_many or too_much is not None) and verdict.allow in PASSES:
+            self.cause = f"{in_a_row(self.in_a_row)} here"
+            if too_much is not None and not too_many:
                 self.cause = f"{too_much.count} of {too_much.calls} calls {too_much.what} here"
             if now_ms >= self.own_trip_until_ms:
                 # When the time is over one more failure is enough, and doubles it: a node that is

@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from uuid import uuid4
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import (
     Client,
     WorkflowExecutionStatus,
@@ -31,6 +28,7 @@ from headgate.model.ledger import LedgerView
 from headgate.model.pool import PoolSettings, PoolView
 from headgate.model.quota import Throttle
 from headgate.model.settings import BreakerSettings, LedgerSettings, Reconfigure
+from headgate.orchestrator.answers import last_polled_ms
 from headgate.orchestrator.change import Change, change_of
 from headgate.orchestrator.operate import new_command_id
 from headgate.store.configuration import ConfigurationStore
@@ -482,14 +480,8 @@ class Configurator:
         async with self._looking:
             deadline = time.monotonic() + self._worker_within_s
             while not self._worker_seen:
-                answer = await self._client.workflow_service.describe_task_queue(
-                    DescribeTaskQueueRequest(
-                        namespace=self._client.namespace,
-                        task_queue=TaskQueue(name=self._task_queue),
-                        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-                    )
-                )
-                self._worker_seen = bool(answer.pollers)
+                polled_ms = await last_polled_ms(self._client, self._task_queue)
+                self._worker_seen = polled_ms is not None
                 if self._worker_seen:
                     return
                 if time.monotonic() > deadline:

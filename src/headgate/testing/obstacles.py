@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from headgate.model.contract import is_name
 from headgate.model.reason import Reason
 from headgate.orchestrator.mistakes import shown
 from headgate.testing.records import Asked
@@ -157,10 +158,13 @@ def require_name(what: str, name: str) -> None:
     """Refuse what nobody could be called.
 
     Raises:
-        ValueError: It is no text, or empty.
+        ValueError: It is no text, or not what a configuration takes for a name.
     """
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"FakeGate: {what} is {shown(name)}: write a name, such as 'scanner'")
+    if not isinstance(name, str) or not is_name(name):
+        raise ValueError(
+            f"FakeGate: {what} is {shown(name)}: write a name, such as 'scanner' (letters, digits "
+            "and . _ : @ / + -)"
+        )
 
 
 def _require_count(count: int) -> None:

@@ -11,7 +11,8 @@ from headgate.view.standing import BreakerStanding, PoolStanding, TenantStanding
 from headgate.view.words import lasting, requests_wait, whom
 
 STALE_MS: Final = 20_000
-"""A governance worker says every few seconds that it runs; after so long none does."""
+"""A governance worker says every few seconds that it runs, and that Temporal answers it; after so
+long none does."""
 
 OVERDUE_MS: Final = 60_000
 """What should have changed so long ago, and has not been saved, is not as it is shown."""
@@ -82,6 +83,7 @@ class Status(Message):
             again, so that their jobs wait in no line.
         at_ms: When this was reckoned.
         worker_seen_ms: When a governance worker last said that it runs; null: never.
+        temporal_answered_ms: When Temporal last answered a governance worker; null: never.
         saved_at_ms: When anything was last saved; null: never.
     """
 
@@ -92,6 +94,7 @@ class Status(Message):
     turned_away: dict[str, int] = {}
     at_ms: int
     worker_seen_ms: int | None
+    temporal_answered_ms: int | None = None
     saved_at_ms: int | None
 
 
@@ -104,6 +107,7 @@ def status(
     worker_seen_ms: int | None,
     saved_at_ms: int | None,
     turned_away: Mapping[str, int] | None = None,
+    temporal_answered_ms: int | None = None,
 ) -> Status:
     """Return whether work flows, and what needs attention first.
 
@@ -116,6 +120,7 @@ def status(
         worker_seen_ms: When a governance worker last said that it runs.
         saved_at_ms: When anything was last saved.
         turned_away: Calls that gates did not let pass lately, by downstream.
+        temporal_answered_ms: When Temporal last answered a governance worker; None: nobody says.
     """
     turned_away = dict(turned_away or {})
     found = [
@@ -126,7 +131,9 @@ def status(
     found += [one for pool in pools for one in _of_pool(pool, now_ms)]
     found += [one for tenant in tenants for one in _of_tenant(tenant)]
     found.sort(key=lambda one: (_RANK[one.severity], one.since_ms or now_ms, one.subject))
-    verdict, line = _verdict(breakers, found, totals, turned_away, now_ms, worker_seen_ms)
+    verdict, line = Verdict.STALE, _stale(breakers, now_ms, worker_seen_ms, temporal_answered_ms)
+    if not line:
+        verdict, line = _verdict(breakers, found, totals, turned_away, now_ms)
     return Status(
         verdict=verdict,
         line=line,
@@ -135,8 +142,35 @@ def status(
         turned_away=turned_away,
         at_ms=now_ms,
         worker_seen_ms=worker_seen_ms,
+        temporal_answered_ms=temporal_answered_ms,
         saved_at_ms=saved_at_ms,
     )
+
+
+def _stale(
+    breakers: Sequence[BreakerStanding],
+    now_ms: int,
+    worker_seen_ms: int | None,
+    temporal_answered_ms: int | None,
+) -> str:
+    """Return why what is shown is old; empty: it is not."""
+    if worker_seen_ms is None:
+        return "no governance worker has run yet: start one with headgate worker"
+    if (silent_ms := now_ms - worker_seen_ms) > STALE_MS:
+        return (
+            f"no governance worker has been seen for {lasting(silent_ms)}: what is shown is from "
+            "before, and nothing is decided until one runs"
+        )
+    # A worker that runs learns nothing, and says so in Postgres, which it still reaches.
+    if temporal_answered_ms is not None and (ms := now_ms - temporal_answered_ms) > STALE_MS:
+        return (
+            f"Temporal has not answered the governance worker for {lasting(ms)}: what is shown is "
+            "from before, and nothing is decided until it does"
+        )
+    late = [one.downstream for one in breakers if _is_overdue(one, now_ms)]
+    if late:
+        return f"{_some(late)} should have changed by now and {_have(late)} not: is Temporal well?"
+    return ""
 
 
 def _verdict(
@@ -145,20 +179,7 @@ def _verdict(
     totals: Totals,
     turned_away: Mapping[str, int],
     now_ms: int,
-    worker_seen_ms: int | None,
 ) -> tuple[Verdict, str]:
-    if worker_seen_ms is None:
-        return Verdict.STALE, "no governance worker has run yet: start one with headgate worker"
-    if (silent_ms := now_ms - worker_seen_ms) > STALE_MS:
-        return Verdict.STALE, (
-            f"no governance worker has been seen for {lasting(silent_ms)}: what is shown is from "
-            "before, and nothing is decided until one runs"
-        )
-    late = [one.downstream for one in breakers if _is_overdue(one, now_ms)]
-    if late:
-        return Verdict.STALE, (
-            f"{_some(late)} should have changed by now and {_have(late)} not: is Temporal well?"
-        )
     held_back = bool(turned_away) or any(one.state in _SHUT for one in breakers)
     wait = _wait(totals, held_back=held_back) + _turned_away(breakers, turned_away, now_ms)
     by = [one.subject for one in found if one.severity == "critical"]
@@ -198,7 +219,8 @@ def _of_breaker(one: BreakerStanding, turned_away: int, now_ms: int) -> list[Att
             BreakerState.HALF_OPEN: "HALF_OPEN: only probes pass",
             BreakerState.FORCED_OPEN: f"FORCED_OPEN{by}: no call passes",
         }[one.state]
-        hit = f"; tenants hit: {whom(one.affected)}" if one.affected else ""
+        tenants = " tenant hit" if len(one.affected) == 1 else " tenants hit"
+        hit = f"; {whom(one.affected, what=tenants)}" if one.affected else ""
         return item("critical", f"{what}{ends}: {one.reason}{away}{hit}")
     if one.state is BreakerState.RAMP:
         return item("warning", f"RAMP: a growing share of the calls passes{ends}{away}")
