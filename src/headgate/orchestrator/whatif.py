@@ -44,8 +44,6 @@ async def forecast(
     """
     plan = await Configurator(client, database, task_queue, shown=shown).plan(wanted)
     applied = await ConfigurationStore(database).load()
-    sharing = {tenant for pool in wanted.pools.values() for tenant in wanted.members(pool)}
-    ledgers = await ledgers_of(database, sorted(sharing))
     saved = {view.pool: view for view in await SnapshotStore(database).pools()}
     now_ms = time.time_ns() // 1_000_000
 
@@ -57,6 +55,9 @@ async def forecast(
 
     names = sorted(wanted.pools)
     views = await asyncio.gather(*map(seen, names))
+    sharing = {tenant for pool in wanted.pools.values() for tenant in wanted.members(pool)}
+    sharing |= {tenant for _, view in views if view is not None for tenant in view.members}
+    ledgers = await ledgers_of(database, sorted(sharing))
     return Forecast(
         changes=[
             PlannedChange(action=change.action, target=change.target, lines=change.lines())
