@@ -36,6 +36,7 @@ _ENDS_SOMETHING = "headgate-pools-resume-what-is-set"
 _LEFT_AS_SAID = "headgate-pools-left-as-said"
 _LEFT_ASKED = "headgate-asked-when-left"
 _GROUPS_PASSED = "headgate-full-groups-passed"
+_TURNS_KEPT = "headgate-turns-kept"
 _STACK = "headgate-capacities-stack"
 
 
@@ -54,6 +55,7 @@ class GovernorWorkflow(Entity):
             asks_who_left=workflow.patched(_LEFT_ASKED),
             passes_full_groups=workflow.patched(_GROUPS_PASSED),
             stacks=workflow.patched(_STACK),
+            keeps_turns=workflow.patched(_TURNS_KEPT),
         )
         record = start.record
         if start.packed is not None:

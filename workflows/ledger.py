@@ -59,6 +59,7 @@ _ONE_OVERRIDE = "headgate-one-override"
 _SILENT_GATES = "headgate-silent-gates"
 _USABLE_DEMAND = "headgate-usable-demand"
 _WAITERS_MINDED = "headgate-waiters-minded"
+_LEFT_ANSWERED = "headgate-answers-when-left"
 _GOVERNOR_AWAY = timedelta(seconds=10)
 _TELL_EVERY = timedelta(milliseconds=TELL_EVERY_MS)
 
@@ -82,6 +83,7 @@ class LedgerWorkflow(Entity):
             notes_left=workflow.patched(_NOTES_LEFT),
             asks_for_usable=workflow.patched(_USABLE_DEMAND),
             minds_waiters=workflow.patched(_WAITERS_MINDED),
+            answers_when_left=workflow.patched(_LEFT_ANSWERED),
             asks_first=is_as_meant,
         )
         record = start.record

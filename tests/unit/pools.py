@@ -86,7 +86,10 @@ class PoolOfLedgers:
         for _ in range(50):
             moved = False
             for ledger in self.ledgers.values():
-                ledger.advance(self.now_ms)
+                # As the workflow does: nothing happens to it between what it has a timer for.
+                deadline = ledger.next_deadline()
+                if deadline is not None and deadline <= self.now_ms:
+                    ledger.advance(self.now_ms)
                 at_ms = ledger.demands_due_at_ms()
                 if ledger.demands_due() or (at_ms is not None and at_ms <= self.now_ms):
                     demands = ledger.demands()

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from headgate.allocation.group_room import reachable
-from headgate.allocation.places import Place
-from headgate.model.pool import GroupShare, Strategy
+from headgate.allocation.group_room import reach
+from headgate.allocation.places import Place, Places
+from headgate.allocation.rounds import step
+from headgate.model.pool import Damping, GroupShare, Strategy
 from headgate.model.quota import Quota
 from tests.unit.pools import PoolOfLedgers
 
 QUOTAS = {"a": Quota(), "c": Quota(guaranteed=4), "d": Quota(guaranteed=3)}
+ALL_AT_ONCE = Damping(share_per_round=1.0, dead_zone=0.0)
 IN_DEP = {"a": "dep", "c": "dep"}
 
 
@@ -59,6 +61,29 @@ def test_what_comes_back_to_a_full_group_is_not_for_others_while_they_have_their
     assert (made.held("c"), made.held("d")) == (4, 3)
 
 
+def test_what_comes_back_for_those_in_a_group_is_not_for_those_outside() -> None:
+    """So what these lack is taken from others who have too much."""
+    places = {
+        "a": place(-5, ceiling=8)._replace(allocated=3),
+        "c": place(3, first=3),
+        "d": place(-3, ceiling=10),
+        "e": place(5, ceiling=2),
+    }
+    done = step(20, Places(places), ALL_AT_ONCE, groups=[(8, ["a", "c"])])
+    assert done.allocated == {"d": 7}
+
+
+def test_fragments_in_a_full_group_let_one_of_its_jobs_begin() -> None:
+    places = {
+        "a": place(2, ceiling=2, first=4),
+        "b": place(2, ceiling=2, first=4, raised_at_ms=1),
+        "z": place(-4, ceiling=4)._replace(allocated=0, held=4),
+    }
+    for capacity in (8, 100):
+        done = step(capacity, Places(places), ALL_AT_ONCE, groups=[(8, ["a", "b", "z"])])
+        assert done.allocated == {"b": 0}, "and a begins when that is back"
+
+
 def place(lacks: int, ceiling: int = 0, first: int = 0, raised_at_ms: int = 0) -> Place:
     return Place(
         wanted=ceiling + lacks,
@@ -74,7 +99,7 @@ def place(lacks: int, ceiling: int = 0, first: int = 0, raised_at_ms: int = 0) -
 
 def found(places: dict[str, Place], *groups: tuple[int, Sequence[str]]) -> dict[str, int]:
     lacking = {name: one.target - one.ceiling for name, one in places.items()}
-    return reachable(lacking, places, groups)
+    return reach(lacking, places, groups).lacking
 
 
 def test_who_is_in_no_limited_group_lacks_what_it_lacks() -> None:

@@ -146,6 +146,34 @@ def test_a_restored_governor_asks_who_had_left_before() -> None:
     assert (pool.held("a"), pool.held("b")) == (6, 2)
 
 
+def test_one_that_has_brought_all_back_answers_too() -> None:
+    pool = Shared()
+    pool.give_back("a", 5)
+    pool.tell_ledger({})
+    pool.tell_governor("b")
+    pool.wait(1_000)
+    old = pool.record()  # one is held
+    pool.give_back("a")
+    pool.wait(1_000)
+    pool.crash(old)
+    pool.ask("b", 8)
+    pool.wait(3_000)
+    assert (pool.held("a"), pool.held("b")) == (0, 8)
+
+
+def test_one_that_never_was_in_the_pool_answers_too() -> None:
+    pool = PoolOfLedgers(8, {"b": Quota()})
+    settings = LedgerSettings(quotas={"scan": Quota()}, source="listed")
+    pool.ledgers["a"] = Ledger.begin("a", settings, 1)
+    for tenants in (["a", "b"], ["b"]):  # applied, and taken back before its ledger was told
+        pool.governor.configure(
+            pool.settings.model_copy(update={"tenants": dict.fromkeys(tenants)}), pool.now_ms
+        )
+    pool.ask("b", 8)
+    pool.wait(3_000)
+    assert pool.held("b") == 8
+
+
 def test_a_ledger_that_does_not_run_answers_for_nothing_more_than_is_known() -> None:
     pool = Shared()
     pool.crash(pool.record())

@@ -1,5 +1,9 @@
 """A pool gives nothing to those whom other limits of their tenant do not let begin soon."""
 
+from typing import Any
+
+import pytest
+
 from headgate.model.ledger import Acquire, Exchange, Holder
 from headgate.model.pool import Strategy
 from headgate.model.quota import Quota, Rate
@@ -42,6 +46,28 @@ def test_when_time_lets_more_pass_the_pool_hears_of_it_in_time() -> None:
     pool.now_ms = deadline
     pool.wait(SOON_MS + 500)
     assert pool.held("x") == 1
+
+
+@pytest.mark.parametrize(
+    ("quota", "within_ms"),
+    [
+        ({"rate": Rate(limit=1, period_ms=15_000), "burst": 1}, 20_000),
+        ({"rate": Rate(limit=1, period_ms=60_000), "burst": 1}, 65_000),
+        ({"per_hour": 1}, HOUR_MS),
+    ],
+)
+def test_a_tenant_has_its_turn_beside_a_backlog_when_time_lets_it_begin(
+    quota: dict[str, Any], within_ms: int
+) -> None:
+    pool = shared(**quota)
+    assert (pool.held("x"), pool.held("y")) == (1, 9)
+    pool.give_back("x")
+    until_ms = pool.now_ms + within_ms
+    while pool.held("x") == 0:
+        assert pool.now_ms < until_ms
+        pool.ask("y")
+        pool.wait(10_000 if within_ms == HOUR_MS else 500)
+        pool.give_back("y")
 
 
 def test_a_window_that_is_used_up_wakes_the_ledger_too() -> None:

@@ -58,3 +58,5 @@ def test_a_run_that_began_before_looks_after_holders_only() -> None:
     old = Ledger(ledger.record, 10_000, Ways(minds_waiters=False))
     assert ask(old, "third", wait_ms=HOUR_MS).outcome is WAITING
     assert old.record.waiters["third"].check_at_ms == 0
+    next_run = again(old)
+    assert next_run.record.waiters["third"].check_at_ms > NOW_MS, "and the next one all"

@@ -1,16 +1,29 @@
 """What the limits of groups leave room for in one step of a round."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from headgate.allocation.places import Place, Step, in_turn
+from headgate.allocation.places import Place, Step, in_turn, told_of
 
 GroupLimits = Sequence[tuple[int, Sequence[str]]]
 """The limit of each group that has one, and its tenants."""
 
 
-def reachable(
-    lacking: Mapping[str, int], places: Mapping[str, Place], groups: GroupLimits
-) -> dict[str, int]:
+class Reach(NamedTuple):
+    """What limited groups leave room for now.
+
+    Attributes:
+        lacking: What there is room for, of what tenants lack; not named: none.
+        full: Groups in which the next in turn does not fit, with the room that they have left.
+        staying: Units that are to come back in groups, and are for those who wait there.
+    """
+
+    lacking: dict[str, int]
+    full: Sequence[tuple[int, Sequence[str]]] = ()
+    staying: int = 0
+
+
+def reach(lacking: Mapping[str, int], places: Mapping[str, Place], groups: GroupLimits) -> Reach:
     """Return what there is room for, of what tenants lack, in the groups that they are in.
 
     A full group has room again when those in it give something back, and that is then for the next
@@ -20,9 +33,6 @@ def reachable(
         lacking: Units by tenant.
         places: Where everybody stands.
         groups: Their limits.
-
-    Returns:
-        Units by tenant; not named: none.
     """
     rooms = [limit - sum(places[tenant].ceiling for tenant in tenants) for limit, tenants in groups]
     groups_of: dict[str, list[int]] = {}
@@ -53,7 +63,28 @@ def reachable(
             found[tenant] = had + more
             for number in numbers:
                 rooms[number] -= more
-    return found
+    full = [(rooms[number], groups[number][1]) for number in sorted(closed)]
+    return Reach(found, full, _staying(lacking, found, places, groups))
+
+
+def _staying(
+    lacking: Mapping[str, int],
+    found: Mapping[str, int],
+    places: Mapping[str, Place],
+    groups: GroupLimits,
+) -> int:
+    """Return what is to come back in groups, as far as those wait for it who are in them."""
+    seen: set[str] = set()
+    units = 0
+    # The largest first: what comes back in a group within a group is counted once.
+    for _, tenants in sorted(groups, key=lambda group: -len(group[1])):
+        if not seen.isdisjoint(tenants):
+            continue
+        seen.update(tenants)
+        waits = sum(lacking.get(one, 0) - found.get(one, 0) for one in tenants)
+        comes = sum(places[one].ceiling - told_of(places[one]) for one in tenants)
+        units += min(waits, comes)
+    return units
 
 
 def keep_limits(taken: Step, places: Mapping[str, Place], groups: GroupLimits) -> None:

@@ -31,6 +31,11 @@ class Place(NamedTuple):
     held: int = 0
 
 
+def told_of(place: Place) -> int:
+    """Return what it may hold once it is given back what is within its ceiling."""
+    return max(place.allocated, min(place.target, place.ceiling))
+
+
 class Places:
     """Where everybody stands, and what a step has to know of all together, kept as they change.
 
@@ -100,8 +105,7 @@ class Places:
             self.within[tenant] = min(target, ceiling)
 
     def _count(self, place: Place, sign: int) -> None:
-        ceiling = place.ceiling
-        told = max(place.allocated, min(place.target, ceiling))
+        ceiling, told = place.ceiling, told_of(place)
         self.ceilings += sign * ceiling
         self.allocated += sign * told
         if ceiling > told:

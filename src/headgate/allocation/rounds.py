@@ -6,7 +6,7 @@ come back: what every ledger may hold at most stays within the capacity, whateve
 
 from collections.abc import Callable, Mapping, Sequence
 
-from headgate.allocation.group_room import GroupLimits, reachable
+from headgate.allocation.group_room import GroupLimits, Reach, reach
 from headgate.allocation.places import Place, Places, Step, in_turn
 from headgate.allocation.solver import fill
 from headgate.model.pool import Damping
@@ -36,13 +36,18 @@ def step(
     """
     next_step = Step()
     free, over = capacity - places.ceilings, places.allocated - capacity
-    lacking = dict(places.lacking)
-    if groups and lacking:
-        lacking = reachable(lacking, places.of, groups)
-    for tenant in _cuts(over, free, places, lacking, damping, next_step):
+    within = Reach(dict(places.lacking))
+    if groups and places.lacking:
+        within = reach(places.lacking, places.of, groups)
+    lacking = within.lacking
+    for tenant in _cuts(over, free, places, lacking, within.staying, damping, next_step):
         # What it gives back is only there once its ledger has said so.
         lacking.pop(tenant, None)
-    for tenant, units in _fragments(free, places, lacking).items():
+    fragments = _fragments(free, places, lacking)
+    for room, tenants in within.full:
+        inside = Places({one: places.of[one] for one in tenants if one not in fragments})
+        fragments |= _fragments(room, inside, inside.lacking)
+    for tenant, units in fragments.items():
         next_step.allocated[tenant] = places.of[tenant].allocated - units
         lacking.pop(tenant, None)
     # Within its ceiling, a tenant takes nothing from what is free.
@@ -57,15 +62,21 @@ def _cuts(
     free: int,
     places: Places,
     lacking: Mapping[str, int],
+    staying: int,
     damping: Damping,
     next_step: Step,
 ) -> list[str]:
-    """Take away what others are to have, and what is ``over`` the capacity; return from whom."""
-    on_the_way = -free - over  # ceilings without allocations: the capacity stands in both
+    """Take away what others are to have, and what is ``over`` the capacity; return from whom.
+
+    What is ``staying`` in a group when it comes back is not on its way to those who lack something.
+    """
+    # Ceilings without allocations: the capacity stands in both.
+    on_the_way = max(0, -free - over - staying) if staying else -free - over
     lacked = sum(lacking.values()) - free
     # What jobs hold beyond their allocation comes back some time: reason enough to leave what
     # others use, but not what lies idle meanwhile.
-    missing, at_once = max(over, lacked - on_the_way), max(over, lacked - places.coming)
+    coming = max(0, places.coming - staying)
+    missing, at_once = max(over, lacked - on_the_way), max(over, lacked - coming)
     if at_once <= 0:
         return []
     # What a tenant does not use is taken first, and at once: nobody feels it.

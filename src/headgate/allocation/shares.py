@@ -41,7 +41,7 @@ class Shares:
         self._active = active
         self._groups = groups
         self._claims = PoolClaims(record, active)
-        self._turns = Turns(record.settings, groups, self._claims, knows_most=ways.knows_most)
+        self._turns = Turns(record.settings, groups, self._claims, ways)
         # What follows only saves work, and holds no truth of its own.
         self._looks_back = record.settings.history_half_life_ms is not None
         self._divisions: dict[bool, RepeatedDivision] = {}

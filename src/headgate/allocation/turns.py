@@ -9,8 +9,11 @@ from typing import Final
 
 from headgate.allocation.claimed import Claimed, PoolClaims
 from headgate.allocation.claims import Claim, Division
+from headgate.allocation.governor_record import Member
 from headgate.allocation.groups import Groups
+from headgate.allocation.members import ceiling_of
 from headgate.allocation.most import Most
+from headgate.allocation.ways import Ways
 from headgate.model.pool import GUARANTEEING, PoolSettings, Strategy
 
 _BY_PARTS: Final = (Strategy.FIXED, Strategy.UNLIMITED)
@@ -24,16 +27,17 @@ class Turns:
         settings: Of the pool.
         groups: Of the pool.
         claims: Of its members.
-        knows_most: See ``Ways``.
+        ways: Of the governor.
 
     Attributes:
         left_out: Who was left out by the last division, and may be still.
     """
 
     def __init__(
-        self, settings: PoolSettings, groups: Groups, claims: PoolClaims, *, knows_most: bool
+        self, settings: PoolSettings, groups: Groups, claims: PoolClaims, ways: Ways
     ) -> None:
-        self._knows_most = knows_most
+        self._knows_most = ways.knows_most
+        self._keeps = ways.keeps_turns
         self._known: tuple[tuple[int, int], Most] | None = None
         self._settings = settings
         self._groups = groups
@@ -56,22 +60,35 @@ class Turns:
         there_is = units
         if self._knows_most:  # what is not lent is nobody's turn
             there_is -= sum(division.held_back.values()) + sum(division.groups_hold_back.values())
-        left_out: list[tuple[int, str, int]] = []
         parts, claimed = division.allocations, self._claims.of(resource)
         above = _Above(self._settings, self._groups, claimed, parts)
+        waiting: list[tuple[Member, str, int]] = []
+        is_any_short = False
         for tenant, (member, held, needed) in claimed.waiting.items():
             claim = claimed.claims[tenant]
+            short = parts[tenant] < needed
+            has_it = not short and (not self._keeps or ceiling_of(member, resource) >= needed)
             if (
                 not needed
-                or parts[tenant] >= needed
+                or has_it
                 or held + needed > self._most(claimed, claim, units)
                 or held + needed > there_is - above.of(claim)
             ):
                 if member.left_out_ms:
                     member.left_out_ms.pop(resource, None)
                 continue
-            since_ms = member.left_out_ms.setdefault(resource, now_ms)
-            left_out.append((since_ms, tenant, held + needed))
+            is_any_short = is_any_short or short
+            waiting.append((member, tenant, held + needed))
+        # Whose part is enough, and who has yet to be given it, keeps its place before those whose
+        # is not: else it would lose it to whoever has just been served.
+        left_out = (
+            [
+                (member.left_out_ms.setdefault(resource, now_ms), tenant, needed)
+                for member, tenant, needed in waiting
+            ]
+            if is_any_short
+            else []
+        )
         self.left_out = {tenant for _, tenant, _ in left_out}
         turns: dict[str, int] = {}
         groups: dict[str, int] = {}
@@ -81,17 +98,21 @@ class Turns:
         owed = self._owed(claimed, division)
         left = max(0, there_is - sum(owed.values()))
         for _, tenant, needed in sorted(left_out):
-            more = needed - owed.get(tenant, 0)
-            if more > left or needed > there_is - sum(turns.values()):
+            its_own = owed.get(tenant, 0)
+            there = min(left + its_own, there_is - sum(turns.values()))
+            if needed > there:
                 break  # nobody passes it, or it would never have its turn
             inside = self._groups.of(tenant)
-            if any(
-                limit is not None and groups.get(name, 0) + needed > limit for name, limit in inside
-            ):
+            for name, limit in inside:
+                if limit is not None:
+                    there = min(there, limit - groups.get(name, 0))
+            if needed > there:
                 continue  # others of its group are before it
+            # Whose part is larger than that has all of it.
+            needed = min(max(needed, parts[tenant]), there)
             for name, _ in inside:
                 groups[name] = groups.get(name, 0) + needed
-            left -= max(0, more)
+            left -= max(0, needed - its_own)
             turns[tenant] = needed
         return turns
 

@@ -24,6 +24,8 @@ class Ways:
             restored (``headgate-asked-when-left``).
         passes_full_groups: Who waits for room in its group keeps nobody waiting outside of it
             (``headgate-full-groups-passed``).
+        keeps_turns: Whose part is enough for its next job keeps its turn until it has it
+            (``headgate-turns-kept``).
         stacks: What people set for a shorter time lies over what they have set for longer, which is
             back when it ends (``headgate-capacities-stack``).
     """
@@ -32,4 +34,5 @@ class Ways:
     knows_most: bool = True
     asks_who_left: bool = True
     passes_full_groups: bool = True
+    keeps_turns: bool = True
     stacks: bool = True

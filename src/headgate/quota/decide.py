@@ -82,8 +82,7 @@ def passes_within(limits: Limits, meter: Meter, now_ms: int, ms: int) -> int | N
     if rate is None:
         return None
     debt = max(0, arrival(meter, limits, now_ms) - now_ms * rate.limit)
-    at_once = limits.burst - -(-debt // rate.period_ms)
-    return max(0, at_once + ms * rate.limit // rate.period_ms)
+    return max(0, limits.burst + (ms * rate.limit - debt) // rate.period_ms)
 
 
 def opens_at(limits: Limits, meter: Meter, units: int) -> int | None:

@@ -196,9 +196,16 @@ class Reckoning:
             if pool in pools:
                 continue
             is_known = account.told is not None and account.told.claims
-            if account.gives or is_known or any(account.left.values()):
+            if account.gives or is_known or any(account.left.values()) or self._owes(account):
                 pools.add(pool)
         return sorted(pools)
+
+    def _owes(self, account: PoolAccount) -> bool:
+        """Return whether a governor asked after its pool was left, and has had no answer yet."""
+        allocation, told = account.allocation, account.told
+        if allocation is None or not self._ways.answers_when_left:
+            return False
+        return told is None or told.sequence != allocation.sequence
 
     def _standings(self, pool: str) -> dict[str, "_Standing"]:
         known = self._known.get(pool)
@@ -215,14 +222,14 @@ class Reckoning:
             known |= self._of_the_past(pool, known)
         return known
 
-    def _waiting(self, resource: str, now_ms: int) -> int:
-        """Return the units that are waited for, and of use if the pool gives them now."""
+    def _waiting(self, resource: str, now_ms: int) -> tuple[int, int]:
+        """Return the units that are waited for in line, as far as of use now, and at gates."""
         in_line, head = self._queues.units(resource), self._queues.head(resource)
         if head is not None and self._ways.asks_for_usable:
             useful_ms = self._useful_from(resource, self._record.waiters[head].needs)
             if useful_ms is None or useful_ms > now_ms:
                 in_line = 0
-        return in_line + self._unmet(resource, now_ms)
+        return in_line, self._unmet(resource, now_ms)
 
     def _useful_from(self, resource: str, needs: Needs) -> int | None:
         """Return from when on what a pool gives is of use, or None where not by time alone.
@@ -290,7 +297,7 @@ _NO_SHARE: Final = Share(weight=0.0, maximum=0)
 def _standings(
     record: LedgerRecord,
     queues: Queues,
-    waits: Callable[[str, int], int],
+    waits: Callable[[str, int], tuple[int, int]],
     limits_of: _LimitsOf,
     pool: str,
     now_ms: int,
@@ -301,12 +308,12 @@ def _standings(
     for resource in sorted([name for name, of in record.pools.items() if of == pool]):
         limits, meter = limits_of(resource), record.meters.get(resource)
         held = 0 if meter is None else meter.units
-        waiting = waits(resource, now_ms)
-        wanted = held if limits is None else _wanted(limits, meter, waiting, now_ms, ways)
+        in_line, unmet = waits(resource, now_ms)
+        wanted = held if limits is None else _wanted(limits, meter, in_line + unmet, now_ms, ways)
         share, at_best = (_NO_SHARE, None) if limits is None else (limits.share, limits.at_best)
         head = queues.head(resource)
         next_units = 0
-        if head is not None and wanted > held:
+        if head is not None and in_line and wanted > held:
             next_units = dict(record.waiters[head].needs).get(resource, 0)
         leases = [one for one in record.leases.values() if one.resource == resource]
         lines = _lines(record, queues, leases, resource) if head is not None or leases else []
@@ -470,7 +477,9 @@ def _wanted(limits: Limits, meter: Meter | None, waiting: int, now_ms: int, ways
     if meter is not None and meter.refused is not None:
         more += max(meter.refused.units, meter.refused.before)
     for kind, limit in limits.windows:
-        used = 0 if meter is None else window_used(meter, kind, now_ms)
+        # What ends soon is of use soon.
+        at_ms = now_ms + SOON_MS if ways.asks_for_usable else now_ms
+        used = 0 if meter is None else window_used(meter, kind, at_ms)
         more = min(more, max(0, limit - used))
     if limits.max_active is not None:
         more = min(more, max(0, limits.max_active - held))

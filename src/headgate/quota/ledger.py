@@ -95,6 +95,8 @@ class Ledger:
         for id, waiter in record.waiters.items():
             self._patience.add(id, waiter.until_ms)
         self._waiter_checks = WaiterChecks(record, check_every_ms)
+        if ways.minds_waiters:
+            self._waiter_checks.begin()
         self._now_ms = record.settled_at_ms
         self._refused = {name for name, meter in record.meters.items() if meter.refused}
         self._standing = Standing(record, ways)

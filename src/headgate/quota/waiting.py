@@ -24,6 +24,12 @@ class WaiterChecks:
             if waiter.check_at_ms:
                 self._due.add(id, waiter.check_at_ms)
 
+    def begin(self) -> None:
+        """Look after those, too, who began to wait before anybody was looked after."""
+        for id, waiter in self._record.waiters.items():
+            if not waiter.check_at_ms:
+                self.add(id, waiter.since_ms)
+
     def add(self, id: str, now_ms: int) -> None:
         """Look after one that begins to wait; who does not wait so long is left alone."""
         waiter = self._record.waiters[id]

@@ -30,6 +30,8 @@ class Ways:
             (``headgate-unhurried-blocks``).
         asks_for_usable: Nothing is wanted of a pool for those whom other limits of the tenant do
             not let begin soon (``headgate-usable-demand``).
+        answers_when_left: A governor that asks after its pool was left is answered, also where
+            nothing is held of it (``headgate-answers-when-left``).
         minds_waiters: Who waits is looked after as holders are, and leaves the line when its
             workflow has closed (``headgate-waiters-minded``).
         asks_first: A permit that has been held for ``max_hold_ms`` ends only if its holder is not
@@ -45,5 +47,6 @@ class Ways:
     is_thorough: bool = True
     is_unhurried: bool = True
     asks_for_usable: bool = True
+    answers_when_left: bool = True
     minds_waiters: bool = True
     asks_first: bool = False
