@@ -187,3 +187,27 @@ async def test_who_waits_does_so_for_a_moment_only_and_is_not_refused_by_what_is
     asked.answers.set()
     assert await waits is None
     assert shut.rejected == 1
+
+
+async def test_what_can_never_be_granted_is_asked_anew_each_time_as_people_may_change_it(
+    clock: Clock,
+) -> None:
+    ledger = make(max_active=2)
+    asked = Asked(ledger)
+    nothing = await asked.outlooks.of({"scan": 3})
+    assert nothing.reason is None, "not known yet"
+    await asked.asked()
+    for _ in range(2):  # who has no patience is told, too, and not by what was said before
+        never = await asked.outlooks.of({"scan": 3})
+        assert never.reason is not None and never.retry_at_ms is None
+    assert len(asked.messages) == 3
+    ledger.configure(quotas(scan={"max_active": 9}), NOW_MS)
+    clock.now_s = 0.1
+    assert await asked.told(scan=3) is OPEN
+    assert await asked.told(scan=3) is OPEN
+    assert len(asked.messages) == 4
+    asked.answers.clear()
+    clock.now_s = 31.0
+    async with asyncio.timeout(5):
+        assert await asked.outlooks.of({"scan": 3}) == nothing, "no longer waits"
+    asked.answers.set()

@@ -6,14 +6,15 @@ ledger is asked for that, by a query that changes nothing: only when a breaker r
 asks in the same moment together, and while there is nothing to say no more than twice a minute.
 
 What a breaker refuses is refused fast: a call waits for no ledger, and a job that has time only for
-a moment. Who is told by the breaker alone is told the rest when it comes again.
+a moment. Who is told by the breaker alone is told the rest when it comes again; only what can never
+be granted, as the ledger has said, waits for it to say so again.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from headgate.gate.clock import monotonic_s
 from headgate.gate.downstream import Downstream
@@ -26,6 +27,9 @@ _LOG = logging.getLogger("headgate.gate")
 
 Wish = tuple[tuple[str, int], ...]
 """Units by resource, in order."""
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 _CLEAR_S: Final = 30.0
 """For so long it is believed that nothing but the breaker is in the way."""
@@ -52,6 +56,9 @@ class _Clear(NamedTuple):
 class Outlooks:
     """Asks one ledger, and remembers for a while what it has said.
 
+    What can never be granted ends a job for good. So that is not remembered as an answer, which
+    people may have changed since, but as a reason to wait for a new one.
+
     Args:
         look: Asks the ledger; raises when it does not say.
         at_most: Wishes in one message.
@@ -66,6 +73,7 @@ class Outlooks:
     ) -> None:
         self._commit = GroupCommit(look, at_most, pause_s)
         self._told: dict[Wish, tuple[Outlook, float]] = {}
+        self._never: dict[Wish, None] = {}
         self._clear: dict[tuple[str, ...], _Clear] = {}
         self._asking: dict[Wish, asyncio.Task[Outlook]] = {}
         self._silent_until_s = 0.0
@@ -76,12 +84,15 @@ class Outlooks:
         Args:
             needs: Units by resource.
             patience_s: How long to wait for its answer at most. It goes on being asked after that.
+                What it has said can never be granted waits for it in any case.
         """
         wish = tuple(sorted(needs.items()))
         if (known := self._known(wish)) is not None:
             return known
         asking = self._ask_aside(wish)
-        if patience_s:
+        if wish in self._never:
+            await asyncio.wait([asking])
+        elif patience_s:
             await asyncio.wait([asking], timeout=patience_s)
         return asking.result() if asking.done() else _NOTHING
 
@@ -118,12 +129,14 @@ class Outlooks:
             self._silent_until_s = monotonic_s() + _TOLD_S
             return _NOTHING
         names = _names(wish)
+        self._never.pop(wish, None)
         if outlook.reason is None:
             self._clear[names] = _Clear(wish, monotonic_s() + _CLEAR_S)
             return outlook
-        if len(self._told) >= _MOST_TOLD:
-            self._told.clear()
-        self._told[wish] = outlook, monotonic_s() + _TOLD_S
+        if outlook.retry_at_ms is None:
+            _keep(self._never, wish, None)
+        else:
+            _keep(self._told, wish, (outlook, monotonic_s() + _TOLD_S))
         if names in self._clear and self._clear[names].covers(wish):
             del self._clear[names]
         return outlook
@@ -175,6 +188,12 @@ def ranked(refusal: Refusal, outlook: Outlook) -> Refusal:
     if found.endless:  # people may end it any moment
         return Refusal(found, refusal.retry_at_ms)
     return Refusal(found, max(outlook.retry_at_ms, refusal.retry_at_ms or 0))
+
+
+def _keep(known: dict[Key, Value], key: Key, value: Value) -> None:
+    if len(known) >= _MOST_TOLD:
+        known.clear()
+    known[key] = value
 
 
 def _names(wish: Wish) -> tuple[str, ...]:
