@@ -211,3 +211,22 @@ async def test_what_can_never_be_granted_is_asked_anew_each_time_as_people_may_c
     async with asyncio.timeout(5):
         assert await asked.outlooks.of({"scan": 3}) == nothing, "no longer waits"
     asked.answers.set()
+
+
+async def test_no_more_is_remembered_than_there_is_room_for(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_TOLD", 5)
+    names = [f"r{number}" for number in range(9)]
+    ledger = Ledger.begin("acme", quotas(**{name: {"max_active": 2} for name in names}), 1)
+    asked = Asked(ledger)
+    for name in names:
+        assert await asked.told(OPEN, **{name: 1}) is OPEN
+        assert (await asked.told(OPEN, **{name: 3})).retry_at_ms is None
+    clear = len(asked.outlooks._clear)
+    operate(ledger, SetPause(resource="*"))
+    clock.now_s = 31.0
+    for name in names:
+        assert await asked.told(OPEN, **{name: 2}) is not OPEN
+    found = (clear, len(asked.outlooks._told), len(asked.outlooks._never))
+    assert all(0 < kept <= 5 for kept in found), found

@@ -131,7 +131,7 @@ class Outlooks:
         names = _names(wish)
         self._never.pop(wish, None)
         if outlook.reason is None:
-            self._clear[names] = _Clear(wish, monotonic_s() + _CLEAR_S)
+            _keep(self._clear, names, _Clear(wish, monotonic_s() + _CLEAR_S))
             return outlook
         if outlook.retry_at_ms is None:
             _keep(self._never, wish, None)
