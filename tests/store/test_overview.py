@@ -147,6 +147,27 @@ async def test_a_worker_says_when_temporal_last_answered_it(
         assert (await beats(2)).temporal_ms != last.temporal_ms
 
 
+async def test_a_worker_that_temporal_has_not_answered_yet_does_not_say_that_it_has(
+    own_database: Database,
+) -> None:
+    store = WorkerStore(own_database)
+    for _ in range(2):
+        await store.beat("new", temporal_answers=False)
+        seen = await store.last_seen()
+        assert seen.worker_ms is not None
+        assert seen.temporal_ms is None
+        found = await OverviewStore(own_database).status(seen.worker_ms)
+        assert (found.verdict, found.temporal_answered_ms) == (Verdict.STALE, None)
+    await store.beat("other")
+    answered_ms = (await store.last_seen()).temporal_ms
+    assert answered_ms is not None
+    await store.beat("new", temporal_answers=False)
+    assert (await store.last_seen()).temporal_ms == answered_ms
+    await store.beat("new")
+    now = await store.last_seen()
+    assert now.temporal_ms == now.worker_ms
+
+
 async def test_a_worker_of_before_says_nothing_of_temporal(own_database: Database) -> None:
     await own_database.execute("INSERT INTO governance_worker (id, version) VALUES ('w', '0')")
     seen = await WorkerStore(own_database).last_seen()

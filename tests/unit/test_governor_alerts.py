@@ -1,8 +1,12 @@
 """What a governor tells people: guarantees that are not honoured, a set capacity that ends."""
 
+from typing import Any
+
+from headgate.allocation.governor import Governor
 from headgate.allocation.operator import obey
+from headgate.model.alert import Alert
 from headgate.model.alert_rules import AlertRules
-from headgate.model.pool import PoolCommand, Strategy
+from headgate.model.pool import PoolCommand, PoolSettings, Strategy
 from headgate.model.quota import Quota
 from tests.unit.pools import NOW_MS, PoolOfLedgers
 
@@ -89,3 +93,73 @@ def test_a_capacity_that_people_have_set_is_told_of_before_it_ends() -> None:
     )
     assert 'headgate pool set-capacity p scan=20 --for 2h --reason "..."' in alert.advice
     assert governor.record.episodes == {}
+
+
+def set_capacity(governor: Governor, now_ms: int, for_ms: int | None, **what: Any) -> None:
+    action = "throttle" if "share" in what else "set_capacity"
+    id = f"c-{len(governor.record.commands)}"
+    command = PoolCommand(
+        id=id, action=action, actor="ada", reason="a drill", for_ms=for_ms, **what
+    )
+    obey(governor, command, now_ms)
+
+
+def all_told(governor: Governor, until_ms: int) -> list[Alert]:
+    while (at_ms := governor.next_deadline()) is not None and at_ms <= until_ms:
+        governor.advance(at_ms)
+    return governor.record.alerts
+
+
+def test_of_capacities_one_over_the_other_each_end_is_told_of_and_what_holds_then() -> None:
+    settings = PoolSettings(capacity={"p": 10, "q": 10}, source="listed", alerts=RULES)
+    governor = Governor.begin("p", settings, 1)
+    set_capacity(governor, NOW_MS, 2 * HOUR, share=0.5)
+    set_capacity(governor, NOW_MS, 4 * HOUR, capacity={"p": 8})
+    first, second = all_told(governor, NOW_MS + 5 * HOUR)
+    assert (first.at_ms, second.at_ms) == (
+        NOW_MS + 2 * HOUR - 15 * MINUTE,
+        NOW_MS + 4 * HOUR - 15 * MINUTE,
+    )
+    assert first.text == (
+        "What ada set (50% of its capacity: a drill) ends at 00:13 on Wed 15 Nov UTC; what lies "
+        "over it goes on: what ada set at 22:13 UTC (p: 8 until 02:13 on Wed 15 Nov UTC): a drill."
+    )
+    assert second.text.startswith("What ada set (p=8: a drill) ends at 02:13")
+    assert second.text.endswith("; then the configured capacity holds again.")
+    assert governor.record.episodes == {}
+
+
+def test_what_is_back_when_a_set_capacity_ends_is_named() -> None:
+    settings = PoolSettings(capacity={"p": 10}, source="listed", alerts=RULES)
+    governor = Governor.begin("p", settings, 1)
+    set_capacity(governor, NOW_MS, None, capacity={"p": 30})
+    set_capacity(governor, NOW_MS, 2 * HOUR, capacity={"p": 8})
+    [alert] = all_told(governor, NOW_MS + 3 * HOUR)
+    assert alert.text.endswith("(p: 30 until resume): a drill holds again.")
+
+
+def test_what_has_ended_by_then_is_not_named_as_what_holds_again() -> None:
+    settings = PoolSettings(capacity={"p": 10, "q": 10}, source="listed", alerts=RULES)
+    governor = Governor.begin("p", settings, 1)
+    set_capacity(governor, NOW_MS, 2 * HOUR - 5 * MINUTE, share=0.5)
+    set_capacity(governor, NOW_MS, 2 * HOUR, capacity={"p": 8})
+    [cut, number] = all_told(governor, NOW_MS + 3 * HOUR)
+    assert "; what lies over it goes on: what ada set" in cut.text
+    assert number.at_ms < NOW_MS + 2 * HOUR - 5 * MINUTE, "while the cut holds"
+    assert number.text.endswith("; then the configured capacity holds again.")
+
+
+def test_what_a_governor_of_before_has_told_it_does_not_tell_again() -> None:
+    settings = PoolSettings(capacity={"p": 10}, source="listed", alerts=RULES)
+    governor = Governor.begin("p", settings, 1)
+    set_capacity(governor, NOW_MS, 2 * HOUR, capacity={"p": 8})
+    [told] = all_told(governor, NOW_MS + 2 * HOUR - 15 * MINUTE)
+    record = governor.record
+    [(_, episode)] = record.episodes.items()
+    record.episodes = {"override.expiring/pool/p": episode}
+    again = Governor(record)
+    again.advance(NOW_MS + 2 * HOUR - 14 * MINUTE)
+    assert record.alerts == [told]
+    assert len(record.episodes) == 1
+    assert all_told(again, NOW_MS + 3 * HOUR) == [told]
+    assert record.episodes == {}

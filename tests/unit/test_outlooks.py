@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 
 from headgate.gate import outlooks as module
-from headgate.gate.outlooks import Outlooks, Wish
+from headgate.gate.downstream import Downstream
+from headgate.gate.outlooks import Outlooks, Wish, ranked, refusal_beside
 from headgate.gate.ticket import Refusal
 from headgate.model.errors import UnavailableError
 from headgate.model.ledger import LedgerCommand, Outlook, SetPause, SetThrottle
@@ -17,6 +19,20 @@ from tests.unit.ledgers import NOW_MS, make, quotas
 LATER_MS = NOW_MS + 60_000
 OPEN = Refusal(Reason(code=ReasonCode.BREAKER_OPEN, message="it is open"), LATER_MS)
 FORCED = Refusal(Reason(code=ReasonCode.FORCED_OPEN, message="it is held open"), LATER_MS)
+
+
+class Shut:
+    """A downstream whose breaker refuses until it is opened."""
+
+    def __init__(self) -> None:
+        self.says: Refusal | None = OPEN
+        self.rejected = 0
+
+    def refusal(self) -> Refusal | None:
+        return self.says
+
+    def count_rejected(self, tenant: str) -> None:
+        self.rejected += 1
 
 
 class Clock:
@@ -41,16 +57,23 @@ class Asked:
         self.ledger = ledger
         self.messages: list[list[Wish]] = []
         self.is_away = False
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.outlooks = Outlooks(self._look, 100, lambda: 0.0)
 
     async def _look(self, wishes: Sequence[Wish]) -> list[Outlook]:
         self.messages.append([*wishes])
+        await self.answers.wait()
         if self.is_away:
             raise UnavailableError("it does not answer")
         return self.ledger.outlook([dict(wish) for wish in wishes], NOW_MS)
 
     async def told(self, refusal: Refusal = OPEN, **needs: int) -> Refusal:
-        return await self.outlooks.ranked(refusal, needs)
+        return ranked(refusal, await self.outlooks.of(needs, 5.0))
+
+    async def asked(self) -> None:
+        """Return once all that was asked aside has been answered."""
+        await asyncio.gather(*self.outlooks._asking.values())
 
 
 def operate(ledger: Ledger, action: SetPause | SetThrottle) -> None:
@@ -72,7 +95,7 @@ async def test_what_may_be_granted_waits_for_its_breaker_and_is_asked_about_twic
     assert asked.messages[1:] == [[(("scan", 5),)]]
     clock.now_s = 60.0
     assert [await asked.told(scan=1) for _ in range(3)] == [OPEN] * 3
-    await asyncio.gather(*asked.outlooks._asking)
+    await asked.asked()
     assert asked.messages[2:] == [[(("scan", 5),)]], "once more, and nobody waits for it"
 
 
@@ -83,7 +106,7 @@ async def test_what_has_changed_meanwhile_is_told_from_the_next_time_on(clock: C
     ledger.configure(quotas(scan={"max_active": 2}), NOW_MS)
     clock.now_s = 31.0
     assert await asked.told(scan=4) is OPEN
-    await asyncio.gather(*asked.outlooks._asking)
+    await asked.asked()
     assert (await asked.told(scan=4)).retry_at_ms is None
     assert (await asked.told(scan=3)).retry_at_ms is None
     assert await asked.told(scan=2) is OPEN
@@ -122,3 +145,88 @@ async def test_whoever_does_not_say_is_left_alone_for_a_while(clock: Clock) -> N
     assert len(asked.messages) == 1
     asked.is_away, clock.now_s = False, 6.0
     assert (await asked.told(scan=3)).retry_at_ms is None
+
+
+async def test_who_waits_for_nothing_is_told_by_the_breaker_and_the_next_the_rest() -> None:
+    asked, shut = Asked(make(max_active=2)), Shut()
+    asked.answers.clear()
+    operate(asked.ledger, SetThrottle(resource="scan", share=0, until_ms=LATER_MS + 1))
+
+    async def told() -> Refusal | None:
+        to = cast(Downstream, shut)
+        return await refusal_beside(to, "acme", asked.outlooks, {"scan": 1})
+
+    for _ in range(3):
+        call = told()
+        with pytest.raises(StopIteration) as at_once:  # it has waited for nothing at all
+            call.send(None)
+        assert at_once.value.value is OPEN
+    assert shut.rejected == 3
+    asked.answers.set()
+    await asked.asked()
+    assert asked.messages == [[(("scan", 1),)]], "asked once for all of them"
+    later = await told()
+    assert later is not None and later.reason.code is ReasonCode.SUSPENDED
+    assert shut.rejected == 3, "that is not the breaker's"
+
+
+async def test_who_waits_does_so_for_a_moment_only_and_is_not_refused_by_what_is_over() -> None:
+    asked, shut = Asked(make(max_active=2)), Shut()
+    asked.answers.clear()
+
+    async def told(patience_s: float) -> Refusal | None:
+        to = cast(Downstream, shut)
+        return await refusal_beside(to, "acme", asked.outlooks, {"scan": 1}, patience_s)
+
+    async with asyncio.timeout(5):
+        assert await told(0.01) is OPEN, "the ledger has not answered"
+    waits = asyncio.create_task(told(60))
+    while not asked.messages:
+        await asyncio.sleep(0)
+    shut.says = None
+    asked.answers.set()
+    assert await waits is None
+    assert shut.rejected == 1
+
+
+async def test_what_can_never_be_granted_is_asked_anew_each_time_as_people_may_change_it(
+    clock: Clock,
+) -> None:
+    ledger = make(max_active=2)
+    asked = Asked(ledger)
+    nothing = await asked.outlooks.of({"scan": 3})
+    assert nothing.reason is None, "not known yet"
+    await asked.asked()
+    for _ in range(2):  # who has no patience is told, too, and not by what was said before
+        never = await asked.outlooks.of({"scan": 3})
+        assert never.reason is not None and never.retry_at_ms is None
+    assert len(asked.messages) == 3
+    ledger.configure(quotas(scan={"max_active": 9}), NOW_MS)
+    clock.now_s = 0.1
+    assert await asked.told(scan=3) is OPEN
+    assert await asked.told(scan=3) is OPEN
+    assert len(asked.messages) == 4
+    asked.answers.clear()
+    clock.now_s = 31.0
+    async with asyncio.timeout(5):
+        assert await asked.outlooks.of({"scan": 3}) == nothing, "no longer waits"
+    asked.answers.set()
+
+
+async def test_no_more_is_remembered_than_there_is_room_for(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_TOLD", 5)
+    names = [f"r{number}" for number in range(9)]
+    ledger = Ledger.begin("acme", quotas(**{name: {"max_active": 2} for name in names}), 1)
+    asked = Asked(ledger)
+    for name in names:
+        assert await asked.told(OPEN, **{name: 1}) is OPEN
+        assert (await asked.told(OPEN, **{name: 3})).retry_at_ms is None
+    clear = len(asked.outlooks._clear)
+    operate(ledger, SetPause(resource="*"))
+    clock.now_s = 31.0
+    for name in names:
+        assert await asked.told(OPEN, **{name: 2}) is not OPEN
+    found = (clear, len(asked.outlooks._told), len(asked.outlooks._never))
+    assert all(0 < kept <= 5 for kept in found), found

@@ -54,6 +54,7 @@ def _status(*found: BreakerStanding | TenantStanding, **other: Any) -> Status:
         waiting_tenants=sum(one.waiting > 0 for one in tenants),
     )
     known = {"now_ms": NOW_MS, "worker_seen_ms": NOW_MS, "saved_at_ms": NOW_MS, **other}
+    known.setdefault("temporal_answered_ms", known["worker_seen_ms"])
     return status(breakers, tenants, [], totals, **known)
 
 
@@ -168,6 +169,9 @@ def test_while_temporal_answers_no_worker_nothing_is_known() -> None:
     assert [one.subject for one in found.attention] == ["breaker/scanner"]
     just_yet = _status(_breaker("...."), temporal_answered_ms=NOW_MS - STALE_MS)
     assert just_yet.verdict is Verdict.FLOWING
+    never = _status(_breaker("...."), temporal_answered_ms=None)
+    assert never.verdict is Verdict.STALE
+    assert never.line.startswith("Temporal has not answered the governance worker yet: what")
 
 
 def test_what_should_have_changed_long_ago_is_stale() -> None:

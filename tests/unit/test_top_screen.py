@@ -45,7 +45,7 @@ def _screen(breakers: int, tenants: int, width: int, height: int, trouble: str |
     pools = [pool_standing(pool.governor.view(), NOW_MS)]
     totals = Totals(breakers=breakers, tenants=10_000, pools=1, waiting=3, waiting_tenants=2)
     seen = Seen(
-        status(found, [], pools, totals, NOW_MS, NOW_MS, NOW_MS),
+        status(found, [], pools, totals, NOW_MS, NOW_MS, NOW_MS, NOW_MS),
         found,
         page,
         pools,

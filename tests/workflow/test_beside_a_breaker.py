@@ -1,5 +1,6 @@
 """What stands before a breaker in the rank of reasons is told though the breaker is asked first."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -50,6 +51,15 @@ async def refused(working: Orchestrator, job: ScanJobInput) -> dict[str, Any]:
     return said
 
 
+async def refused_for_good(working: Orchestrator, job: ScanJobInput) -> dict[str, Any]:
+    """The same of what can never be granted, once the gate has heard that from the ledger."""
+    in_no_time = replace(job, max_wait_ms=0)
+    await eventually(
+        partial(refused, working, in_no_time), lambda said: said["retry_at_ms"] is None
+    )
+    return await refused(working, job)
+
+
 async def waits(governance: Governance, id: str, *codes: ReasonCode) -> WhyReport:
     return await eventually(
         lambda: explain(governance.client, governance.database, id),
@@ -72,7 +82,9 @@ async def test_what_can_never_be_granted_does_not_wait_for_a_breaker_that_is_for
     await governance.set_quotas(name, scan=Quota(max_active=2))
     await forced_open(governance, name)
     await known_to_be_shut(governance, orchestrator, name)
-    said = await refused(orchestrator, ScanJobInput(tenant=name, downstream=name, units=99))
+    said = await refused_for_good(
+        orchestrator, ScanJobInput(tenant=name, downstream=name, units=99)
+    )
     assert said["retry_at_ms"] is None
     # As rank has it; both are told.
     assert said["reason"]["code"] == "forced_open"
@@ -80,10 +92,12 @@ async def test_what_can_never_be_granted_does_not_wait_for_a_breaker_that_is_for
         f"99 of scan asked for, but the max_active of tenant {name} is 2"
         in (said["reason"]["message"])
     )
-    said = await refused(orchestrator, ScanJobInput(tenant=name, downstream=name, also={"mail": 1}))
+    said = await refused_for_good(
+        orchestrator, ScanJobInput(tenant=name, downstream=name, also={"mail": 1})
+    )
     assert (said["reason"]["code"], said["retry_at_ms"]) == ("unknown_resource", None)
     stranger = f"{name}-nobody"  # whose ledger nobody has asked for anything
-    said = await refused(orchestrator, ScanJobInput(tenant=stranger, downstream=name))
+    said = await refused_for_good(orchestrator, ScanJobInput(tenant=stranger, downstream=name))
     assert (said["reason"]["code"], said["retry_at_ms"]) == ("unknown_tenant", None)
 
 
@@ -95,7 +109,9 @@ async def test_what_can_never_be_granted_does_not_wait_for_an_open_breaker(
     await governance.report(name, 1, failures=1)
     await governance.until_state(name, BreakerState.OPEN)
     await known_to_be_shut(governance, orchestrator, name)
-    said = await refused(orchestrator, ScanJobInput(tenant=name, downstream=name, units=99))
+    said = await refused_for_good(
+        orchestrator, ScanJobInput(tenant=name, downstream=name, units=99)
+    )
     assert (said["reason"]["code"], said["retry_at_ms"]) == ("can_never_fit", None)
     granted = (await governance.account(name)).accounts.get("scan")
     assert granted is None or granted.granted == 0, "nothing was spent to find out"
@@ -109,8 +125,11 @@ async def test_who_is_suspended_is_told_so_before_the_breaker_and_goes_on_after_
     await known_to_be_shut(governance, orchestrator, name)
     pause = LedgerCommand(id=new_command_id(), action=SetPause(resource="*"), **BY_ADA)
     await command_ledger(governance.client, governance.database, name, pause)
-    said = await refused(orchestrator, ScanJobInput(tenant=name, downstream=name, max_wait_ms=0))
-    assert said["reason"]["code"] == "suspended"
+    in_no_time = ScanJobInput(tenant=name, downstream=name, max_wait_ms=0)
+    await eventually(
+        partial(refused, orchestrator, in_no_time),
+        lambda said: said["reason"]["code"] == "suspended",
+    )
     job = await orchestrator.start(ScanJobInput(tenant=name, downstream=name))
     report = await waits(governance, job.id, ReasonCode.SUSPENDED, ReasonCode.FORCED_OPEN)
     suspended, forced = report.obstacles
@@ -130,13 +149,19 @@ async def test_a_call_that_can_never_be_made_does_not_wait_for_a_breaker(
         await forced_open(governance, place.downstream)
         with pytest.raises(WorkflowFailureError):  # the gate learns of its breaker
             await place.run(Task(["guarded"], attempts=1), name)
-        job = await place.start(Task(["counted"], units=99), name)
-        with pytest.raises(WorkflowFailureError) as failure:
-            await job.result()
-        error = failure.value.cause
-        assert isinstance(error, ActivityError) and isinstance(error.cause, ApplicationError)
-        assert (error.cause.type, error.cause.non_retryable) == ("headgate.CallDenied", True)
-        assert f"but the max_active of tenant {name} is 2" in error.cause.message
+
+        async def denied(attempts: int) -> ApplicationError:
+            with pytest.raises(WorkflowFailureError) as failure:
+                await place.run(Task(["counted"], attempts=attempts, units=99), name)
+            error = failure.value.cause
+            assert isinstance(error, ActivityError) and isinstance(error.cause, ApplicationError)
+            assert error.cause.type == "headgate.CallDenied"
+            return error.cause
+
+        # The first waits for no ledger: it is told by the breaker alone.
+        await eventually(partial(denied, 1), lambda error: error.non_retryable)
+        said = (await denied(0)).message
+        assert f"but the max_active of tenant {name} is 2" in said
 
 
 async def test_a_job_that_waits_for_a_breaker_costs_its_ledger_nothing(

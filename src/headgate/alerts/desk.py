@@ -231,6 +231,7 @@ class Desk:
         before_ms: int | None,
         now_ms: int,
         news: Callable[[int], News],
+        key: str | None = None,
     ) -> None:
         """Tell once that what people have set ends soon, unless it was set for a short time.
 
@@ -240,8 +241,9 @@ class Desk:
             before_ms: How long before its end people are told; None: they are not.
             now_ms: Unix time.
             news: What to tell, given its end.
+            key: Of its episode, where several may be set; by default there is one of a kind.
         """
-        key = f"{kind}/{self.subject}"
+        key = key or f"{kind}/{self.subject}"
         known = self.episodes.get(key)
         until_ms = None if one is None else one.until_ms
         if known is not None and known.tally.get("until_ms") != until_ms:

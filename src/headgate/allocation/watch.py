@@ -1,6 +1,7 @@
 """The alert rules of a governor: guarantees that are not honoured, a set capacity that ends."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from headgate.alerts.desk import Desk, News
@@ -27,6 +28,7 @@ class Watch:
         self._record = record
         self.desk = Desk(record, f"pool/{record.pool}")
         self._looked: tuple[int, int, AlertRules] | None = None
+        self._followed: list[str] | None = None
 
     def look(
         self,
@@ -56,7 +58,7 @@ class Watch:
         if due or self._looked != now:
             self._looked = now
             self._look_at_guarantees(members(), capacity, rules, now_ms)
-        self._look_at_expiry(record.override, rules, now_ms)
+        self._look_at_expiry(rules, now_ms)
         self.desk.leave(due, now_ms)
         return record.alert_sequence != before
 
@@ -105,16 +107,29 @@ class Watch:
     def _key(self, tenant: str, resource: str) -> str:
         return f"{_UNMET}/tenant/{tenant}/{resource}/{self._record.pool}"
 
-    def _look_at_expiry(
-        self, override: CapacityOverride | None, rules: AlertRules, now_ms: int
-    ) -> None:
-        """Tell that a capacity which people have set ends soon."""
+    def _look_at_expiry(self, rules: AlertRules, now_ms: int) -> None:
+        """Tell of each capacity that people have set that it ends soon, also beneath another."""
+        of_one = f"{_EXPIRING}/{self.desk.subject}"
+        by_key = {
+            f"{of_one}/{one.since_ms}-{one.until_ms}": one for one in self._record.set_by_people
+        }
+        if self._followed != (followed := [*by_key]):
+            self._followed = followed
+            self._forget_ended(of_one, followed)
+        for key, one in by_key.items():
+            news = partial(self._expiring_news, one, now_ms=now_ms)
+            self.desk.expiring(_EXPIRING, one, rules.expiring_ms, now_ms, news, key)
 
-        def news(until_ms: int) -> News:
-            assert override is not None
-            return self._expiring_news(override, until_ms, now_ms)
+    def _forget_ended(self, of_before: str, followed: Sequence[str]) -> None:
+        """Forget episodes of what is set no more.
 
-        self.desk.expiring(_EXPIRING, override, rules.expiring_ms, now_ms, news)
+        Governors of before had one, of what lies over the others: that one goes on.
+        """
+        for key in [key for key in self.desk.episodes if key.startswith(f"{_EXPIRING}/")]:
+            if key not in followed:
+                episode = self.desk.end(key)
+                if key == of_before and episode is not None and followed:
+                    self.desk.begin(followed[-1], episode)
 
     def _unmet_news(
         self, turn: Turn, episode: Episode, tenant: str, resource: str, now_ms: int
@@ -148,9 +163,19 @@ class Watch:
             data,
         )
 
+    def _then(self, one: CapacityOverride, until_ms: int, now_ms: int) -> str:
+        """Return what holds when ``one`` ends."""
+        found = self._record.set_by_people
+        left = [each for each in found if each.until_ms is None or each.until_ms > until_ms]
+        if not left:
+            return "then the configured capacity holds again"
+        last = words(left[-1], now_ms)
+        if found.index(left[-1]) > found.index(one):
+            return f"what lies over it goes on: {last}"
+        return f"then {last} holds again"
+
     def _expiring_news(self, one: CapacityOverride, until_ms: int, now_ms: int) -> News:
-        pool, beneath = self._record.pool, self._record.beneath
-        then = words(beneath[-1], now_ms) if beneath else "the configured capacity"
+        pool = self._record.pool
         set_to = ", ".join(f"{name}={one.capacity[name]}" for name in sorted(one.capacity))
         if one.share is not None:
             set_to = f"{one.share:.0%} of its capacity"
@@ -163,7 +188,7 @@ class Watch:
             "info",
             f"pool {pool}: the capacity that was set ends in {span(until_ms - now_ms)}",
             f"What {one.actor} set ({set_to}: {one.reason}) ends at {clock(until_ms, now_ms)}; "
-            f"then {then} holds again.",
+            f"{self._then(one, until_ms, now_ms)}.",
             f"Set it anew if it is still needed: {again}.",
             {"pool": pool, "until_ms": until_ms},
         )

@@ -21,6 +21,7 @@ from headgate.gate.lane import Lane
 from headgate.gate.ledger import LedgerLink
 from headgate.gate.metrics import GateMetrics
 from headgate.gate.outcomes import Ended
+from headgate.gate.outlooks import refusal_beside
 from headgate.gate.slots import WorkerSlots
 from headgate.gate.stock import UNGOVERNED
 from headgate.gate.ticket import Refusal, Ticket
@@ -38,6 +39,9 @@ from headgate.model.reason import Reason, ReasonCode
 _RETRY_UNAVAILABLE_MS: Final = 1_000
 _LEASE_PATIENCE_S: Final = 1.0
 """How long a job's permit waits for a block; then it takes its place in the ledger's line."""
+
+_OUTLOOK_PATIENCE_S: Final = 0.5
+"""A job that would wait for its breaker waits so long to hear whether that would be in vain."""
 
 
 class Call(Message):
@@ -136,15 +140,11 @@ class Gate:
 
     async def _decide(self, request: Admit) -> Decision:
         downstream = self._downstream(request.downstream) if request.downstream else None
-        if downstream is not None and (refusal := downstream.refusal()) is not None:
+        if downstream is not None and downstream.refusal() is not None:
             # Known without asking anybody, and most of the time while a breaker is open.
-            told = refusal
-            if not request.held:
-                needs = {request.resource: request.units, **request.also}
-                told = await self._ledger(request.tenant).outlooks.ranked(refusal, needs)
-            if told is refusal:
-                downstream.count_rejected(request.tenant)
-            return await self._refused(request, told)
+            refusal = await self._refusal(downstream, request)
+            if refusal is not None:
+                return await self._refused(request, refusal)
         if request.held:
             decision = await self._still_held(request)
         else:
@@ -257,6 +257,18 @@ class Gate:
         self._downstream(call.downstream).settle(ticket, ended, call.tenant)
 
     # Inside ------------------------------------------------------------------------------------
+
+    async def _refusal(self, downstream: Downstream, request: Admit) -> Refusal | None:
+        """Return what to tell a job whose breaker refuses, or None if it does so no more."""
+        if request.held:
+            return await refusal_beside(downstream, request.tenant)
+        return await refusal_beside(
+            downstream,
+            request.tenant,
+            self._ledger(request.tenant).outlooks,
+            {request.resource: request.units, **request.also},
+            0.0 if request.wait_until_ms is None else _OUTLOOK_PATIENCE_S,
+        )
 
     async def _still_held(self, request: Admit) -> Decision:
         """Ask whether a permit that was waited for is there, before the job goes on with it.

@@ -11,7 +11,7 @@ from time import monotonic
 from headgate.gate.clock import now_ms
 from headgate.gate.downstream import Downstream
 from headgate.gate.outcomes import Ended
-from headgate.gate.outlooks import Outlooks
+from headgate.gate.outlooks import Outlooks, refusal_beside
 from headgate.gate.stock import UNGOVERNED, Stock
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.gate.waiting import Shortage
@@ -130,13 +130,11 @@ class Lane:
         """
         to, stock = self.downstream, self._stock
         await to.know()
-        if (refusal := to.refusal()) is not None and not to.may_soon_pass():
-            told = refusal
-            if stock is not None and units and self._outlooks is not None:
-                told = await self._outlooks.ranked(refusal, {stock.resource: units})
-            if told is refusal:
-                to.count_rejected(tenant)
-            return told
+        if to.refusal() is not None and not to.may_soon_pass():
+            needs = {stock.resource: units} if stock is not None and units else {}
+            refusal = await refusal_beside(to, tenant, self._outlooks, needs)
+            if refusal is not None:
+                return refusal
         block = None
         if stock is not None and units:
             taken = await stock.take(units, patience_s, hold_ms=hold_ms, priority=priority)

@@ -180,6 +180,7 @@ class LedgerLink:
                 break
             await self._return([stock for stock in untold if stock.return_all()])
         await self._commit.idle()
+        self.outlooks.close()
         for task in self._asking:
             task.cancel()  # what could not be given back is found
         if self._turn_s:

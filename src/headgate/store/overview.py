@@ -256,9 +256,9 @@ class OverviewStore:
             await self.totals(),
             now_ms,
             seen.worker_ms,
+            seen.temporal_ms,
             await self.saved_at_ms(),
             turned_away,
-            seen.temporal_ms,
         )
 
     async def _rows(self, kind: str) -> list[asyncpg.Record]:

@@ -37,12 +37,15 @@ class WorkerStore:
         self._database = database
 
     async def beat(self, id: str, *, temporal_answers: bool = True) -> None:
-        """Say that a worker runs, and whether Temporal answers it."""
+        """Say that a worker runs, and whether Temporal answers it.
+
+        One that Temporal has not answered yet says the epoch: NULL is of those who do not say.
+        """
         await self._database.execute(
             "INSERT INTO governance_worker AS known (id, version, temporal_answered_at) "
-            "VALUES ($1, $2, CASE WHEN $3 THEN now() END) ON CONFLICT (id) DO UPDATE SET "
-            "seen_at = now(), temporal_answered_at = "
-            "coalesce(excluded.temporal_answered_at, known.temporal_answered_at)",
+            "VALUES ($1, $2, CASE WHEN $3 THEN now() ELSE to_timestamp(0) END) "
+            "ON CONFLICT (id) DO UPDATE SET seen_at = now(), temporal_answered_at = "
+            "greatest(excluded.temporal_answered_at, known.temporal_answered_at)",
             id,
             __version__,
             temporal_answers,
@@ -58,8 +61,8 @@ class WorkerStore:
         """Return when any worker last said that it runs, by the clock of Postgres."""
         [found] = await self._database.fetch(
             "SELECT (extract(epoch FROM max(seen_at)) * 1000)::bigint AS worker_ms, "
-            "(extract(epoch FROM max(coalesce(temporal_answered_at, seen_at))) * 1000)::bigint "
-            "AS temporal_ms FROM governance_worker"
+            "(extract(epoch FROM nullif(max(coalesce(temporal_answered_at, seen_at)), "
+            "to_timestamp(0))) * 1000)::bigint AS temporal_ms FROM governance_worker"
         )
         return LastSeen(found["worker_ms"], found["temporal_ms"])
 

@@ -105,9 +105,9 @@ def status(
     totals: Totals,
     now_ms: int,
     worker_seen_ms: int | None,
+    temporal_answered_ms: int | None,
     saved_at_ms: int | None,
     turned_away: Mapping[str, int] | None = None,
-    temporal_answered_ms: int | None = None,
 ) -> Status:
     """Return whether work flows, and what needs attention first.
 
@@ -118,9 +118,9 @@ def status(
         totals: How much there is.
         now_ms: Unix time.
         worker_seen_ms: When a governance worker last said that it runs.
+        temporal_answered_ms: When Temporal last answered a governance worker; None: never.
         saved_at_ms: When anything was last saved.
         turned_away: Calls that gates did not let pass lately, by downstream.
-        temporal_answered_ms: When Temporal last answered a governance worker; None: nobody says.
     """
     turned_away = dict(turned_away or {})
     found = [
@@ -162,10 +162,11 @@ def _stale(
             "before, and nothing is decided until one runs"
         )
     # A worker that runs learns nothing, and says so in Postgres, which it still reaches.
-    if temporal_answered_ms is not None and (ms := now_ms - temporal_answered_ms) > STALE_MS:
+    if temporal_answered_ms is None or (ms := now_ms - temporal_answered_ms) > STALE_MS:
+        so_long = "yet" if temporal_answered_ms is None else f"for {lasting(ms)}"
         return (
-            f"Temporal has not answered the governance worker for {lasting(ms)}: what is shown is "
-            "from before, and nothing is decided until it does"
+            f"Temporal has not answered the governance worker {so_long}: what is shown is from "
+            "before, and nothing is decided until it does"
         )
     late = [one.downstream for one in breakers if _is_overdue(one, now_ms)]
     if late:
