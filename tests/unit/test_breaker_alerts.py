@@ -131,7 +131,8 @@ def test_from_opened_to_recovered_there_is_one_key_and_the_last_one_resolves_it(
     assert [one.status for one in (opened, reopened, recovered)] == ["firing", "firing", "resolved"]
     assert opened.title == "scanner: breaker opened"
     assert opened.text == (
-        "3 calls in a row failed (limit 3). No calls for 30 s, then 1 probe call."
+        "3 calls in a row failed (limit 3). No calls for 30 s, until 12:00:30 UTC, then 1 probe "
+        "call."
     )
     assert opened.advice == (
         "See the calls that failed: headgate breaker show scanner. If scanner works and the "
@@ -305,7 +306,9 @@ def test_half_open_for_long_is_told_and_over_when_it_is_left() -> None:
     opened, long = downstream.told()
     assert (opened.kind, long.kind) == ("breaker.opened", "breaker.half_open_long")
     assert long.title == "scanner: breaker HALF_OPEN for 5 min"
-    assert long.text.startswith("Of 3 probe calls 0 succeeded and 0 failed, 0 are under way;")
+    assert long.text.startswith(
+        "Since 12:00 UTC, of 3 probe calls 0 succeeded and 0 failed, 0 are under way;"
+    )
     downstream.wait(HOUR)
     assert [(one.kind, one.status) for one in downstream.told()] == [
         ("breaker.recovered", "resolved"),

@@ -214,7 +214,12 @@ def test_an_episode_that_is_woken_tells_at_its_deadlines_what_it_else_tells_late
     [
         (-5, "0 ms"),
         (800, "800 ms"),
-        (1_500, "1 s"),
+        (1_499, "1 s"),
+        (1_500, "2 s"),
+        (9_900, "10 s"),
+        (59_600, "1 min"),
+        (3_581_000, "1 h"),
+        (9 * DAY_MS + 86_000_000, "10 d"),
         (60_000, "1 min"),
         (90_000, "1 min 30 s"),
         (12 * 60_000 + 5_000, "12 min"),

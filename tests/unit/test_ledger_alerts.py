@@ -190,7 +190,7 @@ def test_a_window_is_told_of_by_level_and_resolved_when_it_ends() -> None:
     run_to(ledger, midnight)
     [resolved] = taken(ledger)
     assert (resolved.status, resolved.at_ms, resolved.key) == ("resolved", midnight, told[0].key)
-    assert resolved.text == "0 of 10 scan of this day are used. It lasted 10 h."
+    assert resolved.text == "0 of 10 scan of this day are used. It lasted 11 h."
     assert ledger.next_deadline() is None
 
 

@@ -189,8 +189,9 @@ class Watch:
         title = f"{name}: breaker {'re-opened' if record.alarmed else 'opened'}"
         text = f"{reason}. It is {record.state}."
         if record.state is BreakerState.OPEN and record.until_ms is not None:
+            until = clock(record.until_ms, now_ms, seconds=True)
             text = (
-                f"{reason}. No calls for {span(record.until_ms - now_ms)}, then "
+                f"{reason}. No calls for {span(record.until_ms - now_ms)}, until {until}, then "
                 f"{many(record.policy.probes, 'probe call')}."
             )
         return News(kind, "critical", title, text, self._advice(), self._data())
@@ -231,9 +232,9 @@ class Watch:
             _HALF_OPEN,
             "warning",
             f"{record.downstream}: breaker HALF_OPEN for {span(now_ms - record.since_ms)}",
-            f"Of {many(probes, 'probe call')} {good} succeeded and {bad} failed, "
-            f"{len(record.probes)} are under way; the others have not been made. Until that is "
-            "settled, no other call passes.",
+            f"Since {clock(record.since_ms, now_ms)}, of {many(probes, 'probe call')} {good} "
+            f"succeeded and {bad} failed, {many(len(record.probes), 'is', 'are')} under way; "
+            "the others have not been made. Until that is settled, no other call passes.",
             f"See what is known: headgate breaker show {record.downstream}. If it works: headgate "
             f"breaker reset {record.downstream} {_REASON}.",
             self._data(),

@@ -35,6 +35,8 @@ ABOUT: Final = {
 }
 """What the title of a group says of its tenants: while it fires, and when it is over."""
 
+_CLEARLY_LATER_MS: Final = 60_000
+
 _GRAVITY: Final[dict[Severity, int]] = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -249,6 +251,18 @@ def since_of(alert: Alert) -> int:
     return alert.at_ms if alert.since_ms is None else alert.since_ms
 
 
+def times_of(alert: Alert) -> str:
+    """Return since when it has been so, and as of when that was said if that is clearly later.
+
+    What a channel is told late, or once more, may be read as if it were so now.
+    """
+    since_ms = since_of(alert)
+    said = f"since {people_time(since_ms)}"
+    if alert.at_ms - since_ms >= _CLEARLY_LATER_MS:
+        said += f", as of {people_time(alert.at_ms)}"
+    return said
+
+
 _MENTION: Final = re.compile(
     r"@(?=(?:all|channel|everyone|here)\b)|(?<!\w)@(?=[\w&!])|<(?=!)", re.IGNORECASE
 )
@@ -267,7 +281,7 @@ def in_full(message: Outgoing) -> str:
     parts = [lead.text]
     if lead.advice:
         parts.append(f"What can be done: {lead.advice}")
-    parts.append(f"Since {people_time(since_of(lead))}")
+    parts.append(f"S{times_of(lead)[1:]}")
     parts += [f"{link.name}: {link.url}" for link in message.links]
     return "\n".join(part for part in parts if part)
 
