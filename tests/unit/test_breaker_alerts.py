@@ -328,6 +328,26 @@ def test_half_open_for_long_is_told_under_the_default_policy_and_rules_too() -> 
     assert told[1].text.endswith("It lasted 2 min.")
 
 
+def test_that_nobody_has_seen_it_work_is_said_with_what_follows_from_it() -> None:
+    downstream = Downstream(ramp_ms=10 * SECOND)
+    downstream.fail()
+    downstream.wait(30 * SECOND + 2 * MINUTE + 10 * SECOND)
+    assert downstream.breaker.record.state is BreakerState.CLOSED
+    *_, closed = downstream.told()
+    assert closed.text == (
+        "The ramp is over; nobody has seen scanner work yet. All calls pass again; the first that "
+        "fails opens it. It lasted 2 min 40 s."
+    )
+    downstream.report(failures=1)
+    [opened] = downstream.told()
+    assert opened.text.startswith(
+        "1 call failed (limit 1, as nobody has seen it work since it was open). No calls for 30 s"
+    )
+    downstream.command("reset")
+    [closed] = downstream.told()
+    assert closed.text.startswith("It was reset. All calls pass again. It lasted")
+
+
 def test_what_people_have_set_is_told_of_before_it_ends() -> None:
     downstream = Downstream()
     downstream.command("force_open", for_ms=2 * HOUR)

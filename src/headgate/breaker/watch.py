@@ -174,11 +174,16 @@ class Watch:
             # Told by a version that kept no episodes.
             known = Episode(now_ms if record.opened_at_ms is None else record.opened_at_ms)
         record.alarmed = False
+        if record.wary:
+            reason = f"{reason}; nobody has seen {record.downstream} work yet"
+            passes = "All calls pass again; the first that fails opens it."
+        else:
+            passes = "All calls pass again."
         news = News(
             _RECOVERED,
             "info",
             f"{record.downstream}: breaker closed",
-            f"{reason[:1].upper()}{reason[1:]}. All calls pass again.",
+            f"{reason[:1].upper()}{reason[1:]}. {passes}",
             data=self._data(),
         )
         self.desk.say("over", known, self._key, news, now_ms)
