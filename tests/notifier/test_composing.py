@@ -54,7 +54,7 @@ def test_many_tenants_are_one_message_that_names_them() -> None:
     assert message.lead.severity == "critical"
     lines = message.lead.text.splitlines()
     assert "t7:" in lines[0]  # the gravest first
-    assert lines[-1] == "- and 10 more: headgate alerts list -n 30"
+    assert lines[-1] == f"- and 10 more: headgate alerts list -n 30 --search {message.id}"
     assert message.lead.advice == "Raise its max_active, or wait."
     assert message.id.startswith("group:")
 

@@ -135,7 +135,7 @@ def test_from_opened_to_recovered_there_is_one_key_and_the_last_one_resolves_it(
         "call."
     )
     assert opened.advice == (
-        "See the calls that failed: headgate breaker show scanner. If scanner works and the "
+        "See what it has counted: headgate breaker show scanner. If scanner works and the "
         'breaker is wrong: headgate breaker force-closed scanner --for 30m --reason "...".'
     )
     assert reopened.title == "scanner: breaker re-opened"

@@ -269,7 +269,7 @@ class Watch:
     def _advice(self) -> str:
         name = self._record.downstream
         return (
-            f"See the calls that failed: headgate breaker show {name}. If {name} works and the "
+            f"See what it has counted: headgate breaker show {name}. If {name} works and the "
             f"breaker is wrong: headgate breaker force-closed {name} --for 30m {_REASON}."
         )
 

@@ -40,7 +40,9 @@ def list_alerts(
     severity: str | None = _SEVERITY,
     is_open: bool = typer.Option(False, "--open", help="Only what is still so."),
     search: str | None = typer.Option(
-        None, "--search", help="Only those with this in their subject or title."
+        None,
+        "--search",
+        help="Only those with this in their subject or title, or in a message of this id.",
     ),
     before: int | None = typer.Option(
         None, "--before", min=0, help="Only those older than the one with this seq (--json)."
@@ -177,7 +179,10 @@ async def _show(id: str, as_json: bool) -> None:
         store = AlertStore(db)
         told = await store.one(id)
         if told is None:
-            raise NotFoundError(f"{id}: no such alert; headgate alerts list shows the latest")
+            raise NotFoundError(
+                f"{id}: no such alert; headgate alerts list shows the latest, and with --search "
+                f"{id} those that a message of this id tells of"
+            )
         attempts = await store.attempts(id)
     if as_json:
         print_json({**told.model_dump(mode="json"), "attempts": attempts})
