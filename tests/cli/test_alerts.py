@@ -214,7 +214,7 @@ async def test_alerts_are_silenced_for_a_while(office: Office) -> None:
     id = said.splitlines()[-1]
     await office.tell(alert(1))
     assert office.ops.requests == []
-    assert "ops: silenced: silenced by" in await office.done("alerts", "list")
+    assert "ops: silenced: by silence " in await office.done("alerts", "list")
     table = await office.done("alerts", "silences")
     assert id in table
     assert "ada: we are moving house" in table

@@ -495,13 +495,14 @@ def test_an_override_that_ends_soon_is_told_of_once_with_how_to_set_it_anew() ->
         NOON,
     )
     run_to(ledger, NOON + 2 * HOUR - 15 * MINUTE - 1)
+    hold(ledger, "a", "b", at_ms=NOON + 2 * HOUR - 15 * MINUTE - 1)
     assert taken(ledger) == []
-    run_to(ledger, NOON + 3 * HOUR)
+    run_to(ledger, NOON + 2 * HOUR)
     [alert] = taken(ledger)
     assert alert.title == "acme: override of scan ends in 15 min"
     assert alert.text == (
         "What ann set (max_active=20, rate=5/s: ticket 7) ends at 14:00 UTC; then what is "
-        "configured holds again."
+        "configured holds again: max_active=10, rate=none. 2 scan are held now."
     )
     assert alert.advice == (
         "Set it anew if it is still needed: headgate quota override acme scan max_active=20 "

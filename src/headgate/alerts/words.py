@@ -43,6 +43,14 @@ def clock(at_ms: int, now_ms: int, time_zone: str = "UTC", *, seconds: bool = Fa
     return f"{text} {time_zone}"
 
 
+def from_to(begin_ms: int, end_ms: int, now_ms: int) -> str:
+    """Return ``from 10:50 UTC to 12:00 UTC``; to the second where the minutes are the same."""
+    begin, end = clock(begin_ms, now_ms), clock(end_ms, now_ms)
+    if begin == end:
+        begin, end = (clock(at_ms, now_ms, seconds=True) for at_ms in (begin_ms, end_ms))
+    return f"from {begin} to {end}"
+
+
 def many(count: int, one: str, more: str | None = None) -> str:
     """Return ``1 job`` or ``3 jobs``."""
     return f"{count} {one if count == 1 else more or one + 's'}"

@@ -5,6 +5,7 @@ from typing import Any, Final, get_args
 
 import typer
 
+from headgate.alerts.words import many
 from headgate.cli import options
 from headgate.cli.durations import parse_duration
 from headgate.cli.options import Asked, reading, written
@@ -171,7 +172,7 @@ def _print_list(found: list[Told], limit: int, as_json: bool) -> None:
         say(f"  {_ways(one.deliveries)}", 4)
         print(f"  {alert.id}")
     if len(found) == limit:
-        print(f"only {limit} are shown: older ones with --before {found[-1].seq}")
+        print(f"only {many(limit, 'is', 'are')} shown: older ones with --before {found[-1].seq}")
 
 
 async def _show(id: str, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from headgate.alerts.desk import News
 from headgate.alerts.episode import Episode, Turn
 from headgate.alerts.words import clock, many, span
-from headgate.model.quota import QuotaOverride, Throttle
+from headgate.model.quota import Quota, QuotaOverride, Throttle
 from headgate.model.reason import Reason, ReasonCode
 from headgate.quota.bound import REASON, Bound, plain
 from headgate.quota.record import Permit, Waiter, WindowKind
@@ -256,14 +256,34 @@ def _or_who(tenant: str, resource: str, why: Reason | None, window: Bound | None
     return f"; and who holds it: {_holders(tenant, resource)}."
 
 
-def expiring_news(tenant: str, one: QuotaOverride | Throttle, ends_ms: int, now_ms: int) -> News:
-    """Say that what people have set is about to end."""
+def expiring_news(
+    tenant: str,
+    one: QuotaOverride | Throttle,
+    ends_ms: int,
+    now_ms: int,
+    base: Quota | None,
+    used: int,
+) -> News:
+    """Say that what people have set is about to end.
+
+    Args:
+        tenant: Whose.
+        one: What they have set.
+        ends_ms: When it ends.
+        now_ms: Unix time.
+        base: The quota that is configured; None: there is none, or it is of all resources.
+        used: Units of the resource that are held.
+    """
+    then = "what is configured holds again"
     is_override = isinstance(one, QuotaOverride)
     what = "override" if is_override else "throttle"
     resource = "all resources" if one.resource == "*" else one.resource
     if isinstance(one, QuotaOverride):
         changes = [f"{name}={plain(value)}" for name, value in one.changes.values.items()]
         set_to, words = ", ".join(changes), " ".join(changes)
+        if base is not None:
+            back = [f"{name}={plain(getattr(base, name))}" for name in one.changes.values]
+            then += f": {', '.join(back)}. {used} {one.resource} are held now"
         again = f"headgate quota override {tenant} {one.resource} {words} --for 2h {REASON}"
     else:
         set_to = "nothing is granted" if one.share == 0 else f"cut to {one.share:.0%}"
@@ -274,8 +294,7 @@ def expiring_news(tenant: str, one: QuotaOverride | Throttle, ends_ms: int, now_
         f"{what}.expiring",
         "info",
         f"{tenant}: {what} of {resource} ends in {span(ends_ms - now_ms)}",
-        f"What {one.actor} set ({set_to}: {one.reason}) ends at {at}; then what is configured "
-        "holds again.",
+        f"What {one.actor} set ({set_to}: {one.reason}) ends at {at}; then {then}.",
         f"Set it anew if it is still needed: {again}.",
         {"tenant": tenant, "resource": one.resource, "id": one.id, "ends_at_ms": ends_ms},
     )

@@ -14,7 +14,7 @@ from headgate.model.reason import Reason, ReasonCode
 from headgate.quota.bound import Bound, bound_of, opens_at
 from headgate.quota.calendar import window_end
 from headgate.quota.lease_record import idle_units
-from headgate.quota.limits import WINDOWS, Limits
+from headgate.quota.limits import WINDOWS, Limits, base_quota
 from headgate.quota.news import (
     WindowUse,
     denied_news,
@@ -409,7 +409,9 @@ class Watch:
     def _say_expiring(self, one: QuotaOverride | Throttle, now_ms: int) -> None:
         ends_ms = one.ends_at_ms if isinstance(one, QuotaOverride) else one.until_ms
         assert ends_ms is not None
-        news = expiring_news(self._record.tenant, one, ends_ms, now_ms)
+        base = base_quota(self._record, one.resource)
+        used = (self._record.meters.get(one.resource) or _NOTHING).units
+        news = expiring_news(self._record.tenant, one, ends_ms, now_ms, base, used)
         about = "all" if one.resource == "*" else one.resource
         self.desk.tell(news, now_ms, subject=self._of(about))
 
