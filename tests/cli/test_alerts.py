@@ -206,6 +206,8 @@ async def test_alerts_are_silenced_for_a_while(office: Office) -> None:
     assert "braker.* is no kind of alert (there is: " in await office.refused(
         "alerts", "silence", *mistyped
     )
+    long = ("--kind", "breaker.*", "--for", "900d", "--reason", "we are moving house")
+    assert "a silence lasts 365d at most" in await office.refused("alerts", "silence", *long)
     said = await office.done(
         *("alerts", "silence", "--kind", "breaker.*", "--for", "2h"),
         *("--reason", "we are moving house", "--actor", "ada"),

@@ -12,7 +12,7 @@ from headgate.cli.options import Asked, reading, written
 from headgate.cli.tables import ago, left, print_json, say, show, table
 from headgate.gate.clock import now_ms
 from headgate.model.errors import ConfigurationError, NotFoundError
-from headgate.model.silence import NewSilence, Silence
+from headgate.model.silence import MOST_SILENT_MS, NewSilence, Silence
 from headgate.notifier.again import send_again
 from headgate.orchestrator.times import utc
 from headgate.store.alerts import AlertStore, Delivery, DeliveryState, Told
@@ -118,6 +118,12 @@ def silence(
             "nothing says which alerts: add --kind, --severity, --subject or --tenant "
             "(--kind '*' for all of them)"
         )
+    for_ms = parse_duration(duration, "--for")
+    if for_ms > MOST_SILENT_MS:
+        raise ConfigurationError(
+            f"--for {duration}: a silence lasts {MOST_SILENT_MS // 86_400_000}d at most; what "
+            "nobody is to hear of for good belongs into notifier.routes of headgate.yaml"
+        )
     by = options.asked(reason, actor, dry_run, request_id)
     made = written(
         NewSilence,
@@ -126,7 +132,7 @@ def silence(
         severity=severity,
         subject=subject,
         tenant=tenant,
-        until_ms=now_ms() + parse_duration(duration, "--for"),
+        until_ms=now_ms() + for_ms,
         actor=by.actor,
         reason=by.reason,
     )
