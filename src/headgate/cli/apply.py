@@ -59,10 +59,13 @@ def command(
                 "dry_run": dry_run,
                 "below_usage": plan.below_usage,
                 "lacking_secrets": lacking,
+                "routes_to_nobody": wanted.routes_to_nobody(),
             }
         )
     else:
         _print(planned, dry_run, lacking)
+        for line in wanted.routes_to_nobody():
+            say(f"{line}: is it written as meant?", 4)
     if dry_run:
         # After the difference, which says what it is about: so the file would be refused.
         plan.require_room(allow_below_usage)
