@@ -2,6 +2,8 @@
 
 import difflib
 import reprlib
+import sys
+from contextlib import nullcontext
 from math import isnan
 from pathlib import Path
 from types import UnionType
@@ -29,7 +31,7 @@ def read_yaml(file: Path, contract: type[Document], what: str, parts: str) -> Do
     """Read and validate a file.
 
     Args:
-        file: YAML; an empty one is one without keys.
+        file: YAML; an empty one is one without keys. ``-`` is the standard input.
         contract: What it must be.
         what: What one file is, in words, such as ``configuration``.
         parts: What stands at its top, in words, such as ``sections``.
@@ -38,8 +40,10 @@ def read_yaml(file: Path, contract: type[Document], what: str, parts: str) -> Do
         ConfigurationError: With file, line, path and what to write instead; one line for each of
             the first ten problems.
     """
+    is_input = file == Path("-")
+    file = Path("standard input") if is_input else file
     try:
-        with file.open("rb") as opened:
+        with nullcontext(sys.stdin.buffer) if is_input else file.open("rb") as opened:
             content = opened.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
             raise ConfigurationError(f"{file}: larger than {_MAX_BYTES} bytes")

@@ -28,6 +28,10 @@ from tests.unit.test_breaker import NOW_MS, Gate, make
 POOLS, MEMBERS, SET, BROKEN, WAITING, TRANSITIONS = 120, 450, 230, 30, 20, 130
 
 
+async def _well() -> bool:
+    return True
+
+
 async def nowhere() -> Client:
     raise UnavailableError("reading needs no Temporal")
 
@@ -38,7 +42,7 @@ async def many(stack: Stack) -> AsyncIterator[str]:
     async with migrated_database(stack.dsn) as dsn, Database(dsn) as database:
         await _save_all(database)
         service = Service(database, Temporal(nowhere), ApiSettings(open_as="test"))
-        async with WorkerStore(database).beating(), serving(service) as base:
+        async with WorkerStore(database).beating(_well), serving(service) as base:
             yield base
 
 
@@ -89,7 +93,7 @@ def pool_view(number: int) -> PoolView:
     )
 
 
-async def save(database: Database, kind: Any, view: Any) -> None:
+async def save(database: Database, kind: Any, view: Any, state: str = "{}") -> None:
     names = {"breaker": "downstream", "ledger": "tenant", "governor": "pool"}
     snapshot = Snapshot(
         kind=kind,
@@ -97,7 +101,7 @@ async def save(database: Database, kind: Any, view: Any) -> None:
         incarnation=1,
         revision=1,
         at_ms=now_ms(),
-        state="{}",
+        state=state,
         view=view.model_dump_json(),
     )
     await SnapshotStore(database).save(snapshot)

@@ -73,6 +73,10 @@ async def test_another_policy_stands_beside_the_present_one(
     ]
     assert "30</span> calls were recorded" in shown and "9</span> more were rejected then" in shown
     assert [row[1:3] for row in rows(shown, "Changes of state")] == [["CLOSED", "OPEN"]]
+    assert 'really opened <span class="num">0</span> times' in shown
+    assert "Which failures came in a row is only recorded where that opened the breaker" in shown
+    never = (await caller.get(f"{PATH}?since=1h&consecutive_failures=none")).text
+    assert "Which failures came in a row" not in never
     assert " style=" not in shown and shown.count("<script") == 1
 
 

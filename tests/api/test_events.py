@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from temporalio.client import Client
 
-from headgate.api.server import serving
+from headgate.api.server import _END_S, serving
 from headgate.api.service import Service, Temporal
 from headgate.api.settings import ApiSettings
 from headgate.devstack.stack import Stack
@@ -78,6 +78,17 @@ async def test_what_changes_is_told_and_a_watcher_goes_on_where_it_was(desk: Des
             assert int(found["id"]) > int(seen["id"])
         async with listening(viewer, after="1") as behind:
             assert (await anext(behind))["event"] == "reset"
+
+
+async def test_a_stream_ends_with_its_server_which_waits_for_no_browser(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    viewer = await desk.caller("viewer")
+    async with listening(viewer) as events:
+        async with asyncio.timeout(_END_S - 1):
+            await desk.stop()
+            assert [event async for event in events] == []
+    assert caplog.records == []
 
 
 @dataclass

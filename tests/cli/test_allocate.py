@@ -16,13 +16,14 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "pool.yaml"
 POOL = "capacity: 120\n%s\ntenants:\n  - {tenant: a, demand: 1000}\n  - {tenant: b, demand: 50}\n"
 
 
-def headgate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def headgate(*arguments: str | Path, given: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "headgate", "allocate", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
+        input=given,
         env={"COLUMNS": "80", "PATH": ""},
     )
 
@@ -44,6 +45,15 @@ def test_the_example_as_a_table() -> None:
     assert all(len(line) <= 80 for line in lines[:6])
     assert "share by weight 2" in next(line for line in lines if line.startswith("acme"))
     assert "holds 15 back" in next(line for line in lines if line.startswith("globex"))
+
+
+def test_a_file_may_come_from_the_standard_input() -> None:
+    done = headgate("-f", "-", given=EXAMPLE.read_text("utf-8"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == headgate("-f", EXAMPLE).stdout
+    wrong = headgate("-f", "-", given="capacity: 120\nstrategies: equal\n")
+    assert wrong.returncode == 2
+    assert "standard input:2: strategies: unknown key; did you mean strategy?" in wrong.stderr
 
 
 def test_the_example_as_json() -> None:
@@ -93,6 +103,20 @@ def test_several_resources(tmp_path: Path) -> None:
     assert told["allocations"] == {"a": {"cpu": 3, "memory": 12}, "b": {"cpu": 6, "memory": 2}}
     assert told["unallocated"] == {"cpu": 0, "memory": 4}
     assert "cpu used up" in headgate("-f", file).stdout
+
+
+def test_who_demands_what_there_is_none_of_is_told_why_it_gets_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "pool.yaml"
+    file.write_text(
+        "capacity: {cpu: 9, memory: 0}\ntenants:\n"
+        "  - {tenant: a, demand: {cpu: 100, memory: 400}}\n"
+        "  - {tenant: b, demand: {cpu: 300}}\n"
+    )
+    told = json.loads(headgate("-f", file, "--json").stdout)
+    assert told["allocations"] == {"a": {"cpu": 0, "memory": 0}, "b": {"cpu": 9}}
+    said = "there is no memory, so who demands any gets nothing of the rest: a"
+    assert told["conditions"] == [{"type": "NO_CAPACITY", "message": said}]
+    assert f"NO_CAPACITY: {said}." in headgate("-f", file).stdout
 
 
 @pytest.mark.parametrize(

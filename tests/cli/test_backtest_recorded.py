@@ -62,3 +62,29 @@ async def test_what_headgate_has_recorded(stack: Stack, database: Database, tmp_
     code, out, err = await headgate(stack, *arguments, "--downstream", "never-heard-of")
     assert (code, out) == (2, "")
     assert err.startswith("headgate: what Headgate has recorded in the last 1d: there is no call")
+
+
+async def test_where_a_row_of_failures_opened_the_breaker_it_does_so_again(
+    stack: Stack, database: Database, tmp_path: Path
+) -> None:
+    downstream = f"d-{uuid4().hex[:8]}"
+    begin_ms = (int(time.time() * 1000) - 3_600_000) // OUTCOME_SPAN_MS * OUTCOME_SPAN_MS
+    await record(database, downstream, [(begin_ms, 40, 4)])
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("{consecutive_failures: 4, failure_rate: null}\n")
+    arguments = ("--policy", str(policy), "--since", "1d", "--json", "--downstream", downstream)
+    code, out, err = await headgate(stack, *arguments)
+    assert code == 0, err
+    assert json.loads(out)["downstreams"][downstream]["transitions"] == []
+    assert "note: in that time breakers really opened 0 times and rejected 7 calls\n" in err
+    assert "consecutive_failures (4) may be met more often than is shown" in err
+    await database.execute(
+        "INSERT INTO breaker_transition VALUES ($1, 1, $2, 'CLOSED', 'OPEN', $3, '', $4)",
+        *(downstream, begin_ms + 5_000, "consecutive_failures", {"value": 4}),
+    )
+    code, out, err = await headgate(stack, *arguments)
+    assert code == 0, err
+    first = json.loads(out)["downstreams"][downstream]["transitions"][0]
+    assert (first["to"], first["reason"]) == ("OPEN", "4 calls in a row failed (limit 4)")
+    assert abs(first["at_ms"] - begin_ms - 5_000) < 1_000
+    assert "note: in that time breakers really opened once and rejected 7 calls\n" in err

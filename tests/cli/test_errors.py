@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest_asyncio
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.cli.connect import connect_temporal
 from headgate.cli.main import main
@@ -270,6 +272,47 @@ async def test_an_address_that_is_none_is_refused(
     monkeypatch.setenv("TEMPORAL_ADDRESS", address)
     with pytest.raises(HeadgateError, match=said):
         await connect_temporal()
+
+
+async def test_what_is_not_temporal_is_told_in_plain_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, LOOPBACK, 0) as server:
+        address = "{}:{}".format(*server.sockets[0].getsockname())
+        monkeypatch.setenv("TEMPORAL_ADDRESS", address)
+        with pytest.raises(HeadgateError) as refusal:
+            await connect_temporal()
+    assert str(refusal.value) == (
+        f"Temporal at {address}: what listens there is not Temporal, or TLS is set up differently "
+        "(TEMPORAL_TLS); correct TEMPORAL_ADDRESS, or start one with headgate dev"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (RPCStatusCode.CANCELLED, "Temporal: does not answer (cancelled)"),
+        (RPCStatusCode.INTERNAL, "Temporal: Timeout expired (internal)"),
+    ],
+)
+def test_a_call_that_nobody_answers_is_told_in_plain_words(
+    status: RPCStatusCode,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def command(*_: object, **__: object) -> None:
+        raise RPCError("Timeout expired", status, b"")
+
+    monkeypatch.setattr("headgate.cli.main.app", command)
+    monkeypatch.setattr("headgate.cli.main._leave", sys.exit)
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err == f"headgate: {said}\n"
 
 
 async def test_a_profile_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,16 +2,20 @@
 
 import asyncio
 import fcntl
+import io
 import json
 import os
 import pty
 import re
 import struct
+import sys
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from headgate.model.configuration import Configuration
 from headgate.model.ids import workflow_id
@@ -164,7 +168,9 @@ def _comes_back(configuration: Configuration, folder: Path) -> None:
     assert read_yaml(file, Configuration, "configuration", "sections") == configuration
 
 
-async def test_what_is_exported_is_applied_without_a_change(desk: Desk, tmp_path: Path) -> None:
+async def test_what_is_exported_is_applied_without_a_change(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "exported.yaml"
     applied = await desk.headgate("apply", "-f", str(EXAMPLE))
     assert applied.code == 0, applied.err
@@ -179,6 +185,10 @@ async def test_what_is_exported_is_applied_without_a_change(desk: Desk, tmp_path
     assert said == {"written_to": str(plain_file)}
     assert json.loads(plain_file.read_text(encoding="utf-8"))["tenants"]
     again = await desk.headgate("apply", "-f", str(plain_file))
+    assert again.out.startswith("nothing to change: what runs is as the file says\n")
+    exported = io.BytesIO((await desk.done("export")).encode())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(exported))
+    again = await desk.headgate("apply", "-f", "-")
     assert again.out.startswith("nothing to change: what runs is as the file says\n")
 
 

@@ -10,7 +10,7 @@ from headgate.model.snapshot import Snapshot
 from headgate.store.database import Database
 from headgate.store.overview import OverviewStore, TenantOrder
 from headgate.store.snapshots import SnapshotStore
-from headgate.store.workers import WorkerStore
+from headgate.store.workers import LastSeen, WorkerStore
 from headgate.view.status import TURNED_AWAY_FOR_MS, Verdict
 from tests.unit import ledgers
 from tests.unit.ledgers import ask
@@ -86,7 +86,7 @@ async def test_the_status_counts_all_and_shows_those_that_wait(own_database: Dat
     Gate(breaker).report("x")
     await _save(own_database, "breaker", "scanner", breaker.view(NOW_MS).model_dump_json(), NOW_MS)
     await WorkerStore(own_database).beat("w")
-    seen_ms = await WorkerStore(own_database).last_seen_ms()
+    seen_ms = (await WorkerStore(own_database).last_seen()).worker_ms
     assert seen_ms is not None
     found = await store.status(NOW_MS)
     assert found.verdict is Verdict.BLOCKED
@@ -94,7 +94,7 @@ async def test_the_status_counts_all_and_shows_those_that_wait(own_database: Dat
     assert [one.subject for one in found.attention] == ["breaker/scanner", "tenant/acme/scan"]
     assert (found.totals.breakers, found.totals.tenants, found.totals.pools) == (1, 2, 0)
     assert found.saved_at_ms == NOW_MS + 2
-    assert found.worker_seen_ms == seen_ms
+    assert found.worker_seen_ms == found.temporal_answered_ms == seen_ms
     assert found.turned_away == {}
 
 
@@ -133,12 +133,48 @@ async def test_the_status_names_channels_that_take_no_alerts(own_database: Datab
 
 async def test_a_worker_says_that_it_runs_for_as_long_as_it_does(own_database: Database) -> None:
     store = WorkerStore(own_database)
-    assert await store.last_seen_ms() is None
-    async with store.beating():
-        while await store.last_seen_ms() is None:
+    assert await store.last_seen() == LastSeen(None, None)
+    async with store.beating(_always):
+        while (first := await store.last_seen()).worker_ms is None:
             await asyncio.sleep(0.01)
-    first = await store.last_seen_ms()
-    async with store.beating():
-        while await store.last_seen_ms() == first:
+    assert first.temporal_ms == first.worker_ms
+    async with store.beating(_always):
+        while await store.last_seen() == first:
             await asyncio.sleep(0.01)
     assert await own_database.fetch_value("SELECT count(*) FROM governance_worker") == 2
+
+
+async def test_a_worker_says_when_temporal_last_answered_it(
+    own_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headgate.store.workers.BEAT_S", 0.01)
+    store, is_well = WorkerStore(own_database), True
+
+    async def answers() -> bool:
+        return is_well
+
+    async def beats(count: int) -> LastSeen:
+        for _ in range(count):
+            before = await store.last_seen()
+            while (seen := await store.last_seen()).worker_ms == before.worker_ms:
+                await asyncio.sleep(0.01)
+        return seen
+
+    async with store.beating(answers):
+        assert (await beats(1)).temporal_ms is not None
+        is_well = False
+        last = await beats(2)  # the first of them may have asked before
+        assert (await beats(2)).temporal_ms == last.temporal_ms
+        is_well = True
+        assert (await beats(2)).temporal_ms != last.temporal_ms
+
+
+async def test_a_worker_of_before_says_nothing_of_temporal(own_database: Database) -> None:
+    await own_database.execute("INSERT INTO governance_worker (id, version) VALUES ('w', '0')")
+    seen = await WorkerStore(own_database).last_seen()
+    assert seen.worker_ms is not None
+    assert seen.temporal_ms == seen.worker_ms
+
+
+async def _always() -> bool:
+    return True

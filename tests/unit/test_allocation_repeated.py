@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.allocation import Claim, Group, Strategy, divide
+from headgate.allocation.places import Place, Places
 from headgate.allocation.repeated import RepeatedDivision
-from headgate.allocation.rounds import Place, Places, step
+from headgate.allocation.rounds import step
 from headgate.model.pool import Damping
 
 CALM = Damping()

@@ -8,10 +8,16 @@ from hypothesis import strategies as st
 
 from headgate.breaker import Breaker
 from headgate.breaker.single import Pass, SingleBreaker
-from headgate.model.breaker import OUTCOME_SPAN_MS, BreakerState, CallOutcome, OutcomeSpan
+from headgate.model.breaker import (
+    OUTCOME_SPAN_MS,
+    BreakerState,
+    CallOutcome,
+    OutcomeSpan,
+    Transition,
+)
 from headgate.model.policy import BreakerPolicy, CountWindow, TimeWindow
 from headgate.model.settings import BreakerSettings
-from headgate.simulate import Backtest, Call, backtest, calls_in_spans
+from headgate.simulate import Backtest, Call, backtest, calls_in_spans, recorded
 
 SUCCESS, FAILURE, IGNORED = CallOutcome.SUCCESS, CallOutcome.FAILURE, CallOutcome.IGNORED
 OUTCOMES = {".": SUCCESS, "x": FAILURE, "i": IGNORED}
@@ -292,6 +298,55 @@ def test_a_span_is_spread_evenly_with_its_failures_among_the_others() -> None:
     assert "".join("x" if call.outcome is FAILURE else "." for call in half) == ".x.x.x"
 
 
+def _opened(at_ms: int, row: int, rule: str = "consecutive_failures") -> Transition:
+    return Transition(
+        epoch=1,
+        at_ms=at_ms,
+        source=BreakerState.CLOSED,
+        target=BreakerState.OPEN,
+        rule=rule,
+        reason="",
+        numbers={"value": row},
+    )
+
+
+@pytest.mark.parametrize(
+    ("spans", "opened", "expected"),
+    [
+        # It ends when the breaker opened, and what else failed is spread.
+        ([(8, 4)], _opened(5_000, 3), "....xxx....x"),
+        ([(8, 4)], _opened(5_000, 3, "failure_rate"), "..x..x..x..x"),
+        # A row over two spans, and over one in which nothing succeeded.
+        ([(6, 2), (4, 1)], _opened(12_000, 3), "......xx" "x...."),
+        ([(6, 3), (0, 1), (4, 1)], _opened(21_000, 4), "......xxx" "x" "x...."),
+        # No longer than what has failed, and not beyond a success.
+        ([(4, 1), (4, 1)], _opened(12_000, 5), "....x" "x...."),
+        ([(3, 2), (1, 1), (4, 1)], _opened(21_000, 5), "..x.x" ".x" "x...."),
+        # Of a stretch that is not in the record nothing is known.
+        ([(4, 1)], _opened(12_000, 1), "....x"),
+    ],
+)  # fmt: skip
+def test_failures_that_opened_the_breaker_by_their_row_come_in_a_row(
+    spans: list[tuple[int, int]], opened: Transition, expected: str
+) -> None:
+    told = [
+        OutcomeSpan(at_ms=n * OUTCOME_SPAN_MS, successes=successes, failures=failures)
+        for n, (successes, failures) in enumerate(spans)
+    ]
+    calls = calls_in_spans("d", told, [opened])
+    assert "".join("x" if call.outcome is FAILURE else "." for call in calls) == expected
+
+
+def test_what_a_breaker_did_by_a_row_of_failures_is_done_again_on_its_record() -> None:
+    span = OutcomeSpan(at_ms=0, successes=40, failures=12, rejected=30)
+    policy = BreakerPolicy(consecutive_failures=5)
+    assert not backtest(calls_in_spans("d", [span]), policy).downstreams["d"].transitions
+    again = backtest(calls_in_spans("d", [span], [_opened(7_000, 5)]), policy).downstreams["d"]
+    assert [step.rule for step in again.transitions] == ["consecutive_failures"]
+    really = recorded([span], [_opened(7_000, 5)])
+    assert (really.calls, really.failures, really.rejected, really.opened) == (52, 12, 30, 1)
+
+
 @given(
     st.lists(
         st.tuples(*[st.integers(0, 9)] * 4, st.integers(0, 100_000)), max_size=6, unique=True
@@ -307,10 +362,13 @@ def test_a_span_is_spread_evenly_with_its_failures_among_the_others() -> None:
             )
             for n, (successes, failures, ignored, rejected, duration_ms) in enumerate(rows)
         ]
-    )
+    ),
+    st.lists(st.builds(_opened, st.integers(0, 60_000), st.integers(0, 30)), max_size=4),
 )
-def test_the_calls_of_spans_are_as_many_as_were_counted(spans: list[OutcomeSpan]) -> None:
-    calls = calls_in_spans("d", spans)
+def test_the_calls_of_spans_are_as_many_as_were_counted(
+    spans: list[OutcomeSpan], steps: list[Transition]
+) -> None:
+    calls = calls_in_spans("d", spans, steps)
     for outcome, count in (
         (SUCCESS, sum(span.successes for span in spans)),
         (FAILURE, sum(span.failures for span in spans)),

@@ -158,6 +158,18 @@ def test_without_a_worker_nothing_is_known() -> None:
     assert "has been seen for 21 s" in silent.line
 
 
+def test_while_temporal_answers_no_worker_nothing_is_known() -> None:
+    found = _status(_breaker("xxxx"), temporal_answered_ms=NOW_MS - STALE_MS - 1_000)
+    assert found.verdict is Verdict.STALE
+    assert found.line == (
+        "Temporal has not answered the governance worker for 21 s: what is shown is from before, "
+        "and nothing is decided until it does"
+    )
+    assert [one.subject for one in found.attention] == ["breaker/scanner"]
+    just_yet = _status(_breaker("...."), temporal_answered_ms=NOW_MS - STALE_MS)
+    assert just_yet.verdict is Verdict.FLOWING
+
+
 def test_what_should_have_changed_long_ago_is_stale() -> None:
     late = NOW_MS + 60_000 + OVERDUE_MS + 1
     found = _status(_breaker("xxxx"), now_ms=late, worker_seen_ms=late)

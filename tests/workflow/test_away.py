@@ -26,8 +26,11 @@ from headgate.model.reason import ReasonCode
 from headgate.model.settings import BreakerSettings
 from headgate.orchestrator.why import explain
 from headgate.quota import leases
+from headgate.store import workers
 from headgate.store.database import Database
-from tests.harness import Governance, Orchestrator, eventually, is_conserved
+from headgate.store.overview import OverviewStore
+from headgate.view import status
+from tests.harness import Governance, Orchestrator, eventually, is_conserved, now_ms
 from tests.jobs import ScanJobInput
 
 LEASE_MS = 3_000
@@ -199,3 +202,30 @@ def _now(look: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
         return look()
 
     return check
+
+
+async def test_while_temporal_is_away_the_status_is_stale_and_says_so(
+    fragile: Stack,
+    options: EntityOptions,
+    task_queue: str,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workers, "BEAT_S", 0.1)
+    monkeypatch.setattr(status, "STALE_MS", 5_000)
+    client = await Client.connect(fragile.temporal_address, data_converter=pydantic_data_converter)
+    async with (
+        Database(fragile.dsn) as database,
+        Governance(client, database, task_queue, options).running() as governance,
+    ):
+        await governance.set_policy(name, BreakerPolicy())
+        overview = OverviewStore(database)
+
+        async def line() -> str:
+            return (await overview.status(now_ms())).line
+
+        await eventually(line, lambda line: line.startswith(("flowing", "blocked")))
+        async with stopped(fragile):
+            await eventually(line, lambda line: line.startswith("Temporal has not answered"))
+            assert (await overview.status(now_ms())).verdict is status.Verdict.STALE
+        await eventually(line, lambda line: line.startswith(("flowing", "blocked")))

@@ -4,130 +4,14 @@ The target says who should have what. A step towards it takes away first, and gi
 come back: what every ledger may hold at most stays within the capacity, whatever gets lost.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
+from headgate.allocation.group_room import GroupLimits, reachable
+from headgate.allocation.places import Place, Places, Step, in_turn
 from headgate.allocation.solver import fill
 from headgate.model.pool import Damping
 
 Amounts = Mapping[str, int]
-
-
-class Place(NamedTuple):
-    """Where a tenant stands with one resource, in units.
-
-    Attributes:
-        wanted: What it wants now.
-        target: What the division gives it.
-        allocated: What it has been told it may hold.
-        ceiling: What it may hold until it has confirmed the last cut; never below ``allocated``.
-        owed: What it has a right to now: its guarantee, as far as it wants it.
-        may_cut: False while what it was given last is to be left with it for a time.
-        first: What it has to have so that the next in its line can begin; 0: nobody waits.
-        raised_at_ms: When it was last given more.
-        held: What its jobs hold.
-    """
-
-    wanted: int
-    target: int
-    allocated: int
-    ceiling: int
-    owed: int
-    may_cut: bool
-    first: int = 0
-    raised_at_ms: int = 0
-    held: int = 0
-
-
-class Places:
-    """Where everybody stands, and what a step has to know of all together, kept as they change.
-
-    Args:
-        places: Those that are known from the beginning.
-
-    Attributes:
-        of: By tenant.
-        ceilings: The sum of them.
-        allocated: The sum of them, what those ``within`` get back counted in.
-        coming: What cuts will bring back that have yet to be confirmed; without what jobs hold
-            beyond them, for nobody knows how long.
-        lacking: What those lack whose target is above their ceiling.
-        within: What those can have at once that have less than their target, within the ceiling.
-        generous: Who has more than its target.
-        fragments: What those may hold and do not whose next job does not fit in there.
-        owed: Who has a right to something now.
-    """
-
-    __slots__ = (
-        "allocated",
-        "ceilings",
-        "coming",
-        "fragments",
-        "generous",
-        "lacking",
-        "of",
-        "owed",
-        "within",
-    )
-
-    def __init__(self, places: Mapping[str, Place] | None = None) -> None:
-        self.of: dict[str, Place] = {}
-        self.ceilings = self.allocated = self.coming = 0
-        self.lacking: dict[str, int] = {}
-        self.within: dict[str, int] = {}
-        self.generous: set[str] = set()
-        self.fragments: dict[str, int] = {}
-        self.owed: set[str] = set()
-        for tenant, place in (places or {}).items():
-            self.put(tenant, place)
-
-    def put(self, tenant: str, place: Place) -> None:
-        """Note where a tenant stands now."""
-        before = self.of.get(tenant)
-        if before == place:
-            return
-        self.of[tenant] = place
-        _, target, allocated, ceiling, owed, _, first, _, held = place
-        if before is not None:
-            self._count(before, -1)
-            self.lacking.pop(tenant, None)
-            self.within.pop(tenant, None)
-            self.generous.discard(tenant)
-            self.fragments.pop(tenant, None)
-            self.owed.discard(tenant)
-        self._count(place, 1)
-        if allocated == ceiling < first and allocated != held:
-            self.fragments[tenant] = allocated - held
-        if owed:
-            self.owed.add(tenant)
-        if target > ceiling:
-            self.lacking[tenant] = target - ceiling
-        if allocated > target:
-            self.generous.add(tenant)
-        elif allocated < target and allocated < ceiling:
-            self.within[tenant] = min(target, ceiling)
-
-    def _count(self, place: Place, sign: int) -> None:
-        ceiling = place.ceiling
-        told = max(place.allocated, min(place.target, ceiling))
-        self.ceilings += sign * ceiling
-        self.allocated += sign * told
-        if ceiling > told:
-            self.coming += sign * (ceiling - max(told, place.held))
-
-
-@dataclass(slots=True)
-class Step:
-    """What changes now, by tenant, and whether more is to follow.
-
-    Attributes:
-        allocated: New allocations, where they change.
-        settled: Nothing is left to do, unless something changes.
-    """
-
-    allocated: dict[str, int] = field(default_factory=dict)
-    settled: bool = True
 
 
 def step(
@@ -135,6 +19,7 @@ def step(
     places: Places,
     damping: Damping,
     comforts: Callable[[], Amounts] = dict,
+    groups: GroupLimits = (),
 ) -> Step:
     """Return the next step for one resource.
 
@@ -147,10 +32,13 @@ def step(
         damping: Of the pool.
         comforts: Says what each may have beyond its target as long as nobody else wants it. Asked
             only when there is something left for it.
+        groups: Whose room decides what those in them can be given now.
     """
     next_step = Step()
     free, over = capacity - places.ceilings, places.allocated - capacity
     lacking = dict(places.lacking)
+    if groups and lacking:
+        lacking = reachable(lacking, places.of, groups)
     for tenant in _cuts(over, free, places, lacking, damping, next_step):
         # What it gives back is only there once its ledger has said so.
         lacking.pop(tenant, None)
@@ -216,7 +104,7 @@ def _fragments(free: int, among: Places, lacking: Mapping[str, int]) -> dict[str
     places, fragments = among.of, among.fragments
     if not fragments or lacking.keys().isdisjoint(fragments):
         return {}
-    order = _in_turn(places, lacking)
+    order = in_turn(places, lacking)
     givers = [tenant for tenant in order if tenant in fragments]
     left = free + among.coming
     taken: dict[str, int] = {}
@@ -260,7 +148,7 @@ def _raise(
         owed[tenant] = min(lacking[tenant], max(0, more))
     given = dict.fromkeys(lacking, 0)
     left = free
-    order = _in_turn(places, lacking)
+    order = in_turn(places, lacking)
     for limits in (owed, lacking) if any(owed.values()) else (lacking,):
         left, all_served = _by_job(left, places, order, limits, given)
         if not all_served:
@@ -308,41 +196,6 @@ def _by_job(
             given[tenant] += needed
             left -= needed
     return left, True
-
-
-def keep_limits(
-    taken: Step, places: Mapping[str, Place], groups: Iterable[tuple[int, Sequence[str]]]
-) -> None:
-    """Change a step so that no group can come to hold more than it may.
-
-    Args:
-        taken: The step.
-        places: Where everybody stood before it.
-        groups: The limit of each group that has one, and its tenants.
-    """
-    for limit, tenants in groups:
-        left = limit - sum(places[tenant].ceiling for tenant in tenants)
-        short = sum(max(0, places[t].target - places[t].ceiling) for t in tenants) > left
-        for tenant in tenants:
-            place = places[tenant]
-            allocated = taken.allocated.get(tenant, place.allocated)
-            if allocated > place.ceiling:
-                more = min(allocated - place.ceiling, max(0, left))
-                if more < allocated - place.ceiling and place.ceiling + more < place.first:
-                    more = 0  # not enough for its next job
-                left -= more
-                allocated = place.ceiling + more
-            elif (short or left < 0) and allocated > place.target:
-                allocated = place.target
-            if allocated != place.allocated:
-                taken.allocated[tenant] = allocated
-            else:
-                taken.allocated.pop(tenant, None)
-
-
-def _in_turn(places: Mapping[str, Place], tenants: Iterable[str]) -> list[str]:
-    """Return the tenants in the order in which they are given something."""
-    return sorted(tenants, key=lambda one: (places[one].raised_at_ms, one))
 
 
 def _within(dead_zone: float, places: Mapping[str, Place], lacking: Mapping[str, int]) -> bool:

@@ -6,9 +6,11 @@ from functools import partial
 from headgate.allocation.active import Active
 from headgate.allocation.demands import demand_of, smooth
 from headgate.allocation.governor_record import GovernorRecord, Member
+from headgate.allocation.group_room import keep_limits
 from headgate.allocation.groups import Groups
 from headgate.allocation.members import share_of
-from headgate.allocation.rounds import Place, Places, keep_limits, step
+from headgate.allocation.places import Place, Places
+from headgate.allocation.rounds import step
 from headgate.allocation.shares import Shares
 from headgate.allocation.ways import Ways
 from headgate.model.pool import Share, Strategy
@@ -50,6 +52,7 @@ class Standings:
         ways: Ways,
     ) -> None:
         self._shares = shares
+        self._passes = ways.passes_full_groups
         self._borrowing = (
             (Strategy.RESERVED,) if ways.as_before else (Strategy.RESERVED, Strategy.PRIORITY)
         )
@@ -68,6 +71,7 @@ class Standings:
         """Return the next steps from what all have to their targets."""
         record, taken = self._record, Steps()
         young: set[str] = set()
+        groups = self._groups.limited()
         for resource, total in capacity.items():
             units = total - self._shares.reserved
             places, lately = self._places(resource, now_ms)
@@ -77,8 +81,9 @@ class Standings:
                 places,
                 record.settings.damping,
                 partial(self._comforts, resource, units, places, now_ms),
+                groups if self._passes else (),
             )
-            keep_limits(next_step, places.of, self._groups.limited())
+            keep_limits(next_step, places.of, groups)
             for tenant, allocated in next_step.allocated.items():
                 # What the unheard hold is not known, so until then only cuts are safe.
                 if not record.unheard or allocated < places.of[tenant].allocated:

@@ -75,6 +75,7 @@ class Feed:
         self._since: int | None = None
         self._oldest: int | None = None
         self._task: asyncio.Task[None] | None = None
+        self._is_closed = False
         self.looks = 0
 
     @property
@@ -82,8 +83,14 @@ class Feed:
         """How many watch."""
         return len(self._watchers)
 
+    def close(self) -> None:
+        """End every watch: what waits for the end of an answer would wait for that of a browser."""
+        self._is_closed = True
+        for watcher in self._watchers:
+            watcher.woken.set()
+
     async def watch(self, after: int | None, quiet_s: float) -> AsyncIterator[Batch | None]:
-        """Yield what changes, and None whenever nothing has for a while.
+        """Yield what changes, and None whenever nothing has for a while; until ``close``.
 
         Args:
             after: The mark to go on from; None: from now on.
@@ -101,6 +108,8 @@ class Feed:
             while True:
                 while watcher.batches:
                     yield watcher.batches.popleft()
+                if self._is_closed:
+                    return
                 watcher.woken.clear()
                 try:
                     await asyncio.wait_for(watcher.woken.wait(), quiet_s)

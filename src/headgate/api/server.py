@@ -110,4 +110,7 @@ async def serving(
     }
     async with listening(asgi(service), listener, _END_S, **options) as bound:
         shown = f"[{host}]" if ":" in host else host
-        yield f"http://{shown}:{bound}"
+        try:
+            yield f"http://{shown}:{bound}"
+        finally:
+            service.feed.close()

@@ -24,7 +24,9 @@ _SIGN: Final = {"create": "+", "update": "~", "remove": "-"}
 
 
 def command(
-    file: Path = typer.Option(..., "-f", "--file", help="The configuration, headgate.yaml."),
+    file: Path = typer.Option(
+        ..., "-f", "--file", help="The configuration, headgate.yaml; -: standard input."
+    ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Show the difference; change nothing."),
     reason: str = typer.Option("headgate apply", help="Why; stands in the audit."),
     actor: str = typer.Option("", help="Who; the user that runs the command, if not given."),
@@ -58,12 +60,15 @@ def command(
                 "changes": planned,
                 "dry_run": dry_run,
                 "below_usage": plan.below_usage,
+                "below_held": plan.below_held(),
                 "lacking_secrets": lacking,
                 "routes_to_nobody": wanted.routes_to_nobody(),
             }
         )
     else:
         _print(planned, dry_run, lacking)
+        for sentence in plan.below_held():
+            say(f"! {sentence}", 2)
         for line in wanted.routes_to_nobody():
             say(f"{line}: is it written as meant?", 4)
     if dry_run:

@@ -5,8 +5,9 @@ import difflib
 import json
 import random
 import time
-from collections.abc import Callable, Iterable
-from itertools import groupby
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,9 +20,18 @@ from headgate.cli.backtest_page import page
 from headgate.cli.calls import read_calls
 from headgate.cli.connect import database
 from headgate.cli.durations import parse_duration
+from headgate.cli.page import counted
 from headgate.model.errors import ConfigurationError
 from headgate.model.policy import BreakerPolicy
-from headgate.simulate import Backtest, Call, backtest, calls_in_spans
+from headgate.simulate import (
+    Backtest,
+    Call,
+    Recorded,
+    backtest,
+    calls_in_spans,
+    notes_on_record,
+    recorded,
+)
 from headgate.store.migrate import require_current
 from headgate.store.snapshots import SnapshotStore
 from headgate.yaml_file import read_yaml
@@ -48,16 +58,16 @@ def command(
     names.
     """
     wanted = read_policy(policy)
-    recorded = _recorded(calls, since, downstream)
+    played, really = _recorded(calls, since, downstream)
 
     def jitter(name: str) -> Callable[[], float]:
         return random.Random(f"{seed}/{name}").random  # noqa: S311 - so that it can be repeated
 
-    result = backtest(_watched(recorded, "running the breakers", len(recorded)), wanted, jitter)
-    notes = _notes(wanted, since)
+    result = backtest(_watched(played, "running the breakers", len(played)), wanted, jitter)
+    notes = _notes(wanted, really)
     if html is not None:
         source = str(calls) if calls is not None else f"the last {since} of Headgate's own record"
-        _write(html, page(result, recorded, wanted, source, notes))
+        _write(html, page(result, played, wanted, source, notes))
     if as_json:
         print(json.dumps(result.as_json(), indent=2))
     else:
@@ -78,7 +88,11 @@ def read_policy(file: Path) -> BreakerPolicy:
 # The calls -------------------------------------------------------------------------------------
 
 
-def _recorded(file: Path | None, since: str | None, downstreams: list[str]) -> list[Call]:
+def _recorded(
+    file: Path | None, since: str | None, downstreams: list[str]
+) -> tuple[list[Call], Recorded | None]:
+    """Return the calls, and what really happened, where Headgate has recorded it."""
+    really = None
     if file is None and since is None:
         raise ConfigurationError(
             "nothing to run the policy on: add --calls FILE, or --since 2d for what Headgate has "
@@ -92,32 +106,45 @@ def _recorded(file: Path | None, since: str | None, downstreams: list[str]) -> l
     else:
         assert since is not None
         since_ms = int(time.time() * 1000) - parse_duration(since, "--since")
-        calls = asyncio.run(_from_database(max(0, since_ms), downstreams))
+        calls, really = asyncio.run(_from_database(max(0, since_ms), downstreams))
         where = f"what Headgate has recorded in the last {since}"
         if not calls and not downstreams:
             raise ConfigurationError(f"{where}: there is no outcome in it")
     if not downstreams:
-        return calls
+        return calls, really
     known = {call.downstream for call in calls}
     for name in downstreams:
         if name not in known:
             close = difflib.get_close_matches(name, sorted(known), n=1)
             advice = f"; did you mean {close[0]}?" if close else ""
             raise ConfigurationError(f"{where}: there is no call of {name!r} in it{advice}")
-    return [call for call in calls if call.downstream in downstreams]
+    return [call for call in calls if call.downstream in downstreams], really
 
 
-async def _from_database(since_ms: int, downstreams: list[str]) -> list[Call]:
-    only = downstreams[0] if len(downstreams) == 1 else None
+async def _from_database(
+    since_ms: int, downstreams: Collection[str]
+) -> tuple[list[Call], Recorded]:
+    only = next(iter(downstreams)) if len(downstreams) == 1 else None
     async with database() as db:
         await require_current(db)
-        spans = await SnapshotStore(db).outcome_spans(only, since_ms)
-    spans.sort(key=lambda row: row[0])
+        store = SnapshotStore(db)
+        spans = await store.outcome_spans(only, since_ms)
+        steps = await store.transitions(since_ms, only)
+    spans_of, steps_of = _by_name(spans, downstreams), _by_name(steps, downstreams)
     calls: list[Call] = []
-    for name, rows in groupby(spans, key=lambda row: row[0]):
-        calls += calls_in_spans(name, [span for _, span in rows])
+    for name, found in spans_of.items():
+        calls += calls_in_spans(name, found, steps_of.get(name, ()))
     calls.sort(key=lambda call: call.at_ms)
-    return calls
+    return calls, recorded([*chain(*spans_of.values())], [*chain(*steps_of.values())])
+
+
+def _by_name(rows: Iterable[tuple[str, Item]], only: Collection[str]) -> dict[str, list[Item]]:
+    """Return what there is of each downstream, or of some only, in the order of names."""
+    found: dict[str, list[Item]] = defaultdict(list)
+    for name, item in rows:
+        if not only or name in only:
+            found[name].append(item)
+    return dict(sorted(found.items()))
 
 
 def _watched(items: Iterable[Item], doing: str, total: int | None = None) -> Iterable[Item]:
@@ -131,18 +158,20 @@ def _watched(items: Iterable[Item], doing: str, total: int | None = None) -> Ite
 # The result ------------------------------------------------------------------------------------
 
 
-def _notes(policy: BreakerPolicy, since: str | None) -> list[str]:
+def _notes(policy: BreakerPolicy, really: Recorded | None) -> list[str]:
     notes = []
     if policy.quorum > 1:
         notes.append(
             f"the recording does not say which process made a call, so quorum {policy.quorum} "
             "is taken as 1; with a quorum the breakers trip later"
         )
-    if since is not None:
+    if really is not None:
+        times = "once" if really.opened == 1 else f"{really.opened:,} times"
         notes.append(
-            "Headgate records outcomes in stretches of 10 s: calls are spread evenly in each, with "
-            "its mean duration, and those that were rejected then are not among them"
+            f"in that time breakers really opened {times} and rejected "
+            f"{counted(really.rejected, 'call')}"
         )
+        notes += notes_on_record(policy)
     return notes
 
 

@@ -12,8 +12,8 @@ from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError, RPCStatusCode
 
-from headgate.devstack.temporal_connection import require_answer
-from headgate.model.errors import ConfigurationError, UnavailableError
+from headgate.devstack.temporal_connection import no_answer, require_answer
+from headgate.model.errors import ConfigurationError
 from headgate.orchestrator.converters import require_carried, require_decoded, with_pydantic
 from headgate.store.address import DATABASE_URL
 from headgate.store.database import Database
@@ -48,10 +48,7 @@ async def connect_temporal(plugins: Sequence[Any] = ()) -> Client:
         client = await Client.connect(**config, data_converter=converter, plugins=plugins)
         await _require_namespace(client, address)
     except (RuntimeError, RPCError) as error:
-        reason = " ".join(str(error).split())
-        raise UnavailableError(
-            f"Temporal at {address}: {reason}; {_REMEDY}", "Temporal does not answer"
-        ) from error
+        raise no_answer(address, error, _REMEDY) from error
     return client
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
 from headgate.devstack.demo import Demo
 from headgate.devstack.environment import write_environment
@@ -53,12 +54,15 @@ def command(
 
     Starts Temporal, Postgres, a governance worker, an orchestrator worker, three HTTP downstreams
     and a webhook receiver. Ctrl-C ends it early, with the figures; once more ends it at once. Ends
-    with code 1 when something happened that must never happen.
+    with code 1 when something happened that must never happen, or part of the figures is missing.
     """
     began_s = time.monotonic()
     scenario = _scenario(trace, since, speed)
     if seconds is not None and not (0 < seconds < math.inf):
         raise ConfigurationError(f"--seconds {seconds:g}: write a number above 0")
+    # What the SDK warns of by itself, such as that it asks again, is not for these eyes.
+    errors = LoggingConfig(TelemetryFilter(core_level="ERROR", other_level="ERROR"))
+    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=errors)))
     try:
         figures = asyncio.run(_run(scenario, seconds, headless or as_json, state_dir, began_s))
     except asyncio.CancelledError:

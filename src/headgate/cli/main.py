@@ -9,6 +9,7 @@ import typer
 from temporalio.service import RPCError
 
 from headgate.cli.commands import Commands
+from headgate.devstack.temporal_connection import AWAY
 from headgate.model.errors import HeadgateError
 from headgate.version import __version__
 
@@ -45,7 +46,8 @@ def main() -> NoReturn:
     except HeadgateError as error:
         _end(str(error), error.exit_code)
     except RPCError as error:
-        _end(f"Temporal: {error.message} ({error.status.name})", 2)
+        said = "does not answer" if error.status in AWAY else error.message
+        _end(f"Temporal: {said} ({error.status.name.lower()})", 2)
     except (KeyboardInterrupt, typer.Abort):
         _leave(130)
     except SystemExit as end:

@@ -23,7 +23,9 @@ _MOST_LINES: Final = 6
 
 
 def command(
-    file: Path = typer.Option(..., "-f", "--file", help="The configuration, headgate.yaml."),
+    file: Path = typer.Option(
+        ..., "-f", "--file", help="The configuration, headgate.yaml; -: standard input."
+    ),
     as_json: bool = options.JSON,
 ) -> None:
     """Divide the pools of FILE on the demand of now, and show who gains and who loses.
@@ -88,7 +90,7 @@ def print_pool(pool: PoolForecast) -> None:
             *((one.resource,) if several else ()),
             str(one.held),
             str(one.wanted),
-            "-" if one.allocated is None else str(one.allocated),
+            "-" if one.before is None else str(one.before),
             str(one.target),
             f"{one.difference:+d}" if one.difference else "0",
             effect(one),

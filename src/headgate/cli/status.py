@@ -45,7 +45,8 @@ def _print(found: Status, limit: int) -> None:
     say(
         f"{counted(totals.breakers, 'breaker')}, {counted(totals.tenants, 'tenant')}, "
         f"{counted(totals.pools, 'pool')}; last change saved {ago(found.saved_at_ms)}, "
-        f"governance worker seen {ago(found.worker_seen_ms)}"
+        f"governance worker seen {ago(found.worker_seen_ms)}, "
+        f"Temporal answered it {ago(found.temporal_answered_ms)}"
     )
     for one in found.attention[:limit]:
         _print_attention(one, found.at_ms)

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import timedelta
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
@@ -37,6 +38,8 @@ from headgate.store.database import Database
 from headgate.store.migrate import migrate
 from headgate.store.snapshots import SnapshotStore
 
+T = TypeVar("T")
+
 _SECRET_ENV: Final = "HEADGATE_WEBHOOK_SECRET"
 _GRACE_S: Final = 12.0
 """How long jobs may go on after the last one was submitted."""
@@ -54,6 +57,7 @@ _MOST_UNDER_WAY: Final = 600
 
 _CANCEL_S: Final = 8.0
 _SETTLE_S: Final = 15.0
+_QUERY_TIMEOUT: Final = timedelta(seconds=5)
 _AT_ONCE: Final = 16
 
 
@@ -79,8 +83,18 @@ class Demo:
         """Play the scenario until ``stopping`` is set, ``seconds`` are over, or it ends.
 
         Returns:
-            The figures, see ``tally.summary``; with what went wrong under ``problems``.
+            The figures, see ``tally.summary``; with what went wrong under ``problems``. What
+            cannot be had at the end is named there, and the rest is told all the same.
         """
+        problems: list[str] = []
+
+        async def perhaps(part: str, work: Awaitable[T], otherwise: T) -> T:
+            try:
+                return await work
+            except (HeadgateError, RPCError) as error:
+                problems.append(f"{part}: {' '.join(str(error).split())}")
+                return otherwise
+
         async with AsyncExitStack() as resources:
             receiver = Receiver(new_secret())
             webhook = await resources.enter_async_context(serving(receiver.app()))
@@ -116,7 +130,7 @@ class Demo:
                 self.tell(f"ready after {startup_ms / 1000:.1f} s")
                 first_ms = time.time_ns() // 1_000_000
                 async with self._following(books, first_ms):
-                    traffic = _Traffic(client, self.board.jobs)
+                    traffic = _Traffic(client, self.board.jobs, problems)
                     played_s = time.monotonic()
                     await traffic.play(self.scenario.jobs(addresses), stopping, seconds)
                     self.tell("no more jobs are submitted; those under way may end")
@@ -125,9 +139,15 @@ class Demo:
                     await traffic.cancel(_CANCEL_S)
             # The orchestrator worker has reported its last outcomes and is gone; the governance
             # worker still runs, and what it decided has yet to reach Postgres.
-            problems = await books.caught_up(_SETTLE_S)
-            after = await books.read(first_ms)
-            lines = await AuditStore(database).lines(_MOST_CHANGES, since_ms=first_ms)
+            problems += await perhaps("the figures may be behind", books.caught_up(_SETTLE_S), [])
+            after = await perhaps(
+                "the figures are from before the end", books.read(first_ms), self.board.books
+            )
+            lines = await perhaps(
+                "what people have changed is not known, so over_grants may be too many",
+                AuditStore(database).lines(_MOST_CHANGES, since_ms=first_ms),
+                [],
+            )
             changes = [(line.at_ms, line.target) for line in lines if line.actor != _ACTOR]
             replay = await replay_all(client)
         figures = summary(
@@ -169,11 +189,19 @@ class Demo:
 
 
 class _Traffic:
-    """Submits jobs and learns how they end."""
+    """Submits jobs and learns how they end.
 
-    def __init__(self, client: Client, jobs: Jobs) -> None:
+    Args:
+        client: Of Temporal.
+        jobs: Counted here.
+        problems: Told of here is how many could not be submitted.
+    """
+
+    def __init__(self, client: Client, jobs: Jobs, problems: list[str]) -> None:
         self._client = client
         self._jobs = jobs
+        self._problems = problems
+        self._refused: list[RPCError] = []
         self._under_way: dict[asyncio.Task[None], WorkflowHandle[DemoJob, JobResult]] = {}
 
     async def play(
@@ -200,6 +228,11 @@ class _Traffic:
             task.cancel()
         await asyncio.gather(submitting, stopped, return_exceptions=True)
         await asyncio.gather(*starting)
+        if self._refused:
+            self._problems.append(
+                f"{len(self._refused)} jobs could not be submitted, the last one: Temporal: "
+                f"{self._refused[-1].message} ({self._refused[-1].status.name.lower()})"
+            )
 
     async def finish(self, within_s: float) -> None:
         if self._under_way:
@@ -208,7 +241,8 @@ class _Traffic:
     async def cancel(self, within_s: float) -> None:
         """Cancel what still waits, so that it gives back what it holds."""
         handles = list(self._under_way.values())
-        await asyncio.gather(*(handle.cancel() for handle in handles), return_exceptions=True)
+        cancelling = asyncio.gather(*(one.cancel() for one in handles), return_exceptions=True)
+        await asyncio.wait([cancelling], timeout=within_s)
         await self.finish(within_s)
         left = list(self._under_way)
         for task in left:
@@ -217,14 +251,18 @@ class _Traffic:
 
     async def _start(self, job: Job) -> None:
         id = f"job/{job.tenant}/{job.downstream}/{uuid4().hex[:12]}"
-        handle = await self._client.start_workflow(
-            DemoJob.run,
-            job,
-            id=id,
-            task_queue=TASK_QUEUE,
-            # Whose it is, also when it asks for nothing or has ended: for keys of one tenant.
-            memo={TENANT_MEMO: job.tenant},
-        )
+        try:
+            handle = await self._client.start_workflow(
+                DemoJob.run,
+                job,
+                id=id,
+                task_queue=TASK_QUEUE,
+                # Whose it is, also when it asks for nothing or has ended: for keys of one tenant.
+                memo={TENANT_MEMO: job.tenant},
+            )
+        except RPCError as error:  # Temporal is away for a while, or has too much to do
+            self._refused.append(error)
+            return
         self._jobs.started += 1
         task = asyncio.create_task(self._follow(handle))
         self._under_way[task] = handle
@@ -297,7 +335,7 @@ class _Bookkeeper:
         handle = self._client.get_workflow_handle(workflow_id(kind, subject))
         try:
             view: BreakerView | LedgerView | PoolView = await handle.query(
-                "state", result_type=KINDS[kind].view
+                "state", result_type=KINDS[kind].view, rpc_timeout=_QUERY_TIMEOUT
             )
             return view.revision
         except RPCError as error:
@@ -317,4 +355,6 @@ def _problems(figures: dict[str, Any], books: Books, replay: ReplayResult) -> li
                     f"permits of {ledger.tenant}/{resource} do not add up: granted "
                     f"{account.granted}, accounted for {resolved}"
                 )
-    return found + [f"replay failed: {failure}" for failure in replay.failures or ()]
+    if replay.missing:
+        found.append(f"after {replay.checked} histories no more were replayed: {replay.missing}")
+    return found + [f"replay failed: {failure}" for failure in replay.failures]

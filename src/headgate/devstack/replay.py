@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from temporalio.client import Client, WorkflowHistory
@@ -24,15 +24,22 @@ _SLOW: Final = {
 
 @dataclass(slots=True)
 class ReplayResult:
-    """How many histories were replayed, and which failed and why."""
+    """How many histories were replayed, and which failed and why.
+
+    Attributes:
+        checked: How many were replayed.
+        failures: Which failed, and why.
+        missing: Why there were not more; empty: these are all.
+    """
 
     checked: int = 0
-    failures: list[str] | None = None
+    failures: list[str] = field(default_factory=list)
+    missing: str = ""
 
     @property
     def failed(self) -> int:
         """How many failed."""
-        return len(self.failures or ())
+        return len(self.failures)
 
 
 def governance_replayer() -> Replayer:
@@ -41,15 +48,20 @@ def governance_replayer() -> Replayer:
 
 
 async def replay_all(client: Client, query: str = GOVERNANCE_WORKFLOWS) -> ReplayResult:
-    """Replay every run of the workflows that ``query`` finds in the namespace."""
-    result = ReplayResult(failures=[])
+    """Replay every run of the workflows that ``query`` finds in the namespace.
+
+    Where Temporal does not give one, those after it are left out as well.
+    """
+    result = ReplayResult()
     histories = _begun(_histories(client, query))
-    async with governance_replayer().workflow_replay_iterator(histories) as replays:
-        async for replay in replays:
-            result.checked += 1
-            if replay.replay_failure is not None:
-                assert result.failures is not None
-                result.failures.append(f"{_name(replay.history)}: {replay.replay_failure}")
+    try:
+        async with governance_replayer().workflow_replay_iterator(histories) as replays:
+            async for replay in replays:
+                result.checked += 1
+                if replay.replay_failure is not None:
+                    result.failures.append(f"{_name(replay.history)}: {replay.replay_failure}")
+    except RPCError as error:
+        result.missing = f"Temporal: {error.message} ({error.status.name.lower()})"
     return result
 
 

@@ -8,14 +8,16 @@ connections and says nothing, and an address that does not even do that is not g
 
 import asyncio
 import contextlib
+import re
 import ssl
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Final
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
-from temporalio.service import KeepAliveConfig, RPCError
+from temporalio.service import KeepAliveConfig, RPCError, RPCStatusCode
 
 from headgate.model.errors import ConfigurationError, UnavailableError
 
@@ -23,6 +25,16 @@ TIMEOUT_S = 5.0
 KEEP_ALIVE = KeepAliveConfig(interval_millis=1000, timeout_millis=1000)
 ATTEMPT_S = 2.5
 """Longer than the keepalive needs to end an attempt."""
+
+AWAY: Final = (
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.UNAVAILABLE,
+)
+"""How a call ends that nobody has answered."""
+
+_STATUS: Final = re.compile(r'Status { code: \w+, message: "(.*?)"[,}]')
+_CERTIFICATE: Final = re.compile(r"InvalidCertificate\((?:Other\(OtherError\()?(\w+)")
 
 REMEDY = "start it, correct TEMPORAL_ADDRESS, or unset it to use the embedded server"
 
@@ -97,11 +109,41 @@ async def require_answer(config: ClientConnectConfig, timeout_s: float, remedy: 
             f"Temporal at {address}: {reason}; {remedy}", "Temporal does not answer"
         ) from error
     except (OSError, RuntimeError, UnicodeError) as error:
-        refused = isinstance(error, ConnectionRefusedError)
-        reason = "connection refused" if refused else " ".join(str(error).split())
-        raise UnavailableError(
-            f"Temporal at {address}: {reason}; {remedy}", "Temporal does not answer"
-        ) from error
+        raise no_answer(address, error, remedy) from error
+
+
+def no_answer(
+    address: str, error: OSError | RuntimeError | UnicodeError | RPCError, remedy: str
+) -> UnavailableError:
+    """Return in plain words what stands between here and Temporal.
+
+    The SDK tells of it in the words of the libraries that it is made of.
+
+    Args:
+        address: Of the server.
+        error: Of connecting, or of the first call.
+        remedy: What to do where the address may be wrong.
+    """
+    text = " ".join(str(error).split())
+    status = _STATUS.search(text)
+    if (isinstance(error, RPCError) and error.status in AWAY) or "KeepAliveTimedOut" in text:
+        # The address is right, most likely: something listens there.
+        reason, remedy = "it takes connections, but does not answer", "see whether it is well"
+    elif isinstance(error, ConnectionRefusedError):
+        reason = "connection refused"
+    elif isinstance(error, OSError) and error.strerror:
+        reason = error.strerror[:1].lower() + error.strerror[1:]
+    elif found := _CERTIFICATE.search(text):
+        reason = f"its certificate is not believed ({found[1]})"
+    elif "tonic::transport" in text:
+        reason = "what listens there is not Temporal, or TLS is set up differently (TEMPORAL_TLS)"
+    elif status is not None:
+        reason = status[1]
+    else:
+        reason = text
+    return UnavailableError(
+        f"Temporal at {address}: {reason}; {remedy}", "Temporal does not answer"
+    )
 
 
 async def _connect(config: ClientConnectConfig) -> Client:

@@ -17,6 +17,7 @@ from headgate.model.entity import EntityOptions
 from headgate.model.errors import ConfigurationError
 from headgate.model.ids import GOVERNANCE_TASK_QUEUE
 from headgate.notifier.notifier import Notifier
+from headgate.orchestrator.answers import temporal_answers
 from headgate.orchestrator.gate_runner import Gates
 from headgate.orchestrator.known_names import KnownNames
 from headgate.orchestrator.mistakes import shown
@@ -142,7 +143,10 @@ class GovernanceParts:
                 self._notifier.start()
             gate = self._gates.of(client).used(client)
             end_throttles = ConfigurationStore(self._database).end_overdue_throttles
-            async with gate, WorkerStore(self._database).beating(end_throttles):
+            beating = WorkerStore(self._database).beating(
+                lambda: temporal_answers(client), end_throttles
+            )
+            async with gate, beating:
                 yield
         finally:
             self._users -= 1

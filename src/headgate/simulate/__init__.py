@@ -4,6 +4,15 @@ Nothing here knows a clock, a file or chance: calls and a stream of numbers come
 """
 
 from headgate.simulate.backtest import Backtest, BacktestOf, backtest
-from headgate.simulate.calls import Call, calls_in_spans
+from headgate.simulate.calls import Call, Recorded, calls_in_spans, notes_on_record, recorded
 
-__all__ = ["Backtest", "BacktestOf", "Call", "backtest", "calls_in_spans"]
+__all__ = [
+    "Backtest",
+    "BacktestOf",
+    "Call",
+    "Recorded",
+    "backtest",
+    "calls_in_spans",
+    "notes_on_record",
+    "recorded",
+]

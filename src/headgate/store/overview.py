@@ -250,15 +250,17 @@ class OverviewStore:
         """Return whether work flows, and what needs attention first."""
         # First, so that breakers know at least of whom these were.
         turned_away = await self.turned_away(now_ms - TURNED_AWAY_FOR_MS)
+        seen = await WorkerStore(self._database).last_seen()
         return status(
             await self.breakers(now_ms),
             await self.needing_attention(now_ms),
             await self.pools(),
             await self.totals(),
             now_ms,
-            await WorkerStore(self._database).last_seen_ms(),
+            seen.worker_ms,
             await self.saved_at_ms(),
             turned_away,
+            seen.temporal_ms,
             await self.silent_channels(),
         )
 

@@ -258,11 +258,20 @@ class SnapshotStore:
                     break
         return found
 
-    async def transitions(self, since_ms: int = 0) -> list[tuple[str, Transition]]:
-        """Return (downstream, transition) from ``since_ms`` on, in the order of time."""
+    async def transitions(
+        self, since_ms: int = 0, downstream: str | None = None
+    ) -> list[tuple[str, Transition]]:
+        """Return (downstream, transition) from ``since_ms`` on, in the order of time.
+
+        Args:
+            since_ms: Unix time.
+            downstream: Of this one alone; None: of all.
+        """
         rows = await self._database.fetch(
-            "SELECT * FROM breaker_transition WHERE at_ms >= $1 ORDER BY at_ms, downstream, epoch",
+            "SELECT * FROM breaker_transition WHERE at_ms >= $1 "
+            "AND ($2::text IS NULL OR downstream = $2) ORDER BY at_ms, downstream, epoch",
             since_ms,
+            downstream,
         )
         return [(row["downstream"], Transition.model_validate(dict(row))) for row in rows]
 

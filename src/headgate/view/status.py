@@ -11,7 +11,8 @@ from headgate.view.standing import BreakerStanding, PoolStanding, TenantStanding
 from headgate.view.words import lasting, requests_wait, whom
 
 STALE_MS: Final = 20_000
-"""A governance worker says every few seconds that it runs; after so long none does."""
+"""A governance worker says every few seconds that it runs, and that Temporal answers it; after so
+long none does."""
 
 OVERDUE_MS: Final = 60_000
 """What should have changed so long ago, and has not been saved, is not as it is shown."""
@@ -98,6 +99,7 @@ class Status(Message):
             again, so that their jobs wait in no line.
         at_ms: When this was reckoned.
         worker_seen_ms: When a governance worker last said that it runs; null: never.
+        temporal_answered_ms: When Temporal last answered a governance worker; null: never.
         saved_at_ms: When anything was last saved; null: never.
     """
 
@@ -108,6 +110,7 @@ class Status(Message):
     turned_away: dict[str, int] = {}
     at_ms: int
     worker_seen_ms: int | None
+    temporal_answered_ms: int | None = None
     saved_at_ms: int | None
 
 
@@ -120,6 +123,7 @@ def status(
     worker_seen_ms: int | None,
     saved_at_ms: int | None,
     turned_away: Mapping[str, int] | None = None,
+    temporal_answered_ms: int | None = None,
     channels: Sequence[ChannelTrouble] = (),
 ) -> Status:
     """Return whether work flows, and what needs attention first.
@@ -133,6 +137,7 @@ def status(
         worker_seen_ms: When a governance worker last said that it runs.
         saved_at_ms: When anything was last saved.
         turned_away: Calls that gates did not let pass lately, by downstream.
+        temporal_answered_ms: When Temporal last answered a governance worker; None: nobody says.
         channels: Those that take no alerts.
     """
     turned_away = dict(turned_away or {})
@@ -145,7 +150,9 @@ def status(
     found += [one for tenant in tenants for one in _of_tenant(tenant)]
     found += [_of_channel(one) for one in channels]
     found.sort(key=lambda one: (_RANK[one.severity], one.since_ms or now_ms, one.subject))
-    verdict, line = _verdict(breakers, found, totals, turned_away, now_ms, worker_seen_ms)
+    verdict, line = Verdict.STALE, _stale(breakers, now_ms, worker_seen_ms, temporal_answered_ms)
+    if not line:
+        verdict, line = _verdict(breakers, found, totals, turned_away, now_ms)
     return Status(
         verdict=verdict,
         line=line,
@@ -154,8 +161,35 @@ def status(
         turned_away=turned_away,
         at_ms=now_ms,
         worker_seen_ms=worker_seen_ms,
+        temporal_answered_ms=temporal_answered_ms,
         saved_at_ms=saved_at_ms,
     )
+
+
+def _stale(
+    breakers: Sequence[BreakerStanding],
+    now_ms: int,
+    worker_seen_ms: int | None,
+    temporal_answered_ms: int | None,
+) -> str:
+    """Return why what is shown is old; empty: it is not."""
+    if worker_seen_ms is None:
+        return "no governance worker has run yet: start one with headgate worker"
+    if (silent_ms := now_ms - worker_seen_ms) > STALE_MS:
+        return (
+            f"no governance worker has been seen for {lasting(silent_ms)}: what is shown is from "
+            "before, and nothing is decided until one runs"
+        )
+    # A worker that runs learns nothing, and says so in Postgres, which it still reaches.
+    if temporal_answered_ms is not None and (ms := now_ms - temporal_answered_ms) > STALE_MS:
+        return (
+            f"Temporal has not answered the governance worker for {lasting(ms)}: what is shown is "
+            "from before, and nothing is decided until it does"
+        )
+    late = [one.downstream for one in breakers if _is_overdue(one, now_ms)]
+    if late:
+        return f"{_some(late)} should have changed by now and {_have(late)} not: is Temporal well?"
+    return ""
 
 
 def _verdict(
@@ -164,20 +198,7 @@ def _verdict(
     totals: Totals,
     turned_away: Mapping[str, int],
     now_ms: int,
-    worker_seen_ms: int | None,
 ) -> tuple[Verdict, str]:
-    if worker_seen_ms is None:
-        return Verdict.STALE, "no governance worker has run yet: start one with headgate worker"
-    if (silent_ms := now_ms - worker_seen_ms) > STALE_MS:
-        return Verdict.STALE, (
-            f"no governance worker has been seen for {lasting(silent_ms)}: what is shown is from "
-            "before, and nothing is decided until one runs"
-        )
-    late = [one.downstream for one in breakers if _is_overdue(one, now_ms)]
-    if late:
-        return Verdict.STALE, (
-            f"{_some(late)} should have changed by now and {_have(late)} not: is Temporal well?"
-        )
     held_back = bool(turned_away) or any(one.state in _SHUT for one in breakers)
     wait = _wait(totals, held_back=held_back) + _turned_away(breakers, turned_away, now_ms)
     by = [one.subject for one in found if one.severity == "critical"]

@@ -16,11 +16,11 @@ from headgate.api.problems import ProblemError
 from headgate.api.reads import breaker
 from headgate.api.routes.backtest import play
 from headgate.api.service import service_of
-from headgate.model.breaker import BreakerState, OutcomeSpan
+from headgate.model.breaker import BreakerState
 from headgate.model.contract import Name
 from headgate.model.policy import BreakerPolicy
 from headgate.orchestrator.mistakes import first_mistake
-from headgate.simulate.backtest import BacktestOf
+from headgate.simulate import BacktestOf, notes_on_record
 
 router = APIRouter(include_in_schema=False)
 
@@ -63,14 +63,13 @@ async def backtest_page(
         return shorter
     service, fields = service_of(request), said(request)
     present = (await breaker(service, downstream)).data.settings.policy
-    tried, problem, results, recorded = present, None, [], None
+    tried, problem, results, really = present, None, [], None
     try:
         tried = _with(present, fields)
         if since:
             policies = [present] if tried == present else [present, tried]
-            spans, found = await play(service, downstream, _SINCE[since][1], policies)
+            really, found = await play(service, downstream, _SINCE[since][1], policies)
             of_each = [one.downstreams[downstream] for one in found]
-            recorded = _recorded(spans)
             end_ms = max(one.end_ms for one in of_each)
             names = ["as it is now", "as tried"]
             results = [_row(name, one, end_ms) for name, one in zip(names, of_each, strict=False)]
@@ -89,7 +88,8 @@ async def backtest_page(
         present=_plain(present),
         said=fields,
         problem=problem,
-        recorded=recorded,
+        recorded=really,
+        notes=notes_on_record(tried),
         results=results,
         most=_MOST_STEPS,
         policy=yaml.safe_dump(
@@ -128,15 +128,6 @@ def _with(present: BreakerPolicy, fields: dict[str, str]) -> BreakerPolicy:
     for name, text in written.items():
         document[name] = None if text == "none" else text
     return BreakerPolicy.model_validate(document)
-
-
-def _recorded(spans: list[OutcomeSpan]) -> dict[str, int]:
-    """Return how many calls there were, how many failed, and how many were rejected then."""
-    return {
-        "calls": sum(span.successes + span.failures + span.ignored for span in spans),
-        "failures": sum(span.failures for span in spans),
-        "rejected": sum(span.rejected for span in spans),
-    }
 
 
 def _row(name: str, of: BacktestOf, end_ms: int) -> dict[str, Any]:

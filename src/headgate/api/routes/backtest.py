@@ -12,10 +12,16 @@ from headgate.api.access import Viewer
 from headgate.api.problems import ProblemError, not_found
 from headgate.api.service import Service, service_of
 from headgate.gate.clock import now_ms
-from headgate.model.breaker import OutcomeSpan
 from headgate.model.contract import Contract, Name
 from headgate.model.policy import BreakerPolicy
-from headgate.simulate import Backtest, backtest, calls_in_spans
+from headgate.simulate import (
+    Backtest,
+    Recorded,
+    backtest,
+    calls_in_spans,
+    notes_on_record,
+    recorded,
+)
 
 router = APIRouter(prefix="/v1/backtest", tags=["downstreams"])
 
@@ -40,10 +46,20 @@ class BacktestRequest(Contract):
 
 
 class BacktestResult(BaseModel):
-    """What the policy would have done: failures spared, good calls rejected, changes of state."""
+    """What the policy would have done: failures spared, good calls rejected, changes of state.
+
+    Attributes:
+        downstream: On whose calls.
+        result: What it would have done.
+        recorded: What really happened: calls that ended, how many of them failed, how many more
+            were rejected, and how often the breaker opened.
+        notes: What the record does not say, in sentences.
+    """
 
     downstream: str
     result: dict[str, Any]
+    recorded: Recorded
+    notes: list[str]
 
 
 @router.post("")
@@ -51,12 +67,18 @@ async def run_backtest(request: Request, _: Viewer, body: BacktestRequest) -> Ba
     """Try a policy on recorded calls; changes nothing.
 
     Outcomes are recorded in stretches of 10 s: calls are spread evenly in each, with its mean
-    duration, and those that were rejected then are not among them.
+    duration; failures in a row are known where they opened the breaker, and those calls that were
+    rejected then are not among them.
     """
-    _spans, (result,) = await play(
+    really, (result,) = await play(
         service_of(request), body.downstream, body.since_ms, [body.policy], body.seed
     )
-    return BacktestResult(downstream=body.downstream, result=result.as_json())
+    return BacktestResult(
+        downstream=body.downstream,
+        result=result.as_json(),
+        recorded=really,
+        notes=notes_on_record(body.policy),
+    )
 
 
 async def play(
@@ -65,7 +87,7 @@ async def play(
     since_ms: int,
     policies: Sequence[BreakerPolicy],
     seed: int = 0,
-) -> tuple[list[OutcomeSpan], list[Backtest]]:
+) -> tuple[Recorded, list[Backtest]]:
     """Play what was recorded of a downstream to each of some policies.
 
     Args:
@@ -76,30 +98,31 @@ async def play(
         seed: Of the jitter.
 
     Returns:
-        What was recorded, and the result of each policy.
+        What really happened, and the result of each policy.
 
     Raises:
         ProblemError: Nothing was recorded, or too much for one answer.
     """
-    rows = await service.snapshots.outcome_spans(downstream, now_ms() - since_ms)
-    spans = [span for _, span in rows]
+    begin_ms = now_ms() - since_ms
+    spans = [span for _, span in await service.snapshots.outcome_spans(downstream, begin_ms)]
+    steps = [step for _, step in await service.snapshots.transitions(begin_ms, downstream)]
     if not spans:
         raise not_found(f"no call of {downstream!r} was recorded in that time")
-    total = sum(span.successes + span.failures + span.ignored for span in spans)
-    if total * len(policies) > _MOST_CALLS:
+    really = recorded(spans, steps)
+    if really.calls * len(policies) > _MOST_CALLS:
         raise ProblemError(
             409,
             "refused",
-            f"{total} calls are more than {_MOST_CALLS // len(policies)}: take a shorter time, or "
-            "headgate backtest",
+            f"{really.calls} calls are more than {_MOST_CALLS // len(policies)}: take a shorter "
+            "time, or headgate backtest",
         )
 
     def jitter(name: str) -> Callable[[], float]:
         return random.Random(f"{seed}/{name}").random  # noqa: S311 - to be repeated
 
     def run() -> list[Backtest]:
-        calls = calls_in_spans(downstream, spans)
+        calls = calls_in_spans(downstream, spans, steps)
         return [backtest(calls, policy, jitter) for policy in policies]
 
     async with _ONE_AT_A_TIME:  # it is all reckoning: more at once would hold up everybody
-        return spans, await asyncio.to_thread(run)
+        return really, await asyncio.to_thread(run)
