@@ -431,6 +431,13 @@ async def test_the_command_shows_the_difference_applies_it_and_is_content_the_se
         refused = await run("apply", "-f", str(file), *more, environ=environ)
         assert "--request-id more: has been used for something else" in refused.refusal
 
+        chat = "{kind: slack, url: 'https://hooks.example/x'}"
+        route = f"{{tenants: [nobody-there, '{site.name}*'], channels: [chat]}}"
+        file.write_text(f"{plain}notifier:\n  channels: {{chat: {chat}}}\n  routes: [{route}]\n")
+        said = " ".join((await headgate_apply("--dry-run")).split())
+        assert "notifier.routes.0: no tenant nobody-there is listed under tenants" in said
+        assert said.count("is it written as meant?") == 1
+
 
 async def test_a_terminal_is_shown_how_far_it_has_come_and_a_pipe_is_not(
     stack: Stack, site: Site, client: Client, tmp_path: Path

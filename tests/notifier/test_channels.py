@@ -10,9 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headgate.model.alert import Alert, Status
+from headgate.model.audit import Order
 from headgate.model.channels import PagerDutyChannel
 from headgate.model.errors import ConfigurationError
 from headgate.model.notifier import NotifierSettings
+from headgate.notifier.by_hand import send_test
 from headgate.notifier.outgoing import single
 from headgate.notifier.pagerduty import bounded, events
 from tests.notifier.site import Endpoint, Site, alert, crossing, webhook
@@ -366,6 +368,26 @@ async def test_a_wrong_key_of_pagerduty_is_told_at_once_and_once(
     assert [one["status"] for one in told] == ["firing", "resolved"]
     assert told[0]["key"] == told[1]["key"]
     assert {*(await desk.states("pager")).values()} == {"delivered"}
+
+
+async def test_what_stands_alone_leaves_no_incident_open_but_a_critical_one(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = await pagerduty(desk, monkeypatch)
+    order = Order("ada", "does it work", "t1", 1_800_000_000_000)
+    tested = await send_test(desk.database, "pager", order)
+    await desk.notifier.work()
+    warns, critical = alert(1, severity="warning"), alert(2, severity="critical")
+    lasts = alert(3, severity="warning", key="breaker.opened/x")
+    await desk.tell(warns, critical, lasts)
+    assert [(one["event_action"], one["dedup_key"]) for one in endpoint.bodies] == [
+        ("trigger", tested),
+        ("resolve", tested),
+        ("trigger", warns.id),
+        ("resolve", warns.id),
+        ("trigger", critical.id),
+        ("trigger", lasts.key),
+    ]
 
 
 def test_no_message_is_nothing_for_pagerduty() -> None:

@@ -10,8 +10,9 @@ from headgate.model.channels import SlackChannel
 from headgate.model.notifier import NotifierSettings
 from headgate.notifier.bundles import Waiting
 from headgate.notifier.composing import compose
-from headgate.notifier.outgoing import Outgoing
+from headgate.notifier.outgoing import Outgoing, in_full, single
 from headgate.notifier.pagerduty import events
+from headgate.notifier.slack import content
 from headgate.notifier.webhook import envelope
 from tests.notifier.site import alert, crossing
 
@@ -53,7 +54,7 @@ def test_many_tenants_are_one_message_that_names_them() -> None:
     assert message.lead.severity == "critical"
     lines = message.lead.text.splitlines()
     assert "t7:" in lines[0]  # the gravest first
-    assert lines[-1] == "- and 10 more: headgate alerts list -n 30"
+    assert lines[-1] == f"- and 10 more: headgate alerts list -n 30 --search {message.id}"
     assert message.lead.advice == "Raise its max_active, or wait."
     assert message.id.startswith("group:")
 
@@ -173,6 +174,16 @@ def test_what_is_over_says_how_long_it_lasted_and_is_over_once() -> None:
     assert mixed.lead.text.splitlines()[-1].endswith("in use (resolved, after 2 min)")
     told = envelope(message)["data"]["alerts"]
     assert told[3]["text"] == over[3].text
+
+
+def test_a_message_says_as_of_when_it_is_where_that_is_clearly_later() -> None:
+    still = alert(1, at_ms=NOON + 60_000, since_ms=NOON)
+    message = single(still, CHANNEL, SETTINGS)
+    times = "since 2027-01-15 08:00:00 UTC, as of 2027-01-15 08:01:00 UTC"
+    assert content(message)["attachments"][0]["footer"] == f"downstream/scanner-1 · {times}"
+    assert f"S{times[1:]}" in in_full(message).splitlines()
+    soon = single(alert(1, at_ms=NOON + 59_999, since_ms=NOON), CHANNEL, SETTINGS)
+    assert in_full(soon).splitlines()[-1] == "Since 2027-01-15 08:00:00 UTC"
 
 
 def test_templates_write_title_and_text() -> None:

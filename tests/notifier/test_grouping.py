@@ -66,6 +66,16 @@ async def test_500_tenants_of_one_pool_make_a_handful_of_messages(desk: Site) ->
     assert {*(await desk.states("ops")).values()} == {"delivered"}
 
 
+async def test_what_a_group_told_of_is_found_by_its_id(desk: Site) -> None:
+    endpoint = Endpoint()
+    await desk.channels(ops=await desk.serve(endpoint.app()))
+    await desk.tell(*(crossing(f"t{n}") for n in range(8)), alert(1))
+    await desk.tell(*(crossing(f"later-{n}", sequence=2) for n in range(2)))
+    (group,) = (id for id in endpoint.ids if id.startswith("group:"))
+    found = await AlertStore(desk.database).recent(100, search=group)
+    assert sorted(one.alert.tenant or "" for one in found) == [f"t{n}" for n in range(8)]
+
+
 async def test_a_storm_is_bounded_and_each_alert_recorded_as_told(desk: Site) -> None:
     endpoint = Endpoint()
     channel = webhook(await desk.serve(endpoint.app()), max_per_minute=3)

@@ -109,6 +109,28 @@ async def test_the_status_counts_what_was_turned_away_lately(own_database: Datab
     assert found == {"scanner": 7}
 
 
+async def test_the_status_names_channels_that_take_no_alerts(own_database: Database) -> None:
+    for name, failing, disabled in (
+        ("gone", "1 minute", True),
+        ("long", "1 hour", False),
+        ("short", "1 minute", False),
+        ("works", None, False),
+    ):
+        await own_database.execute(
+            "INSERT INTO channel (name, fingerprint, failing_since, disabled_at, last_error) "
+            "VALUES ($1, 'x', now() - $2::text::interval, CASE WHEN $3 THEN now() END, $4)",
+            name,
+            failing,
+            disabled,
+            f"channel {name}: https://hooks.example answered 410",
+        )
+    found = (await OverviewStore(own_database).status(NOW_MS)).attention
+    assert [(one.subject, one.severity, one.message) for one in found] == [
+        ("channel/long", "warning", "takes no alerts: https://hooks.example answered 410"),
+        ("channel/gone", "warning", "disabled: https://hooks.example answered 410"),
+    ]
+
+
 async def test_a_worker_says_that_it_runs_for_as_long_as_it_does(own_database: Database) -> None:
     store = WorkerStore(own_database)
     assert await store.last_seen() == LastSeen(None, None)

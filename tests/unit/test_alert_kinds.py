@@ -101,7 +101,7 @@ def test_links_lead_to_what_it_is_about(told: Alert, page: str, workflow: str | 
     assert links == ({} if workflow is None else {"Temporal": f"{place}{workflow}"})
 
 
-def test_a_group_leads_to_all_of_its_kind() -> None:
+def test_a_group_leads_to_its_alerts() -> None:
     many = [alert("quota.denied", f"tenant/{n}/scan", tenant=str(n)) for n in range(9)]
-    links = group(many, "ops", CHANNEL, SETTINGS).links
-    assert [link.url for link in links] == ["https://h/alerts?kind=quota.denied"]
+    message = group(many, "ops", CHANNEL, SETTINGS)
+    assert [link.url for link in message.links] == [f"https://h/alerts?search={message.id}"]

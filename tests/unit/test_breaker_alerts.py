@@ -131,10 +131,11 @@ def test_from_opened_to_recovered_there_is_one_key_and_the_last_one_resolves_it(
     assert [one.status for one in (opened, reopened, recovered)] == ["firing", "firing", "resolved"]
     assert opened.title == "scanner: breaker opened"
     assert opened.text == (
-        "3 calls in a row failed (limit 3). No calls for 30 s, then 1 probe call."
+        "3 calls in a row failed (limit 3). No calls for 30 s, until 12:00:30 UTC, then 1 probe "
+        "call."
     )
     assert opened.advice == (
-        "See the calls that failed: headgate breaker show scanner. If scanner works and the "
+        "See what it has counted: headgate breaker show scanner. If scanner works and the "
         'breaker is wrong: headgate breaker force-closed scanner --for 30m --reason "...".'
     )
     assert reopened.title == "scanner: breaker re-opened"
@@ -305,7 +306,9 @@ def test_half_open_for_long_is_told_and_over_when_it_is_left() -> None:
     opened, long = downstream.told()
     assert (opened.kind, long.kind) == ("breaker.opened", "breaker.half_open_long")
     assert long.title == "scanner: breaker HALF_OPEN for 5 min"
-    assert long.text.startswith("Of 3 probe calls 0 succeeded and 0 failed, 0 are under way;")
+    assert long.text.startswith(
+        "Since 12:00 UTC, of 3 probe calls 0 succeeded and 0 failed, 0 are under way;"
+    )
     downstream.wait(HOUR)
     assert [(one.kind, one.status) for one in downstream.told()] == [
         ("breaker.recovered", "resolved"),
@@ -323,6 +326,26 @@ def test_half_open_for_long_is_told_under_the_default_policy_and_rules_too() -> 
     assert [one.status for one in told] == ["firing", "resolved"]
     assert told[0].title == "scanner: breaker HALF_OPEN for 1 min"
     assert told[1].text.endswith("It lasted 2 min.")
+
+
+def test_that_nobody_has_seen_it_work_is_said_with_what_follows_from_it() -> None:
+    downstream = Downstream(ramp_ms=10 * SECOND)
+    downstream.fail()
+    downstream.wait(30 * SECOND + 2 * MINUTE + 10 * SECOND)
+    assert downstream.breaker.record.state is BreakerState.CLOSED
+    *_, closed = downstream.told()
+    assert closed.text == (
+        "The ramp is over; nobody has seen scanner work yet. All calls pass again; the first that "
+        "fails opens it. It lasted 2 min 40 s."
+    )
+    downstream.report(failures=1)
+    [opened] = downstream.told()
+    assert opened.text.startswith(
+        "1 call failed (limit 1, as nobody has seen it work since it was open). No calls for 30 s"
+    )
+    downstream.command("reset")
+    [closed] = downstream.told()
+    assert closed.text.startswith("It was reset. All calls pass again. It lasted")
 
 
 def test_what_people_have_set_is_told_of_before_it_ends() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from headgate.alerts.desk import Desk, News
 from headgate.alerts.episode import Episode, Lasts, Turn, follow
-from headgate.alerts.words import clock, many, span
+from headgate.alerts.words import clock, from_to, many, sentence, span
 from headgate.model.alert import Alert
 
 LASTS = Lasts(after_ms=60_000, calm_ms=300_000, repeat_ms=14_400_000)
@@ -214,7 +214,12 @@ def test_an_episode_that_is_woken_tells_at_its_deadlines_what_it_else_tells_late
     [
         (-5, "0 ms"),
         (800, "800 ms"),
-        (1_500, "1 s"),
+        (1_499, "1 s"),
+        (1_500, "2 s"),
+        (9_900, "10 s"),
+        (59_600, "1 min"),
+        (3_581_000, "1 h"),
+        (9 * DAY_MS + 86_000_000, "10 d"),
         (60_000, "1 min"),
         (90_000, "1 min 30 s"),
         (12 * 60_000 + 5_000, "12 min"),
@@ -277,3 +282,13 @@ def test_a_workflow_that_was_set_back_gives_no_id_again() -> None:
         ids += [one.id for one in record.alerts]
     assert len(ids) == len({*ids}) == 9
     assert all(one.startswith("tenant/acme:3:") for one in ids)
+
+
+def test_what_begins_and_ends_in_the_same_minute_is_written_with_seconds() -> None:
+    assert from_to(0, 59_999, DAY_MS // 2) == "from 00:00:00 UTC to 00:00:59 UTC"
+    assert from_to(0, 60_000, DAY_MS // 2) == "from 00:00 UTC to 00:01 UTC"
+
+
+def test_a_sentence_has_one_full_stop() -> None:
+    said = ["a", "a.", "a!", "Server disconnected without sending a response."]
+    assert [sentence(one) for one in said] == ["a.", "a.", "a!", said[3]]

@@ -190,7 +190,7 @@ def test_a_window_is_told_of_by_level_and_resolved_when_it_ends() -> None:
     run_to(ledger, midnight)
     [resolved] = taken(ledger)
     assert (resolved.status, resolved.at_ms, resolved.key) == ("resolved", midnight, told[0].key)
-    assert resolved.text == "0 of 10 scan of this day are used. It lasted 10 h."
+    assert resolved.text == "0 of 10 scan of this day are used. It lasted 11 h."
     assert ledger.next_deadline() is None
 
 
@@ -416,6 +416,54 @@ def test_a_job_that_waits_for_long_is_told_of_with_what_it_waits_for() -> None:
     assert (resolved.status, resolved.text) == ("resolved", "The line is empty. It lasted 21 min.")
 
 
+def test_who_waits_for_a_calendar_window_is_told_of_with_what_it_wants_and_what_helps() -> None:
+    ledger = make(AlertRules(usage_levels=[], forecast_from=None), per_day=10, per_hour=100)
+    used(ledger, 8)
+    hold(ledger, "a", wait_ms=20 * HOUR, units=4)
+    run_to(ledger, NOON + 15 * MINUTE)
+    [alert] = taken(ledger)
+    assert alert.text == (
+        "job-a has waited for 4 scan since 12:00 UTC; 1 job is in line. 8 of 10 scan a day of "
+        "tenant acme used. So much is not granted before 00:00 on Thu 16 Nov UTC."
+    )
+    assert alert.advice == (
+        "See what it waits for: headgate why job-a. Give more for a time: headgate quota override "
+        'acme scan per_day=17 --for 2h --reason "...".'
+    )
+    more = SetOverride(
+        resource="scan", changes=QuotaChanges(per_day=12), ends_at_ms=NOON + 2 * HOUR
+    )
+    command(ledger, more, NOON + 15 * MINUTE)
+    assert "a" in ledger.record.permits
+
+
+def test_who_waits_for_more_than_a_throttle_leaves_of_a_window_is_told_of_with_that() -> None:
+    ledger = make(AlertRules(usage_levels=[], forecast_from=None), per_day=10)
+    cut = SetThrottle(resource="scan", share=0.1, until_ms=NOON + 2 * HOUR)
+    command(ledger, cut, NOON, "cut-1")
+    hold(ledger, "a", wait_ms=20 * HOUR, units=4)
+    run_to(ledger, NOON + 15 * MINUTE)
+    [alert] = taken(ledger)
+    assert alert.text.endswith(
+        "So much is not granted before 14:00 UTC. It is cut to 10% until 14:00 UTC by ann: "
+        "ticket 7."
+    )
+    assert "headgate throttle lift cut-1" in alert.advice
+    assert advised(alert) >= 40
+
+
+def test_nobody_holds_what_is_refused_for_a_calendar_window() -> None:
+    ledger = make(AlertRules(usage_levels=[], forecast_from=None), per_day=3)
+    used(ledger, 3)
+    for n in range(7):
+        ask(ledger, f"no-{n}", now_ms=NOON + n * MINUTE)
+    [alert] = taken(ledger)
+    assert alert.advice == (
+        "See what is used up: headgate quota show acme. Give more for a time: headgate quota "
+        'override acme scan per_day=5 --for 2h --reason "...".'
+    )
+
+
 def test_a_line_that_moves_is_told_of_by_nobody_and_wakes_the_ledger_seldom() -> None:
     rules = AlertRules(usage_levels=[])
     ledger = make(rules, max_active=1, max_hold_ms=24 * HOUR)
@@ -447,13 +495,14 @@ def test_an_override_that_ends_soon_is_told_of_once_with_how_to_set_it_anew() ->
         NOON,
     )
     run_to(ledger, NOON + 2 * HOUR - 15 * MINUTE - 1)
+    hold(ledger, "a", "b", at_ms=NOON + 2 * HOUR - 15 * MINUTE - 1)
     assert taken(ledger) == []
-    run_to(ledger, NOON + 3 * HOUR)
+    run_to(ledger, NOON + 2 * HOUR)
     [alert] = taken(ledger)
     assert alert.title == "acme: override of scan ends in 15 min"
     assert alert.text == (
         "What ann set (max_active=20, rate=5/s: ticket 7) ends at 14:00 UTC; then what is "
-        "configured holds again."
+        "configured holds again: max_active=10, rate=none. 2 scan are held now."
     )
     assert alert.advice == (
         "Set it anew if it is still needed: headgate quota override acme scan max_active=20 "

@@ -47,7 +47,7 @@ def test_a_full_outbox_collapses_its_oldest_alerts_into_one_that_counts_them() -
     summary = outbox[AT_ONCE]
     assert (summary.kind, summary.data["count"], collapsed) == (COLLAPSED, 10, 10)
     assert summary.text == (
-        "5 breaker.opened, 5 quota.threshold, from 22:13 UTC to 22:13 UTC: "
+        "5 breaker.opened, 5 quota.threshold, from 22:13:20 UTC to 22:13:20 UTC: "
         "there was no room for more."
     )
     assert summary.title == "tenant/acme: 10 alerts not delivered one by one"
@@ -146,7 +146,7 @@ def test_a_tenant_is_told_what_of_a_summary_is_its_own() -> None:
     assert own.id == "tenant/acme/pool/scans:1:9:quota.collapsed"
     assert (own.tenant, own.subject) == ("acme", "tenant/acme/pool/scans")
     assert own.title == "acme: 2 alerts not delivered one by one"
-    assert own.text == "2 guarantee.unmet, from 22:13 UTC to 22:13 UTC: no room."
+    assert own.text == "2 guarantee.unmet, from 22:13:20 UTC to 22:13:20 UTC: no room."
     assert "globex" not in own.model_dump_json()
     assert for_tenant(both, "initech") is None
 

@@ -7,7 +7,7 @@ there is no event for that.
 
 from headgate.alerts.desk import NOTIFIER_FAILING, SNAPSHOT_LAG, Desk, News
 from headgate.alerts.episode import Episode
-from headgate.alerts.words import clock, many, span
+from headgate.alerts.words import clock, from_to, many, span
 from headgate.model.alert_rules import AlertRules
 
 
@@ -64,7 +64,7 @@ class House:
                 NOTIFIER_FAILING,
                 "warning",
                 f"{self._desk.subject}: no alert was delivered for {span(took_ms)}",
-                f"From {clock(episode.since_ms, now_ms)} to {clock(now_ms, now_ms)} no alert of "
+                f"F{from_to(episode.since_ms, now_ms, now_ms)[1:]} no alert of "
                 f"{self._desk.subject} could be delivered; {many(count, 'alert')} came late.",
                 "The Temporal UI shows why the activity headgate.notify failed; what is shown here "
                 "works again.",

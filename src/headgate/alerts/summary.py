@@ -8,7 +8,7 @@ it what goes there.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from headgate.alerts.words import clock, many
+from headgate.alerts.words import from_to, many, sentence
 from headgate.model.alert import Alert
 from headgate.model.notifier import is_of_quotas
 
@@ -124,4 +124,4 @@ def _title(of: str, count: int) -> str:
 
 def _text(kinds: Mapping[str, int], first_ms: int, last_ms: int, now_ms: int, because: str) -> str:
     listed = ", ".join(f"{kinds[kind]} {kind}" for kind in sorted(kinds))
-    return f"{listed}, from {clock(first_ms, now_ms)} to {clock(last_ms, now_ms)}: {because}."
+    return sentence(f"{listed}, {from_to(first_ms, last_ms, now_ms)}: {because}")

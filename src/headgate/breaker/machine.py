@@ -492,10 +492,10 @@ class Breaker:
         self._clear_window()
         self._clear_probes()
         record.state, record.since_ms, record.until_ms = BreakerState.CLOSED, now_ms, None
+        record.wary = False
         self.watch.recovered("it was reset", now_ms)
         record.opened_at_ms = None
         record.reopenings = record.open_time_ms = record.retry_at_ms = 0
-        record.wary = False
 
     def _limit(self, calls: CallSummary, now_ms: int) -> None:
         """Adapt the limit of the fleet; when it is lowered, every gate is told at once."""

@@ -44,13 +44,15 @@ def judge(record: BreakerRecord, now_ms: int, *, wary: bool = False) -> Trip | N
     if wary:
         enough = min(enough, policy.probes)
         row = policy.probes if row is None else min(row, policy.probes)
+    why = ""
     if record.wary:
+        why = "" if row == 1 else ", as nobody has seen it work since it was open"
         row = 1
     active_ms = max(ACTIVE_MS, 2 * report_every_ms(record))
     if row is not None and record.consecutive >= row and is_unbroken(record, now_ms, active_ms):
         trip = Trip(
             "consecutive_failures",
-            f"{in_a_row(record.consecutive)} (limit {row})",
+            f"{in_a_row(record.consecutive)} (limit {row}{why})",
             {"value": record.consecutive, "threshold": row},
         )
         return trip if _has_quorum(record, now_ms) else None

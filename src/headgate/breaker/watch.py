@@ -174,11 +174,16 @@ class Watch:
             # Told by a version that kept no episodes.
             known = Episode(now_ms if record.opened_at_ms is None else record.opened_at_ms)
         record.alarmed = False
+        if record.wary:
+            reason = f"{reason}; nobody has seen {record.downstream} work yet"
+            passes = "All calls pass again; the first that fails opens it."
+        else:
+            passes = "All calls pass again."
         news = News(
             _RECOVERED,
             "info",
             f"{record.downstream}: breaker closed",
-            f"{reason[:1].upper()}{reason[1:]}. All calls pass again.",
+            f"{reason[:1].upper()}{reason[1:]}. {passes}",
             data=self._data(),
         )
         self.desk.say("over", known, self._key, news, now_ms)
@@ -189,8 +194,9 @@ class Watch:
         title = f"{name}: breaker {'re-opened' if record.alarmed else 'opened'}"
         text = f"{reason}. It is {record.state}."
         if record.state is BreakerState.OPEN and record.until_ms is not None:
+            until = clock(record.until_ms, now_ms, seconds=True)
             text = (
-                f"{reason}. No calls for {span(record.until_ms - now_ms)}, then "
+                f"{reason}. No calls for {span(record.until_ms - now_ms)}, until {until}, then "
                 f"{many(record.policy.probes, 'probe call')}."
             )
         return News(kind, "critical", title, text, self._advice(), self._data())
@@ -231,9 +237,9 @@ class Watch:
             _HALF_OPEN,
             "warning",
             f"{record.downstream}: breaker HALF_OPEN for {span(now_ms - record.since_ms)}",
-            f"Of {many(probes, 'probe call')} {good} succeeded and {bad} failed, "
-            f"{len(record.probes)} are under way; the others have not been made. Until that is "
-            "settled, no other call passes.",
+            f"Since {clock(record.since_ms, now_ms)}, of {many(probes, 'probe call')} {good} "
+            f"succeeded and {bad} failed, {many(len(record.probes), 'is', 'are')} under way; "
+            "the others have not been made. Until that is settled, no other call passes.",
             f"See what is known: headgate breaker show {record.downstream}. If it works: headgate "
             f"breaker reset {record.downstream} {_REASON}.",
             self._data(),
@@ -263,7 +269,7 @@ class Watch:
     def _advice(self) -> str:
         name = self._record.downstream
         return (
-            f"See the calls that failed: headgate breaker show {name}. If {name} works and the "
+            f"See what it has counted: headgate breaker show {name}. If {name} works and the "
             f"breaker is wrong: headgate breaker force-closed {name} --for 30m {_REASON}."
         )
 

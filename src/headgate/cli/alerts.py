@@ -5,13 +5,14 @@ from typing import Any, Final, get_args
 
 import typer
 
+from headgate.alerts.words import many
 from headgate.cli import options
 from headgate.cli.durations import parse_duration
 from headgate.cli.options import Asked, reading, written
 from headgate.cli.tables import ago, left, print_json, say, show, table
 from headgate.gate.clock import now_ms
 from headgate.model.errors import ConfigurationError, NotFoundError
-from headgate.model.silence import NewSilence, Silence
+from headgate.model.silence import MOST_SILENT_MS, NewSilence, Silence
 from headgate.notifier.again import send_again
 from headgate.orchestrator.times import utc
 from headgate.store.alerts import AlertStore, Delivery, DeliveryState, Told
@@ -40,7 +41,9 @@ def list_alerts(
     severity: str | None = _SEVERITY,
     is_open: bool = typer.Option(False, "--open", help="Only what is still so."),
     search: str | None = typer.Option(
-        None, "--search", help="Only those with this in their subject or title."
+        None,
+        "--search",
+        help="Only those with this in their subject or title, or in a message of this id.",
     ),
     before: int | None = typer.Option(
         None, "--before", min=0, help="Only those older than the one with this seq (--json)."
@@ -115,6 +118,12 @@ def silence(
             "nothing says which alerts: add --kind, --severity, --subject or --tenant "
             "(--kind '*' for all of them)"
         )
+    for_ms = parse_duration(duration, "--for")
+    if for_ms > MOST_SILENT_MS:
+        raise ConfigurationError(
+            f"--for {duration}: a silence lasts {MOST_SILENT_MS // 86_400_000}d at most; what "
+            "nobody is to hear of for good belongs into notifier.routes of headgate.yaml"
+        )
     by = options.asked(reason, actor, dry_run, request_id)
     made = written(
         NewSilence,
@@ -123,7 +132,7 @@ def silence(
         severity=severity,
         subject=subject,
         tenant=tenant,
-        until_ms=now_ms() + parse_duration(duration, "--for"),
+        until_ms=now_ms() + for_ms,
         actor=by.actor,
         reason=by.reason,
     )
@@ -169,7 +178,7 @@ def _print_list(found: list[Told], limit: int, as_json: bool) -> None:
         say(f"  {_ways(one.deliveries)}", 4)
         print(f"  {alert.id}")
     if len(found) == limit:
-        print(f"only {limit} are shown: older ones with --before {found[-1].seq}")
+        print(f"only {many(limit, 'is', 'are')} shown: older ones with --before {found[-1].seq}")
 
 
 async def _show(id: str, as_json: bool) -> None:
@@ -177,7 +186,10 @@ async def _show(id: str, as_json: bool) -> None:
         store = AlertStore(db)
         told = await store.one(id)
         if told is None:
-            raise NotFoundError(f"{id}: no such alert; headgate alerts list shows the latest")
+            raise NotFoundError(
+                f"{id}: no such alert; headgate alerts list shows the latest, and with --search "
+                f"{id} those that a message of this id tells of"
+            )
         attempts = await store.attempts(id)
     if as_json:
         print_json({**told.model_dump(mode="json"), "attempts": attempts})

@@ -62,12 +62,15 @@ def command(
                 "below_usage": plan.below_usage,
                 "below_held": plan.below_held(),
                 "lacking_secrets": lacking,
+                "routes_to_nobody": wanted.routes_to_nobody(),
             }
         )
     else:
         _print(planned, dry_run, lacking)
         for sentence in plan.below_held():
             say(f"! {sentence}", 2)
+        for line in wanted.routes_to_nobody():
+            say(f"{line}: is it written as meant?", 4)
     if dry_run:
         # After the difference, which says what it is about: so the file would be refused.
         plan.require_room(allow_below_usage)

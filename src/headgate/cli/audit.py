@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import typer
 
+from headgate.alerts.words import many
 from headgate.cli import options
 from headgate.cli.durations import is_duration, parse_duration
 from headgate.cli.options import moment, reading
@@ -60,7 +61,7 @@ def command(
     for entry in found:
         _print(entry)
     if len(found) == limit:
-        print(f"only {limit} are shown: older ones with --before {found[-1].id}")
+        print(f"only {many(limit, 'is', 'are')} shown: older ones with --before {found[-1].id}")
 
 
 def _moment(text: str, what: str) -> int:

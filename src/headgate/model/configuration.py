@@ -22,7 +22,7 @@ from headgate.model.governed import GovernedCalls
 from headgate.model.ids import DEFAULT
 from headgate.model.lease import WhenAway, WhenAwayName
 from headgate.model.limits import BackpressurePolicy, LimitPolicy, SheddingPolicy
-from headgate.model.notifier import NotifierSettings
+from headgate.model.notifier import NotifierSettings, matches
 from headgate.model.outcomes import OutcomeRules
 from headgate.model.policy import BreakerPolicy
 from headgate.model.pool import (
@@ -227,6 +227,19 @@ class Configuration(Contract):
                 if downstream in other.depends_on and name not in (DEFAULT, downstream)
             ),
         )
+
+    def routes_to_nobody(self) -> list[str]:
+        """Return which routes name tenants that are not listed, one line for each.
+
+        They may be right: whoever is not listed has the quotas of ``*``, where there are such.
+        """
+        listed = {*self.tenants} - {DEFAULT}
+        return [
+            f"notifier.routes.{number}: no tenant {pattern} is listed under tenants"
+            for number, route in enumerate(self.notifier.routes)
+            for pattern in route.tenants or []
+            if not any(matches(pattern, tenant) for tenant in listed)
+        ]
 
     def ledger(self, tenant: str) -> LedgerSettings:
         """Return what holds for ``tenant``, listed or not."""

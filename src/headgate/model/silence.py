@@ -1,6 +1,6 @@
 """Silences: alerts that people do not want to hear of for a while."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -8,6 +8,9 @@ from headgate.model.alert import Alert, Severity
 from headgate.model.audit import AuditEntry
 from headgate.model.contract import Message, Millis
 from headgate.model.notifier import KindPattern, KnownKinds, Pattern, matches, tenant_of
+
+MOST_SILENT_MS: Final = 365 * 86_400_000
+"""A silence that is longer is a route: nobody remembers it."""
 
 _Words = Annotated[str, Field(min_length=1, max_length=500)]
 

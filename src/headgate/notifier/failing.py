@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from uuid import uuid4
 
-from headgate.alerts.words import many, span
+from headgate.alerts.words import many, sentence, span
 from headgate.model.alert import Alert, Severity, Status
 from headgate.model.channel_alerts import FAILING, GIVEN_UP, LASTING, REFUSING, TEST, key_of
 from headgate.notifier.delivery import is_lasting
@@ -115,7 +115,7 @@ def _is_failing(channel: str, standing: Standing, since_ms: int, now_ms: int) ->
         now_ms,
         "critical",
         title,
-        f"{attempts} failed; the last: {_reason(channel, state.last_error)}. {kept}",
+        f"{sentence(f'{attempts} failed; the last: {_reason(channel, state.last_error)}')} {kept}",
         advice,
         since_ms=since_ms,
         failures=state.failures,
@@ -174,8 +174,8 @@ def _is_refusing(channel: str, standing: Standing, now_ms: int) -> Alert:
         now_ms,
         "critical",
         f"Channel {channel} refuses what it is sent",
-        f"{many(standing.refused, 'message')} refused: {refusal}. It is tried for three days, and "
-        "others meanwhile.",
+        sentence(f"{many(standing.refused, 'message')} refused: {refusal}")
+        + " It is tried for three days, and others meanwhile.",
         f"See whether its url and its secret are right; headgate alerts list --channel "
         f"{channel} --state composed shows what waits. That it is over is told as well.",
         messages=standing.refused,
@@ -190,7 +190,9 @@ def _given_up(channel: str, count: int, reason: str, now_ms: int) -> Alert:
         now_ms,
         "critical",
         f"Channel {channel}: {alerts} given up",
-        f"They were not taken for three days; the last reason: {_reason(channel, reason)}.",
+        sentence(
+            f"They were not taken for three days; the last reason: {_reason(channel, reason)}"
+        ),
         "headgate alerts list --state abandoned shows them; headgate alerts resend ID sends "
         "one again.",
         alerts=count,

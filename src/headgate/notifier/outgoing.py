@@ -35,6 +35,8 @@ ABOUT: Final = {
 }
 """What the title of a group says of its tenants: while it fires, and when it is over."""
 
+_CLEARLY_LATER_MS: Final = 60_000
+
 _GRAVITY: Final[dict[Severity, int]] = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -177,13 +179,15 @@ def _together(
     tenants = {tenant_of(alert) for alert in alerts}
     listed = sorted(last, key=lambda alert: _GRAVITY[alert.severity])
     is_over = all(alert.status == "resolved" for alert in last)
+    id = f"{form}:{digest}:{len(alerts)}:{kind}"
+    names_each = f"headgate alerts list -n {len(alerts)} --search {id}"
     lines = [f"- {_line(alert, is_over)}" for alert in listed[:LISTED]]
     if len(listed) > LISTED:
-        lines.append(f"- and {len(listed) - LISTED} more: headgate alerts list -n {len(listed)}")
-    advice = _advice_for(listed, kinds)
+        lines.append(f"- and {len(listed) - LISTED} more: {names_each}")
+    advice = _advice_for(listed, names_each)
     since = [alert.at_ms if alert.since_ms is None else alert.since_ms for alert in last]
     lead = Alert(
-        id=f"{form}:{digest}:{len(alerts)}:{kind}",
+        id=id,
         kind=kind,
         severity=min((alert.severity for alert in last), key=_GRAVITY.__getitem__),
         subject=form if len(last) > 1 else last[0].subject,
@@ -211,16 +215,12 @@ def _last(alerts: Sequence[Alert]) -> list[Alert]:
     return list({(alert.subject, alert.key or alert.id): alert for alert in alerts}.values())
 
 
-def _advice_for(alerts: Sequence[Alert], kinds: Sequence[str]) -> str:
+def _advice_for(alerts: Sequence[Alert], names_each: str) -> str:
     """Return what can be done about all of them, or how to learn it of each."""
     found = {alert.advice for alert in alerts if alert.advice}
     if len(found) < 2:
         return "".join(found)
-    of = f" --kind {kinds[0]}" if len(kinds) == 1 else ""
-    return (
-        f"headgate alerts list{of} -n {len(alerts)} names each; headgate alerts show ID says what "
-        "can be done."
-    )
+    return f"{names_each} names each; headgate alerts show ID says what can be done."
 
 
 def _line(alert: Alert, all_over: bool) -> str:
@@ -249,6 +249,18 @@ def since_of(alert: Alert) -> int:
     return alert.at_ms if alert.since_ms is None else alert.since_ms
 
 
+def times_of(alert: Alert) -> str:
+    """Return since when it has been so, and as of when that was said if that is clearly later.
+
+    What a channel is told late, or once more, may be read as if it were so now.
+    """
+    since_ms = since_of(alert)
+    said = f"since {people_time(since_ms)}"
+    if alert.at_ms - since_ms >= _CLEARLY_LATER_MS:
+        said += f", as of {people_time(alert.at_ms)}"
+    return said
+
+
 _MENTION: Final = re.compile(
     r"@(?=(?:all|channel|everyone|here)\b)|(?<!\w)@(?=[\w&!])|<(?=!)", re.IGNORECASE
 )
@@ -267,7 +279,7 @@ def in_full(message: Outgoing) -> str:
     parts = [lead.text]
     if lead.advice:
         parts.append(f"What can be done: {lead.advice}")
-    parts.append(f"Since {people_time(since_of(lead))}")
+    parts.append(f"S{times_of(lead)[1:]}")
     parts += [f"{link.name}: {link.url}" for link in message.links]
     return "\n".join(part for part in parts if part)
 
@@ -313,4 +325,6 @@ def _page(alert: Alert) -> str:
     page = page_of(alert)
     if page is not None:
         return page
-    return f"/alerts?kind={alert.kind}" if alert.kind in ABOUT else "/alerts"
+    if alert.subject in ("group", "summary"):
+        return f"/alerts?search={quote(alert.id, safe=':')}"
+    return "/alerts"

@@ -48,7 +48,9 @@ async def send(
 def events(message: Outgoing) -> list[dict[str, Any]]:
     """Return what is sent for a message: one trigger, or a resolve for each incident that ends.
 
-    A group or a summary is one incident; ``resolves`` says which incidents are over.
+    A group or a summary is one incident; ``resolves`` says which incidents are over. What stands
+    alone is never told to be over: its incident ends at once, unless it is critical and people are
+    to see to it.
     """
     lead = message.lead
     # What is over ends its own incident at least, also where nobody knows any more how it began.
@@ -73,6 +75,8 @@ def events(message: Outgoing) -> list[dict[str, Any]]:
                 },
             }
         )
+        if lead.severity != "critical" and not any(alert.key for alert in message.alerts):
+            found.append({"event_action": "resolve", "dedup_key": bounded(dedup_key(message))})
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from headgate.model.alert import Alert
 from headgate.model.channels import SlackChannel
 from headgate.notifier.credentials import address
-from headgate.notifier.outgoing import Outgoing, people_time, since_of, without_mentions
+from headgate.notifier.outgoing import Outgoing, times_of, without_mentions
 from headgate.notifier.posting import Poster
 
 _TEXT_MAX: Final = 3_000
@@ -52,7 +52,7 @@ def content(message: Outgoing) -> dict[str, Any]:
                 "fallback": _escaped(title),
                 "color": color,
                 "text": "\n".join(lines),
-                "footer": f"{_escaped(lead.subject)} · since {people_time(since_of(lead))}",
+                "footer": f"{_escaped(lead.subject)} · {times_of(lead)}",
                 "mrkdwn_in": ["text"],
             }
         ],

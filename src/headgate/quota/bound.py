@@ -34,6 +34,7 @@ class Bound(NamedTuple):
         override: What people have set it to for a time, if they have.
         time_zone: Whose clock people read.
         now_ms: Unix time.
+        opens_ms: Of a calendar window that is used up: before when nothing is granted.
     """
 
     tenant: str
@@ -45,6 +46,7 @@ class Bound(NamedTuple):
     override: QuotaOverride | None = None
     time_zone: str = "UTC"
     now_ms: int = 0
+    opens_ms: int = 0
 
     @property
     def set_by(self) -> str:
@@ -64,6 +66,10 @@ class Bound(NamedTuple):
             until = self._until(cut.until_ms)
             said += sentence(f" It is cut to {cut.share:.0%} {until} by {cut.actor}: {cut.reason}")
         return said
+
+    def at(self, at_ms: int) -> str:
+        """Return a time by the clock that people read."""
+        return clock(at_ms, self.now_ms, self.time_zone)
 
     def more(self, used: int, wanted: int = 1) -> str:
         """Return what gives more, beginning with what takes away what people have set.
@@ -103,7 +109,7 @@ class Bound(NamedTuple):
     def _until(self, at_ms: int | None) -> str:
         if at_ms is None:
             return "until that is lifted"
-        return f"until {clock(at_ms, self.now_ms, self.time_zone)}"
+        return f"until {self.at(at_ms)}"
 
 
 def bound_of(

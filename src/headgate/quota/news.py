@@ -5,7 +5,8 @@ from typing import Final, NamedTuple
 from headgate.alerts.desk import News
 from headgate.alerts.episode import Episode, Turn
 from headgate.alerts.words import clock, many, span
-from headgate.model.quota import QuotaOverride, Throttle
+from headgate.model.quota import Quota, QuotaOverride, Throttle
+from headgate.model.reason import Reason, ReasonCode
 from headgate.quota.bound import REASON, Bound, plain
 from headgate.quota.record import Permit, Waiter, WindowKind
 
@@ -103,16 +104,8 @@ def usage_news(turn: Turn, level: int, used: int, bound: Bound) -> News:
     )
 
 
-def window_news(turn: Turn, level: int, window: WindowUse, bound: Bound, opens_ms: int) -> News:
-    """Say how much of a calendar window is used.
-
-    Args:
-        turn: Of the episode.
-        level: That is reached, in percent.
-        window: How much of it is used.
-        bound: Its limit.
-        opens_ms: Before when nothing is granted, if it is used up.
-    """
+def window_news(turn: Turn, level: int, window: WindowUse, bound: Bound) -> News:
+    """Say how much of a calendar window is used."""
     tenant, resource, name = window.tenant, window.resource, window.name
     used, limit, data = window.used, window.limit, window.data(level=level)
     if turn == "over":
@@ -128,7 +121,7 @@ def window_news(turn: Turn, level: int, window: WindowUse, bound: Bound, opens_m
         "critical" if level >= 100 else "warning",
         f"{tenant}: {level} % of this {name}'s {resource} used",
         f"{used} of {limit} {resource} {window.a} are used; "
-        + (f"nothing is granted before {window.at(opens_ms)}." if level >= 100 else ends)
+        + (f"nothing is granted before {window.at(bound.opens_ms)}." if level >= 100 else ends)
         + bound.set_by,
         bound.more(used),
         data,
@@ -159,9 +152,27 @@ def forecast_news(turn: Turn, used_up_ms: int | None, window: WindowUse, bound: 
 
 
 def denied_news(
-    turn: Turn, tenant: str, resource: str, since_ms: int, now_ms: int, denied: int, why: str
+    turn: Turn,
+    tenant: str,
+    resource: str,
+    since_ms: int,
+    now_ms: int,
+    denied: int,
+    why: Reason | None,
+    window: Bound | None,
 ) -> News:
-    """Say that nothing but refusals is heard."""
+    """Say that nothing but refusals is heard.
+
+    Args:
+        turn: Of the episode.
+        tenant: Whose.
+        resource: Of what.
+        since_ms: Since when.
+        now_ms: Unix time.
+        denied: Requests refused since the ledger began.
+        why: Why the last one was; None: not known.
+        window: The calendar window that is used up, if that is why.
+    """
     data: Data = {
         "tenant": tenant,
         "resource": resource,
@@ -176,10 +187,10 @@ def denied_news(
         "critical",
         f"{tenant}: every request for {resource} refused for {span(now_ms - since_ms)}",
         f"Nothing has been granted since {clock(since_ms, now_ms)}"
-        + (f": {_settled(why)}." if why else ".")
+        + (f": {_settled(why.message)}." if why is not None else ".")
         + f" {many(denied, 'request')} refused since the ledger began.",
-        f"See what is used up: headgate quota show {tenant}; and who holds it: "
-        f"{_holders(tenant, resource)}.",
+        f"See what is used up: headgate quota show {tenant}"
+        f"{_or_who(tenant, resource, why, window)}",
         data,
     )
 
@@ -191,9 +202,21 @@ def waiting_news(
     oldest: Waiter | None,
     waiting: int,
     now_ms: int,
-    why: str,
+    why: Reason | None,
+    window: Bound | None,
 ) -> News:
-    """Say that a job waits for long."""
+    """Say that a job waits for long.
+
+    Args:
+        turn: Of the episode.
+        tenant: Whose.
+        resource: Of what.
+        oldest: Who has waited for longest; None: nobody waits.
+        waiting: How many wait.
+        now_ms: Unix time.
+        why: Why that one waits.
+        window: The calendar window that is used up, if that is why.
+    """
     data: Data = {
         "tenant": tenant,
         "resource": resource,
@@ -204,26 +227,63 @@ def waiting_news(
         text = f"{many(waiting, 'job')} in line." if waiting else "The line is empty."
         return News("quota.waiting", "info", title, text, data=data)
     waited_ms = now_ms - oldest.since_ms
+    wants = ", ".join(f"{units} {of}" for of, units in oldest.needs)
+    wants = f" for {wants}" if len(oldest.needs) > 1 or oldest.units > 1 else ""
+    said = "" if why is None else f" {_settled(why.message)}."
+    if why is not None and window is not None:
+        said += f" So much is not granted before {window.at(window.opens_ms)}.{window.set_by}"
     return News(
         "quota.waiting",
         "warning",
         f"{tenant}: a job has waited {span(waited_ms)} for {resource}",
-        f"{oldest.workflow_id} has waited since {clock(oldest.since_ms, now_ms)}; "
-        f"{many(waiting, 'job is', 'jobs are')} in line" + (f". {_settled(why)}." if why else "."),
-        f"See what it waits for: headgate why {oldest.workflow_id}; and who holds it: "
-        f"{_holders(tenant, resource)}.",
+        f"{oldest.workflow_id} has waited{wants} since {clock(oldest.since_ms, now_ms)}; "
+        f"{many(waiting, 'job is', 'jobs are')} in line.{said}",
+        f"See what it waits for: headgate why {oldest.workflow_id}"
+        f"{_or_who(tenant, resource, why, window)}",
         {**data, "workflow_id": oldest.workflow_id, "waited_ms": waited_ms},
     )
 
 
-def expiring_news(tenant: str, one: QuotaOverride | Throttle, ends_ms: int, now_ms: int) -> News:
-    """Say that what people have set is about to end."""
+def _or_who(tenant: str, resource: str, why: Reason | None, window: Bound | None) -> str:
+    """Return what else there is to do about a reason: see who holds it, or give more.
+
+    Nobody holds what was granted in a calendar window, or over time.
+    """
+    if window is not None and why is not None:
+        return f". {window.more(why.used or 0, why.needed or 1)}"
+    if why is not None and why.code in (ReasonCode.WINDOW, ReasonCode.RATE):
+        return "."
+    return f"; and who holds it: {_holders(tenant, resource)}."
+
+
+def expiring_news(
+    tenant: str,
+    one: QuotaOverride | Throttle,
+    ends_ms: int,
+    now_ms: int,
+    base: Quota | None,
+    used: int,
+) -> News:
+    """Say that what people have set is about to end.
+
+    Args:
+        tenant: Whose.
+        one: What they have set.
+        ends_ms: When it ends.
+        now_ms: Unix time.
+        base: The quota that is configured; None: there is none, or it is of all resources.
+        used: Units of the resource that are held.
+    """
+    then = "what is configured holds again"
     is_override = isinstance(one, QuotaOverride)
     what = "override" if is_override else "throttle"
     resource = "all resources" if one.resource == "*" else one.resource
     if isinstance(one, QuotaOverride):
         changes = [f"{name}={plain(value)}" for name, value in one.changes.values.items()]
         set_to, words = ", ".join(changes), " ".join(changes)
+        if base is not None:
+            back = [f"{name}={plain(getattr(base, name))}" for name in one.changes.values]
+            then += f": {', '.join(back)}. {used} {one.resource} are held now"
         again = f"headgate quota override {tenant} {one.resource} {words} --for 2h {REASON}"
     else:
         set_to = "nothing is granted" if one.share == 0 else f"cut to {one.share:.0%}"
@@ -234,8 +294,7 @@ def expiring_news(tenant: str, one: QuotaOverride | Throttle, ends_ms: int, now_
         f"{what}.expiring",
         "info",
         f"{tenant}: {what} of {resource} ends in {span(ends_ms - now_ms)}",
-        f"What {one.actor} set ({set_to}: {one.reason}) ends at {at}; then what is configured "
-        "holds again.",
+        f"What {one.actor} set ({set_to}: {one.reason}) ends at {at}; then {then}.",
         f"Set it anew if it is still needed: {again}.",
         {"tenant": tenant, "resource": one.resource, "id": one.id, "ends_at_ms": ends_ms},
     )

@@ -3,17 +3,18 @@
 from collections.abc import Callable
 from typing import Final
 
-from headgate.alerts.desk import Desk
-from headgate.alerts.episode import Episode, Lasts
+from headgate.alerts.desk import Desk, News
+from headgate.alerts.episode import Episode, Lasts, Turn
 from headgate.alerts.forecast import SPANS_MS, Pace
 from headgate.alerts.usage import level_of, still_at
 from headgate.model.alert_rules import AlertRules
 from headgate.model.ledger import Decision
 from headgate.model.quota import QuotaOverride, Throttle
-from headgate.model.reason import ReasonCode
+from headgate.model.reason import Reason, ReasonCode
 from headgate.quota.bound import Bound, bound_of, opens_at
+from headgate.quota.calendar import window_end
 from headgate.quota.lease_record import idle_units
-from headgate.quota.limits import WINDOWS, Limits
+from headgate.quota.limits import WINDOWS, Limits, base_quota
 from headgate.quota.news import (
     WindowUse,
     denied_news,
@@ -68,7 +69,7 @@ class Watch:
         # What the present step has touched.
         self.touched: set[str] = set()
         self.granted: set[str] = set()
-        self._denied: dict[str, str] = {}
+        self._denied: dict[str, Reason | None] = {}
         self._reclaimed: list[Permit] = []
         self._is_settled = False
         self._idle: dict[str, int] = {}
@@ -79,9 +80,9 @@ class Watch:
         """Note that a request was refused. What people have paused is no news to them."""
         reason = None if decision is None else decision.reason
         if reason is None:
-            self._denied.setdefault(resource, "")
+            self._denied.setdefault(resource, None)
         elif reason.code is not ReasonCode.SUSPENDED:
-            self._denied[resource] = reason.message
+            self._denied[resource] = reason
 
     def reclaimed(self, permit: Permit) -> None:
         """Note that a permit was taken back whose holder has closed."""
@@ -137,11 +138,10 @@ class Watch:
         denied = f"quota.denied/{self._of(resource)}"
         self._look_at_usage(resource, rules, limits, meter, now_ms)
         if (limits is not None and limits.windows) or self._has_windows(resource):
-            zone = "UTC" if limits is None else limits.time_zone
             of = {} if limits is None else dict(limits.windows)
             for kind in WINDOWS:
                 window = meter.windows.get(kind)
-                self._look_at_window(resource, kind, rules, of.get(kind), window, zone, now_ms)
+                self._look_at_window(resource, kind, rules, of.get(kind), window, now_ms)
         if meter is not _NOTHING:
             self._look_at_denials(resource, rules, meter, now_ms)
         elif self.desk.is_thorough and denied in self.desk.episodes:
@@ -186,15 +186,12 @@ class Watch:
         rules: AlertRules,
         limit: int | None,
         window: Window | None,
-        zone: str,
         now_ms: int,
     ) -> None:
         """Look at what is used of a calendar window, and when it will be used up."""
         subject = f"{self._of(resource)}/{kind}"
-        is_open = window is not None and window.ends_at_ms > now_ms
-        used = window.used if window is not None and is_open else 0
-        ends_ms = window.ends_at_ms if window is not None and is_open else 0
-        use = WindowUse(self._record.tenant, resource, kind, used, limit, ends_ms, now_ms, zone)
+        use = self._use_of(resource, kind, limit, window, now_ms)
+        used, ends_ms = use.used, use.ends_at_ms
 
         def follow(level: int, lasts: Lasts) -> None:
             self.desk.follow(
@@ -207,7 +204,6 @@ class Watch:
                     episode.level,
                     use,
                     self._bound_of(use),
-                    opens_at(self._record, resource, kind, used, ends_ms, now_ms),
                 ),
                 subject=subject,
                 about=resource,
@@ -227,7 +223,7 @@ class Watch:
         follow(level_of(used, limit, rules.usage_levels), lasts)
         self._note_end(key, ends_ms)
         if rules.forecast_from is not None and (window is not None or self._has_windows(resource)):
-            self._foresee(subject, rules, use, window if is_open else None)
+            self._foresee(subject, rules, use, window if ends_ms else None)
 
     def _foresee(
         self, subject: str, rules: AlertRules, use: WindowUse, window: Window | None
@@ -293,7 +289,8 @@ class Watch:
                 episode.since_ms,
                 now_ms,
                 meter.denied,
-                self._denied.get(resource, ""),
+                self._denied.get(resource),
+                self._used_up(self._denied.get(resource), now_ms),
             ),
             subject=self._of(resource),
             about=resource,
@@ -314,23 +311,22 @@ class Watch:
         # Who waits may come to wait for long, and only then it is news.
         level = int(is_long if known is not None and known.is_told else found is not None)
 
-        def why() -> str:
-            return "" if found is None else self._inquiry(now_ms).why(found[0]).reason.message
+        def news(turn: Turn) -> News:
+            oldest, why = None if found is None else found[1], None
+            if found is not None and turn != "over":
+                why = self._inquiry(now_ms).why(found[0]).reason
+            window = self._used_up(why, now_ms)
+            waiting = self._queues.length(resource)
+            return waiting_news(
+                turn, self._record.tenant, resource, oldest, waiting, now_ms, why, window
+            )
 
         self.desk.follow(
             "quota.waiting",
             level,
             Lasts(after_ms=after_ms, calm_ms=rules.calm_ms, repeat_ms=rules.repeat_ms),
             now_ms,
-            lambda turn, _: waiting_news(
-                turn,
-                self._record.tenant,
-                resource,
-                None if found is None else found[1],
-                self._queues.length(resource),
-                now_ms,
-                "" if turn == "over" else why(),
-            ),
+            lambda turn, _: news(turn),
             subject=self._of(resource),
             about=resource,
             since_ms=since_ms,
@@ -413,15 +409,52 @@ class Watch:
     def _say_expiring(self, one: QuotaOverride | Throttle, now_ms: int) -> None:
         ends_ms = one.ends_at_ms if isinstance(one, QuotaOverride) else one.until_ms
         assert ends_ms is not None
-        news = expiring_news(self._record.tenant, one, ends_ms, now_ms)
+        base = base_quota(self._record, one.resource)
+        used = (self._record.meters.get(one.resource) or _NOTHING).units
+        news = expiring_news(self._record.tenant, one, ends_ms, now_ms, base, used)
         about = "all" if one.resource == "*" else one.resource
         self.desk.tell(news, now_ms, subject=self._of(about))
 
     # Inside ----------------------------------------------------------------------------------
 
-    def _bound_of(self, use: WindowUse) -> Bound:
-        limits = self._standing.of(use.resource)
-        return bound_of(self._record, use.resource, use.kind, limits, use.now_ms)
+    def _bound_of(self, use: WindowUse, wanted: int = 1) -> Bound:
+        """Return the limit of a calendar window, and before when ``wanted`` units are not had."""
+        record, limits = self._record, self._standing.of(use.resource)
+        bound = bound_of(record, use.resource, use.kind, limits, use.now_ms)
+        below = use.used + wanted - 1
+        ends_ms = use.ends_at_ms or window_end(use.kind, use.time_zone, use.now_ms)
+        at_ms = opens_at(record, use.resource, use.kind, below, ends_ms, use.now_ms)
+        return bound._replace(opens_ms=at_ms)
+
+    def _used_up(self, why: Reason | None, now_ms: int) -> Bound | None:
+        """Return the calendar window whose numbers a reason names; None: it names none."""
+        if why is None or why.code is not ReasonCode.WINDOW or why.resource is None:
+            return None
+        limits = self._standing.of(why.resource)
+        windows = {} if limits is None else dict(limits.windows)
+        meter = self._record.meters.get(why.resource) or _NOTHING
+        for kind in WINDOWS:
+            use = self._use_of(
+                why.resource, kind, windows.get(kind), meter.windows.get(kind), now_ms
+            )
+            if (use.limit, use.used) == (why.limit, why.used):
+                return self._bound_of(use, why.needed or 1)
+        return None
+
+    def _use_of(
+        self,
+        resource: str,
+        kind: WindowKind,
+        limit: int | None,
+        window: Window | None,
+        now_ms: int,
+    ) -> WindowUse:
+        limits = self._standing.of(resource)
+        zone = "UTC" if limits is None else limits.time_zone
+        is_open = window is not None and window.ends_at_ms > now_ms
+        used = window.used if window is not None and is_open else 0
+        ends_ms = window.ends_at_ms if window is not None and is_open else 0
+        return WindowUse(self._record.tenant, resource, kind, used, limit, ends_ms, now_ms, zone)
 
     def _of(self, resource: str) -> str:
         return f"tenant/{self._record.tenant}/{resource}"

@@ -210,21 +210,23 @@ class AlertStore:
             tenant: Only what is its.
             state: Only those that have come so far with a channel.
             channel: Only those that went there.
-            search: Only those with this in their subject or title, in any case.
+            search: Only those with this in their subject or title, in any case, or that a message
+                of this id tells of.
             key: Only those about the same, from the first one to the one that resolves it.
             is_open: Only what is still so; False: only what is over, or cannot be over.
             before: Only those that came before the one with this ``seq``.
             among: As if there were no channels but these.
         """
         rows = await self._database.fetch(
-            f"{_TOLD} WHERE ($3::text IS NULL OR a.kind LIKE $3) "
+            f"{_TOLD} WHERE ($3::text IS NULL OR a.kind LIKE $3) "  # noqa: S608 - constants only
             "AND ($4::text IS NULL OR a.severity = $4) AND ($5::text IS NULL OR a.tenant = $5) "
             "AND (($6::text IS NULL AND $7::text IS NULL) OR EXISTS (SELECT FROM delivery s "
             "WHERE s.alert_id = a.id AND ($6::text IS NULL OR s.state = $6) "
             "AND ($7::text IS NULL OR s.channel = $7) "
             "AND ($1::text[] IS NULL OR s.channel = ANY ($1)))) "
             "AND ($8::text IS NULL OR strpos(lower(a.subject || ' ' || (a.content->>'title')), "
-            "lower($8)) > 0) AND ($9::text IS NULL OR a.key = $9) "
+            "lower($8)) > 0 OR EXISTS (SELECT FROM alert_in_message i WHERE i.alert_id = a.id "
+            "AND i.message_id = $8)) AND ($9::text IS NULL OR a.key = $9) "
             f"AND ($10::boolean IS NULL OR {_IS_OPEN} = $10) "
             "AND ($11::bigint IS NULL OR a.seq < $11) ORDER BY a.seq DESC LIMIT $2",
             None if among is None else list(among),

@@ -20,7 +20,9 @@ from headgate.view.standing import (
     pool_standing,
     tenant_standing,
 )
-from headgate.view.status import TURNED_AWAY_FOR_MS, Status, Totals, status
+from headgate.view.status import TURNED_AWAY_FOR_MS, ChannelTrouble, Status, Totals, status
+
+_FAILS_FOR_LONG_MS: Final = 300_000
 
 TenantOrder = Literal["name", "waiting", "held", "usage", "changed"]
 
@@ -259,7 +261,19 @@ class OverviewStore:
             seen.temporal_ms,
             await self.saved_at_ms(),
             turned_away,
+            await self.silent_channels(),
         )
+
+    async def silent_channels(self) -> list[ChannelTrouble]:
+        """Return the channels that are disabled, or have taken no alert for minutes, by name."""
+        rows = await self._database.fetch(
+            "SELECT name, disabled_at IS NOT NULL AS is_disabled, (extract(epoch FROM "
+            "coalesce(failing_since, disabled_at)) * 1000)::bigint AS since_ms, "
+            "coalesce(last_error, 'unknown') AS error FROM channel WHERE disabled_at IS NOT NULL "
+            "OR failing_since < now() - $1 * interval '1 ms' ORDER BY name",
+            _FAILS_FOR_LONG_MS,
+        )
+        return [ChannelTrouble(**dict(row)) for row in rows]
 
     async def _rows(self, kind: str) -> list[asyncpg.Record]:
         return await self._database.fetch(

@@ -113,7 +113,7 @@ class UntoldStore:
                 "UPDATE delivery SET state = 'silenced', silence_id = $3, note = $4 "
                 "WHERE channel = $1 AND alert_id = $2 AND state = 'pending'",
                 [
-                    (channel, alert, id, f"silenced by {id}")
+                    (channel, alert, id, f"by silence {id}")
                     for alert, id in {**unheard, **covered}.items()
                 ],
             )

@@ -44,20 +44,36 @@ class Attention(Message):
         severity: ``critical``: work stands still; ``warning``: it is held up, or soon may be;
             ``notice``: good to know.
         kind: Of what.
-        name: The name of the downstream, tenant or pool.
-        subject: Such as ``breaker/scanner``, ``tenant/acme/scan``, ``pool/scan``.
+        name: The name of the downstream, tenant, pool or channel.
+        subject: Such as ``breaker/scanner``, ``tenant/acme/scan``, ``pool/scan``, ``channel/ops``.
         message: In a sentence, with numbers.
         since_ms: Since when; null: not known.
         command: With which command to look closer.
     """
 
     severity: Severity
-    kind: Literal["breaker", "tenant", "pool"]
+    kind: Literal["breaker", "tenant", "pool", "channel"]
     name: str
     subject: str
     message: str
     since_ms: int | None = None
     command: str
+
+
+class ChannelTrouble(Message):
+    """A channel of alerts that takes none.
+
+    Attributes:
+        name: Its name.
+        is_disabled: It is not tried any more: its endpoint was gone.
+        since_ms: Since when, Unix time.
+        error: What its last failure was.
+    """
+
+    name: str
+    is_disabled: bool
+    since_ms: int
+    error: str
 
 
 class Totals(Message):
@@ -108,6 +124,7 @@ def status(
     temporal_answered_ms: int | None,
     saved_at_ms: int | None,
     turned_away: Mapping[str, int] | None = None,
+    channels: Sequence[ChannelTrouble] = (),
 ) -> Status:
     """Return whether work flows, and what needs attention first.
 
@@ -121,6 +138,7 @@ def status(
         temporal_answered_ms: When Temporal last answered a governance worker; None: never.
         saved_at_ms: When anything was last saved.
         turned_away: Calls that gates did not let pass lately, by downstream.
+        channels: Those that take no alerts.
     """
     turned_away = dict(turned_away or {})
     found = [
@@ -130,6 +148,7 @@ def status(
     ]
     found += [one for pool in pools for one in _of_pool(pool, now_ms)]
     found += [one for tenant in tenants for one in _of_tenant(tenant)]
+    found += [_of_channel(one) for one in channels]
     found.sort(key=lambda one: (_RANK[one.severity], one.since_ms or now_ms, one.subject))
     verdict, line = Verdict.STALE, _stale(breakers, now_ms, worker_seen_ms, temporal_answered_ms)
     if not line:
@@ -302,6 +321,19 @@ def _tenant(
         subject=f"tenant/{tenant.tenant}/{resource}",
         message=f"{why}{wait}",
         command=f"headgate quota show {tenant.tenant}",
+    )
+
+
+def _of_channel(one: ChannelTrouble) -> Attention:
+    state = "disabled" if one.is_disabled else "takes no alerts"
+    return Attention(
+        severity="warning",
+        kind="channel",
+        name=one.name,
+        subject=f"channel/{one.name}",
+        message=f"{state}: {one.error.removeprefix(f'channel {one.name}: ')}",
+        since_ms=one.since_ms,
+        command="headgate notifier list",
     )
 
 

@@ -30,7 +30,8 @@ _Text = Annotated[
         min_length=1,
         max_length=500,
         pattern=r"^[^\x00-\x1f\x7f-\x9f]+$",
-        description="Only those with this in their subject or title.",
+        description="Only those with this in their subject or title, or that a message of this id "
+        "tells of, such as of a group.",
     ),
 ]
 

@@ -14,7 +14,7 @@ from headgate.gate.clock import now_ms
 from headgate.model.alert import Severity
 from headgate.model.contract import Contract
 from headgate.model.notifier import KnownKinds, Pattern
-from headgate.model.silence import Silence
+from headgate.model.silence import MOST_SILENT_MS, Silence
 from headgate.orchestrator.times import utc
 
 router = APIRouter(prefix="/v1/silences", tags=["alerts"])
@@ -43,7 +43,7 @@ class SilenceOrder(Contract):
     severity: Severity | None = None
     subject: _Pattern | None = None
     tenant: _Pattern | None = None
-    for_ms: Annotated[int, Field(ge=1_000, le=365 * 86_400_000)]
+    for_ms: Annotated[int, Field(ge=1_000, le=MOST_SILENT_MS)]
     reason: Reason
     dry_run: bool = False
 
