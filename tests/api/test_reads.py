@@ -77,6 +77,15 @@ async def test_tenants_come_page_by_page_and_those_that_wait_first(desk: Desk) -
     assert await pages("name") == names
     in_line = [waiting, *(name for name in names if name != waiting)]
     assert await eventually(lambda: pages("waiting"), lambda found: found[0] == waiting) == in_line
+    assert await pages("held") == await pages("usage") == in_line
+    assert sorted(await pages("changed")) == names
+    first = (await viewer.get("/v1/tenants", params={"sort": "waiting", "limit": 1})).json()
+    other = {"sort": "name", "cursor": first["next_cursor"]}
+    of_another = await viewer.get("/v1/tenants", params=other)
+    assert (of_another.status_code, of_another.json()["detail"]) == (
+        400,
+        "cursor: is of another sort than name: begin again without it",
+    )
     holders = (await viewer.get(f"/v1/tenants/{waiting}/holders")).json()
     assert [one["id"] for one in holders["permits"]] == ["a"]
     assert [(one["id"], one["position"]) for one in holders["waiters"]] == [("b", 1), ("c", 2)]

@@ -6,13 +6,13 @@ from typing import Any, Final, get_args
 import typer
 
 from headgate.cli import options
-from headgate.cli.durations import parse_duration
 from headgate.cli.options import Asked, reading, written
 from headgate.cli.tables import ago, left, print_json, say, show, table
 from headgate.gate.clock import now_ms
 from headgate.model.errors import ConfigurationError, NotFoundError
 from headgate.model.silence import NewSilence, Silence
 from headgate.notifier.again import send_again
+from headgate.orchestrator.durations import parse_duration
 from headgate.orchestrator.times import utc
 from headgate.store.alerts import AlertStore, Delivery, DeliveryState, Told
 from headgate.store.silences import SilenceStore

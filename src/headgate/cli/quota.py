@@ -25,6 +25,7 @@ from headgate.model.ledger import (
 from headgate.model.quota import Quota, QuotaChanges
 from headgate.orchestrator.configure import Configurator
 from headgate.orchestrator.configured_quota import QuotaOrder, QuotaSet, set_quota
+from headgate.orchestrator.durations import moment
 from headgate.orchestrator.operate import command_ledger
 from headgate.orchestrator.times import lasting, utc
 from headgate.store.migrate import require_current
@@ -81,12 +82,12 @@ def override(
         raise ConfigurationError("say how long: either --for, or --until, perhaps with --from")
     by = options.asked(reason, actor, dry_run, request_id, if_revision)
     fields = options.pairs(changes, _EXAMPLE)
-    ends_at_ms = options.until_ms(duration) if end is None else options.moment(end, "--until")
+    ends_at_ms = options.until_ms(duration) if end is None else moment(end, "--until")
     action = options.written(
         SetOverride,
         resource=options.name(resource, "resource"),
         changes=options.written(QuotaChanges, **fields),
-        begins_at_ms=None if begin is None else options.moment(begin, "--from"),
+        begins_at_ms=None if begin is None else moment(begin, "--from"),
         ends_at_ms=ends_at_ms,
         for_ms=options.for_ms(duration),
     )
