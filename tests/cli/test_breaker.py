@@ -88,6 +88,10 @@ async def test_a_breaker_is_throttled_seen_and_resumed(
         lambda: governance.saved_breaker(name), lambda s: s is not None and s.throttle is not None
     )
     assert said in (await run_here("breaker", "show", name, environ=environ)).out
+    shadow = await run_here("breaker", "shadow", name, *about, environ=environ)
+    assert shadow.out.startswith(
+        f"{name} is SHADOW: set by ada: a drill; only when that has ended: cut to 12.5% by ada "
+    )
     resumed = await run_here("breaker", "resume", name, *about, environ=environ)
     assert resumed.out == f"{name} is CLOSED: no failures seen\n"
 

@@ -282,16 +282,17 @@ def _print_step(step: Transition) -> None:
 
 
 def _why(view: BreakerView) -> str:
+    cut, why = "", view.reason
+    if (by := view.throttle) is not None:
+        until = f" until {_utc(by.until_ms)}" if by.until_ms else ""
+        cut = f"cut to {by.share * 100:g}% by {by.actor}{until}: {by.reason}"
     if view.override is not None:
         until = f" until {_utc(view.override.until_ms)}" if view.override.until_ms else ""
-        return f"set by {view.override.actor}{until}: {view.override.reason}"
-    why = view.reason
+        why = f"set by {view.override.actor}{until}: {view.override.reason}"
+        return f"{why}; only when that has ended: {cut}" if cut else why
     if view.open_dependencies:
         why += f"; waits for {', '.join(view.open_dependencies)}"
-    if (cut := view.throttle) is not None:
-        until = f" until {_utc(cut.until_ms)}" if cut.until_ms else ""
-        why += f"; cut to {cut.share * 100:g}% by {cut.actor}{until}: {cut.reason}"
-    return why
+    return f"{why}; {cut}" if cut else why
 
 
 def _utc(ms: int) -> str:
