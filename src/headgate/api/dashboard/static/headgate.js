@@ -391,6 +391,7 @@ form.addEventListener("submit", async (event) => {
 
 // Keys.
 
+$("hint")?.removeAttribute("hidden");
 let went = 0;
 document.addEventListener("keydown", (event) => {
   if ($("keys") === null || event.ctrlKey || event.metaKey || event.altKey) return; // the login has no keys
