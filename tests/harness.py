@@ -205,9 +205,16 @@ class Governance:
         settings = LedgerSettings(quotas=dict(quotas), source="listed")
         await self.ledger(tenant).update("configure", settings, uuid4().hex, LedgerView, 10)
 
-    async def set_pool(self, pool: str, shares: dict[str, Quota], **settings: Any) -> None:
+    async def set_pool(
+        self,
+        pool: str,
+        shares: dict[str, Quota],
+        group_of: dict[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
         """Apply a pool to its governor and to the ledger of each of its tenants."""
-        applied = PoolSettings(tenants=dict.fromkeys(shares), source="listed", **settings)
+        tenants = {tenant: (group_of or {}).get(tenant) for tenant in shares}
+        applied = PoolSettings(tenants=tenants, source="listed", **settings)
         await self.governor(pool).update("configure", applied, uuid4().hex, PoolView, 10)
         for tenant, quota in shares.items():
             ledger = LedgerSettings(

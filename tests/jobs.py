@@ -8,6 +8,7 @@ from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
 
 from headgate import governance
+from headgate.model.why import WHY_QUERY, JobAsk
 
 
 @dataclass
@@ -90,3 +91,20 @@ class PingJob:
 @activity.defn
 async def ping() -> None:
     pass
+
+
+@workflow.defn
+class JobOfBefore:
+    """A job whose gate does not look ahead: of all that is in its way it knows what it says."""
+
+    @workflow.init
+    def __init__(self, ask: JobAsk) -> None:
+        self._ask = ask
+
+    @workflow.run
+    async def run(self, ask: JobAsk) -> None:
+        await workflow.wait_condition(lambda: False)
+
+    @workflow.query(name=WHY_QUERY)
+    def why(self) -> list[JobAsk]:
+        return [self._ask]

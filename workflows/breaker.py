@@ -38,6 +38,7 @@ from headgate.workflows.search_attributes import BREAKER_STATE, KIND
 _RECORD = TypeAdapter(BreakerRecord)
 _GROWING_SPANS = 6
 _ENDS_SOMETHING = "headgate-breakers-resume-what-is-set"
+_FLAPS_QUIETLY = "headgate-flaps-quietly"
 _BELIEVED_MS = 60_000
 _TELL_POOLS_EVERY_MS = 1_000
 _GOVERNOR_AWAY_MS = 10_000
@@ -56,7 +57,12 @@ class BreakerWorkflow(Entity):
         super().__init__(start.downstream, start.options, start.saved_revision)
         # A source of its own, so that drawing from it never disturbs another one's replay.
         self._chance = workflow.new_random("headgate.open_time").random
-        self._breaker = Breaker(start.record, self._chance) if start.record is not None else None
+        self._says_no_more = workflow.patched(_FLAPS_QUIETLY)
+        self._breaker = (
+            None
+            if start.record is None
+            else Breaker(start.record, self._chance, is_quiet=self._says_no_more)
+        )
         # A run that is reset in Temporal goes on from an earlier point, and draws anew from there.
         workflow.register_random_seed_callback(lambda _: self.when_ready(self._leap))
         self._searchable = False
@@ -185,11 +191,18 @@ class BreakerWorkflow(Entity):
         )
         if restored.state is None:
             self._breaker = Breaker.begin(
-                self.subject, settings, restored.incarnation, now_ms, self._chance
+                self.subject,
+                settings,
+                restored.incarnation,
+                now_ms,
+                self._chance,
+                is_quiet=self._says_no_more,
             )
             return
         record = _RECORD.validate_json(restored.state)
-        self._breaker = Breaker.restore(record, restored.incarnation, now_ms, self._chance)
+        self._breaker = Breaker.restore(
+            record, restored.incarnation, now_ms, self._chance, is_quiet=self._says_no_more
+        )
         self._breaker.configure(settings, now_ms)
 
     def dump(self) -> tuple[str, str]:

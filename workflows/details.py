@@ -161,6 +161,7 @@ def pool_details(view: PoolView) -> str:
         until = f" until {_utc(view.override.until_ms)}" if view.override.until_ms else ""
         by = view.override
         lines.append(f"Its capacity was set by {by.actor}{until}: {by.reason}.")
+        lines += [f"Over what {one.actor} has set: {one.reason}." for one in view.beneath[::-1]]
     if (followed := view.follows) is not None:
         limit = "has no limit" if followed.limit is None else f"bears {followed.limit} calls"
         lines.append(

@@ -36,6 +36,7 @@ _ENDS_SOMETHING = "headgate-pools-resume-what-is-set"
 _LEFT_AS_SAID = "headgate-pools-left-as-said"
 _LEFT_ASKED = "headgate-asked-when-left"
 _GROUPS_PASSED = "headgate-full-groups-passed"
+_STACK = "headgate-capacities-stack"
 
 
 @workflow.defn
@@ -52,6 +53,7 @@ class GovernorWorkflow(Entity):
             knows_most=workflow.patched(_MOST_KNOWN),
             asks_who_left=workflow.patched(_LEFT_ASKED),
             passes_full_groups=workflow.patched(_GROUPS_PASSED),
+            stacks=workflow.patched(_STACK),
         )
         record = start.record
         if start.packed is not None:
@@ -111,11 +113,11 @@ class GovernorWorkflow(Entity):
             copy = _RECORD.validate_json(_RECORD.dump_json(governor.record))
             governor = Governor(copy, self._ways)
         try:
-            obey(governor, command, now_ms())
+            message = obey(governor, command, now_ms())
         except ValueError as error:
             raise ApplicationError(str(error), non_retryable=True) from error
         self.changed()
-        return governor.view(MOST_NAMED)
+        return governor.view(MOST_NAMED).model_copy(update={"message": message})
 
     @command.validator
     def _is_command(self, command: PoolCommand) -> None:

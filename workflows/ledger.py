@@ -31,6 +31,7 @@ from headgate.model.ledger import (
     LedgerCommand,
     LedgerPage,
     LedgerView,
+    Outlook,
     Release,
     Turn,
     WhyView,
@@ -56,6 +57,8 @@ _AS_MEANT = "headgate-limits-as-meant"
 _HEARS_ANEW = "headgate-pools-heard-anew"
 _ONE_OVERRIDE = "headgate-one-override"
 _SILENT_GATES = "headgate-silent-gates"
+_USABLE_DEMAND = "headgate-usable-demand"
+_WAITERS_MINDED = "headgate-waiters-minded"
 _GOVERNOR_AWAY = timedelta(seconds=10)
 _TELL_EVERY = timedelta(milliseconds=TELL_EVERY_MS)
 
@@ -77,6 +80,8 @@ class LedgerWorkflow(Entity):
             sees_silence=workflow.patched(_SILENT_GATES),
             sees_idle=workflow.patched(_SEES_IDLE),
             notes_left=workflow.patched(_NOTES_LEFT),
+            asks_for_usable=workflow.patched(_USABLE_DEMAND),
+            minds_waiters=workflow.patched(_WAITERS_MINDED),
             asks_first=is_as_meant,
         )
         record = start.record
@@ -194,6 +199,13 @@ class LedgerWorkflow(Entity):
     def held(self, ids: list[str]) -> list[str]:
         """Return those of ``ids`` that are held, as of the last workflow task."""
         return self._ledger_now.held(ids)
+
+    @workflow.query(
+        description="Whether requests that a breaker keeps away could be granted without it."
+    )
+    def outlook(self, needs: list[dict[str, int]]) -> list[Outlook]:
+        """Return what stands before any breaker of each, in units by resource."""
+        return self._ledger_now.outlook(needs, now_ms())
 
     @workflow.query(description="Why the requests of a workflow wait, and what it holds.")
     def why(self, workflow_id: str) -> list[WhyView]:
@@ -324,7 +336,7 @@ class LedgerWorkflow(Entity):
         ledger.woken(request_id)
 
     async def _look_after_holders(self) -> None:
-        """Find permits whose holders have closed without giving them back."""
+        """Find those who have closed: permits are taken back, places in line are left."""
         ledger = self._ledger_now
         while not self.draining:
             await self.reach(ledger.next_check, "look after holders")
@@ -411,8 +423,8 @@ class LedgerWorkflow(Entity):
         return _RECORD.dump_json(self.record).decode()
 
     def _namespace_of(self, permit: str) -> str:
-        held = self.record.permits.get(permit)
-        return "" if held is None else held.namespace  # one in a block belongs to a gate from here
+        of = self.record.permits.get(permit) or self.record.waiters.get(permit)
+        return "" if of is None else of.namespace  # one in a block belongs to a gate from here
 
     def _around(self, record: LedgerRecord) -> Ledger:
         every_ms = self.options.check_holders_every_ms

@@ -93,7 +93,7 @@ def pool_view(number: int) -> PoolView:
     )
 
 
-async def save(database: Database, kind: Any, view: Any) -> None:
+async def save(database: Database, kind: Any, view: Any, state: str = "{}") -> None:
     names = {"breaker": "downstream", "ledger": "tenant", "governor": "pool"}
     snapshot = Snapshot(
         kind=kind,
@@ -101,7 +101,7 @@ async def save(database: Database, kind: Any, view: Any) -> None:
         incarnation=1,
         revision=1,
         at_ms=now_ms(),
-        state="{}",
+        state=state,
         view=view.model_dump_json(),
     )
     await SnapshotStore(database).save(snapshot)

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx2
 import pytest_asyncio
@@ -14,15 +13,16 @@ from headgate.api.settings import ApiSettings
 from headgate.devstack.stack import Stack
 from headgate.gate.clock import now_ms
 from headgate.model.configuration import Configuration
-from headgate.model.ledger import LedgerView
 from headgate.model.pool import CapacityOverride, MemberView, PoolView
 from headgate.model.quota import QuotaChanges, QuotaOverride
+from headgate.quota import Ledger
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from tests.api.many import nowhere, save
 from tests.api.page_text import only, problem, rows
 from tests.cli.command import run_here
 from tests.store.fresh_database import migrated_database
+from tests.unit.ledgers import RECORD
 
 WANTED = {"acme": 10, "globex": 10, **{f"t-{number:02}": 0 for number in range(30)}}
 PATH = "/pools/site%2Fslots/what-if"
@@ -70,7 +70,10 @@ async def served(stack: Stack) -> AsyncIterator[tuple[httpx2.AsyncClient, str]]:
             actor="ada",
             reason="a test",
         )
-        await save(database, "ledger", ledger("globex", overrides=[changes]))
+        globex = Ledger.begin("globex", configuration.ledger("globex"), incarnation=1)
+        globex.record.overrides[changes.id] = changes
+        state = RECORD.dump_json(globex.record).decode()
+        await save(database, "ledger", globex.view(), state)
         forgotten = pool.model_copy(update={"pool": "forgotten"})
         await save(database, "governor", forgotten)
         service = Service(database, Temporal(nowhere), ApiSettings(open_as="test"))
@@ -79,22 +82,6 @@ async def served(stack: Stack) -> AsyncIterator[tuple[httpx2.AsyncClient, str]]:
             httpx2.AsyncClient(base_url=base, headers={"Accept": "text/html"}) as caller,
         ):
             yield caller, dsn
-
-
-def ledger(tenant: str, **fields: Any) -> LedgerView:
-    held = {"scan": 4}
-    return LedgerView(
-        tenant=tenant,
-        quotas={},
-        quota_source="listed",
-        accounts={},
-        units_held=held,
-        waiting={"scan": 6},
-        waiting_units={"scan": 6},
-        revision=1,
-        incarnation=1,
-        **fields,
-    )
 
 
 async def test_other_weights_show_who_gains_and_who_loses_and_nothing_is_changed(

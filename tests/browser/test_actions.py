@@ -75,7 +75,7 @@ async def test_any_field_is_overridden_from_a_time_on_also_below_what_is_held(
         begins.timestamp() * 1_000,
     )
     await page.get_by_label("From, in your time").fill(local)
-    await expect(command).to_contain_text(f"--from {begins:%Y-%m-%dT%H:%M}:00.000Z --until")
+    await expect(command).to_contain_text(f"--from {begins:%Y-%m-%dT%H:%M}:00.000Z --for 1h")
     await expect(page.get_by_label("max_active")).to_have_value("4")
     await expect(effect).to_contain_text("has another quota")
     await decide(page, "a big evening")
@@ -177,6 +177,35 @@ async def test_a_pool_and_a_breaker_are_given_back_from_the_overview(
         await expect(line).to_have_count(0)
     assert (await desk.governance.pool(pool)).override is None
     assert (await desk.governance.breaker_state(scanner)).override is None
+
+
+async def test_a_capacity_that_lies_over_a_longer_one_says_so_before_it_is_set(
+    desk: Desk, page: Page
+) -> None:
+    tenant, pool = desk.of("t"), desk.of("slots")
+    await desk.serve(poll_s=0.1)
+    await desk.apply(
+        tenants={tenant: {"quotas": {"scan": {}}}},
+        pools={pool: {"resource": "scan", "capacity": 10, "tenants": [tenant]}},
+    )
+    await desk.saved("governor", pool)
+    operator = await desk.caller("operator")
+    order = {"action": "set_capacity", "capacity": {"scan": 30}, "reason": "month end"}
+    path = f"/v1/pools/{pool}/commands"
+    assert (await operator.post(path, json=order)).json()["data"]["message"] == ""
+    shorter = {**order, "capacity": {"scan": 8}, "for_ms": 60_000, "dry_run": True}
+    tried = (await operator.post(path, json=shorter)).json()["data"]
+    assert tried["capacity"] == {"scan": 8}
+    assert tried["message"].startswith("it lies over what operator-key set at ")
+    await log_in(page, desk, "operator", f"/pools/{pool}")
+    head = page.locator("[data-live=head]")
+    await expect(head).to_contain_text("of 30 scan")
+    await page.get_by_role("button", name="Cut capacity").click()
+    effect = page.locator("#act-effect")
+    await expect(effect).to_contain_text("It would have 15 scan; that is 50% of 30 scan; it lies")
+    await decide(page, "a disk is slow")
+    await expect(head).to_contain_text("of 15 scan")
+    await expect(head).to_contain_text("Over what operator-key has set (30 scan)")
 
 
 async def test_an_admin_changes_a_configured_quota_and_an_operator_cannot(

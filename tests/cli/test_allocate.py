@@ -105,6 +105,20 @@ def test_several_resources(tmp_path: Path) -> None:
     assert "cpu used up" in headgate("-f", file).stdout
 
 
+def test_who_demands_what_there_is_none_of_is_told_why_it_gets_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "pool.yaml"
+    file.write_text(
+        "capacity: {cpu: 9, memory: 0}\ntenants:\n"
+        "  - {tenant: a, demand: {cpu: 100, memory: 400}}\n"
+        "  - {tenant: b, demand: {cpu: 300}}\n"
+    )
+    told = json.loads(headgate("-f", file, "--json").stdout)
+    assert told["allocations"] == {"a": {"cpu": 0, "memory": 0}, "b": {"cpu": 9}}
+    said = "there is no memory, so who demands any gets nothing of the rest: a"
+    assert told["conditions"] == [{"type": "NO_CAPACITY", "message": said}]
+    assert f"NO_CAPACITY: {said}." in headgate("-f", file).stdout
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

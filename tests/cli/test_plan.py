@@ -1,17 +1,21 @@
 """``headgate plan``: who would gain and lose, reckoned on what runs; and nothing is changed."""
 
 import json
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from headgate.allocation.left import STILL_HELD
 from headgate.model.configuration import Configuration
 from headgate.model.ledger import LedgerView
-from headgate.model.plan import Forecast, PoolForecast
+from headgate.model.plan import Forecast, PoolForecast, Seen
 from headgate.model.pool import CapacityOverride, Followed, MemberView, PoolView
 from headgate.orchestrator.pool_forecast import pool_forecast
+from headgate.quota.record import LedgerRecord, Meter, Waiter
 from tests.cli.conftest import Desk
 from tests.harness import eventually
 from tests.jobs import ScanJobInput
@@ -29,17 +33,27 @@ def configuration(capacity: int = 12, **acme: Any) -> Configuration:
     )
 
 
-def ledger(tenant: str, held: int, waiting: int) -> LedgerView:
-    return LedgerView(
-        tenant=tenant,
-        quotas={},
-        quota_source="listed",
-        accounts={},
-        units_held={"scan": held},
-        waiting={"scan": waiting},
-        revision=1,
-        incarnation=1,
-    )
+def ledger(tenant: str, held: int, waiting: int, units: int = 1) -> LedgerRecord:
+    """The account of a tenant some of whose jobs, of so many units each, are in line."""
+    record = LedgerRecord(tenant, {}, "listed")
+    record.meters["scan"] = Meter(units=held, held=held)
+    for number in range(waiting):
+        record.waiters[f"{tenant}-{number}"] = Waiter(
+            "scan", units, "w", "", priority=0, order=number, since_ms=0, until_ms=10**9
+        )
+    return record
+
+
+def foretold(
+    wanted: Configuration,
+    source: Seen = "live",
+    view: PoolView | None = None,
+    ledgers: Mapping[str, LedgerRecord] | None = None,
+    applied: Configuration | None = None,
+) -> PoolForecast:
+    """What would be of the pool, now that it is as ``configuration(8)`` says."""
+    applied, ledgers = applied or configuration(8), ledgers or LEDGERS
+    return pool_forecast(wanted, applied, "slots", source, view, ledgers, 0)
 
 
 LEDGERS = {"acme": ledger("acme", 6, 6), "globex": ledger("globex", 2, 0)}
@@ -47,7 +61,7 @@ LEDGERS = {"acme": ledger("acme", 6, 6), "globex": ledger("globex", 2, 0)}
 
 def pool_now(override: CapacityOverride | None = None) -> PoolView:
     members = {
-        "acme": MemberView(held={"scan": 6}, wanted={"scan": 6}, allocated={"scan": 6}),
+        "acme": MemberView(held={"scan": 6}, wanted={"scan": 12}, allocated={"scan": 6}),
         "globex": MemberView(held={"scan": 2}, wanted={"scan": 2}, allocated={"scan": 2}),
     }
     return PoolView(
@@ -66,7 +80,7 @@ def targets(found: PoolForecast) -> dict[str, int]:
 
 
 def test_more_capacity_unblocks_those_who_wait() -> None:
-    found = pool_forecast(configuration(12), "slots", "live", pool_now(), LEDGERS, 0)
+    found = foretold(configuration(12), view=pool_now())
     assert (found.capacity_before, found.capacity) == ({"scan": 8}, {"scan": 12})
     assert targets(found) == {"acme": 10, "globex": 2}
     acme = found.tenants[0]
@@ -79,13 +93,11 @@ def test_what_a_pool_follows_goes_on_limiting_it() -> None:
     wanted.pools["slots"] = wanted.pools["slots"].model_copy(update={"follows": "scanner"})
     limit = Followed(downstream="scanner", limit=8, since_ms=0, revision=7)
     view = pool_now().model_copy(update={"follows": limit})
-    found = pool_forecast(wanted, "slots", "live", view, LEDGERS, 0)
+    found = foretold(wanted, view=view)
     assert found.capacity == {"scan": 8}
     assert targets(found) == {"acme": 6, "globex": 2}
     # What it follows no more limits nothing.
-    assert pool_forecast(configuration(12), "slots", "live", view, LEDGERS, 0).capacity == {
-        "scan": 12
-    }
+    assert foretold(configuration(12), view=view).capacity == {"scan": 12}
 
 
 def test_a_group_counts_only_where_it_has_members() -> None:
@@ -111,29 +123,28 @@ def test_a_group_counts_only_where_it_has_members() -> None:
 
 
 def test_jobs_of_several_units_count_with_all_of_them() -> None:
-    of_three = ledger("acme", 6, 2).model_copy(update={"waiting_units": {"scan": 6}})
-    ledgers = LEDGERS | {"acme": of_three}
-    found = pool_forecast(configuration(12), "slots", "live", pool_now(), ledgers, 0)
+    ledgers = LEDGERS | {"acme": ledger("acme", 6, 2, units=3)}
+    found = foretold(configuration(12), view=pool_now(), ledgers=ledgers)
     acme = found.tenants[0]
     assert (acme.wanted, acme.target, acme.waiting, acme.unblocked) == (12, 10, 2, 1)
 
 
 def test_a_lower_limit_shows_what_is_held_too_much() -> None:
-    found = pool_forecast(configuration(12, max_active=4), "slots", "live", pool_now(), LEDGERS, 0)
+    found = foretold(configuration(12, max_active=4), view=pool_now())
     assert targets(found) == {"acme": 4, "globex": 2}
     assert (found.tenants[0].over, found.tenants[0].difference) == (2, -2)
 
 
 def test_what_operators_have_set_stays_in_force() -> None:
     set_by_ada = CapacityOverride(capacity={"scan": 4}, actor="ada", reason="a drill", since_ms=0)
-    found = pool_forecast(configuration(12), "slots", "live", pool_now(set_by_ada), LEDGERS, 0)
+    found = foretold(configuration(12), view=pool_now(set_by_ada))
     assert found.capacity == {"scan": 4}
     assert found.override == set_by_ada
     assert sum(targets(found).values()) == 4
 
 
 def test_a_new_pool_is_divided_on_the_demand_of_the_ledgers() -> None:
-    found = pool_forecast(configuration(10), "slots", "new", None, LEDGERS, 0)
+    found = foretold(configuration(10), "new")
     assert (found.source, found.capacity_before) == ("new", {})
     assert targets(found) == {"acme": 8, "globex": 2}
     assert [one.allocated for one in found.tenants] == [None, None]
@@ -141,9 +152,7 @@ def test_a_new_pool_is_divided_on_the_demand_of_the_ledgers() -> None:
 
 
 def test_a_paused_tenant_asks_for_no_more() -> None:
-    found = pool_forecast(
-        configuration(12, paused="a drill"), "slots", "live", pool_now(), LEDGERS, 0
-    )
+    found = foretold(configuration(12, paused="a drill"), view=pool_now())
     assert targets(found)["acme"] == 6
 
 
@@ -158,7 +167,7 @@ def test_several_resources_are_divided_by_dominant_share() -> None:
         }
     )
     ledgers = {"acme": ledger("acme", 0, 4), "globex": ledger("globex", 0, 4)}
-    found = pool_forecast(wanted, "slots", "new", None, ledgers, 0)
+    found = foretold(wanted, "new", ledgers=ledgers)
     assert {(one.tenant, one.resource): one.target for one in found.tenants} == {
         ("acme", "gpu"): 0,
         ("acme", "scan"): 2,
@@ -174,10 +183,132 @@ def test_several_resources_are_divided_by_dominant_share() -> None:
 def test_a_pool_that_limits_nobody_blocks_nobody(change: dict[str, Any]) -> None:
     wanted = configuration(2).model_dump(mode="json", exclude_defaults=True)
     wanted["pools"]["slots"] |= change
-    found = pool_forecast(
-        Configuration.model_validate(wanted), "slots", "live", pool_now(), LEDGERS, 0
-    )
+    found = foretold(Configuration.model_validate(wanted), view=pool_now())
     assert [(one.over, one.blocked) for one in found.tenants] == [(0, 0), (0, 0)]
+
+
+@pytest.mark.parametrize("limit", [{"max_active": 8}, {"per_day": 2}, {"paused": "a drill"}])
+def test_what_is_not_changed_changes_nothing(limit: dict[str, Any]) -> None:
+    """Nor if much waits for limits of its own, or one has more than its part for a while."""
+    applied = configuration(12, **limit)
+    members = dict(pool_now().members)
+    wanted = {"max_active": 8, "per_day": 8, "paused": 6}[next(iter(limit))]
+    members["acme"] = MemberView(
+        held={"scan": 6}, wanted={"scan": wanted}, allocated={"scan": wanted + 1}
+    )
+    settings = applied.governor("slots")
+    view = pool_now().model_copy(update={"settings": settings, "members": members})
+    found = foretold(applied, view=view, applied=applied)
+    acme, globex = found.tenants
+    assert (acme.wanted, acme.allocated, acme.before, acme.target) == (
+        wanted,
+        wanted + 1,
+        wanted,
+        wanted,
+    )
+    for one in (acme, globex):
+        assert (one.difference, one.unblocked, one.blocked, one.over) == (0, 0, 0, 0)
+    # With a larger pool neither: what it waits for is its own limit.
+    more = configuration(20, **limit)
+    assert [one.difference for one in foretold(more, view=view, applied=applied).tenants] == [0, 0]
+    # But without the limit the whole line counts.
+    assert targets(foretold(configuration(20), view=view, applied=applied))["acme"] == 12
+
+
+def test_a_lower_limit_of_its_own_lets_jobs_wait_that_could_begin() -> None:
+    members = pool_now().members | {
+        "acme": MemberView(held={"scan": 6}, wanted={"scan": 12}, allocated={"scan": 12})
+    }
+    view = pool_now().model_copy(
+        update={"settings": configuration(20).governor("slots"), "members": members}
+    )
+    found = foretold(configuration(20, max_active=8), view=view, applied=configuration(20))
+    assert (found.tenants[0].difference, found.tenants[0].blocked) == (-4, 4)
+
+
+def test_what_one_holds_who_leaves_is_taken_off_the_capacity() -> None:
+    alone = configuration(8).model_dump(mode="json", exclude_unset=True)
+    alone["pools"]["slots"]["tenants"] = ["acme"]
+    wanted = Configuration.model_validate(alone)
+    found = foretold(wanted, view=pool_now())
+    assert (found.leaves, found.capacity) == (["globex"], {"scan": 8})
+    assert targets(found) == {"acme": 6}, "2 of the 8 are held by globex"
+    assert [one.type for one in found.conditions] == [STILL_HELD]
+    assert "globex" in found.conditions[0].message and "2 scan" in found.conditions[0].message
+    # So it stays until they are back.
+    settings = wanted.governor("slots")
+    gone = pool_now().model_copy(
+        update={
+            "settings": settings,
+            "left": {"globex": {"scan": 2}},
+            "members": {"acme": pool_now().members["acme"]},
+        }
+    )
+    found = foretold(wanted, view=gone, applied=wanted)
+    assert (targets(found), found.tenants[0].difference) == ({"acme": 6}, 0)
+
+
+def _has_in_line(line: dict[str, int], view: LedgerView | None) -> bool:
+    return view is not None and view.waiting == line
+
+
+async def test_an_unchanged_file_changes_nothing_whatever_the_jobs_wait_for(
+    desk: Desk, tmp_path: Path
+) -> None:
+    """Calendar windows and limits of the tenants' own are what the governor hears of."""
+    daily, narrow, pool = desk.of("daily"), desk.of("narrow"), desk.of("slots")
+    guaranteed = {"guaranteed": 2}
+    sections: dict[str, Any] = {
+        "tenants": {
+            daily: {"quotas": {"scan": {"per_day": 1, **guaranteed}}},
+            narrow: {"quotas": {"scan": {"max_active": 2, **guaranteed}}},
+        },
+        "pools": {pool: {"resource": "scan", "capacity": 6, "strategy": "reserved"}},
+    }
+    await desk.apply(**sections)
+    file = tmp_path / "headgate.yaml"
+
+    async def planned() -> PoolForecast:
+        file.write_text(yaml.safe_dump(sections))
+        told = await desk.done("plan", "-f", str(file), "--json")
+        (found,) = [one for one in Forecast.model_validate_json(told).pools if one.pool == pool]
+        return found
+
+    async with desk.orchestrator() as working:
+        for tenant in (daily, narrow):
+            for _ in range(4):
+                await working.start(ScanJobInput(tenant=tenant))
+        for tenant, waiting in ((daily, 3), (narrow, 2)):
+            saved = partial(desk.governance.saved_ledger, tenant)
+            line = {"scan": waiting}
+            await eventually(saved, partial(_has_in_line, line))
+        same = await planned()
+        assert [one.wanted for one in same.tenants] == [1, 2]
+        assert [(one.difference, one.unblocked, one.blocked) for one in same.tenants] == [
+            (0, 0, 0)
+        ] * 2
+        # Less than is guaranteed, or nothing at all, is as an operator may set it.
+        less = await desk.done("pool", "what-if", pool, "scan=2")
+        assert f"pool {pool}: 6 -> 2 scan" in less and "OVERCOMMITTED: the guarantees" in less
+        assert "6 -> 0 scan" in await desk.done("pool", "what-if", pool, "scan=0")
+
+        sections["tenants"][daily]["quotas"]["scan"]["per_day"] = 3
+        more = {one.tenant: one for one in (await planned()).tenants}
+        assert (more[daily].wanted, more[daily].difference, more[daily].unblocked) == (3, 2, 2)
+        assert more[narrow].difference == 0
+        sections["pools"][pool]["tenants"] = [narrow]
+        without = await planned()
+        assert (without.leaves, [one.target for one in without.tenants]) == ([daily], [2])
+        assert [one.type for one in without.conditions] == [STILL_HELD]
+
+        # To apply less than is held is said as well, and not refused.
+        sections["pools"][pool]["capacity"] = 2
+        file.write_text(yaml.safe_dump(sections))
+        for tried in (["--dry-run"], []):
+            said = " ".join((await desk.done("apply", "-f", str(file), *tried)).split())
+            assert f"! pool {pool} is to have 2 scan, but 3 are held" in said
+        again = await desk.done("apply", "-f", str(file), "--json")
+        assert json.loads(again)["below_held"] == []
 
 
 async def test_the_plan_is_made_on_what_runs_and_changes_nothing(

@@ -133,6 +133,35 @@ async def test_an_override_says_what_it_does_to_the_pool(desk: Desk) -> None:
     assert "  guaranteed  4 (configured: 2)\n" in shown
 
 
+async def test_an_override_that_begins_later_holds_for_so_long_from_then_on(desk: Desk) -> None:
+    acme = desk.of("acme")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}}}})
+    args = ("quota", "override", acme, "scan", "max_active=20", "--for", "30s", *ABOUT, "--json")
+    said = json.loads(await desk.done(*args, "--from", "2040-01-02T08:00Z"))["after"]
+    begins_ms = 2_209_104_000_000
+    assert (said["begins_at_ms"], said["ends_at_ms"]) == (begins_ms, begins_ms + 30_000)
+    # What began already holds for so long from now on.
+    said = json.loads(await desk.done(*args, "--from", "2020-01-02T08:00Z"))["after"]
+    assert said["ends_at_ms"] - said["begins_at_ms"] == 30_000
+    assert said["ends_at_ms"] > now_ms()
+
+
+async def test_an_order_to_a_tenant_that_nobody_lists_says_so(desk: Desk) -> None:
+    """A slip of the pen in a job has begun its ledger, which is no reason to suggest the name."""
+    acme, slip = desk.of("acme"), desk.of("acmee")
+    await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}}}})
+    await desk.governance.exchange(slip, [acquire("a")])
+    await desk.governance.saved_ledger(slip)
+    cut = ("throttle", "tenant", slip, "--to", "50%", *ABOUT)
+    unlisted = f"the configuration does not list {slip}: it is granted nothing"
+    for more in (("--dry-run",), ()):
+        assert unlisted in " ".join((await desk.done(*cut, *more)).split())
+    listed = await desk.done("throttle", "tenant", acme, "--to", "50%", *ABOUT)
+    assert "does not list" not in listed
+    refused = await desk.headgate("throttle", "tenant", desk.of("acmeee"), "--to", "50%", *ABOUT)
+    assert refused.refusal.endswith(f"did you mean {acme}?")
+
+
 async def test_a_tenant_is_paused_before_its_first_job_and_resumed(desk: Desk) -> None:
     acme = desk.of("acme")
     await desk.apply(tenants={acme: {"quotas": {"scan": {"max_active": 4}}}})
@@ -177,6 +206,10 @@ async def test_a_limit_goes_below_what_is_held_only_when_that_is_meant(desk: Des
         assert "--allow-below-usage" in refused
         await desk.done(*args, "--allow-below-usage")
         assert (await desk.governance.account(acme)).limits["scan"].max_active == 1
+        # A window gets nothing back: it ends.
+        hourly = (await desk.headgate("quota", "set", acme, "scan", "per_hour=1", *ABOUT)).refusal
+        assert f"per_hour of scan of {acme} would be 1, but 2 are granted already in this" in hourly
+        assert re.search(r"nothing would be granted until it ends at \d\d:00 .*UTC\. ", hourly)
 
         gone = ("quota", "unset", acme, "scan", *ABOUT)
         refused = (await desk.headgate(*gone)).refusal
@@ -290,13 +323,23 @@ async def test_a_pool_is_seen_set_cut_and_resumed(desk: Desk) -> None:
     shown = await saved(desk, "pool", "show", pool, until="set by ada")
     assert "scan: 0 of 4 held" in shown
     assert pool in await desk.done("pool", "list", "--json")
-    cut = await desk.done("throttle", "pool", pool, "--to", "50%", *ABOUT, "--dry-run")
-    assert cut.startswith(f"pool {pool} would have 5 scan; cut to 50% by ada until lifted")
+    half = ("throttle", "pool", pool, "--to", "50%", "--for", "1m", *ABOUT)
+    cut = await desk.done(*half, "--dry-run")
+    assert cut.startswith(f"pool {pool} would have 2 scan; cut to 50% by ada until 2")
+    words = " ".join(cut.split())
+    assert "that is 50% of 4 scan; it lies over what ada set at" in words
     assert (await desk.governance.pool(pool)).capacity == {"scan": 4}
+    assert "it lies over what ada set at" in " ".join((await desk.done(*half)).split())
+    view = await desk.governance.pool(pool)
+    assert (view.capacity, [one.share for one in view.set_by_people]) == ({"scan": 2}, [None, 0.5])
+    shown = await saved(desk, "pool", "show", pool, until="cut to 50%")
+    assert "over what ada set at" in shown
+    listed = [line for line in (await desk.done("throttle", "list")).splitlines() if pool in line]
+    assert len(listed) == 2
     resume = ("pool", "resume", pool, *ABOUT)
     for _ in range(2):  # a repeat is told what the first has done
         out = await desk.done(*resume, "--request-id", desk.of("resume"))
-        assert out == f"pool {pool} has 10 scan\n"
+        assert out.startswith(f"pool {pool} has 10 scan\n")
     for again in (resume, (*resume, "--dry-run")):
         said = (await desk.headgate(*again)).refusal
         assert said == f"nothing is set by people for pool {pool}"
@@ -464,7 +507,7 @@ SET = ("quota", "override", "acme", "scan")
         ((*SET, "max_active=1", "--until", "soon", *ABOUT), "--until 'soon': write a time"),
         (
             (*SET, "rate=5/s", "--from", "2040-01-02", "--until", "2040-01-01", *ABOUT),
-            "ends_at_ms is not after begins_at_ms",
+            "--until '2040-01-01' is not after --from '2040-01-02': an override lasts for a time",
         ),
         (("quota", "pause", "a b", *ABOUT), "tenant 'a b': write letters"),
         (("quota", "pause", "acme", "--reason", "no"), "--reason: string should have at least 3"),

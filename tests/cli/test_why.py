@@ -109,6 +109,23 @@ async def test_a_rate_a_window_and_a_pause_are_told_with_their_end(desk: Desk) -
         )
 
 
+async def test_a_pause_is_told_with_its_end_although_the_pool_is_full(desk: Desk) -> None:
+    acme, pool = desk.of("acme"), desk.of("slots")
+    await desk.apply(
+        tenants={acme: {"quotas": {"scan": {}}}},
+        pools={pool: {"resource": "scan", "capacity": 1}},
+    )
+    async with desk.orchestrator() as working:
+        await held(desk, working, tenant=acme)
+        job = await working.start(ScanJobInput(tenant=acme))
+        await why(desk, job, ReasonCode.POOL_USED_UP)
+        await desk.done("quota", "pause", acme, "--for", "90s", *ABOUT)
+        report = await why(desk, job, ReasonCode.SUSPENDED)
+        assert f"tenant {acme} was paused by ada: a drill; not before " in report.verdict
+        (obstacle,) = report.obstacles
+        assert obstacle.changes_at_ms is not None and not obstacle.estimate
+
+
 async def test_an_open_breaker_is_told_with_its_cause(desk: Desk) -> None:
     acme, name = desk.of("acme"), desk.of("scanner")
     await desk.apply(
@@ -162,6 +179,32 @@ async def test_a_used_up_pool_is_told_with_who_has_it(desk: Desk) -> None:
             lambda: why(desk, job, ReasonCode.POOL_USED_UP),
             lambda report: parts(report) == {acme: 1, globex: 1},
         )
+
+
+async def test_a_pool_is_told_as_it_is_now_with_the_group_that_may_have_no_more(desk: Desk) -> None:
+    acme, globex, pool, group = map(desk.of, ("acme", "globex", "slots", "dep"))
+    quotas = {"quotas": {"scan": {}}, "group": group}
+    await desk.apply(
+        tenants={acme: quotas, globex: quotas},
+        groups={group: {"shares": {"scan": {"maximum": 2}}}},
+        pools={pool: {"resource": "scan", "capacity": 9}},
+    )
+    async with desk.orchestrator() as working:
+        for tenant in (acme, globex):
+            await held(desk, working, tenant=tenant)
+        job = await working.start(ScanJobInput(tenant=acme))
+        await working.start(ScanJobInput(tenant=globex))
+        said = (
+            "2 of the pool's 9 scan are given out (proportional, 2 tenants, 2 of them want more "
+            f"than they have); group {group} may have 2 together and has 2"
+        )
+        # What its ledger was told with its own part was before globex had its own, or wanted more.
+        report = await eventually(
+            lambda: why(desk, job, ReasonCode.POOL_USED_UP),
+            lambda report: said in report.obstacles[0].message,
+        )
+        assert "when its governor last spoke" not in report.obstacles[0].message
+        assert said in " ".join((await desk.done("why", job.id)).split())
 
 
 async def test_of_several_resources_the_pool_of_that_which_is_lacking_is_told(desk: Desk) -> None:

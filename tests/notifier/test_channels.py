@@ -152,6 +152,14 @@ async def test_what_is_over_begins_no_incident_when_it_is_sent_again(
     await desk.tell(crossing("acme", sequence=3))
     await desk.again(crossing("acme", sequence=3).id)
     assert len(endpoint.requests) == told + 3
+    # And what was said of the time before, or when it was less bad, does not take its place.
+    await desk.tell(crossing("acme", level=100, sequence=4))
+    told = len(endpoint.requests)
+    for old in (fires, over, crossing("acme", sequence=3)):
+        with pytest.raises(ConfigurationError, match=r"scan:1:4:quota.threshold has been told of"):
+            await desk.again(old.id)
+    await desk.again(crossing("acme", level=100, sequence=4).id)
+    assert len(endpoint.requests) == told + 1
 
 
 async def test_what_ended_long_ago_is_not_ended_again(
@@ -509,12 +517,17 @@ async def test_all_that_channels_lack_is_told_at_once(
     desk: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HEADGATE_TEST_URL", "http://example.com/hunter2")
+    monkeypatch.setenv("HEADGATE_TEST_METADATA", "https://169.254.169.254/hunter2")
+    monkeypatch.setenv("HEADGATE_TEST_PRIVATE", "https://10.1.2.3/hunter2")
     await desk.apply(
         channels={
             "a": webhook("https://h", secret_envs=["NOT_THERE"]),
             "b": {"kind": "pagerduty", "secret_file": "/not/there"},
             "c": {"kind": "slack", "url_env": "HEADGATE_TEST_URL"},
             "d": {"kind": "alertmanager", "url": "https://h", "secret_env": "NOT_THERE_EITHER"},
+            "e": {"kind": "slack", "url_env": "HEADGATE_TEST_METADATA"},
+            "f": {"kind": "slack", "url_env": "HEADGATE_TEST_PRIVATE"},
+            "g": {"kind": "slack", "url_env": "HEADGATE_TEST_PRIVATE", "allow_private": True},
         }
     )
     with pytest.raises(ConfigurationError) as refusal:
@@ -526,7 +539,10 @@ async def test_all_that_channels_lack_is_told_at_once(
         "HEADGATE_TEST_URL goes over http to another machine: write https, or allow_http: true "
         "where the network between is trusted",
         "the environment lacks NOT_THERE_EITHER",
+        "HEADGATE_TEST_METADATA is at 169.254.169.254, which is no address of a service: refused",
+        "HEADGATE_TEST_PRIVATE is at 10.1.2.3, in a private network: refused without "
+        "allow_private: true",
     ]
     assert [line.partition(": ")[0] for line in said] == [
-        f"notifier.channels.{name}" for name in "abcd"
+        f"notifier.channels.{name}" for name in "abcdef"
     ]

@@ -8,11 +8,14 @@ from hypothesis import strategies as st
 from headgate.model.alert import Alert
 from headgate.model.channels import SlackChannel
 from headgate.model.notifier import NotifierSettings
-from headgate.notifier.composing import Waiting, compose
+from headgate.notifier.bundles import Waiting
+from headgate.notifier.composing import compose
 from headgate.notifier.outgoing import Outgoing
 from headgate.notifier.pagerduty import events
+from headgate.notifier.webhook import envelope
 from tests.notifier.site import alert, crossing
 
+NOON = 1_800_000_000_000
 CHANNEL = SlackChannel(kind="slack", url="https://hooks.example/x")
 SETTINGS = NotifierSettings()
 TOPIC = "quota.threshold/firing"
@@ -69,12 +72,56 @@ def test_after_a_group_the_next_one_waits() -> None:
 
 
 def test_what_is_about_the_same_keeps_its_order() -> None:
-    fires, over = crossing("t1"), crossing("t1", status="resolved", sequence=2)
+    fires = crossing("t1")
+    other = fires.model_copy(update={"id": "other", "kind": "quota.denied", "key": "denied/t1"})
     # The first may not be told yet, so the second waits too, although nothing holds it.
-    assert composed([fires, over], since_group_ms={TOPIC: 1}) == []
-    first = composed([fires, over])
-    assert [message.id for message in first] == [fires.id]
-    assert [message.id for message in composed([over])] == [over.id]
+    assert composed([fires, other], since_group_ms={TOPIC: 1}) == []
+    assert [message.id for message in composed([fires, other])] == [fires.id]
+    assert [message.id for message in composed([other])] == [other.id]
+
+
+def test_what_is_over_before_it_was_told_is_one_message_that_says_both() -> None:
+    opened = alert(1, key="k", at_ms=NOON)
+    long = alert(1, id="long", kind="breaker.half_open_long", key="h", at_ms=NOON + 60_000)
+    over = {"status": "resolved", "severity": "info", "text": "It lasted 2 min."}
+    no_longer = long.model_copy(update={"id": "no-longer", **over})
+    closed = alert(1, id="closed", key="k", title="scanner: closed", at_ms=NOON + 1, **over)
+    (message,) = composed([opened, long, no_longer, closed])
+    assert (message.form, message.id, message.lead.status) == ("alert", "closed", "resolved")
+    assert message.lead.text.splitlines() == [
+        "It lasted 2 min.",
+        "It was over before it could be told here. What there was:",
+        "- 2027-01-15 08:00:00 UTC: scanner-1 is cut off. 5 calls in a row failed",
+        "- 2027-01-15 08:01:00 UTC: scanner-1 is cut off. 5 calls in a row failed",
+        "- 2027-01-15 08:01:00 UTC: scanner-1 is cut off. It lasted 2 min.",
+    ]
+    assert message.alerts == [opened, long, no_longer, closed]
+    assert [event["event_action"] for event in events(message)] == ["resolve"]
+    # What is not over, or stands alone, is told for itself.
+    alone = alert(1, id="alone")
+    told = [one.id for one in composed([opened, long, closed])]
+    assert told == [opened.id, "long", "closed"]
+    assert [one.id for one in composed([opened, alone, closed])] == [opened.id, "alone", "closed"]
+
+
+def test_of_what_lasts_the_last_word_is_told_with_those_before() -> None:
+    words = [crossing("t1", level, sequence=n) for n, level in enumerate((80, 90, 100))]
+    (message,) = composed(words)
+    assert (message.id, message.lead.title) == (words[2].id, words[2].title)
+    assert message.lead.text.count("of 100 scan are held") == 3
+    assert message.alerts == words
+
+
+def test_many_tenants_whose_alerts_were_over_are_one_message() -> None:
+    both = [
+        crossing(f"t{n}", status=status, sequence=sequence)
+        for sequence, status in enumerate(("firing", "resolved"))
+        for n in range(8)
+    ]
+    (message,) = composed(both)
+    assert (message.form, message.lead.status) == ("group", "resolved")
+    assert message.lead.title == "8 tenants: no longer near their quota"
+    assert {one.id for one in message.alerts} == {one.id for one in both}
 
 
 def test_a_storm_is_bounded_and_what_exceeds_is_in_a_summary() -> None:
@@ -110,6 +157,22 @@ def test_a_summary_says_how_things_are_now() -> None:
         "- scanner-1 is cut off (resolved)",
         "- scanner-2 is cut off (resolved)",
     ]
+
+
+def test_what_is_over_says_how_long_it_lasted_and_is_over_once() -> None:
+    over = [
+        crossing(f"t{n}", status="resolved").model_copy(update={"data": {"lasted_ms": n * 60_000}})
+        for n in range(8)
+    ]
+    (message,) = composed(over)
+    assert message.lead.title == "8 tenants: no longer near their quota"
+    lines = message.lead.text.splitlines()
+    assert lines[7] == "- t7: below 80 % of scan in use (after 7 min)"
+    fires = [alert(n) for n in range(3)]
+    (mixed,) = composed([*fires, over[2]], budget=1)
+    assert mixed.lead.text.splitlines()[-1].endswith("in use (resolved, after 2 min)")
+    told = envelope(message)["data"]["alerts"]
+    assert told[3]["text"] == over[3].text
 
 
 def test_templates_write_title_and_text() -> None:

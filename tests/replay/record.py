@@ -31,7 +31,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from headgate.devstack.stack import Stack
 from headgate.gate.kinds import KINDS, governing
 from headgate.model.alert_rules import AlertRules, Flapping
-from headgate.model.breaker import BreakerCommand, BreakerState, BreakerView, Report
+from headgate.model.breaker import BreakerCommand, BreakerState, BreakerView, CallOutcome, Report
 from headgate.model.entity import EntityOptions
 from headgate.model.ids import Kind
 from headgate.model.lease import LeaseAsk, LeaseGrant, WaitingCalls
@@ -60,7 +60,7 @@ from headgate.model.limits import (
     Steps,
 )
 from headgate.model.policy import BreakerPolicy
-from headgate.model.pool import Damping, PoolCommand, PoolView, Strategy
+from headgate.model.pool import Damping, GroupShare, PoolCommand, PoolView, Strategy
 from headgate.model.quota import Quota, QuotaChanges, Rate
 from headgate.model.settings import BreakerSettings, LedgerSettings, Reconfigure
 from headgate.store.database import Database
@@ -112,9 +112,14 @@ class Recorder:
         await self._guest_leaves_and_comes_back()
         await self._tenant_leaves_with_more_than_it_may_have()
         await self._tenant_leaves_a_governor_that_was_lost()
+        await self._rate_holds_up_what_a_pool_would_give()
+        await self._group_is_full()
+        await self._waiter_has_closed()
         await self._people_are_told()
+        await self._breaker_flaps()
         await self._block_is_left_behind()
         await self._people_say_it_twice()
+        await self._capacities_lie_over_each_other()
         found = {f"job-{what}": await _history(handle) for what, handle in jobs.items()}
         kinds: tuple[tuple[Kind, str], ...] = (
             ("breaker", "scanner"),
@@ -133,9 +138,14 @@ class Recorder:
         found["ledger-left"] = (await self._runs("ledger", "leaver"))[0]
         found["governor-left"] = (await self._runs("governor", "shrinks"))[0]
         found["governor-asked"] = (await self._runs("governor", "asked"))[0]
+        found["ledger-usable"] = (await self._runs("ledger", "usable-slow"))[0]
+        found["ledger-minded"] = (await self._runs("ledger", "minded"))[0]
+        found["governor-full"] = (await self._runs("governor", "full"))[0]
         found["ledger-guest"] = (await self._runs("ledger", "guest"))[0]
+        found["governor-stacked"] = (await self._runs("governor", "stacked"))[0]
         found["governor-house"] = (await self._runs("governor", "house"))[0]
         found["breaker-told"] = (await self._runs("breaker", "told"))[0]
+        found["breaker-flaps"] = (await self._runs("breaker", "flaps"))[0]
         found["ledger-told"] = (await self._runs("ledger", "told"))[0]
         found["breaker-resumed"] = (await self._runs("breaker", "resumed"))[0]
         found["ledger-repeated"] = (await self._runs("ledger", "repeated"))[0]
@@ -394,7 +404,7 @@ class Recorder:
         """What never fits beside what is not lent, and what a guest had before it left."""
         governance = self._governance
         host, guest = Quota(guaranteed=3, lend_limit=0), Quota()
-        pool = {
+        pool: dict[str, Any] = {
             "capacity": {"scan": 4},
             "strategy": Strategy.RESERVED,
             "damping": Damping(round_ms=50, min_hold_ms=100, demand_half_life_ms=200),
@@ -443,7 +453,10 @@ class Recorder:
         governance = self._governance
         ledger = governance.ledger("leaver")
         both = {"stayer": Quota(), "leaver": Quota()}
-        shares = {"strategy": Strategy.EQUAL, "damping": Damping(round_ms=50, min_hold_ms=100)}
+        shares: dict[str, Any] = {
+            "strategy": Strategy.EQUAL,
+            "damping": Damping(round_ms=50, min_hold_ms=100),
+        }
 
         async def reconfigure(pools: dict[str, str], **quota: Any) -> None:
             now = LedgerSettings(
@@ -492,7 +505,10 @@ class Recorder:
     async def _tenant_leaves_a_governor_that_was_lost(self) -> None:
         """It has yet to say what it holds; one who had left is asked as well."""
         governance = self._governance
-        shares = {"strategy": Strategy.EQUAL, "damping": Damping(round_ms=50, min_hold_ms=100)}
+        shares: dict[str, Any] = {
+            "strategy": Strategy.EQUAL,
+            "damping": Damping(round_ms=50, min_hold_ms=100),
+        }
         everybody = dict.fromkeys(("asked-gone", "asked-leaves", "asked-stays"), Quota())
         # A governance workflow that runs for ever holds, so nobody takes it for closed.
         holder = Holder(workflow_id="headgate/governor/asked")
@@ -523,6 +539,110 @@ class Recorder:
             await governance.exchange(tenant, [], [one.id])
         await eventually(lambda: governance.pool("asked"), lambda view: not view.conditions)
         await self._saved("governor", "asked")
+
+    async def _rate_holds_up_what_a_pool_would_give(self) -> None:
+        """Others have it until some seconds before the rate lets the next one pass."""
+        governance = self._governance
+        slow, quick = "usable-slow", "usable-quick"
+        shares = {slow: Quota(rate=Rate(limit=4, period_ms=60_000), burst=1), quick: Quota()}
+        await governance.set_pool(
+            "usable",
+            shares,
+            capacity={"scan": 4},
+            strategy=Strategy.EQUAL,
+            damping=Damping(round_ms=50, min_hold_ms=100),
+        )
+        waits = await self._jobs_of(slow, "usable", 2)
+        await self._held_is(slow, 1)
+        others = await self._jobs_of(quick, "usable", 4)
+        await self._held_is(quick, 3)
+        await governance.exchange(quick, [], others)
+        await self._held_is(slow, 2)
+        await governance.exchange(slow, [], waits)
+        await self._saved("ledger", slow)
+        await self._saved("governor", "usable")
+
+    async def _jobs_of(self, tenant: str, pool: str, jobs: int, units: int = 1) -> list[str]:
+        """Ask for permits that wait; the governor runs for ever, so its permits are never taken."""
+        update = {"holder": Holder(workflow_id=f"headgate/governor/{pool}"), "units": units}
+        asked = [acquire(uuid4().hex, wait_ms=60_000) for _ in range(jobs)]
+        await self._governance.exchange(tenant, [one.model_copy(update=update) for one in asked])
+        return [one.id for one in asked]
+
+    async def _held_is(self, tenant: str, units: int) -> None:
+        await eventually(
+            lambda: self._governance.account(tenant),
+            lambda view: view.units_held.get("scan", 0) == units,
+            within_s=30,
+        )
+
+    async def _group_is_full(self) -> None:
+        """Who waits for room in it keeps nobody waiting outside of it."""
+        governance = self._governance
+        one, other, outside = "full-one", "full-other", "full-outside"
+        await governance.set_pool(
+            "full",
+            {one: Quota(), other: Quota(), outside: Quota()},
+            {one: "dep", other: "dep"},
+            capacity={"scan": 5},
+            groups={"dep": GroupShare(maximum=3)},
+            damping=Damping(round_ms=50, min_hold_ms=100),
+        )
+        holds = await self._jobs_of(one, "full", 4)
+        await self._held_is(one, 3)
+        waits = await self._jobs_of(other, "full", 1, units=2)
+        away = await self._jobs_of(outside, "full", 2)
+        await self._held_is(outside, 2)
+        await governance.exchange(one, [], holds)
+        await self._held_is(other, 2)
+        await governance.exchange(other, [], waits)
+        await governance.exchange(outside, [], away)
+        await self._saved("governor", "full")
+
+    async def _waiter_has_closed(self) -> None:
+        """It leaves the line; whose workflow runs, as that of the breaker does, stays there."""
+        governance = self._governance
+        await governance.set_policy("scanner", POLICY)
+        await governance.set_quotas("minded", scan=Quota(max_active=1))
+        runs = Holder(workflow_id="headgate/breaker/scanner")
+        jobs = [acquire(uuid4().hex, wait_ms=60_000) for _ in range(3)]
+        for place in (0, 2):
+            jobs[place] = jobs[place].model_copy(update={"holder": runs})
+        await governance.exchange("minded", jobs)
+        await eventually(
+            lambda: governance.account("minded"), lambda view: view.waiting.get("scan") == 1
+        )
+        await governance.exchange("minded", [], [jobs[0].id])
+        await self._held_is("minded", 1)
+        await governance.exchange("minded", [], [jobs[2].id])
+        await self._saved("ledger", "minded")
+
+    async def _capacities_lie_over_each_other(self) -> None:
+        """A shorter one ends, then a cut beneath which the longer one ends, and then that."""
+        governance = self._governance
+        everybody = dict.fromkeys(("stack-a", "stack-b"), Quota())
+        await governance.set_pool(
+            "stacked", everybody, capacity={"scan": 1}, strategy=Strategy.EQUAL
+        )
+        jobs = [acquire(uuid4().hex, wait_ms=60_000) for _ in range(4)]
+        await governance.exchange("stack-a", jobs)
+        for number, what in enumerate(
+            (
+                {"action": "set_capacity", "capacity": {"scan": 4}, "for_ms": 3_000},
+                {"action": "set_capacity", "capacity": {"scan": 2}, "for_ms": 1_000},
+                {"action": "throttle", "share": 0.5, "for_ms": 4_000},
+            )
+        ):
+            told = {"id": f"c{number}", "actor": "ada", "reason": "a drill", **what}
+            command = PoolCommand.model_validate(told)
+            await governance.governor("stacked").update(
+                "command", command, command.id, PoolView, 10
+            )
+        await eventually(
+            lambda: governance.pool("stacked"), lambda view: not view.set_by_people, 15
+        )
+        await governance.exchange("stack-a", [], [one.id for one in jobs])
+        await self._saved("governor", "stacked")
 
     # Alerts ------------------------------------------------------------------------------------
 
@@ -606,6 +726,37 @@ class Recorder:
         await eventually(breaker_told, lambda told: not told)
         await self._saved("ledger", "told")
         await self._saved("breaker", "told")
+
+    async def _breaker_flaps(self) -> None:
+        """A breaker that people were told flaps, and that is HALF_OPEN for long without a word."""
+        governance = self._governance
+        rules = AlertRules(
+            half_open_ms=1_000, flapping=Flapping(openings=2, within_ms=60_000, calm_ms=1_000)
+        )
+        policy = POLICY.model_copy(
+            update={"probes": 1, "half_open_max_ms": 3_000, "probe_deadline_ms": 3_000}
+        )
+        settings = BreakerSettings(policy=policy, source="listed", alerts=rules)
+        breaker = governance.breaker("flaps")
+        await breaker.update("configure", settings, uuid4().hex, BreakerView, 10)
+        await governance.report("flaps", 1, failures=3)
+        view = await governance.until_state("flaps", BreakerState.HALF_OPEN)
+        await governance.lease_probes("flaps", view.epoch, "probe-1")
+        failed = [probe("probe-1", view.epoch, CallOutcome.FAILURE)]
+        await governance.report("flaps", 2, probes=failed)
+        await governance.until_state("flaps", BreakerState.OPEN)
+        view = await governance.until_state("flaps", BreakerState.HALF_OPEN)
+        # It is looked at when that is long, too.
+        long_ms = view.since_ms + 1_500
+        await eventually(lambda: governance.breaker_state("flaps"), lambda _: now_ms() > long_ms)
+        await governance.report("flaps", 3, successes=1)
+        await governance.until_state("flaps", BreakerState.CLOSED)
+
+        async def told() -> dict[str, int]:
+            return (await governance.breaker_state("flaps")).alerts.open
+
+        await eventually(told, lambda found: not found)
+        await self._saved("breaker", "flaps")
 
     # The jobs ----------------------------------------------------------------------------------
 

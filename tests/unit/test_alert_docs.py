@@ -13,10 +13,11 @@ from headgate.alerts.house import House
 from headgate.model.alert import Alert
 from headgate.model.alert_rules import AlertRules
 from headgate.model.configuration import Configuration
+from headgate.model.ledger import SetThrottle
 from tests.unit.test_breaker_alerts import Downstream
 from tests.unit.test_episode import Outbox
 from tests.unit.test_governor_alerts import hog, pool_of
-from tests.unit.test_ledger_alerts import HOUR, MINUTE, NOON, hold, make, run_to, taken
+from tests.unit.test_ledger_alerts import HOUR, MINUTE, NOON, command, hold, make, run_to, taken
 
 DOCS: Final = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text()
 LINES: Final = " ".join(DOCS.replace("\n> ", "\n").split())
@@ -39,6 +40,15 @@ def a_window() -> list[Alert]:
     for n in range(10):
         hold(ledger, str(n))
         ledger.release(str(n), NOON)
+    return taken(ledger)
+
+
+def a_cut() -> list[Alert]:
+    ledger = make(AlertRules(usage_levels=[100], forecast_from=None), per_day=10)
+    for n in range(8):
+        hold(ledger, str(n))
+        ledger.release(str(n), NOON)
+    command(ledger, SetThrottle(resource="scan", share=0.5, until_ms=NOON + HOUR), NOON, "cut-1")
     return taken(ledger)
 
 
@@ -84,7 +94,7 @@ def a_notifier() -> list[Alert]:
 
 
 @pytest.mark.parametrize(
-    "told", [levels, a_window, refused, waiting, a_guarantee, a_breaker, a_notifier]
+    "told", [levels, a_window, a_cut, refused, waiting, a_guarantee, a_breaker, a_notifier]
 )
 def test_the_examples_are_what_is_said(told: Callable[[], list[Alert]]) -> None:
     alerts = told()

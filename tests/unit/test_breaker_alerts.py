@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
@@ -31,7 +32,9 @@ KEY = "breaker.opened/downstream/scanner"
 class Downstream:
     """A breaker with one probe, and what its downstream does."""
 
-    def __init__(self, rules: AlertRules | None = None, **policy: Any) -> None:
+    def __init__(
+        self, rules: AlertRules | None = None, *, is_quiet: bool = True, **policy: Any
+    ) -> None:
         plain = {
             "failure_rate": None,
             "consecutive_failures": 3,
@@ -40,12 +43,13 @@ class Downstream:
             "open_factor": 1.0,
             "open_ms": 30 * SECOND,
         }
+        self.is_quiet = is_quiet
         self.settings = BreakerSettings(
             policy=BreakerPolicy.model_validate({**plain, **policy}),
             alerts=AlertRules() if rules is None else rules,
         )
         self.now_ms = NOON
-        self.breaker = Breaker.begin("scanner", self.settings, 1, NOON)
+        self.breaker = Breaker.begin("scanner", self.settings, 1, NOON, is_quiet=is_quiet)
         self.seq = 0
 
     def report(self, failures: int = 0, probe: str | None = None, *, works: bool = True) -> None:
@@ -100,7 +104,7 @@ class Downstream:
     def again(self) -> None:
         """Continue as new."""
         record = RECORD.validate_json(RECORD.dump_json(self.breaker.record))
-        self.breaker = Breaker(record)
+        self.breaker = Breaker(record, is_quiet=self.is_quiet)
 
     def told(self) -> list[Alert]:
         alerts = list(self.breaker.record.alerts)
@@ -177,6 +181,41 @@ def test_a_breaker_that_flaps_is_told_of_once_and_then_no_more_until_it_is_calm(
     assert downstream.breaker.next_deadline() is None
     downstream.fail()
     assert kinds(downstream.told()) == ["breaker.opened"]
+
+
+@pytest.mark.parametrize("is_quiet", [True, False])
+def test_of_one_that_flaps_nothing_more_is_said_also_when_it_is_half_open_for_long(
+    is_quiet: bool,
+) -> None:
+    """But in runs that began before, which tell what they told when they are replayed."""
+    rules = AlertRules(flapping=Flapping(openings=2), half_open_ms=30 * SECOND)
+    downstream = Downstream(rules, is_quiet=is_quiet)
+    downstream.fail()
+    downstream.probe(works=False)
+    assert kinds(downstream.told()) == ["breaker.opened", "breaker.flapping"]
+    downstream.again()
+    downstream.wait(30 * SECOND)  # until probes may pass; none is made
+    downstream.wait(90 * SECOND)
+    assert downstream.breaker.record.state is BreakerState.HALF_OPEN
+    assert kinds(downstream.told()) == ([] if is_quiet else ["breaker.half_open_long"])
+
+
+def test_one_that_has_been_half_open_for_long_and_then_flaps_leaves_nothing_open() -> None:
+    rules = AlertRules(flapping=Flapping(openings=2), half_open_ms=30 * SECOND)
+    downstream = Downstream(rules)
+    downstream.fail()
+    downstream.wait(75 * SECOND)
+    epoch = downstream.breaker.record.epoch
+    asked = ProbeRequest(gate="g", epoch=epoch, ids=["late"])
+    downstream.breaker.lease_probes(asked, downstream.now_ms)
+    downstream.report(probe="late", works=False)
+    told = [(one.kind, one.status) for one in downstream.told()]
+    assert told == [
+        ("breaker.opened", "firing"),
+        ("breaker.half_open_long", "firing"),
+        ("breaker.flapping", "firing"),
+        ("breaker.half_open_long", "resolved"),
+    ]
 
 
 def test_a_downstream_that_is_down_for_long_is_not_told_of_with_every_probe() -> None:

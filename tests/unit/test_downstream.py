@@ -151,6 +151,24 @@ async def test_a_verdict_holds_while_it_is_young_and_then_what_is_configured(
     await way.downstream.close()
 
 
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        (BreakerState.OPEN, ReasonCode.BREAKER_OPEN),
+        (BreakerState.FORCED_OPEN, ReasonCode.FORCED_OPEN),
+    ],
+)
+async def test_what_people_keep_calls_from_is_told_as_theirs(
+    state: BreakerState, code: ReasonCode
+) -> None:
+    shut = limited(state=state, epoch=4, allow="none", reason="x")
+    downstream = Downstream("scanner", "gate", "q", cast(GovernanceWorkflow, QuietBreaker(shut)))
+    answer = await downstream.admit("call", "acme")
+    assert isinstance(answer, Refusal)
+    assert answer.reason.code is code
+    await downstream.close()
+
+
 @pytest.mark.parametrize("when_away", list(WhenAway))
 async def test_a_breaker_that_answers_is_asked_first_however_old_its_verdict_is(
     clock: Clock, when_away: WhenAway

@@ -768,7 +768,8 @@ def test_a_limit_may_be_lowered_to_what_is_used_of_what_gates_hold() -> None:
     lower = LedgerSettings(quotas={"scan": Quota(max_active=1)}, source="listed")
     assert book.below_usage(lower) == []
     assert book.below_usage(lower.model_copy(update={"quotas": {"scan": Quota(max_active=0)}})) == [
-        "max_active of scan of acme would be 0, but 1 are held"
+        "max_active of scan of acme would be 0, but 1 are held, so that under it nothing would be "
+        "granted until enough has come back"
     ]
     action = SetOverride(
         resource="scan",

@@ -347,17 +347,14 @@ def test_a_window_that_those_ahead_use_up_is_told_with_the_end_of_the_one_that_i
 # Pauses, and what has no end ---------------------------------------------------------------------
 
 
+def pause_until(until_ms: int | None) -> LedgerCommand:
+    action = SetThrottle(resource="scan", share=0, until_ms=until_ms)
+    return LedgerCommand(id="p", actor="ada", reason="a drill", action=action)
+
+
 def paused(until_ms: int | None) -> Ledger:
     ledger = make(max_active=5)
-    ledger.operate(
-        LedgerCommand(
-            id="p",
-            actor="ada",
-            reason="a drill",
-            action=SetThrottle(resource="scan", share=0, until_ms=until_ms),
-        ),
-        NOW_MS,
-    )
+    ledger.operate(pause_until(until_ms), NOW_MS)
     return ledger
 
 
@@ -370,6 +367,33 @@ def test_the_end_of_a_pause_is_told_to_all_who_wait() -> None:
         assert "(estimate)" not in wait.reason.message
         assert (wait.reason.endless, wait.retry_at_ms) == (False, NOW_MS + 3_600_000)
         assert view.retry_at_ms == NOW_MS + 3_600_000
+
+
+def test_the_end_of_a_pause_is_told_although_nobody_knows_when_what_is_held_comes_back() -> None:
+    ledger = make(max_active=5, per_hour=100)
+    ask(ledger, "held", units=5)
+    now_ms = NOW_MS + 600_000  # held for longer than the pause lasts
+    ledger.operate(pause_until(now_ms + 90_000), now_ms)
+    for id in "ab":
+        wait = ask(ledger, id, wait_ms=7_200_000, now_ms=now_ms)
+        view = ledger.why(id, now_ms)
+        assert wait.reason is not None and view is not None
+        assert code(wait) is ReasonCode.SUSPENDED
+        assert (wait.reason.endless, wait.retry_at_ms) == (False, now_ms + 90_000)
+        assert "(estimate)" not in wait.reason.message
+        assert view.retry_at_ms == now_ms + 90_000
+    after = ledger.why("a", now_ms + 90_000)
+    assert after is not None and after.reason is not None
+    assert (after.reason.code, after.reason.endless) == (ReasonCode.QUOTA_USED_UP, True)
+
+
+def test_a_full_window_is_told_with_its_end_although_nobody_knows_when_permits_come_back() -> None:
+    ledger = make(max_active=5, per_hour=5)
+    ask(ledger, "held", units=5)
+    wait = ask(ledger, "a", wait_ms=7_200_000, now_ms=NOW_MS + 60_000)
+    assert wait.reason is not None
+    assert (wait.reason.code, wait.reason.endless) == (ReasonCode.WINDOW, False)
+    assert wait.retry_at_ms == ledger.record.meters["scan"].windows["per_hour"].ends_at_ms
 
 
 def test_of_a_pause_that_people_have_to_end_nobody_says_when() -> None:
@@ -901,8 +925,10 @@ def test_what_would_be_lowered_below_use_is_said_in_sentences() -> None:
     ask(ledger, "a", units=4)
     assert ledger.below_usage(quotas(scan={"max_active": 4, "per_day": 4})) == []
     assert ledger.below_usage(quotas(scan={"max_active": 3, "per_day": 2})) == [
-        f"max_active of scan of {tenant} would be 3, but 4 are held",
-        f"per_day of scan of {tenant} would be 2, but 4 are granted already in this window",
+        f"max_active of scan of {tenant} would be 3, but 4 are held, so that under it nothing "
+        "would be granted until enough has come back",
+        f"per_day of scan of {tenant} would be 2, but 4 are granted already in this window, so "
+        "that under it nothing would be granted until it ends at 00:00 on Wed 15 Nov UTC",
     ]
     assert ledger.below_usage(LedgerSettings()) == [
         f"scan of {tenant} would have no quota, but 4 are held"

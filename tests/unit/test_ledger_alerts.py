@@ -1,5 +1,6 @@
 """What a ledger tells people: each rule, from the first alert to the one that resolves it."""
 
+import re
 from typing import Any
 
 import pytest
@@ -113,6 +114,30 @@ def test_usage_that_has_fallen_to_a_lower_level_is_told_again(is_thorough: bool)
     assert titles == ["Still: acme: 80 % of scan in use"] * (2 if is_thorough else 0)
 
 
+def test_since_when_and_how_long_are_of_the_level_that_is_told() -> None:
+    ledger = make(max_active=10, max_hold_ms=72 * HOUR)
+    hold(ledger, *(str(n) for n in range(8)))
+    hold(ledger, "8", "9", at_ms=NOON + HOUR)
+    run_to(ledger, NOON + 5 * HOUR)
+    for n in range(2):
+        ledger.release(str(n), NOON + 5 * HOUR)
+    run_to(ledger, NOON + 9 * HOUR)
+    for n in range(2, 10):
+        ledger.release(str(n), NOON + 9 * HOUR)
+    run_to(ledger, NOON + 10 * HOUR)
+    told = taken(ledger)
+    assert [(one.title.split(" in use")[0], one.since_ms) for one in told] == [
+        ("acme: 80 % of scan", NOON),
+        ("acme: 100 % of scan", NOON + HOUR),
+        ("Still: acme: 100 % of scan", NOON + HOUR),
+        ("Still: acme: 80 % of scan", NOON),
+        ("acme: enough scan again", NOON),
+    ]
+    assert told[2].text.endswith("It has been so for 4 h, since 13:00 UTC.")
+    assert told[3].text.endswith("It has been so for 9 h, since 12:00 UTC.")
+    assert told[4].text.endswith("It lasted 9 h.")
+
+
 def test_usage_that_lasts_is_told_again_every_four_hours_with_another_id() -> None:
     ledger = make(max_active=1, max_hold_ms=24 * HOUR)
     hold(ledger, "a")
@@ -217,6 +242,89 @@ def test_little_use_is_no_forecast(used: int) -> None:
     for n in range(used):
         hold(ledger, str(n), at_ms=NOON + n * 10_000)
     assert taken(ledger) == []
+
+
+# What people have set ----------------------------------------------------------------------------
+
+
+def used(ledger: Ledger, count: int, at_ms: int = NOON) -> None:
+    for n in range(count):
+        hold(ledger, str(n), at_ms=at_ms)
+        ledger.release(str(n), at_ms)
+
+
+def advised(alert: Alert) -> int:
+    """Return the number that an alert says to set."""
+    (number,) = re.findall(r"headgate quota override acme scan \w+=(\d+)", alert.advice)
+    return int(number)
+
+
+@pytest.mark.parametrize("share", [0.5, 1 / 3, 0.7, 0.01])
+def test_where_a_throttle_is_the_cause_it_is_named_and_what_is_advised_helps(share: float) -> None:
+    ledger = make(per_day=10, time_zone="Europe/Berlin")
+    used(ledger, 8)
+    taken(ledger)
+    until_ms = NOON + HOUR
+    command(ledger, SetThrottle(resource="scan", share=share, until_ms=until_ms), NOON, "cut-1")
+    [alert] = taken(ledger)
+    assert alert.text == (
+        f"8 of {alert.data['limit']} scan a day are used; nothing is granted before 14:00 "
+        f"Europe/Berlin. It is cut to {share:.0%} until 14:00 Europe/Berlin by ann: ticket 7."
+    )
+    assert alert.advice.startswith('End the cut: headgate throttle lift cut-1 --reason "...". Or ')
+    assert advised(alert) > 10
+    more = QuotaChanges(per_day=advised(alert))
+    command(ledger, SetOverride(resource="scan", changes=more, ends_at_ms=until_ms), NOON, "o")
+    assert ask(ledger, "now", now_ms=NOON).outcome == "granted"
+
+
+@pytest.mark.parametrize(
+    ("count", "until_ms", "opens", "until"),
+    [
+        (5, NOON + HOUR // 2, "12:30", "until 12:30 UTC"),
+        (9, NOON + HOUR // 2, "12:30", "until 12:30 UTC"),
+        (10, NOON + HOUR // 2, "13:00", "until 12:30 UTC"),
+        (5, None, "13:00", "until that is lifted"),
+    ],
+)
+def test_nothing_is_granted_before_the_window_ends_or_what_lowers_its_limit(
+    count: int, until_ms: int | None, opens: str, until: str
+) -> None:
+    ledger = make(AlertRules(usage_levels=[]), per_hour=10)
+    used(ledger, count)
+    command(ledger, SetThrottle(resource="*", share=0.4, until_ms=until_ms), NOON)
+    ledger.configure(settings_of(AlertRules(usage_levels=[100]), per_hour=10), NOON)
+    [alert] = taken(ledger)
+    assert alert.text == (
+        f"{count} of 4 scan an hour are used; nothing is granted before {opens} UTC. It is cut to "
+        f"40% {until} by ann: ticket 7."
+    )
+
+
+def test_where_an_override_is_the_cause_it_is_named() -> None:
+    ledger = make(max_active=10, per_day=10)
+    until_ms = NOON + HOUR
+    less = SetOverride(
+        resource="scan", changes=QuotaChanges(max_active=2, per_day=3), ends_at_ms=until_ms
+    )
+    command(ledger, less, NOON, "low-1")
+    hold(ledger, "a", "b")
+    ledger.release("a", NOON)
+    hold(ledger, "c")
+    told = [one for one in taken(ledger) if one.data["level"] == 100]
+    held, day = sorted(told, key=lambda one: "window" in one.data)
+    assert held.text == (
+        "2 of 2 scan are held; further jobs wait or are refused. max_active is 2 until 13:00 UTC, "
+        "set by ann: ticket 7."
+    )
+    assert day.text == (
+        "3 of 3 scan a day are used; nothing is granted before 13:00 UTC. per_day is 3 until "
+        "13:00 UTC, set by ann: ticket 7."
+    )
+    lift = 'End the override: headgate quota lift acme low-1 --reason "...". Or give more'
+    assert lift in held.advice
+    assert lift in day.advice
+    assert (advised(held), advised(day)) == (16, 16)
 
 
 # Refusals and waiting ----------------------------------------------------------------------------
@@ -390,17 +498,35 @@ def test_a_throttle_of_all_tenants_is_told_of_only_where_somebody_waits() -> Non
 
 def test_permits_that_are_reclaimed_are_told_of_together() -> None:
     ledger = make(AlertRules(usage_levels=[]), max_active=10)
-    hold(ledger, "a", "b", "c")
+    hold(ledger, "a", units=8)
+    hold(ledger, "b", "c")
     ledger.reclaim("a", NOON + MINUTE)
     ledger.reclaim("unknown", NOON + MINUTE)
     ledger.reclaim("b", NOON + 3 * MINUTE)
     run_to(ledger, NOON + 6 * MINUTE)
     [alert] = taken(ledger)
     assert alert.title == "acme: 2 permits reclaimed"
-    assert alert.text.startswith("2 scan: since 12:01 UTC the workflows that held them closed")
+    assert alert.text == (
+        "9 scan of job-a, job-b, closed since 12:01 UTC without giving them back. Others can use "
+        "them now; nothing is lost."
+    )
+    assert (alert.data["of:scan"], alert.data["jobs"]) == (9, "job-a, job-b")
     ledger.reclaim("c", NOON + 7 * MINUTE)
     run_to(ledger, NOON + 12 * MINUTE)
     assert [alert.data["permits"] for alert in taken(ledger)] == [1]
+
+
+def test_what_a_job_held_of_several_resources_is_one_permit_and_few_jobs_are_named() -> None:
+    both = {name: Quota(max_active=50) for name in ("scan", "sign")}
+    settings = LedgerSettings(quotas=both, source="listed", alerts=AlertRules(usage_levels=[]))
+    ledger = Ledger.begin("acme", settings, incarnation=1, check_every_ms=86_400_000)
+    hold(ledger, *(str(n) for n in range(7)), units=2, also={"sign": 3})
+    for n in range(7):
+        ledger.reclaim(str(n), NOON + MINUTE)
+    run_to(ledger, NOON + 6 * MINUTE)
+    [alert] = taken(ledger)
+    assert alert.title == "acme: 7 permits reclaimed"
+    assert alert.text.startswith("14 scan, 21 sign of job-0, job-1, job-2, job-3, job-4, others, ")
 
 
 # All together ------------------------------------------------------------------------------------

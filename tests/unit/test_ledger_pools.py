@@ -70,7 +70,17 @@ def test_the_smaller_of_max_active_and_allocation_counts_and_is_named() -> None:
     reason = ask(ledger, "b").reason
     assert reason is not None
     assert (reason.code, reason.limit, reason.used) == (ReasonCode.POOL_USED_UP, 1, 1)
-    assert "pool scanners (7 of 9 given out): by weight" in reason.message
+    assert reason.message.endswith(
+        "its part of pool scanners (when its governor last spoke: 7 of 9 given out, by weight)"
+    )
+    # People are told how the pool is now, by those who ask its governor.
+    ask(ledger, "waits", wait_ms=60_000)
+    view = ledger.why("waits", NOW_MS)
+    assert view is not None and view.reason is not None
+    assert view.reason.message.endswith(
+        "1 of 1 scan of tenant acme in use, its part of pool scanners"
+    )
+    ledger.release("waits", NOW_MS)
     ledger.allocate(allocation(5, 2), NOW_MS)
     assert [ask(ledger, id).outcome for id in "cd"] == [GRANTED, DENIED]
     assert code(ask(ledger, "d")) is ReasonCode.QUOTA_USED_UP

@@ -455,6 +455,8 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         if id in self.model.held:
             self.model.end(id, "reclaimed")
             self.model.serve()
+        elif any(one.id == id for one in self.model.line):
+            self.model.release(id)
 
     @rule()
     @precondition(lambda self: self.ledger.record.wakes)
@@ -473,9 +475,10 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         if at_ms <= self.now_ms:
             found = self.ledger.holders_to_check(self.now_ms, 2)
             assert 1 <= len(found) <= 2
-            assert all(id in self.ledger.record.permits for id, _, _ in found)
+            record = self.ledger.record
             for id, _, _ in found:
-                assert self.ledger.record.permits[id].check_at_ms > self.now_ms
+                of = record.permits.get(id) or record.waiters[id]
+                assert of.check_at_ms > self.now_ms
 
     @rule(asked=overrides, sure=seldom)
     def operator_overrides(self, asked: tuple[str, dict[str, Any], int, int], sure: bool) -> None:

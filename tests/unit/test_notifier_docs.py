@@ -14,6 +14,7 @@ from headgate.notifier.failing import news
 from headgate.notifier.outgoing import Outgoing, group, single, summary
 from headgate.notifier.slack import content
 from headgate.notifier.webhook import envelope
+from headgate.quota.bound import Bound
 from headgate.quota.news import usage_news
 from headgate.store.channel_rows import ChannelState, Standing
 from tests.unit.test_breaker_alerts import NOON, Downstream
@@ -42,7 +43,7 @@ def tenants(count: int) -> list[Alert]:
         tenant, used = f"t{number}", 10 if number == 3 else 8
         subject = f"tenant/{tenant}/scan"
         level = used * 10
-        said = usage_news("told", tenant, "scan", level, used, 10)
+        said = usage_news("told", level, used, Bound(tenant, "scan", "max_active", 10))
         found.append(
             Alert(
                 id=f"{subject}:1:1:{said.kind}",

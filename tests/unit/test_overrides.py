@@ -219,6 +219,9 @@ def test_a_limit_is_not_lowered_below_what_is_held_unless_said_so() -> None:
     of = f"scan of {ledger.record.tenant}"
     assert f"max_active of {of} would be 2, but 4 are held" in reply.message
     assert f"per_hour of {of} would be 3, but 4 are granted already" in reply.message
+    # A window gets nothing back: it ends.
+    assert "under it nothing would be granted until it ends at 23:00 UTC" in reply.message
+    assert reply.message.endswith(". Nothing would be taken back: say so with allow_below_usage")
     assert ledger.record.overrides == {}
     assert ledger.record.audit == []
     assert say(ledger, "o2", override(max_active=2), allow_below_usage=True).accepted

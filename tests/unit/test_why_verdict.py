@@ -3,9 +3,16 @@
 import pytest
 
 from headgate.model.breaker import BreakerState, BreakerView, Override, Throttle
-from headgate.model.ledger import LedgerCommand, PermitView, SetThrottle, WaiterView, WhyView
+from headgate.model.ledger import (
+    LedgerCommand,
+    Outlook,
+    PermitView,
+    SetThrottle,
+    WaiterView,
+    WhyView,
+)
 from headgate.model.policy import BreakerPolicy
-from headgate.model.pool import MemberView, PoolSettings, PoolView
+from headgate.model.pool import GroupShare, MemberView, PoolSettings, PoolView, Strategy
 from headgate.model.reason import Reason, ReasonCode
 from headgate.model.settings import BreakerSettings
 from headgate.model.why import JobAsk, Obstacle
@@ -168,6 +175,42 @@ def test_a_used_up_pool_is_told_with_who_has_what_of_it() -> None:
         ("globex", 28, 28),
         ("acme", 12, 20),
     ]
+
+
+def member(units: int, wanted: int | None = None) -> MemberView:
+    has = {"scan": units}
+    wants = has if wanted is None else {"scan": wanted}
+    return MemberView(held=has, wanted=wants, allocated=has, ceiling=has)
+
+
+def test_a_used_up_pool_is_told_as_it_is_now_with_the_group_that_may_have_no_more() -> None:
+    settings = PoolSettings(
+        strategy=Strategy.RESERVED,
+        tenants={"acme": "dep2", "globex": "inner", "initech": "dep1", "hooli": None},
+        groups={
+            "dep2": GroupShare(maximum=10),
+            "inner": GroupShare(parent="dep2", maximum=9),
+            "dep1": GroupShare(maximum=10),
+        },
+    )
+    members = {"acme": member(6, 8), "globex": member(4, 5), "initech": member(4, 9)}
+    pool = pool_with("slots", {"scan": 20}, {**members, "hooli": member(0)})
+    said = Reason(code=ReasonCode.POOL_USED_UP, message="6 of 6 in use", limit=6, used=6, needed=1)
+    waits = view(ReasonCode.POOL_USED_UP, reason=said, position=1)
+
+    def told(pool: PoolView) -> str:
+        pool = pool.model_copy(update={"settings": settings})
+        pools = {("acme", "scan"): pool}
+        return conclude(evidence(views=[waits], pools=pools)).obstacles[0].message
+
+    assert told(pool) == (
+        "6 of 6 in use; 14 of the pool's 20 scan are given out (reserved, 4 tenants, 3 of them "
+        "want more than they have); group dep2 may have 10 together and has 10"
+    )
+    fewer = pool.model_copy(update={"members": {**members, "globex": member(2)}})
+    assert "group" not in told(fewer)
+    begins = pool.model_copy(update={"unheard": ["hooli"]})
+    assert "(waiting for 1 ledger to say what it holds)" in told(begins)
 
 
 def test_who_lacks_its_guarantee_is_told_who_has_borrowed_it() -> None:
@@ -439,3 +482,24 @@ def test_a_job_that_is_silent_is_told_of() -> None:
 )
 def test_durations_are_told_in_short(ms: int, said: str) -> None:
     assert lasting(ms) == said
+
+
+def test_what_a_job_was_told_before_its_breaker_is_told_as_its_ledger_has_it_now() -> None:
+    paused = Reason(code=ReasonCode.SUSPENDED, message="tenant acme is suspended", endless=True)
+    asks = [ask(downstream="scanner", state="asks_again", reason=paused, retry_at_ms=NOW + 60_000)]
+    shut = {"scanner": breaker(BreakerState.OPEN)}
+    still = {"p1": Outlook(reason=paused, retry_at_ms=NOW + 60_000)}
+    report = conclude(evidence(asks=asks, breakers=shut, outlooks=still))
+    codes = [one.code for one in report.obstacles]
+    assert codes == [ReasonCode.SUSPENDED, ReasonCode.BREAKER_OPEN]
+    assert report.verdict == (
+        "waits: tenant acme is suspended; and 1 more in its way; until people end it"
+    )
+    resumed = {"p1": Outlook()}
+    report = conclude(evidence(asks=asks, breakers=shut, outlooks=resumed))
+    assert [one.code for one in report.obstacles] == [ReasonCode.BREAKER_OPEN]
+    report = conclude(evidence(asks=asks, outlooks=resumed))
+    assert report.verdict == (
+        "waits: tenant acme is suspended; that is over now, and it goes on when it next asks; "
+        "not before 2023-11-14 22:14:20Z, in 60 s"
+    )

@@ -23,12 +23,13 @@ from headgate.model.ledger import (
     Outcome,
     Release,
     ReleasePermit,
+    SetPause,
 )
 from headgate.model.policy import BreakerPolicy
 from headgate.model.quota import Quota
 from headgate.model.reason import ReasonCode
 from headgate.orchestrator.known_names import KnownNames
-from headgate.orchestrator.operate import command_ledger
+from headgate.orchestrator.operate import command_ledger, new_command_id
 from headgate.orchestrator.remote_admission import RemoteAdmission
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
@@ -201,8 +202,9 @@ async def test_the_permit_of_a_job_that_has_closed_is_reclaimed(
     await governance.until_scans(name, reclaimed=1, held=0)
 
 
+@pytest.mark.parametrize("code", ["breaker_open", "suspended"])
 async def test_an_open_breaker_denies_and_leaves_nothing_behind(
-    jobs: Jobs, governance: Governance, name: str
+    jobs: Jobs, governance: Governance, name: str, code: str
 ) -> None:
     await governance.set_quotas(name, scan=Quota(max_active=1))
     await governance.set_policy(name, BreakerPolicy(consecutive_failures=2, open_ms=60_000))
@@ -212,6 +214,11 @@ async def test_an_open_breaker_denies_and_leaves_nothing_behind(
     ask = {"id": id, "tenant": name, "resource": "scan", "holder": who, **wait}
     assert (await jobs.call("headgate.admit", ask))["outcome"] == "waiting"
 
+    if code == "suspended":
+        pause = LedgerCommand(
+            id=new_command_id(), actor="ada", reason="a drill", action=SetPause(resource="*")
+        )
+        await command_ledger(governance.client, governance.database, name, pause)
     await governance.report(name, seq=1, failures=2)
     await governance.until_state(name, BreakerState.OPEN)
 
@@ -220,7 +227,7 @@ async def test_an_open_breaker_denies_and_leaves_nothing_behind(
         return answer
 
     denied = await eventually(asked_again, lambda answer: answer["outcome"] == "denied")
-    assert denied["reason"]["code"] == "breaker_open"
+    assert denied["reason"]["code"] == code
     assert denied["retry_at_ms"] > now_ms()
     await holder.signal(ActivityJob.end)
     await holder.result()

@@ -98,6 +98,23 @@ async def test_a_terminated_job_is_found_and_its_permit_reclaimed(
     assert account.reclaimed >= 1
 
 
+async def test_a_terminated_job_that_waits_leaves_the_line(
+    governance: Governance, orchestrator: Orchestrator, name: str
+) -> None:
+    await governance.watchful().set_quotas(name, scan=Quota(max_active=1))
+    orchestrator.scanner.open.clear()
+    holder = await orchestrator.start(ScanJobInput(tenant=name))
+    await eventually(lambda: governance.account(name), lambda a: a.units_held.get("scan") == 1)
+    gone, stays = [await orchestrator.start(ScanJobInput(tenant=name)) for _ in range(2)]
+    await eventually(lambda: governance.account(name), lambda a: a.waiting.get("scan") == 2)
+    await gone.terminate("test")
+    page = await eventually(lambda: governance.holders(name), lambda page: len(page.waiters) == 1)
+    assert page.waiters[0].workflow_id == stays.id
+    orchestrator.scanner.open.set()
+    await stays.result()
+    await holder.result()
+
+
 async def test_a_downstream_that_fails_is_cut_off_and_comes_back_by_probes(
     governance: Governance, orchestrator: Orchestrator, name: str
 ) -> None:

@@ -304,7 +304,7 @@ async def test_the_temporal_ui_can_show_what_is_held(governance: Governance, nam
     }
     assert set(described) == {
         *("hello", "exchange", "release", "allocate", "configure", "reconfigure", "command"),
-        *("turn", "state", "holders", "held", "why", "below_usage"),
+        *("turn", "state", "holders", "held", "outlook", "why", "below_usage"),
     }
     assert all(described.values())
 

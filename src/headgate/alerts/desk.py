@@ -18,6 +18,9 @@ _PER_BLOCK = 2**20
 NOTIFIER_FAILING = "notifier.failing"
 SNAPSHOT_LAG = "snapshot.lag"
 
+LASTED = "lasted_ms"
+"""In the data of what says that something is over: how long it was so."""
+
 
 class AlertRecord(Protocol):
     """What a desk needs of the record of its workflow.
@@ -161,17 +164,24 @@ class Desk:
         subject: str | None = None,
         tenant: str | None = None,
     ) -> None:
-        """Tell of a turn of an episode."""
+        """Tell of a turn of an episode.
+
+        While it lasts, with since when it has been as bad as it is now; when it is over, with since
+        when it was so at all.
+        """
         status: Status = "resolved" if turn == "over" else "firing"
-        title, text, since_ms = news.title, news.text, episode.since_ms
+        title, text = news.title, news.text
+        since_ms = episode.since_ms if turn == "over" else episode.level_since_ms
         if turn == "still":
             title = f"Still: {title}"
             lasted = span(now_ms - since_ms)
             text = f"{text} It has been so for {lasted}, since {clock(since_ms, now_ms)}."
         elif turn == "over":
             over_ms = now_ms if episode.over_since_ms is None else episode.over_since_ms
-            text = f"{text} It lasted {span(over_ms - since_ms)}."
-            news = News(news.kind, "info", title, text, news.advice, news.data)
+            lasted_ms = over_ms - since_ms
+            text = f"{text} It lasted {span(lasted_ms)}."
+            data = {**news.data, LASTED: lasted_ms}
+            news = News(news.kind, "info", title, text, news.advice, data)
         self.tell(
             News(news.kind, news.severity, title, text, news.advice, news.data),
             now_ms,

@@ -21,6 +21,8 @@ class Episode:
         last: How bad it was when it was last looked at.
         due_ms: When it has to be looked at again, whatever happens; None: when something happens.
         tally: What has gathered in it, if it counts something.
+        named: Some of whom it concerns.
+        reached: When each level that people were told of was reached, and not left since.
     """
 
     since_ms: int
@@ -31,11 +33,29 @@ class Episode:
     last: int = 0
     due_ms: int | None = None
     tally: dict[str, int] = field(default_factory=dict)
+    named: list[str] = field(default_factory=list)
+    reached: dict[int, int] = field(default_factory=dict)
 
     @property
     def is_told(self) -> bool:
         """Whether people know of it."""
         return self.told_ms is not None
+
+    @property
+    def level_since_ms(self) -> int:
+        """Since when it has been as bad as ``level``."""
+        return self.reached.get(self.level, self.since_ms)
+
+    def rise(self, level: int, at_ms: int) -> None:
+        """Note that it has become so bad."""
+        self.level, self.reached[level] = level, at_ms
+
+    def fall(self, level: int) -> None:
+        """Note that it has become less bad; whoever rose above ``level`` has reached that, too."""
+        at_ms = min((at for one, at in self.reached.items() if one >= level), default=self.since_ms)
+        self.reached = {one: at for one, at in self.reached.items() if one < level}
+        self.level, self.reached[level] = level, at_ms
+        self.over_since_ms = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +121,7 @@ def follow(
             steps.append(Step("over", episode))
             episode = None
         else:
-            episode.level, episode.over_since_ms = episode.last, None
+            episode.fall(episode.last)
     if episode is None:
         if level <= 0:
             return steps
@@ -132,10 +152,11 @@ def _turn(
     if not episode.is_told:
         if now_ms - episode.since_ms < lasts.after_ms:
             return None
-        episode.level = level
+        episode.rise(level, episode.since_ms)
         return "told"
     if level > episode.level:
-        episode.level, episode.over_since_ms = level, None
+        episode.rise(level, now_ms)
+        episode.over_since_ms = None
         return "higher"
     still = level >= episode.level if holds is None else holds(episode.level)
     if still:
@@ -149,7 +170,7 @@ def _turn(
         return None
     if level <= 0:
         return "over"
-    episode.level, episode.over_since_ms = level, None
+    episode.fall(level)
     return None
 
 

@@ -46,3 +46,8 @@ def clock(at_ms: int, now_ms: int, time_zone: str = "UTC") -> str:
 def many(count: int, one: str, more: str | None = None) -> str:
     """Return ``1 job`` or ``3 jobs``."""
     return f"{count} {one if count == 1 else more or one + 's'}"
+
+
+def sentence(text: str) -> str:
+    """Return text that ends with one full stop: what others have written may have its own."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."

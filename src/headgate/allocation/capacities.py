@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from headgate.allocation.governor_record import GovernorRecord
+from headgate.allocation.overrides import capacity_with
 from headgate.model.pool import CapacityOverride, Followed, PoolSettings
 
 
@@ -11,6 +12,7 @@ class _Has(NamedTuple):
 
     settings: PoolSettings
     override: CapacityOverride | None
+    beneath: list[CapacityOverride]
     limit: Followed | None
     whole: dict[str, int]
     followed: dict[str, int]
@@ -46,22 +48,14 @@ class Capacities:
             known is None
             or known.settings is not record.settings
             or known.override is not record.override
+            or known.beneath is not record.beneath
             or known.limit is not record.followed
         ):
-            whole = has = self._reckon()
+            whole = has = capacity_with(record.settings.capacity, record.set_by_people)
             if record.followed is not None and record.followed.limit is not None:
                 limit = record.followed.limit
                 has = {name: min(units, limit) for name, units in whole.items()}
-            known = _Has(record.settings, record.override, record.followed, whole, has)
+            override, beneath = record.override, record.beneath
+            known = _Has(record.settings, override, beneath, record.followed, whole, has)
             self._has = known
         return known
-
-    def _reckon(self) -> dict[str, int]:
-        configured = dict(sorted(self._record.settings.capacity.items()))
-        override = self._record.override
-        if override is None:
-            return configured
-        if override.share is not None:
-            millionths = round(override.share * 1_000_000)
-            return {name: units * millionths // 1_000_000 for name, units in configured.items()}
-        return {name: override.capacity.get(name, units) for name, units in configured.items()}

@@ -140,10 +140,12 @@ class DominantDivision:
     Attributes:
         allocations: Units by tenant and resource, of the resources that it demands.
         unallocated: Units that nobody gets, by resource.
+        conditions: What people should know.
     """
 
     allocations: dict[str, dict[str, int]]
     unallocated: dict[str, int]
+    conditions: list[Condition] = field(default_factory=list)
 
 
 def _check(whose: str, weight: float, lowest: int) -> None:

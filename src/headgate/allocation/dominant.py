@@ -19,7 +19,12 @@ from typing import Final
 
 from headgate.allocation.claims import DominantClaim, DominantDivision
 from headgate.allocation.solver import whole_weights
+from headgate.model.pool import Condition
 
+NO_CAPACITY: Final = "NO_CAPACITY"
+"""Somebody demands a resource of which there is none."""
+
+_MOST_NAMED: Final = 5
 _SPEED_BITS: Final = 128
 _AMOUNT_BITS: Final = 40
 
@@ -63,7 +68,20 @@ def divide_dominant(
         for (tenant, _, _), given in zip(users, units, strict=True):
             allocations[tenant][resource] = given
         unallocated[resource] = capacities[resource] - sum(units)
-    return DominantDivision(allocations, unallocated)
+    return DominantDivision(allocations, unallocated, _without(capacities, ordered))
+
+
+def _without(capacities: Mapping[str, int], claims: Sequence[DominantClaim]) -> list[Condition]:
+    """Name those that demand something of which there is none: they get nothing of anything."""
+    found: list[Condition] = []
+    for resource in sorted(name for name, units in capacities.items() if not units):
+        lacking = [claim.tenant for claim in claims if claim.demand.get(resource)]
+        if lacking:
+            more = len(lacking) - _MOST_NAMED
+            who = ", ".join(lacking[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+            message = f"there is no {resource}, so who demands any gets nothing of the rest: {who}"
+            found.append(Condition(type=NO_CAPACITY, message=message))
+    return found
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from headgate.allocation.left import (
     without_left,
 )
 from headgate.allocation.members import ceiling_of
+from headgate.allocation.overrides import ends_with
 from headgate.allocation.pressure import PoolPressure
 from headgate.allocation.shares import Shares
 from headgate.allocation.standings import Standings
@@ -236,21 +237,22 @@ class Governor:
 
     def advance(self, now_ms: int) -> None:
         """Let time do what it does: end what people have set, and divide when it is time."""
-        override = self.record.override
-        if override is not None and override.until_ms is not None and override.until_ms <= now_ms:
-            self.record.audit.append(
-                AuditEntry(
-                    at_ms=now_ms,
-                    actor=HEADGATE,
-                    reason=override.reason,
-                    action="capacity_ended",
-                    target=f"governor/{self.record.pool}",
-                    before={"capacity": dict(self.whole())},
-                    after={"capacity": dict(self.record.settings.capacity)},
-                    request_id=f"{override.since_ms}",
+        for override in self.record.set_by_people:
+            if override.until_ms is not None and override.until_ms <= now_ms:
+                before = self.whole()
+                self._set([one for one in self.record.set_by_people if one is not override])
+                self.record.audit.append(
+                    AuditEntry(
+                        at_ms=now_ms,
+                        actor=HEADGATE,
+                        reason=override.reason,
+                        action="capacity_ended",
+                        target=f"governor/{self.record.pool}",
+                        before={"capacity": before},
+                        after={"capacity": self.whole()},
+                        request_id=f"{override.since_ms}",
+                    )
                 )
-            )
-            self.set_capacity(None)
         # Before the division: what is told here may make one due.
         self._look_at_pressure(now_ms)
         if self.record.unsettled and now_ms >= self._next_round_ms():
@@ -261,8 +263,21 @@ class Governor:
             self.record.revision += 1
 
     def set_capacity(self, override: CapacityOverride | None) -> None:
-        """Have another capacity than the configured one, or that one again."""
-        self.record.override = override
+        """Have another capacity than there is, or the configured one again: then all set ends."""
+        if override is None:
+            self._set([])
+            return
+        resources = self.record.settings.capacity
+        outlasting = [
+            one
+            for one in self.record.set_by_people
+            if self._ways.stacks and not ends_with(one, override, resources)
+        ]
+        self._set([*outlasting, override])
+
+    def _set(self, overrides: list[CapacityOverride]) -> None:
+        self.record.override = overrides[-1] if overrides else None
+        self.record.beneath = overrides[:-1]
         self.record.revision += 1
         self._said += 1
         self.record.unsettled = True
@@ -315,9 +330,8 @@ class Governor:
     def next_deadline(self) -> int | None:
         """Return when ``advance`` next has something to do, or None."""
         found = self._next_round_ms() if self.record.unsettled else None
-        override = self.record.override
         times = (
-            None if override is None else override.until_ms,
+            *(one.until_ms for one in self.record.set_by_people),
             self._pressure.next_deadline(self.capacity()),
             self.desk.next_deadline(),
         )

@@ -102,7 +102,8 @@ class GovernorRecord:
         sequence: Of the last allocation; starts there too.
         members: By tenant.
         unheard: Whose ledgers have not answered this incarnation yet, and may hold anything.
-        override: A capacity that people have set.
+        override: A capacity that people have set: the last that holds.
+        beneath: Others, which hold longer; that which lies over the others last.
         commands: The last commands of operators, so that a repeat does nothing.
         conditions: Of the last division.
         rounds: How many divisions there have been.
@@ -131,6 +132,7 @@ class GovernorRecord:
     members: dict[str, Member] = field(default_factory=dict)
     unheard: list[str] = field(default_factory=list)
     override: CapacityOverride | None = None
+    beneath: list[CapacityOverride] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     conditions: list[Condition] = field(default_factory=list)
     rounds: int = 0
@@ -149,6 +151,11 @@ class GovernorRecord:
     malformed: int = 0
     told_revision: int = 0
     left: dict[str, Left] = field(default_factory=dict)
+
+    @property
+    def set_by_people(self) -> list[CapacityOverride]:
+        """All that people have set, that which lies over the others last."""
+        return [] if self.override is None else [*self.beneath, self.override]
 
 
 @dataclass(slots=True)

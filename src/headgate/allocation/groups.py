@@ -8,6 +8,20 @@ from headgate.allocation.claims import Group
 from headgate.model.pool import GUARANTEEING, PoolSettings
 
 
+def groups_of(settings: PoolSettings, tenant: str) -> list[tuple[str, int | None]]:
+    """Return the groups that a tenant is in, and what each may have at most, if limited."""
+    found: list[tuple[str, int | None]] = []
+    name = settings.tenants.get(tenant)
+    while name is not None and name in settings.groups and len(found) < len(settings.groups):
+        group = settings.groups[name]
+        limits = [] if group.maximum is None else [group.maximum]
+        if settings.strategy in GUARANTEEING and group.borrow_limit is not None:
+            limits.append(group.guaranteed + group.borrow_limit)
+        found.append((name, min(limits, default=None)))
+        name = group.parent
+    return found
+
+
 class Groups:
     """Answers what a division and a step have to know of groups.
 
@@ -38,17 +52,7 @@ class Groups:
 
     def of(self, tenant: str) -> list[tuple[str, int | None]]:
         """Return the groups that a tenant is in, and what each may have at most, if limited."""
-        settings = self._settings
-        found: list[tuple[str, int | None]] = []
-        name = settings.tenants.get(tenant)
-        while name is not None and name in settings.groups and len(found) < len(settings.groups):
-            group = settings.groups[name]
-            limits = [] if group.maximum is None else [group.maximum]
-            if settings.strategy in GUARANTEEING and group.borrow_limit is not None:
-                limits.append(group.guaranteed + group.borrow_limit)
-            found.append((name, min(limits, default=None)))
-            name = group.parent
-        return found
+        return groups_of(self._settings, tenant)
 
     def priorities(self, tenant: str, priority: int) -> list[tuple[str, int]]:
         """Return names and priorities from the top group down to the tenant, which has this one."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from headgate.allocation.active import Active
 from headgate.allocation.claimed import PoolClaims
-from headgate.allocation.claims import Division, DominantClaim
+from headgate.allocation.claims import Division, DominantClaim, DominantDivision
 from headgate.allocation.dominant import divide_dominant
 from headgate.allocation.governor_record import GovernorRecord
 from headgate.allocation.groups import Groups
@@ -125,14 +125,15 @@ class Shares:
             )
             for tenant, m in members
         ]
-        targets = divide_dominant(capacity, claims).allocations if capacity else {}
+        division = divide_dominant(capacity, claims) if capacity else DominantDivision({}, {})
+        targets = division.allocations
         changed: list[str] = []
         for tenant, member in members:
             target = targets.get(tenant, {})
             if target != member.target or member.left_out_ms:
                 member.target = target
                 changed.append(tenant)
-        self._record.conditions = []
+        self._record.conditions = list(division.conditions)
         return changed
 
     def _division_with_turns(

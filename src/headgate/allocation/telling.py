@@ -5,6 +5,7 @@ from headgate.allocation.given import Given
 from headgate.allocation.governor_record import GovernorRecord, Member
 from headgate.model.limits import PressureView
 from headgate.model.pool import GUARANTEEING, Allocation, AtMost
+from headgate.view.words import divided
 
 
 class Telling:
@@ -96,14 +97,13 @@ class Telling:
     def _why(self, others: int) -> str:
         """Return in a sentence what the allocation was made by, when ``others`` want more."""
         record = self._record
-        if record.unheard:
-            return f"waiting for {len(record.unheard)} ledgers to say what they hold"
-        text = f"{record.settings.strategy}, {len(record.members)} tenants"
-        if others:
-            text += f", {others} of them want more than they have"
-        if record.conditions:
-            text += f"; {record.conditions[0].message}"
-        return text
+        return divided(
+            record.settings.strategy,
+            len(record.members),
+            others,
+            len(record.unheard),
+            record.conditions,
+        )
 
 
 def _loses(member: Member) -> bool:

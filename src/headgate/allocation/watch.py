@@ -7,6 +7,7 @@ from headgate.alerts.desk import Desk, News
 from headgate.alerts.episode import Episode, Lasts, Turn
 from headgate.alerts.words import clock, span
 from headgate.allocation.governor_record import GovernorRecord, Member
+from headgate.allocation.overrides import words
 from headgate.model.alert_rules import AlertRules
 from headgate.model.pool import CapacityOverride
 
@@ -148,20 +149,21 @@ class Watch:
         )
 
     def _expiring_news(self, one: CapacityOverride, until_ms: int, now_ms: int) -> News:
-        pool = self._record.pool
+        pool, beneath = self._record.pool, self._record.beneath
+        then = words(beneath[-1], now_ms) if beneath else "the configured capacity"
         set_to = ", ".join(f"{name}={one.capacity[name]}" for name in sorted(one.capacity))
         if one.share is not None:
             set_to = f"{one.share:.0%} of its capacity"
             again = f"headgate throttle pool {pool} --to {one.share:.0%} --for 2h {_REASON}"
         else:
-            words = " ".join(f"{name}={one.capacity[name]}" for name in sorted(one.capacity))
-            again = f"headgate pool set-capacity {pool} {words} --for 2h {_REASON}"
+            units = " ".join(f"{name}={one.capacity[name]}" for name in sorted(one.capacity))
+            again = f"headgate pool set-capacity {pool} {units} --for 2h {_REASON}"
         return News(
             _EXPIRING,
             "info",
             f"pool {pool}: the capacity that was set ends in {span(until_ms - now_ms)}",
             f"What {one.actor} set ({set_to}: {one.reason}) ends at {clock(until_ms, now_ms)}; "
-            "then the configured capacity holds again.",
+            f"then {then} holds again.",
             f"Set it anew if it is still needed: {again}.",
             {"pool": pool, "until_ms": until_ms},
         )

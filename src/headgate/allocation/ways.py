@@ -24,9 +24,12 @@ class Ways:
             restored (``headgate-asked-when-left``).
         passes_full_groups: Who waits for room in its group keeps nobody waiting outside of it
             (``headgate-full-groups-passed``).
+        stacks: What people set for a shorter time lies over what they have set for longer, which is
+            back when it ends (``headgate-capacities-stack``).
     """
 
     as_before: bool = False
     knows_most: bool = True
     asks_who_left: bool = True
     passes_full_groups: bool = True
+    stacks: bool = True

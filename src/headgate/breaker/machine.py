@@ -68,11 +68,18 @@ class Breaker:
     Args:
         record: All it remembers; may be stored at any time between two calls.
         chance: Gives a number from 0 to 1, for the jitter of the open time; none by default.
+        is_quiet: See ``Watch``.
     """
 
-    def __init__(self, record: BreakerRecord, chance: Callable[[], float] = _middle) -> None:
+    def __init__(
+        self,
+        record: BreakerRecord,
+        chance: Callable[[], float] = _middle,
+        *,
+        is_quiet: bool = True,
+    ) -> None:
         self.record = record
-        self.watch = Watch(record)
+        self.watch = Watch(record, is_quiet=is_quiet)
         self._chance = chance
 
     @classmethod
@@ -83,6 +90,8 @@ class Breaker:
         incarnation: int,
         now_ms: int,
         chance: Callable[[], float] = _middle,
+        *,
+        is_quiet: bool = True,
     ) -> "Breaker":
         """Return a closed breaker without a past."""
         record = BreakerRecord(
@@ -94,7 +103,7 @@ class Breaker:
             incarnation=incarnation,
             since_ms=now_ms,
         )
-        return cls(record, chance)
+        return cls(record, chance, is_quiet=is_quiet)
 
     @classmethod
     def restore(
@@ -103,6 +112,8 @@ class Breaker:
         incarnation: int,
         now_ms: int,
         chance: Callable[[], float] = _middle,
+        *,
+        is_quiet: bool = True,
     ) -> "Breaker":
         """Go on from a saved record, above every epoch and revision there may have been.
 
@@ -117,7 +128,7 @@ class Breaker:
         record.half_open_epoch = record.epoch
         record.told_dependents.clear()
         record.told_pools.clear()
-        breaker = cls(record, chance)
+        breaker = cls(record, chance, is_quiet=is_quiet)
         breaker._forget_silent_reporters(now_ms)
         if record.state is BreakerState.HALF_OPEN:
             breaker._clear_probes()

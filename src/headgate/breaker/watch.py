@@ -33,10 +33,13 @@ class Watch:
 
     Args:
         record: Of the breaker.
+        is_quiet: Of one that flaps nothing more is said, as was announced, also not that it has
+            been HALF_OPEN for long. Runs that began before there was this tell of it.
     """
 
-    def __init__(self, record: BreakerRecord) -> None:
+    def __init__(self, record: BreakerRecord, *, is_quiet: bool = True) -> None:
         self._record = record
+        self._is_quiet = is_quiet
         self.desk = Desk(record, f"downstream/{record.downstream}", epoch=lambda: record.epoch)
         self._key = f"{_OPENED}/{self.desk.subject}"
 
@@ -140,6 +143,7 @@ class Watch:
             rules.half_open_ms is not None
             and record.state is BreakerState.HALF_OPEN
             and record.override is None
+            and not (record.flapping and self._is_quiet)
         )
         self.desk.follow(
             _HALF_OPEN,

@@ -1,6 +1,7 @@
 """``headgate allocate``: who would get what of a pool, from a file, with nothing running."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -42,7 +43,8 @@ def command(
     if isinstance(problem.capacity, dict):
         several = _divide_several(problem, problem.capacity)
         if as_json:
-            _print_json(several.allocations, several.unallocated, {}, [])
+            conditions = [condition.model_dump() for condition in several.conditions]
+            _print_json(several.allocations, several.unallocated, {}, conditions)
         else:
             _show_several(problem, problem.capacity, several)
         return
@@ -171,8 +173,7 @@ def _show(problem: PoolProblem, capacity: int, division: Division) -> None:
     if held := sum(division.held_back.values()):
         left += f", {held:,} of them held back"
     console.print(f"\n{left} ({problem.strategy.value}).", soft_wrap=True)
-    for condition in division.conditions:
-        console.print(f"{condition.type}: {condition.message}.", soft_wrap=True, markup=False)
+    _show_conditions(console, division.conditions)
 
 
 def _why(
@@ -237,6 +238,12 @@ def _show_several(
         f"{units:,} of {capacities[name]:,} {name}" for name, units in division.unallocated.items()
     )
     console.print(f"\nLeft: {left} ({problem.strategy.value}, by dominant share).", soft_wrap=True)
+    _show_conditions(console, division.conditions)
+
+
+def _show_conditions(console: Console, conditions: Sequence[Condition]) -> None:
+    for condition in conditions:
+        console.print(f"{condition.type}: {condition.message}.", soft_wrap=True, markup=False)
 
 
 def _table(*titles: str) -> Table:

@@ -60,11 +60,14 @@ def command(
                 "changes": planned,
                 "dry_run": dry_run,
                 "below_usage": plan.below_usage,
+                "below_held": plan.below_held(),
                 "lacking_secrets": lacking,
             }
         )
     else:
         _print(planned, dry_run, lacking)
+        for sentence in plan.below_held():
+            say(f"! {sentence}", 2)
     if dry_run:
         # After the difference, which says what it is about: so the file would be refused.
         plan.require_room(allow_below_usage)

@@ -90,7 +90,7 @@ def print_pool(pool: PoolForecast) -> None:
             *((one.resource,) if several else ()),
             str(one.held),
             str(one.wanted),
-            "-" if one.allocated is None else str(one.allocated),
+            "-" if one.before is None else str(one.before),
             str(one.target),
             f"{one.difference:+d}" if one.difference else "0",
             effect(one),

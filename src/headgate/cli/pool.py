@@ -7,10 +7,12 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from headgate.alerts.words import many
+from headgate.allocation.overrides import words
 from headgate.cli import options, what_if
 from headgate.cli.connect import connect_temporal
 from headgate.cli.options import Asked, operating, reading
 from headgate.cli.tables import ago, ends, percent, print_json, say, show, table
+from headgate.gate.clock import now_ms
 from headgate.model.errors import ConfigurationError
 from headgate.model.limits import PressureLevel, PressureView
 from headgate.model.pool import PoolCommand, PoolView
@@ -75,7 +77,10 @@ def set_capacity(
     if_revision: int | None = options.IF_REVISION,
     as_json: bool = options.JSON,
 ) -> None:
-    """Give a pool another capacity; ended by resume."""
+    """Give a pool another capacity; ended by resume.
+
+    What was set for longer than that lies beneath, and is back when this ends.
+    """
     by = options.asked(reason, actor, dry_run, request_id, if_revision)
     units = options.pairs(capacity, "scan=40")
     command = options.written(
@@ -98,7 +103,7 @@ def resume(
     if_revision: int | None = options.IF_REVISION,
     as_json: bool = options.JSON,
 ) -> None:
-    """Give a pool the configured capacity again."""
+    """Give a pool the configured capacity again: all that was set for it ends."""
     by = options.asked(reason, actor, dry_run, request_id, if_revision)
     command = options.written(PoolCommand, action="resume", **by.fields)
     tell_pool(pool, command, by, as_json)
@@ -118,6 +123,8 @@ def tell_pool(pool: str, command: PoolCommand, by: Asked, as_json: bool) -> None
         return
     has = ", ".join(f"{units} {resource}" for resource, units in view.capacity.items())
     say(f"pool {pool} {'would have' if command.dry_run else 'has'} {has or 'nothing'}{_by(view)}")
+    if view.message:
+        say(view.message, 2)
 
 
 async def _pressure(pool: str | None) -> dict[str, PressureView]:
@@ -172,6 +179,8 @@ async def _show(pool: str, as_json: bool) -> None:
     say(f"pool {pool}: {_strategy(view)}; last change {ago(saved)}{_by(view)}", 2)
     for resource, capacity, held, wanted, given in _totals(view):
         print(f"  {resource}: {held} of {capacity} held, {wanted} wanted, {given} given out")
+    for one in reversed(view.beneath):
+        say(f"over {words(one, now_ms())}", 2)
     if (downstream := view.settings.follows) is not None:
         say(f"follows {downstream}{_limit(view)}", 2)
     if view.pressure.level is not PressureLevel.NORMAL:
@@ -227,7 +236,7 @@ def _strategy(view: PoolView) -> str:
 
 
 def _by(view: PoolView) -> str:
-    """Say what operators have set."""
+    """Say what operators have set last."""
     if (one := view.override) is None:
         return ""
     what = "set" if one.share is None else f"cut to {percent(one.share)}"

@@ -64,7 +64,9 @@ def override(
     changes: list[str] = typer.Argument(
         help="Fields of the quota, such as max_active=20 rate=5/s; none takes a limit away."
     ),
-    duration: str | None = typer.Option(None, "--for", help="How long from now, such as 2h."),
+    duration: str | None = typer.Option(
+        None, "--for", help="How long from when it begins, such as 2h."
+    ),
     begin: str | None = typer.Option(
         None, "--from", help="When it begins, such as 2026-11-24T22:00Z."
     ),
@@ -78,18 +80,27 @@ def override(
     as_json: bool = options.JSON,
 ) -> None:
     """Set another quota for a time; then the configured one holds again by itself."""
-    if (duration is None) == (end is None) or (duration is not None and begin is not None):
-        raise ConfigurationError("say how long: either --for, or --until, perhaps with --from")
+    if (duration is None) == (end is None):
+        raise ConfigurationError("say how long: either --for or --until, perhaps with --from")
     by = options.asked(reason, actor, dry_run, request_id, if_revision)
     fields = options.pairs(changes, _EXAMPLE)
-    ends_at_ms = options.until_ms(duration) if end is None else moment(end, "--until")
+    begins_at_ms = None if begin is None else moment(begin, "--from")
+    for_ms = options.for_ms(duration)
+    if end is not None:
+        ends_at_ms = moment(end, "--until")
+    else:
+        ends_at_ms = max(now_ms(), begins_at_ms or 0) + (for_ms or 0)
+    if begins_at_ms is not None and ends_at_ms <= begins_at_ms:
+        raise ConfigurationError(
+            f"--until {end!r} is not after --from {begin!r}: an override lasts for a time"
+        )
     action = options.written(
         SetOverride,
         resource=options.name(resource, "resource"),
         changes=options.written(QuotaChanges, **fields),
-        begins_at_ms=None if begin is None else moment(begin, "--from"),
+        begins_at_ms=begins_at_ms,
         ends_at_ms=ends_at_ms,
-        for_ms=options.for_ms(duration),
+        for_ms=for_ms,
     )
     tell(tenant, action, by, as_json, below_usage=allow_below_usage)
 

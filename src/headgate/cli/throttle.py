@@ -109,7 +109,10 @@ def pool(
     if_revision: int | None = options.IF_REVISION,
     as_json: bool = options.JSON,
 ) -> None:
-    """Cut the capacity of a pool to a share; ended by headgate pool resume."""
+    """Cut the capacity of a pool to a share of what it is now; ended by headgate pool resume.
+
+    Of several cuts the last counts. What was set for longer is back when this ends.
+    """
     by = options.asked(reason, actor, dry_run, request_id, if_revision)
     command = options.written(
         PoolCommand,

@@ -23,6 +23,7 @@ from headgate.gate.watch import PASSES, PATIENCE_MS, Watch
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.breaker import (
     UNKNOWN_EPOCH,
+    BreakerState,
     CallOutcome,
     ProbeOutcome,
     ProbeReply,
@@ -180,8 +181,9 @@ class Downstream:
             # A little apart, so that those who wait do not all come back in the same instant.
             until += int((until - now) * _SPREAD * random.random())  # noqa: S311 - no secret
             message = f"breaker of {self.name} is {verdict.state}: {verdict.reason}"
-            endless = verdict.until_ms is None
-            reason = Reason(code=ReasonCode.BREAKER_OPEN, message=message, endless=endless)
+            by_people = verdict.state is BreakerState.FORCED_OPEN
+            code = ReasonCode.FORCED_OPEN if by_people else ReasonCode.BREAKER_OPEN
+            reason = Reason(code=code, message=message, endless=verdict.until_ms is None)
             return Refusal(reason, until)
         if verdict.allow == "probes" and now < self._probes_busy_until_ms:
             message = f"breaker of {self.name} is {verdict.state}: all probes are in flight"

@@ -138,8 +138,13 @@ class Gate:
         downstream = self._downstream(request.downstream) if request.downstream else None
         if downstream is not None and (refusal := downstream.refusal()) is not None:
             # Known without asking anybody, and most of the time while a breaker is open.
-            downstream.count_rejected(request.tenant)
-            return await self._refused(request, refusal)
+            told = refusal
+            if not request.held:
+                needs = {request.resource: request.units, **request.also}
+                told = await self._ledger(request.tenant).outlooks.ranked(refusal, needs)
+            if told is refusal:
+                downstream.count_rejected(request.tenant)
+            return await self._refused(request, told)
         if request.held:
             decision = await self._still_held(request)
         else:
@@ -211,8 +216,13 @@ class Gate:
         key = (downstream, tenant, resource)
         found = self._lanes.get(key)
         if found is None:
-            stock = None if resource is None else self._ledger(tenant).stock(resource)
-            found = self._lanes[key] = Lane(self._downstream(downstream), tenant, stock)
+            to = self._downstream(downstream)
+            if resource is None:
+                found = Lane(to, tenant, None)
+            else:
+                link = self._ledger(tenant)
+                found = Lane(to, tenant, link.stock(resource), link.outlooks)
+            self._lanes[key] = found
         return found
 
     async def hold_for_job(

@@ -11,6 +11,7 @@ from time import monotonic
 from headgate.gate.clock import now_ms
 from headgate.gate.downstream import Downstream
 from headgate.gate.outcomes import Ended
+from headgate.gate.outlooks import Outlooks
 from headgate.gate.stock import UNGOVERNED, Stock
 from headgate.gate.ticket import Refusal, Ticket
 from headgate.gate.waiting import Shortage
@@ -24,11 +25,20 @@ class Lane:
         downstream: What is called.
         tenant: For whom.
         stock: What counts for the tenant; None: nothing does.
+        outlooks: Says of what the downstream's breaker refuses whether the ledger would, too; None:
+            nobody does.
     """
 
-    __slots__ = ("_stock", "_tenant", "downstream")
+    __slots__ = ("_outlooks", "_stock", "_tenant", "downstream")
 
-    def __init__(self, downstream: Downstream, tenant: str, stock: Stock | None) -> None:
+    def __init__(
+        self,
+        downstream: Downstream,
+        tenant: str,
+        stock: Stock | None,
+        outlooks: Outlooks | None = None,
+    ) -> None:
+        self._outlooks = outlooks
         self.downstream = downstream
         self._tenant = tenant
         self._stock = stock
@@ -121,8 +131,12 @@ class Lane:
         to, stock = self.downstream, self._stock
         await to.know()
         if (refusal := to.refusal()) is not None and not to.may_soon_pass():
-            to.count_rejected(tenant)
-            return refusal
+            told = refusal
+            if stock is not None and units and self._outlooks is not None:
+                told = await self._outlooks.ranked(refusal, {stock.resource: units})
+            if told is refusal:
+                to.count_rejected(tenant)
+            return told
         block = None
         if stock is not None and units:
             taken = await stock.take(units, patience_s, hold_ms=hold_ms, priority=priority)

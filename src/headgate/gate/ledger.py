@@ -8,15 +8,27 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Final
 
+from temporalio.client import WorkflowQueryFailedError
+from temporalio.service import RPCError, RPCStatusCode
+
 from headgate.gate.clock import monotonic_s
 from headgate.gate.group_commit import GroupCommit
 from headgate.gate.metrics import NOT_COUNTED, GateMetrics
+from headgate.gate.outlooks import Outlooks, Wish
 from headgate.gate.spacing import Spacing
 from headgate.gate.stock import Stock
 from headgate.gate.workflows import GovernanceWorkflow
 from headgate.model.errors import UnavailableError
 from headgate.model.lease import HOLDERS_AT_ONCE, LEASES_AT_ONCE, MOST_HOLDERS
-from headgate.model.ledger import Acquire, Decision, Exchange, ExchangeReply, Hello, Turn
+from headgate.model.ledger import (
+    Acquire,
+    Decision,
+    Exchange,
+    ExchangeReply,
+    Hello,
+    Outlook,
+    Turn,
+)
 from headgate.model.limits import SlotUse
 
 _LOG = logging.getLogger("headgate.gate")
@@ -30,6 +42,9 @@ _LOOK_UP_AFTER_S: Final = 0.1
 _LOOK_UP_SHARE_S: Final = 0.05
 """Jobs that may hold something elsewhere are asked after together, and by all gates of a ledger no
 more than twenty times a second."""
+
+_BEGINS_WITHIN_S: Final = (0.1, 0.2, 0.4, 0.8, 1.0)
+"""A ledger that has just begun is asked again after these pauses."""
 
 _LAST_ROUNDS: Final = MOST_HOLDERS // HOLDERS_AT_ONCE
 
@@ -85,10 +100,9 @@ class LedgerLink:
         self._is_introduced = False
         self._is_closing = False
         self._lookups: GroupCommit[str, bool] = GroupCommit(
-            self._look_up,
-            _AT_ONCE,
-            lambda: max(_LOOK_UP_AFTER_S, _LOOK_UP_SHARE_S * self._gates),
+            self._look_up, _AT_ONCE, self._look_up_pause_s
         )
+        self.outlooks = Outlooks(self._look_ahead, _AT_ONCE, self._look_up_pause_s)
         self._commit: GroupCommit[Ask, Decision | None] = GroupCommit(
             self._exchange, _AT_ONCE, self._pause_s
         )
@@ -184,6 +198,34 @@ class LedgerLink:
         except Exception as error:
             _LOG.debug("the ledger of %s does not say what is held: %s", self._tenant, error)
         return [id in held for id in ids]
+
+    async def _look_ahead(self, wishes: Sequence[Wish]) -> list[Outlook]:
+        """Ask whether requests could be granted if it were not for a breaker.
+
+        Of a tenant for whom nothing has been asked yet, whoever asks first has the ledger begin.
+
+        Raises:
+            UnavailableError: It does not say; or ``RPCError``.
+        """
+        asked = list(dict.fromkeys(wishes))
+        for pause_s in _BEGINS_WITHIN_S:
+            try:
+                needs = [dict(wish) for wish in asked]
+                found = await self._ledger.query("outlook", list[Outlook], _LOOK_UP_S, needs)
+            except WorkflowQueryFailedError as error:  # it is being restored, or of before
+                _LOG.debug("the ledger of %s does not look ahead: %s", self._tenant, error)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+                await self._ledger.signal("hello", Hello(gate=self._gate), _HELLO_S)
+            else:
+                said = dict(zip(asked, found, strict=True))
+                return [said[wish] for wish in wishes]
+            await asyncio.sleep(pause_s)
+        raise UnavailableError(f"the ledger of {self._tenant} does not look ahead")
+
+    def _look_up_pause_s(self) -> float:
+        return max(_LOOK_UP_AFTER_S, _LOOK_UP_SHARE_S * self._gates)
 
     def _tell(self, stock: Stock) -> None:
         self._spawn(self._ask(stock))

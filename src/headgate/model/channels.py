@@ -91,8 +91,12 @@ def checked_url(url: str, allow_http: bool) -> str:
     return url
 
 
-def _require_allowed(url: str, allow_private: bool) -> None:
-    """Refuse an address that is written as such and to which nothing would be sent."""
+def require_allowed(url: str, allow_private: bool) -> None:
+    """Refuse an address that is written as such and to which nothing would be sent.
+
+    Raises:
+        ValueError: Why, as the end of a sentence about it.
+    """
     host = urlsplit(url).hostname or ""
     address = literal(host)
     why = None if address is None else why_refused(address, host, allow_private)
@@ -154,7 +158,7 @@ class HttpChannel(ChannelBase):
             return None
         checked_url(url, info.data.get("allow_http", False))
         if not is_stored(info):
-            _require_allowed(url, info.data.get("allow_private", False))
+            require_allowed(url, info.data.get("allow_private", False))
         return url
 
     @model_validator(mode="after")

@@ -34,7 +34,7 @@ class BelowUsageError(ConfigurationError):
         self.limits = "; ".join(limits)
         super().__init__(
             f"nothing was changed, because limits would be below what is held: {self.limits}. "
-            "With --allow-below-usage nothing is granted until enough has come back"
+            "With --allow-below-usage it is done, and nothing is taken back"
         )
 
 

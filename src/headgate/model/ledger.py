@@ -151,6 +151,18 @@ class Decision(Message):
     quiet: bool = False
 
 
+class Outlook(Message):
+    """What a ledger says of a request that a breaker keeps away: by what it is, whatever that does.
+
+    Attributes:
+        reason: What stands before any breaker in the rank of reasons; null: nothing.
+        retry_at_ms: When that may be different; null with a reason: never.
+    """
+
+    reason: Reason | None = None
+    retry_at_ms: Millis | None = None
+
+
 class Exchange(Message):
     """What a gate says to a ledger in one update: releases are done first, then acquires.
 

@@ -47,10 +47,13 @@ class TenantForecast(Message):
         tenant: Who.
         resource: Of what.
         held: Held now.
-        wanted: Held and waited for now.
+        wanted: Held, and waited for as far as its own limits would let that pass.
         allocated: What the pool gives it now; null: it is not part of the pool, or this is new.
+            That may be more than its part, as long as nobody else wants it.
+        before: What the same division gives it on this demand as all is configured now; null where
+            ``allocated`` is.
         target: What it would be given on the same demand.
-        difference: ``target`` less what it has now: its allocation, or else what it holds.
+        difference: ``target`` less ``before``, or else less what it holds.
         waiting: Jobs in line now.
         unblocked: Of these, about so many could begin at once.
         blocked: About so many jobs that could begin now would have to wait.
@@ -62,6 +65,7 @@ class TenantForecast(Message):
     held: int
     wanted: int
     allocated: int | None
+    before: int | None = None
     target: int
     difference: int
     waiting: int = 0
@@ -81,7 +85,8 @@ class PoolForecast(Message):
         capacity_before: Units by resource now; empty: it is new.
         capacity: Units by resource then.
         tenants: Who would have what.
-        leaves: Tenants that would no longer share it.
+        leaves: Tenants that would no longer share it. What they hold is taken off the capacity
+            until it is back, as ``conditions`` say.
         override: What operators have set instead of the capacity, now and then.
         conditions: What to know of the division.
     """

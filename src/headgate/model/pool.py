@@ -302,7 +302,8 @@ class PoolCommand(Message):
     Attributes:
         id: The same for every attempt, so that it is done once.
         action: ``set_capacity``: the pool has so many units. ``throttle``: the pool has this share
-            of its capacity. ``resume``: end what was set.
+            of its capacity, set or configured. ``resume``: end all that was set. What was set
+            before for longer than this is back when this ends.
         actor: Who.
         reason: Why; for the audit.
         if_revision: Refuse it if people have set something since.
@@ -336,7 +337,7 @@ class CapacityOverride(Message):
 
     Attributes:
         capacity: Units by resource, where set.
-        share: Of the configured capacity, where set.
+        share: What is left of what lies beneath, set or configured, where it is a cut.
         actor: Who.
         reason: Why.
         since_ms: Since when.
@@ -416,34 +417,47 @@ class PoolView(Message):
         pool: Its name.
         settings: What is applied.
         capacity: Units by resource, with what operators have set and the limit that it follows.
-        override: What they have set.
+        override: What they have set last, as far as it holds.
+        beneath: What else they have set: that which holds longer, so that it is back when what lies
+            over it ends; the last of it next.
         follows: The limit that it follows; null: it follows none, or has not heard of it yet.
         pressure: How full it is.
         malformed: Signals that could not be used.
         members: By tenant.
         left_out: How many more members there are than are named.
         unheard: Tenants whose ledgers have not answered yet; nothing is raised until they have.
+        left: What those who share it no more may still hold, by tenant and resource.
         conditions: Of the last division.
         rounds: How many divisions there have been.
         divided_at_ms: When the last one was; 0: never.
         revision: Rises with every change.
         incarnation: How often the governor has been restored.
         alerts: What people were told of, and what could not be delivered.
+        message: Only in the answer to a command: what it does to what was set before, and of how
+            much a cut is.
     """
 
     pool: str
     settings: PoolSettings
     capacity: dict[str, int]
     override: CapacityOverride | None = None
+    beneath: list[CapacityOverride] = []
     follows: Followed | None = None
     pressure: PressureView = PressureView()
     malformed: int = 0
     members: dict[str, MemberView] = {}
     left_out: int = 0
     unheard: list[str] = []
+    left: dict[str, dict[str, int]] = {}
     conditions: list[Condition] = []
     rounds: int = 0
     divided_at_ms: int = 0
     revision: int
     incarnation: int
     alerts: AlertsView = AlertsView()
+    message: str = ""
+
+    @property
+    def set_by_people(self) -> list[CapacityOverride]:
+        """Return all that operators have set, that which lies over the others last."""
+        return [] if self.override is None else [*self.beneath, self.override]

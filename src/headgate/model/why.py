@@ -20,6 +20,7 @@ class JobAsk(Message):
         tenant: For whom.
         resource: What is counted.
         units: How much of it.
+        also: What else is needed, in units by resource.
         downstream: What it wants to call, if anything.
         since_ms: When it began to ask.
         state: ``asking``: its gate decides now. ``in_line``: it waits for the signal of the
@@ -32,6 +33,7 @@ class JobAsk(Message):
     tenant: str
     resource: str
     units: int = 1
+    also: dict[str, int] = {}
     downstream: str | None = None
     since_ms: int
     state: AskState = "asking"

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from headgate.model.alert import Alert
 from headgate.model.audit import Order
 from headgate.model.channels import AlertmanagerChannel, PagerDutyChannel
 from headgate.model.errors import ConfigurationError, NotFoundError
@@ -33,8 +34,8 @@ async def send_again(
 
     Raises:
         NotFoundError: There is no such alert.
-        ConfigurationError: There is no such channel, or it is another tenant's; or what the alert
-            tells of is over, and there it would begin an incident that nobody ends.
+        ConfigurationError: There is no such channel, or it is another tenant's; or something else
+            was told of the same since, and there the older word would stand in its place.
     """
     settings = (await ConfigurationStore(database).load()).notifier
     alerts = AlertStore(database)
@@ -57,13 +58,9 @@ async def send_again(
                 f"channel {name}: is tenant {owner}'s own, and this alert is not about its quota"
             )
     lasting = [name for name in channels if isinstance(settings.channels[name], _OF_INCIDENTS)]
-    end = await alerts.end_of(alert_id) if lasting else None
-    if end is not None:
-        raise ConfigurationError(
-            f"{alert_id} is over since {people_time(end.at_ms)}, and {', '.join(lasting)} would "
-            f"begin an incident that nobody ends: send its end again ({end.id}), or name another "
-            "channel"
-        )
+    last = await alerts.last_word(alert_id) if lasting else None
+    if last is not None:
+        raise ConfigurationError(_is_old(told.alert, last, ", ".join(lasting)))
     if order.dry_run:
         return channels
     messages = {}
@@ -78,3 +75,16 @@ async def send_again(
         order.entry("resend", f"alert/{alert_id}", channels=channels),
     )
     return channels
+
+
+def _is_old(alert: Alert, last: Alert, channels: str) -> str:
+    """Return why an alert is not sent again where what is told stands until other is told."""
+    if last.status == "resolved":
+        return (
+            f"{alert.id} is over since {people_time(last.at_ms)}, and {channels} would begin an "
+            f"incident that nobody ends: send its end again ({last.id}), or name another channel"
+        )
+    return (
+        f"{last.id} has been told of the same since {people_time(last.at_ms)}, and {channels} "
+        "would show the older one in its place: send that one again, or name another channel"
+    )

@@ -39,9 +39,9 @@ async def send(poster: Poster, name: str, channel: AlertmanagerChannel, message:
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
     # Of several about the same, the last one says how it is now.
     last = {alert.key or alert.id: alert for alert in message.alerts}
-    body = [as_alert(alert, channel, message.links, now_ms) for alert in last.values()]
-    if message.form == "alert":  # with the words of the channel's templates
-        body = [as_alert(message.lead, channel, message.links, now_ms)]
+    # With the words of the channel's templates, where it is the one that people read.
+    told = [message.lead if one.id == message.lead.id else one for one in last.values()]
+    body = [as_alert(alert, channel, message.links, now_ms) for alert in told]
     await _post(poster, name, channel, body)
 
 

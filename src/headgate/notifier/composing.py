@@ -4,29 +4,16 @@ A pure function of what waits; see docs/notifier.md for the rules in words.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from headgate.model.alert import Alert
 from headgate.model.channels import Channel
 from headgate.model.notifier import NotifierSettings, tenant_of
-from headgate.notifier.outgoing import Outgoing, group, single, summary, topic_of
+from headgate.notifier.bundles import Bundle, Waiting, bundled
+from headgate.notifier.outgoing import Outgoing, group, summary, together, topic_of
 
 GROUP_MAX: Final = 250
 """Alerts in one message at most: receivers refuse what is too long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """An alert that a channel has not been told of.
-
-    Attributes:
-        alert: The alert.
-        waited_ms: How long it has been waiting.
-    """
-
-    alert: Alert
-    waited_ms: int
 
 
 def compose(
@@ -49,63 +36,84 @@ def compose(
     """
     if budget < 1:
         return []
-    units = _units(waiting, settings, since_group_ms)
+    units = _units(bundled(waiting), settings, since_group_ms)
     if len(units) <= budget:
         told, rest = units, []
     else:
-        told, rest = units[: budget - 1], [alert for unit in units[budget - 1 :] for alert in unit]
-    messages = [
-        single(unit[0], channel, settings)
-        if len(unit) == 1
-        else group(unit, name, channel, settings)
-        for unit in told
-    ]
+        told, rest = units[: budget - 1], [one for unit in units[budget - 1 :] for one in unit]
+    messages = [_message(unit, name, channel, settings) for unit in told]
     if rest:
-        messages.append(summary(rest[:GROUP_MAX], name, channel, settings))
+        messages.append(summary(_alerts(_divided(rest)[0]), name, channel, settings))
     return messages
 
 
+def _message(
+    unit: Sequence[Bundle], name: str, channel: Channel, settings: NotifierSettings
+) -> Outgoing:
+    """Return the message that tells of some bundles of one topic."""
+    if len(unit) == 1:
+        return together(unit[0].alerts, channel, settings)
+    return group(_alerts(unit), name, channel, settings)
+
+
+def _alerts(unit: Sequence[Bundle]) -> list[Alert]:
+    return [alert for bundle in unit for alert in bundle.alerts]
+
+
 def _units(
-    waiting: Sequence[Waiting], settings: NotifierSettings, since_group_ms: Mapping[str, int]
-) -> list[list[Alert]]:
+    bundles: Sequence[Bundle], settings: NotifierSettings, since_group_ms: Mapping[str, int]
+) -> list[list[Bundle]]:
     """Return which alerts are told of together, in the order of the first of each.
 
     Alerts about the same subject keep their order: one that has to wait makes those after it wait,
     and one that goes into a group makes those wait that do not.
     """
     longest: dict[str, int] = {}
-    for one in waiting:
-        if _is_grouped(one.alert):
-            topic = topic_of(one.alert)
-            longest[topic] = max(longest.get(topic, 0), one.waited_ms)
-    ready: list[Alert] = []
+    for bundle in bundles:
+        if _is_grouped(bundle.last):
+            topic = topic_of(bundle.last)
+            longest[topic] = max(longest.get(topic, 0), bundle.waited_ms)
+    ready: list[Bundle] = []
     goes_with: dict[str, str] = {}
-    for one in waiting:
-        alert = one.alert
+    for bundle in bundles:
+        alert = bundle.last
         topic = topic_of(alert) if _is_grouped(alert) else ""
         is_ready = not topic or (
             longest[topic] >= settings.group_wait_ms
             and since_group_ms.get(topic, settings.group_interval_ms) >= settings.group_interval_ms
         )
-        together = goes_with.setdefault(alert.subject, topic if is_ready else "waits")
-        if is_ready and together == topic:
-            ready.append(alert)
+        way = goes_with.setdefault(alert.subject, topic if is_ready else "waits")
+        if is_ready and way == topic:
+            ready.append(bundle)
         else:
             goes_with[alert.subject] = "waits"
-    of_topic: dict[str, list[Alert]] = {}
-    for alert in ready:
-        if _is_grouped(alert):
-            of_topic.setdefault(topic_of(alert), []).append(alert)
-    units: list[list[Alert]] = []
-    for alert in ready:
-        members = of_topic.get(topic_of(alert), []) if _is_grouped(alert) else [alert]
+    of_topic: dict[str, list[Bundle]] = {}
+    for bundle in ready:
+        if _is_grouped(bundle.last):
+            of_topic.setdefault(topic_of(bundle.last), []).append(bundle)
+    units: list[list[Bundle]] = []
+    for bundle in ready:
+        members = [bundle]
+        if _is_grouped(bundle.last):
+            members = of_topic[topic_of(bundle.last)]
         if len(members) <= settings.group_over:
-            units.append([alert])
-        elif alert is members[0]:
-            units += [
-                members[begin : begin + GROUP_MAX] for begin in range(0, len(members), GROUP_MAX)
-            ]
+            units.append([bundle])
+        elif bundle is members[0]:
+            units += _divided(members)
     return units
+
+
+def _divided(bundles: Sequence[Bundle]) -> list[list[Bundle]]:
+    """Return bundles by what fits into one message; none is taken apart."""
+    found: list[list[Bundle]] = []
+    room = 0
+    for bundle in bundles:
+        if not found or len(bundle.alerts) > room:
+            found.append([])
+            room = GROUP_MAX
+        found[-1].append(bundle)
+        room -= len(bundle.alerts)
+    return found
 
 
 def _is_grouped(alert: Alert) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from headgate.model.channels import HttpChannel, checked_url
+from headgate.model.channels import HttpChannel, checked_url, require_allowed
 from headgate.model.errors import ConfigurationError
 
 _MAX_BYTES: Final = 65_536
@@ -56,13 +56,16 @@ def address(channel: HttpChannel, usual: str = "") -> str:
     """Return the address of a channel.
 
     Raises:
-        ConfigurationError: It is not there, or is no address. The message does not repeat it.
+        ConfigurationError: It is not there, is no address, or one to which nothing is sent. The
+            message repeats no more of it than its host.
     """
     if channel.url is not None:
         return channel.url
     if channel.url_env is None and channel.url_file is None:
         return usual
+    url = read(channel.url_env, channel.url_file)
     try:
-        return checked_url(read(channel.url_env, channel.url_file), channel.allow_http)
+        require_allowed(checked_url(url, channel.allow_http), channel.allow_private)
     except ValueError as error:
         raise ConfigurationError(f"{channel.url_env or channel.url_file} {error}") from None
+    return url

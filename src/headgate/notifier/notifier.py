@@ -24,10 +24,11 @@ from headgate.model.channels import AlertmanagerChannel, Channel, PagerDutyChann
 from headgate.model.errors import HeadgateError
 from headgate.model.notifier import NotifierSettings
 from headgate.notifier import failing, senders
-from headgate.notifier.composing import GROUP_MAX, Waiting, compose
+from headgate.notifier.bundles import Waiting, overtaken
+from headgate.notifier.composing import GROUP_MAX, compose
 from headgate.notifier.delivery import DeliveryError
 from headgate.notifier.incidents import with_resolves
-from headgate.notifier.outgoing import Outgoing, part_of, single
+from headgate.notifier.outgoing import Outgoing, part_of, single, together
 from headgate.notifier.posting import Poster
 from headgate.store.alerts import AlertStore
 from headgate.store.channel_rows import ChannelState, Failure, Part, Row, Standing, Tell
@@ -255,15 +256,47 @@ class Notifier:
                 return bool(made)
             await self._remind(name, channel, settings, state)
             return False
+        message = Outgoing.model_validate(row.content)
         if row.held:
-            message = Outgoing.model_validate(row.content)
             free = [id for id in row.members if id not in row.held]
             parts = await self._parts(name, channel, settings, message, [row.held, free])
             await self._messages.divide(name, message.id, parts)
             return True
+        if row.parts_taken == 0 and await self._is_overtaken(name, channel, settings, message, row):
+            return True
         if await self._channels.lately(name) >= channel.max_per_minute:
             return False  # what was kept while it was away comes no faster either
-        return await self._send(name, channel, settings, state, row)
+        return await self._send(name, channel, settings, state, row, message)
+
+    async def _is_overtaken(
+        self,
+        name: str,
+        channel: Channel,
+        settings: NotifierSettings,
+        message: Outgoing,
+        row: Row,
+    ) -> bool:
+        """Put another message in the place of one that tells of what is over by now.
+
+        Nobody is called for that any more. It has another id, as it says something else.
+        """
+        later = await self._untold.ending(name, message.id, row.members)
+        told = [alert for alert in message.alerts if alert.id in row.members]
+        over = overtaken(told, later)
+        if not over:
+            return False
+        known = {alert.id for some in over for alert in some}
+        left = [alert.id for alert in told if alert.id not in known]
+        parts = await self._parts(name, channel, settings, message, [left])
+        ended = [alert for some in over for alert in some]
+        ends = (
+            together(ended, channel, settings)
+            if len(over) == 1
+            else part_of(message, ended, name, channel, settings)
+        )
+        parts.append(await self._part(name, channel, ends))
+        await self._messages.divide(name, message.id, parts)
+        return True
 
     async def _composed(
         self, name: str, channel: Channel, settings: NotifierSettings, state: ChannelState
@@ -331,9 +364,9 @@ class Notifier:
         settings: NotifierSettings,
         state: ChannelState,
         row: Row,
+        message: Outgoing,
     ) -> bool:
         """Try to send a message; return whether to go on serving its channel."""
-        message = Outgoing.model_validate(row.content)
         began, claim_s = time.monotonic(), _claim_s(channel)
         try:
             for part in range(row.parts_taken, senders.parts(channel, message)):
@@ -374,7 +407,7 @@ class Notifier:
         hundreds with it. Of a receiver that likes nothing at all, down to single alerts only once
         it has taken something: else they would flood it when it is put right.
         """
-        if len(message.alerts) < 2 or isinstance(channel, PagerDutyChannel):
+        if message.form == "alert" or isinstance(channel, PagerDutyChannel):
             return False  # to PagerDuty a group is one incident, however many it is about
         if error.status in _DISLIKED:
             is_large = len(message.alerts) > _DIVIDED_AT_ANY_RATE
@@ -396,11 +429,14 @@ class Notifier:
             if not some:
                 continue
             part = part_of(message, some, name, channel, settings)
-            if isinstance(channel, PagerDutyChannel):
-                part = await with_resolves(self._lasting, name, part)
-            ids = [alert.id for alert in some]
-            parts.append(Part(part.model_dump(mode="json"), part.topic, ids))
+            parts.append(await self._part(name, channel, part))
         return parts
+
+    async def _part(self, name: str, channel: Channel, message: Outgoing) -> Part:
+        if isinstance(channel, PagerDutyChannel):
+            message = await with_resolves(self._lasting, name, message)
+        ids = [alert.id for alert in message.alerts]
+        return Part(message.model_dump(mode="json"), message.topic, ids)
 
     async def _remind(
         self, name: str, channel: Channel, settings: NotifierSettings, state: ChannelState

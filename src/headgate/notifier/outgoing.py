@@ -8,7 +8,8 @@ from string import Template
 from typing import Final, Literal
 from urllib.parse import quote
 
-from headgate.alerts.words import many
+from headgate.alerts.desk import LASTED
+from headgate.alerts.words import many, span
 from headgate.model.alert import Alert, Severity
 from headgate.model.channels import Channel
 from headgate.model.contract import Message
@@ -49,8 +50,8 @@ class Outgoing(Message):
 
     Attributes:
         id: The alert's own; of a group or a summary one of its own, made of what is in it.
-        form: ``alert``: one. ``group``: of one kind, about many tenants. ``summary``: what came
-            beyond the rate of the channel.
+        form: ``alert``: one, or several about one subject that have waited together. ``group``: of
+            one kind, about many tenants. ``summary``: what came beyond the rate of the channel.
         lead: What people read: the alert itself, or one that stands for all.
         alerts: All that it tells of, in the order they came.
         links: Where to look.
@@ -84,14 +85,37 @@ def single(alert: Alert, channel: Channel, settings: NotifierSettings) -> Outgoi
     )
 
 
+def together(alerts: Sequence[Alert], channel: Channel, settings: NotifierSettings) -> Outgoing:
+    """Return the message that tells of alerts about one subject that have waited together.
+
+    It is that of the last one, which says how it is now, with those before it.
+    """
+    last = alerts[-1]
+    if len(alerts) == 1:
+        return single(last, channel, settings)
+    if last.status == "resolved":
+        heading = "It was over before it could be told here. What there was:"
+    else:
+        heading = "What there was before, and could not be told here at once:"
+    before = [f"- {people_time(one.at_ms)}: {one.title}. {one.text}" for one in alerts[:-1]]
+    left_out = len(before) - LISTED
+    if left_out > 0:
+        before = [f"- {many(left_out, 'earlier one')}", *before[left_out:]]
+    lead = last.model_copy(update={"text": "\n".join([last.text, heading, *before])})
+    message = single(last, channel, settings)
+    return message.model_copy(
+        update={"lead": _in_words_of(channel, lead, 1), "alerts": list(alerts)}
+    )
+
+
 def group(
     alerts: Sequence[Alert], name: str, channel: Channel, settings: NotifierSettings
 ) -> Outgoing:
     """Return the message that tells of alerts of one kind about many tenants."""
     tenants = {tenant_of(alert) or alert.subject for alert in alerts}
-    first = alerts[0]
-    fires, over = ABOUT.get(first.kind, (first.kind, f"{first.kind} is over"))
-    what = over if first.status == "resolved" else fires
+    last = alerts[-1]
+    fires, over = ABOUT.get(last.kind, (last.kind, f"{last.kind} is over"))
+    what = over if last.status == "resolved" else fires
     return _together(
         alerts,
         name,
@@ -145,15 +169,15 @@ def _together(
     title: str,
     opening: str,
 ) -> Outgoing:
-    first = alerts[0]
     members = "\n".join([name, *sorted(alert.id for alert in alerts)])
     digest = hashlib.sha256(members.encode()).hexdigest()[:24]
-    kinds = sorted({alert.kind for alert in alerts})
+    last = _last(alerts)
+    kinds = sorted({alert.kind for alert in last})
     kind = kinds[0] if len(kinds) == 1 else "notifier.summary"
     tenants = {tenant_of(alert) for alert in alerts}
-    last = _last(alerts)
     listed = sorted(last, key=lambda alert: _GRAVITY[alert.severity])
-    lines = [f"- {_line(alert)}" for alert in listed[:LISTED]]
+    is_over = all(alert.status == "resolved" for alert in last)
+    lines = [f"- {_line(alert, is_over)}" for alert in listed[:LISTED]]
     if len(listed) > LISTED:
         lines.append(f"- and {len(listed) - LISTED} more: headgate alerts list -n {len(listed)}")
     advice = _advice_for(listed, kinds)
@@ -162,12 +186,12 @@ def _together(
         id=f"{form}:{digest}:{len(alerts)}:{kind}",
         kind=kind,
         severity=min((alert.severity for alert in last), key=_GRAVITY.__getitem__),
-        subject=form if len(last) > 1 else first.subject,
+        subject=form if len(last) > 1 else last[0].subject,
         title=title,
         text=opening + "\n".join(lines),
         at_ms=max(alert.at_ms for alert in alerts),
         data={"alerts": len(last), "tenants": len(tenants - {None})},
-        status="resolved" if all(a.status == "resolved" for a in last) else "firing",
+        status="resolved" if is_over else "firing",
         tenant=next(iter(tenants)) if len(tenants) == 1 else None,
         since_ms=min(since),
         advice=advice,
@@ -178,7 +202,7 @@ def _together(
         lead=_in_words_of(channel, lead, len(last)),
         alerts=list(alerts),
         links=_links(lead, settings),
-        topic=topic_of(first) if form == "group" else "summary",
+        topic=topic_of(alerts[-1]) if form == "group" else "summary",
     )
 
 
@@ -199,9 +223,14 @@ def _advice_for(alerts: Sequence[Alert], kinds: Sequence[str]) -> str:
     )
 
 
-def _line(alert: Alert) -> str:
-    over = " (resolved)" if alert.status == "resolved" else ""
-    return f"{alert.title}{over}"
+def _line(alert: Alert, all_over: bool) -> str:
+    """Return one line; that it is over is not said where all of them are."""
+    if alert.status == "firing":
+        return alert.title
+    lasted = alert.data.get(LASTED)
+    said = [] if all_over else ["resolved"]
+    said += [f"after {span(lasted)}"] if isinstance(lasted, int) else []
+    return f"{alert.title} ({', '.join(said)})" if said else alert.title
 
 
 def utc(at_ms: int) -> str:

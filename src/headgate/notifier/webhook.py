@@ -60,10 +60,9 @@ def envelope(message: Outgoing) -> dict[str, Any]:
         "form": message.form,
         "links": {link.name: link.url for link in message.links},
     }
-    if message.form != "alert":
+    if message.form != "alert" or len(message.alerts) > 1:
         data["alerts"] = [
-            alert.model_dump(mode="json", exclude={"text", "advice", "data"})
-            for alert in message.alerts
+            alert.model_dump(mode="json", exclude={"advice", "data"}) for alert in message.alerts
         ]
     return {
         "specversion": "1.0",

@@ -3,7 +3,7 @@
 from typing import Final, TypeVar
 
 from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRejectedError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from headgate.gate.kinds import governing
 from headgate.model.errors import UnavailableError
@@ -33,6 +33,10 @@ async def ask(
         workflow = governing(client, kind, subject)
         return await workflow.query(query, result, ASK_S, argument)
     except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
+        if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
+            raise UnavailableError(
+                f"{kind} {subject} does not run: it begins when it is first needed"
+            ) from error
         reason = " ".join(str(error).split())
         raise UnavailableError(
             f"{kind} {subject} does not answer ({reason}); is a governance worker running?"

@@ -50,6 +50,7 @@ class Plan:
         changes: Line by line.
         settings: What the workflows are to be told.
         below_usage: Limits that would be below what is held now, in sentences.
+        held: Units that jobs and calls hold, by tenant and resource, of the ledgers that run.
         applied: What was applied when this was reckoned.
         revisions: Of the workflows that have been told, by target.
     """
@@ -57,8 +58,31 @@ class Plan:
     changes: list[Change] = field(default_factory=list)
     settings: dict[tuple[Kind, str], Settings] = field(default_factory=dict)
     below_usage: list[str] = field(default_factory=list)
+    held: dict[str, dict[str, int]] = field(default_factory=dict)
     applied: Configuration = field(default_factory=Configuration)
     revisions: dict[str, int] = field(default_factory=dict)
+
+    def below_held(self) -> list[str]:
+        """Return a sentence for each capacity that is lowered below what is held of it.
+
+        That is no reason to refuse it: jobs go on, and the pool is divided when they have ended.
+        """
+        found: list[str] = []
+        for change in self.changes:
+            kind, _, pool = change.target.partition("/")
+            settings = self.settings.get(("governor", pool))
+            if kind != "governor" or not isinstance(settings, PoolSettings) or not change.before:
+                continue
+            before = PoolSettings.model_validate(change.before)
+            sharing = {*before.tenants, *settings.tenants}
+            for resource, units in settings.capacity.items():
+                held = sum(self.held.get(tenant, {}).get(resource, 0) for tenant in sharing)
+                if units < before.capacity.get(resource, 0) and units < held:
+                    found.append(
+                        f"pool {pool} is to have {units} {resource}, but {held} are held: nothing "
+                        "is taken back, and nothing granted until enough has come back"
+                    )
+        return found
 
     def require_room(self, allow_below_usage: bool) -> None:
         """Refuse limits that would be below what is held, unless that is allowed.
@@ -359,6 +383,10 @@ class Configurator:
 
     async def _compare(self, plan: Plan, kind: Kind, subject: str, new: Settings) -> None:
         view = await self.running(kind, subject)
+        if isinstance(view, LedgerView):
+            plan.held[subject] = {
+                name: units - view.leased.get(name, 0) for name, units in view.units_held.items()
+            }
         at_ms = now_ms()
         new = _as_of(new, at_ms)
         now = None if view is None else _as_of(_settings(view), at_ms)

@@ -204,6 +204,7 @@ class _Asking:
             tenant=wanted.tenant,
             resource=wanted.resource,
             units=wanted.units,
+            also=wanted.also,
             downstream=wanted.downstream,
             since_ms=_now_ms(),
         )

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from headgate.model.breaker import BreakerState, BreakerView, Verdict
-from headgate.model.ledger import WhyView
+from headgate.model.ledger import Outlook, WhyView
 from headgate.model.pool import PoolView
 from headgate.model.reason import ReasonCode
-from headgate.model.why import JobAsk, Obstacle, PoolPart
+from headgate.model.why import JobAsk, Obstacle
+from headgate.orchestrator.in_the_pool import parts, why_no_more
 from headgate.orchestrator.times import utc
 
 _RANK: Final = {code: rank for rank, code in enumerate(ReasonCode)}
@@ -19,12 +20,19 @@ OF_BREAKERS: Final = (
 )
 """What breakers have to do with."""
 
+BEFORE_BREAKERS: Final = (
+    ReasonCode.UNKNOWN_TENANT,
+    ReasonCode.UNKNOWN_RESOURCE,
+    ReasonCode.SUSPENDED,
+    ReasonCode.CAN_NEVER_FIT,
+)
+"""What ledgers say of requests that breakers keep away; see ``Outlook``."""
+
 ENDED_BY_PEOPLE: Final = (ReasonCode.SUSPENDED, ReasonCode.FORCED_OPEN)
 """What people have set."""
 
 _IN_USE: Final = (ReasonCode.QUOTA_USED_UP, ReasonCode.POOL_USED_UP, ReasonCode.QUEUED)
 _ESTIMATE: Final = "(estimate)"
-_MOST_BORROWERS: Final = 3
 
 
 def ranked(obstacles: Iterable[Obstacle]) -> list[Obstacle]:
@@ -46,8 +54,9 @@ def in_the_ledger(view: WhyView, pool: PoolView | None) -> Obstacle | None:
     in_use = reason.code in _IN_USE
     of_pool = in_use and reason.code is not ReasonCode.QUOTA_USED_UP and pool is not None
     shares = parts(pool, resource) if of_pool and pool is not None else []
-    if reason.code is ReasonCode.POOL_USED_UP:
-        message += _lent(view.tenant, shares)
+    if reason.code is ReasonCode.POOL_USED_UP and pool is not None:
+        needed = (reason.used or 0) + (reason.needed or 1)
+        message += why_no_more(view.tenant, resource, needed, pool)
     if of_pool and pool is not None and (cut := pool.override) is not None:
         units = pool.capacity.get(resource, 0)
         message += f"; {cut.actor} has set the pool to {units} {resource}{_until(cut.until_ms)}"
@@ -109,12 +118,32 @@ def in_the_breaker(view: BreakerView, now_ms: int) -> Obstacle | None:
             return None
 
 
-def as_the_job_says(ask: JobAsk, breaker: Obstacle | None) -> Obstacle | None:
+def foreseen(ask: JobAsk, outlook: Outlook) -> Obstacle | None:
+    """Return what a ledger says beforehand of a request that it has not been asked for yet."""
+    reason = outlook.reason
+    if reason is None:
+        return None
+    return Obstacle(
+        code=reason.code,
+        message=reason.message,
+        tenant=ask.tenant,
+        resource=reason.resource or ask.resource,
+        limit=reason.limit,
+        used=reason.used,
+        needed=reason.needed,
+        changes_at_ms=None if reason.endless else outlook.retry_at_ms,
+    )
+
+
+def as_the_job_says(
+    ask: JobAsk, breaker: Obstacle | None, outlook: Outlook | None
+) -> Obstacle | None:
     """Return why a job was last refused; None when it waits in line or holds its permit.
 
     Args:
         ask: The job's.
         breaker: Why its downstream is kept from it now.
+        outlook: What its ledger says of it now; None: it has not been asked, or does not say.
     """
     if ask.state == "asking":
         return Obstacle(
@@ -130,7 +159,8 @@ def as_the_job_says(ask: JobAsk, breaker: Obstacle | None) -> Obstacle | None:
     message, estimate = _without_estimate(ask.reason.message)
     of_breaker = ask.reason.code in OF_BREAKERS
     is_endless = ask.reason.endless and ask.state == "in_line"  # else it asks again by then
-    if of_breaker and breaker is None:
+    is_over = breaker is None if of_breaker else outlook is not None and outlook.reason is None
+    if is_over and ask.reason.code in (*OF_BREAKERS, *BEFORE_BREAKERS):
         message += "; that is over now, and it goes on when it next asks"
     return Obstacle(
         code=ask.reason.code,
@@ -144,43 +174,6 @@ def as_the_job_says(ask: JobAsk, breaker: Obstacle | None) -> Obstacle | None:
         position=ask.reason.position,
         changes_at_ms=None if is_endless else ask.retry_at_ms,
         estimate=estimate,
-    )
-
-
-def parts(pool: PoolView, resource: str) -> list[PoolPart]:
-    """Return who has what of a pool, who holds most first; only those that have or want any."""
-    found = [
-        PoolPart(
-            tenant=tenant,
-            held=member.held.get(resource, 0),
-            wanted=member.wanted.get(resource, 0),
-            allocated=member.allocated.get(resource, 0),
-            guaranteed=member.guaranteed.get(resource, 0),
-        )
-        for tenant, member in pool.members.items()
-    ]
-    return sorted(
-        (part for part in found if part.held or part.wanted),
-        key=lambda part: (-part.held, -part.wanted, part.tenant),
-    )
-
-
-def _lent(tenant: str, shares: list[PoolPart]) -> str:
-    """Say who has what is guaranteed to a tenant that lacks it; empty: it lacks nothing of it."""
-    mine = next((one for one in shares if one.tenant == tenant), None)
-    if mine is None or mine.held >= mine.guaranteed:
-        return ""
-    others = sorted(shares, key=lambda one: (one.guaranteed - one.held, one.tenant))
-    borrow = [
-        f"{one.tenant} ({one.held - one.guaranteed})" for one in others if one.held > one.guaranteed
-    ]
-    if not borrow:
-        return ""
-    more = len(borrow) - _MOST_BORROWERS
-    names = ", ".join(borrow[:_MOST_BORROWERS]) + (f" and {more} more" if more > 0 else "")
-    return (
-        f"; {mine.guaranteed} are guaranteed to {tenant}, which gets them as they come back from "
-        f"those who hold more than is guaranteed to them: {names}"
     )
 
 

@@ -1,6 +1,7 @@
 """What people who override a quota should know: that it does nothing, or more than there is."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from temporalio.client import Client
@@ -14,7 +15,9 @@ from headgate.model.plan import PoolForecast
 from headgate.model.pool import GUARANTEEING, PoolView, Strategy
 from headgate.model.quota import QuotaOverride
 from headgate.orchestrator.ask import ask, ask_pool
-from headgate.orchestrator.pool_forecast import ledgers_of, limits_of, pool_forecast
+from headgate.orchestrator.pool_forecast import ledgers_of, pool_forecast
+from headgate.quota.proposed import limits_with
+from headgate.quota.record import LedgerRecord
 from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.view.words import what_gives_more
@@ -42,10 +45,10 @@ async def with_hints(
             override = QuotaOverride.model_validate(reply.after)
             seen = await ask_pool(client, pool)
             ledgers = await ledgers_of(database, applied.members(applied.pools[pool]))
-            accounts = {**ledgers, tenant: view}
             # What it replaces is gone already, or not yet: the same either way.
             gone = {override.id, reply.before.get("id")}
-            hints += of_pool(applied, seen, accounts, tenant, override, gone)
+            others = [one for one in view.overrides if one.id not in gone]
+            hints += of_pool(applied, seen, ledgers, tenant, override, others)
         if _is_new(view, action.resource):
             hints += _of_name(applied, tenant, action.resource)
     except HeadgateError:
@@ -56,10 +59,10 @@ async def with_hints(
 def of_pool(
     applied: Configuration,
     pool: PoolView,
-    ledgers: dict[str, LedgerView],
+    ledgers: Mapping[str, LedgerRecord],
     tenant: str,
     override: QuotaOverride,
-    gone: Collection[str | None],
+    others: list[QuotaOverride],
 ) -> Iterator[str]:
     """Yield what there is to know of an override of what a pool shares.
 
@@ -69,19 +72,21 @@ def of_pool(
     Args:
         applied: The configuration.
         pool: As it is.
-        ledgers: The accounts of its tenants, with the override or still without.
+        ledgers: The accounts of its tenants, as far as they have been saved.
         tenant: Whose quota it is.
         override: Set, or only tried.
-        gone: Ids of overrides that do not hold without it.
+        others: That hold without it.
     """
-    view, resource, at_ms = ledgers[tenant], override.resource, override.begins_at_ms
-    others = [one for one in view.overrides if one.id not in gone]
+    resource, at_ms = override.resource, override.begins_at_ms
+    known = ledgers.get(tenant) or LedgerRecord(tenant, None, "none")
 
     def reckoned(overrides: list[QuotaOverride]) -> tuple[PoolForecast, int | None]:
-        eager = view.model_copy(update={"overrides": overrides, "waiting_units": {**pool.capacity}})
-        whole = {**ledgers, tenant: eager}
-        limits = limits_of(applied, tenant, resource, eager, at_ms)
-        forecast = pool_forecast(applied, pool.pool, "live", pool, whole, at_ms)
+        record = replace(known, overrides={one.id: one for one in overrides})
+        limits = limits_with(record, applied.ledger(tenant), resource, at_ms)
+        whole = {**ledgers, tenant: record}
+        forecast = pool_forecast(
+            applied, applied, pool.pool, "live", pool, whole, at_ms, eager=tenant
+        )
         return forecast, None if limits is None else limits.max_active
 
     (before, old), (after, new) = reckoned(others), reckoned([*others, override])

@@ -16,6 +16,7 @@ from headgate.model.ledger import Admit, Decision, Holder, Outcome, Release
 from headgate.model.reason import Reason, ReasonCode
 from headgate.model.remote import AdmitRequest
 from headgate.orchestrator.known_names import KnownNames
+from headgate.orchestrator.obstacles import OF_BREAKERS
 from headgate.quota.reasons import unknown_tenant
 
 Wanted = TypeVar("Wanted", bound=BaseModel)
@@ -74,8 +75,7 @@ class RemoteAdmission:
                 decision = await self._unknown(admit) or await gate.admit(admit)
         except (TimeoutError, UnavailableError):
             return _unavailable(admit.id)
-        refused_here = decision.reason is not None and decision.reason.code in _OF_DOWNSTREAMS
-        if refused_here and decision.outcome is Outcome.DENIED and admit.wait_until_ms is not None:
+        if admit.wait_until_ms is not None and _is_of_gate(decision):
             # Asked again by one in line: it is not to be granted what it will not come for.
             release = Release(id=admit.id, tenant=admit.tenant, downstream=admit.downstream)
             try:
@@ -123,7 +123,15 @@ class RemoteAdmission:
             await ledger.signal("release", release, _SIGNAL_S)
 
 
-_OF_DOWNSTREAMS: Final = (ReasonCode.BREAKER_OPEN, ReasonCode.PROBES_BUSY, ReasonCode.RAMP)
+def _is_of_gate(decision: Decision) -> bool:
+    """Return whether a gate has denied for now what a ledger may have in line.
+
+    Who is suspended waits in the line of its ledger; only beside a breaker it is refused for that.
+    """
+    if decision.outcome is not Outcome.DENIED or decision.reason is None:
+        return False
+    for_now = decision.reason.code is ReasonCode.SUSPENDED and decision.retry_at_ms is not None
+    return for_now or decision.reason.code in OF_BREAKERS
 
 
 def _unavailable(id: str) -> Decision:

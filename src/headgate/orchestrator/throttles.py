@@ -107,8 +107,8 @@ async def throttles_in_force(database: Database, now_ms: int) -> list[InForce]:
         there += [_of_ledger("tenant", ledger.tenant, one) for one in own]
         found += _seen(there, ledger.revision, saved_at_ms, now_ms)
     for pool, saved_at_ms in await store.set_by_people("governor", PoolView):
-        if pool.override is not None:
-            found += _seen([_of_pool(pool.pool, pool.override)], pool.revision, saved_at_ms, now_ms)
+        there = [_of_pool(pool.pool, one) for one in reversed(pool.set_by_people)]
+        found += _seen(there, pool.revision, saved_at_ms, now_ms)
     for view, saved_at_ms in await store.set_by_people("breaker", BreakerView):
         there = []
         if view.override is not None:

@@ -4,14 +4,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from headgate.model.breaker import BreakerView
-from headgate.model.ledger import WhyView
+from headgate.model.ledger import Outlook, WhyView
 from headgate.model.pool import PoolView
 from headgate.model.reason import ReasonCode
 from headgate.model.why import Held, JobAsk, Obstacle, WhyReport
 from headgate.orchestrator.obstacles import (
+    BEFORE_BREAKERS,
     ENDED_BY_PEOPLE,
     OF_BREAKERS,
     as_the_job_says,
+    foreseen,
     in_the_breaker,
     in_the_ledger,
     ranked,
@@ -25,6 +27,8 @@ _LOST: Final = (
     "it goes on as if it held {one.units} {one.resource} of {one.tenant} (permit {one.id}), but "
     "its ledger has that no more: it was released, or has expired"
 )
+
+_NOBODY_KNOWS: Final = "nobody knows until when"
 
 _UNTOLD: Final = (
     "what its calls take out of the block of their gate, or wait there for, its ledger is told of "
@@ -51,6 +55,7 @@ class Evidence:
         lost: Permits that it says it holds, and of which their ledgers say nothing though they
             would know.
         breakers: By downstream.
+        outlooks: What ledgers say of requests that they have not been asked for yet, by their id.
         pools: By (tenant, resource).
         notes: Who did not answer.
     """
@@ -68,6 +73,7 @@ class Evidence:
     views: list[WhyView] = field(default_factory=list)
     lost: set[str] = field(default_factory=set)
     breakers: dict[str, BreakerView] = field(default_factory=dict)
+    outlooks: dict[str, Outlook] = field(default_factory=dict)
     pools: dict[tuple[str, str], PoolView] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -131,7 +137,15 @@ def _obstacles(evidence: Evidence, notes: list[str]) -> list[Obstacle]:
             if breaker is not None:
                 found.append(breaker)
             continue  # what its ledger says of it follows
-        said = as_the_job_says(ask, breaker)
+        outlook = evidence.outlooks.get(ask.id)
+        ahead = None if outlook is None else foreseen(ask, outlook)
+        if ahead is not None:
+            found.append(ahead)
+        said = as_the_job_says(ask, breaker, outlook)
+        if said is not None and said.code in BEFORE_BREAKERS and outlook is not None:
+            # The same, as it was a while ago; once it is over, it matters only when nothing else is
+            # in the way that it goes on when it next asks.
+            said = said if ahead is None and breaker is None else None
         if breaker is not None:
             # What holds now, and not before the job asks again.
             until = breaker.changes_at_ms
@@ -232,8 +246,9 @@ def when(obstacle: Obstacle, now_ms: int) -> str:
     if obstacle.code is ReasonCode.UNAVAILABLE:
         return "it asks again until it gets an answer"
     if at_ms is None:
-        by_people = obstacle.code in ENDED_BY_PEOPLE
-        return "until people end it" if by_people else "nobody knows until when"
+        if obstacle.code in ENDED_BY_PEOPLE:
+            return "until people end it"
+        return "until people change that" if obstacle.code in BEFORE_BREAKERS else _NOBODY_KNOWS
     return _in(at_ms, now_ms, estimate=obstacle.estimate)
 
 

@@ -43,9 +43,10 @@ async def forecast(
         UnavailableError: Something that runs cannot be asked what it runs with.
     """
     plan = await Configurator(client, database, task_queue, shown=shown).plan(wanted)
-    snapshots = SnapshotStore(database)
-    ledgers = {view.tenant: view for view in await snapshots.ledgers()}
-    saved = {view.pool: view for view in await snapshots.pools()}
+    applied = await ConfigurationStore(database).load()
+    sharing = {tenant for pool in wanted.pools.values() for tenant in wanted.members(pool)}
+    ledgers = await ledgers_of(database, sorted(sharing))
+    saved = {view.pool: view for view in await SnapshotStore(database).pools()}
     now_ms = time.time_ns() // 1_000_000
 
     async def seen(pool: str) -> tuple[Seen, PoolView | None]:
@@ -63,7 +64,7 @@ async def forecast(
         ],
         below_usage=plan.below_usage,
         pools=[
-            pool_forecast(wanted, pool, source, view, ledgers, now_ms)
+            pool_forecast(wanted, applied, pool, source, view, ledgers, now_ms)
             for pool, (source, view) in zip(names, views, strict=True)
         ],
         at_ms=now_ms,
@@ -73,7 +74,8 @@ async def forecast(
 async def what_would_be(database: Database, pool: str, wish: WhatIf) -> PoolForecast:
     """Return what a pool would give to whom if it, or its tenants' quotas, were different.
 
-    On the demand that was last saved; changes nothing.
+    On the demand that was last saved; changes nothing. Another capacity is taken as an operator
+    would set it: guarantees may be more than that.
 
     Args:
         database: Migrated.
@@ -84,16 +86,15 @@ async def what_would_be(database: Database, pool: str, wish: WhatIf) -> PoolFore
         NotFoundError: The pool, or a tenant, is not configured.
         ConfigurationError: It could not be so.
     """
-    wanted = _with(await ConfigurationStore(database).load(), pool, wish)
+    applied = await ConfigurationStore(database).load()
+    wanted = _with(applied, pool, wish)
     view = await SnapshotStore(database).pool(pool)
-    if view is not None and view.override is not None:
-        # Who asks about another capacity means that one, also while operators have set one.
-        left = {k: v for k, v in view.override.capacity.items() if k not in wish.capacity}
-        override = view.override.model_copy(update={"capacity": left})
-        view = view.model_copy(update={"override": override})
     ledgers = await ledgers_of(database, wanted.members(wanted.pools[pool]))
     source: Seen = "new" if view is None else "saved"
-    return pool_forecast(wanted, pool, source, view, ledgers, time.time_ns() // 1_000_000)
+    now_ms = time.time_ns() // 1_000_000
+    return pool_forecast(
+        wanted, applied, pool, source, view, ledgers, now_ms, capacity=wish.capacity
+    )
 
 
 def _with(applied: Configuration, pool: str, wish: WhatIf) -> Configuration:
@@ -106,7 +107,9 @@ def _with(applied: Configuration, pool: str, wish: WhatIf) -> Configuration:
     if unknown := sorted({*wish.capacity} - {*capacity}):
         raise ConfigurationError(f"pool {pool} has no resource {unknown[0]}")
     if wish.capacity:
-        spec["capacity"] = {**capacity, **wish.capacity}
+        # Less than this is set by people, for whom nothing has to add up.
+        most = {name: max(units, capacity[name]) for name, units in wish.capacity.items()}
+        spec["capacity"] = {**capacity, **most}
         spec.pop("resource", None)
     if wish.strategy is not None:
         spec["strategy"] = wish.strategy.value

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final, TypeVar
 
@@ -17,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from headgate.model.breaker import BreakerView
 from headgate.model.errors import NotFoundError, UnavailableError
 from headgate.model.ids import DEFAULT, Kind
-from headgate.model.ledger import LedgerView, WhyView
+from headgate.model.ledger import LedgerView, Outlook, WhyView
 from headgate.model.why import WHY_QUERY, JobAsk, WhyReport
 from headgate.orchestrator.answers import last_polled_ms
 from headgate.orchestrator.ask import ask, ask_pool
@@ -27,6 +28,8 @@ from headgate.orchestrator.refused import refused
 from headgate.orchestrator.tenants import tenant_described
 from headgate.orchestrator.times import lasting
 from headgate.orchestrator.verdict import Evidence, conclude
+from headgate.quota.reasons import unknown_tenant
+from headgate.store.configuration import ConfigurationStore
 from headgate.store.database import Database
 from headgate.store.snapshots import SnapshotStore
 
@@ -77,6 +80,7 @@ class _Search:
 
     def __init__(self, client: Client, database: Database, workflow_id: str) -> None:
         self.snapshots = SnapshotStore(database)
+        self._configured = ConfigurationStore(database)
         self.evidence = Evidence(workflow_id, time.time_ns() // 1_000_000)
         self._client = client
         self._task_queue = ""
@@ -139,16 +143,22 @@ class _Search:
     async def ask_ledger(self, tenant: str) -> None:
         """Ask the ledger of a tenant, and the pools of what the job waits for."""
         evidence = self.evidence
+        asks = [one for one in evidence.asks or [] if one.tenant == tenant and one.state != "held"]
         try:
             views = await ask(
                 self._client, "ledger", tenant, "why", list[WhyView], evidence.workflow_id
             )
         except UnavailableError as error:
-            evidence.notes.append(str(error))
+            if asks and not await self._is_listed(tenant):
+                unknown = Outlook(reason=unknown_tenant(tenant))
+                evidence.outlooks |= {one.id: unknown for one in asks}
+            else:
+                evidence.notes.append(str(error))
             return
         evidence.views += views
         waiting = {told_of(view) for view in views if view.state == "waiting"}
         known = {view.id for view in views}
+        await self._look_ahead(tenant, [one for one in asks if one.id not in known])
         doubtful = [
             one
             for one in evidence.asks or []
@@ -177,6 +187,23 @@ class _Search:
             )
             if pool is not None:
                 evidence.pools[tenant, resource] = pool
+
+    async def _look_ahead(self, tenant: str, asks: list[JobAsk]) -> None:
+        """Ask a ledger of requests that do not wait there, as a breaker is in their way."""
+        if not asks:
+            return
+        needs = [{one.resource: one.units, **one.also} for one in asks]
+        with suppress(UnavailableError):  # a ledger of a version before
+            found = await ask(self._client, "ledger", tenant, "outlook", list[Outlook], needs)
+            ids = [one.id for one in asks]
+            self.evidence.outlooks |= dict(zip(ids, found, strict=True))
+
+    async def _is_listed(self, tenant: str) -> bool:
+        """Return whether there is such a tenant, as far as Postgres knows."""
+        try:
+            return await self._configured.is_known("tenant", tenant)
+        except UnavailableError:
+            return True
 
     async def ask_breaker(self, downstream: str) -> None:
         """Ask a breaker; one that has never been needed keeps nothing away."""

@@ -148,9 +148,10 @@ class Book:
                     meter.expired += 1
                 case "reclaimed":
                     meter.reclaimed += 1
-                    self._watch.reclaimed(resource)
             self.used(resource, self._standing.of(resource), meter, now_ms)
             resources.append(resource)
+        if how == "reclaimed":
+            self._watch.reclaimed(permit)
         return resources
 
     def ask_first(self, id: str, now_ms: int) -> bool:

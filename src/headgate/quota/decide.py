@@ -76,15 +76,34 @@ def give_back(limits: Limits, meter: Meter, units: int, now_ms: int) -> None:
             window.used = max(0, window.used - units)
 
 
+def passes_within(limits: Limits, meter: Meter, now_ms: int, ms: int) -> int | None:
+    """Return how many units the rate lets pass from now until then; None: there is no rate."""
+    rate = limits.rate
+    if rate is None:
+        return None
+    debt = max(0, arrival(meter, limits, now_ms) - now_ms * rate.limit)
+    at_once = limits.burst - -(-debt // rate.period_ms)
+    return max(0, at_once + ms * rate.limit // rate.period_ms)
+
+
 def opens_at(limits: Limits, meter: Meter, units: int) -> int | None:
     """Return from when on ``units`` could pass if nothing but time stands in their way.
 
     Returns:
         A Unix time, possibly past; None: something else stands in the way, too.
     """
-    if limits.pause is not None:
-        return None
     if limits.room is not None and meter.units + units > limits.room:
+        return None
+    return passes_at(limits, meter, units)
+
+
+def passes_at(limits: Limits, meter: Meter, units: int) -> int | None:
+    """Return from when on rate and windows let ``units`` pass, whatever is held now.
+
+    Returns:
+        A Unix time, possibly past; None: they never do, or people have paused it.
+    """
+    if limits.pause is not None:
         return None
     found = 0
     if limits.rate is not None:

@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple
 from headgate.model.limits import SlotUse
 from headgate.model.pool import Claim, Demand, Share, Tier
 from headgate.quota import workers
+from headgate.quota.decide import passes_at, passes_within
 from headgate.quota.lease_record import InLine, Lease
 from headgate.quota.limits import Limits, window_used
 from headgate.quota.queues import Queues
@@ -22,12 +23,18 @@ TELL_EVERY_MS: Final = 100
 REFUSED_COUNTS_MS: Final = 5_000
 """So long after a refusal for want of a pool the demand of jobs that do not wait counts."""
 
+SOON_MS: Final = 10_000
+"""Who cannot begin sooner than that has no use for what a pool could give now."""
+
 _STRETCH_MS: Final = 1_000
 _MOST_TIERS: Final = 20
 
 
 News = Literal["none", "lower", "now"]
 """Whether a governor has to be told something: no; that less is wanted for a while; at once."""
+
+Needs = Sequence[tuple[str, int]]
+"""Units by resource, of one request."""
 
 _LimitsOf = Callable[[str], Limits | None]
 _Unmet = Callable[[str, int], int]
@@ -72,6 +79,14 @@ class Reckoning:
         self._told.clear()
         self._pools = None
         self._now_ms = now_ms
+
+    def wanted_from(self, needs: Needs) -> int | None:
+        """Return from when on pools are asked for what the first in line needs; None: they are."""
+        if not self._ways.asks_for_usable:
+            return None
+        pooled = [name for name, _ in needs if name in self._record.pools]
+        found = [at for name in pooled if (at := self._useful_from(name, needs)) is not None]
+        return min((at for at in found if at > self._now_ms), default=None)
 
     def demands(self) -> list[Demand]:
         """Return the demand for each pool that is configured, or has dealt with the ledger."""
@@ -125,9 +140,10 @@ class Reckoning:
         """Return what the governor of ``pool`` is to know.
 
         What is wanted is what is held and waited for, in line or at gates, as far as
-        ``max_active``, the calendar windows and pauses would let it pass, with what was lately
-        refused to jobs that do not wait. Of a resource that is no longer of the pool, what is held
-        counts as long as it may have come from it.
+        ``max_active``, the rate, the calendar windows and pauses would let it pass, with what was
+        lately refused to jobs that do not wait. Nobody passes the first in line: what that one
+        could not begin with soon, for want of other things, is not wanted. Of a resource that is
+        no longer of the pool, what is held counts as long as it may have come from it.
         """
         record = self._record
         account = record.accounts.get(pool)
@@ -188,10 +204,46 @@ class Reckoning:
         known = self._known.get(pool)
         if known is None:
             known = self._known[pool] = _standings(
-                self._record, self._queues, self._unmet, self._limits_of, pool, self._now_ms
+                self._record,
+                self._queues,
+                self._waiting,
+                self._limits_of,
+                pool,
+                self._now_ms,
+                self._ways,
             )
             known |= self._of_the_past(pool, known)
         return known
+
+    def _waiting(self, resource: str, now_ms: int) -> int:
+        """Return the units that are waited for, and of use if the pool gives them now."""
+        in_line, head = self._queues.units(resource), self._queues.head(resource)
+        if head is not None and self._ways.asks_for_usable:
+            useful_ms = self._useful_from(resource, self._record.waiters[head].needs)
+            if useful_ms is None or useful_ms > now_ms:
+                in_line = 0
+        return in_line + self._unmet(resource, now_ms)
+
+    def _useful_from(self, resource: str, needs: Needs) -> int | None:
+        """Return from when on what a pool gives is of use, or None where not by time alone.
+
+        Args:
+            resource: Of the pool.
+            needs: Of the first in line, this resource among them.
+        """
+        useful_ms = 0
+        for name, units in needs:
+            limits, meter = self._limits_of(name), self._record.meters.get(name) or Meter()
+            if limits is None:
+                return None
+            most = limits.max_active
+            if name != resource and most is not None and meter.units + units > most:
+                return None
+            passes_ms = passes_at(limits, meter, units)
+            if passes_ms is None:
+                return None
+            useful_ms = max(useful_ms, passes_ms - SOON_MS)
+        return useful_ms
 
     def _of_the_past(self, pool: str, now: Mapping[str, "_Standing"]) -> dict[str, "_Standing"]:
         """Return what there is to say of resources that are no longer of the pool.
@@ -238,18 +290,19 @@ _NO_SHARE: Final = Share(weight=0.0, maximum=0)
 def _standings(
     record: LedgerRecord,
     queues: Queues,
-    unmet: _Unmet,
+    waits: Callable[[str, int], int],
     limits_of: _LimitsOf,
     pool: str,
     now_ms: int,
+    ways: Ways,
 ) -> dict[str, _Standing]:
     """Return what there is to say of each resource of the pool."""
     claims: dict[str, _Standing] = {}
     for resource in sorted([name for name, of in record.pools.items() if of == pool]):
         limits, meter = limits_of(resource), record.meters.get(resource)
         held = 0 if meter is None else meter.units
-        waiting = queues.units(resource) + unmet(resource, now_ms)
-        wanted = held if limits is None else _wanted(limits, meter, waiting, now_ms)
+        waiting = waits(resource, now_ms)
+        wanted = held if limits is None else _wanted(limits, meter, waiting, now_ms, ways)
         share, at_best = (_NO_SHARE, None) if limits is None else (limits.share, limits.at_best)
         head = queues.head(resource)
         next_units = 0
@@ -409,7 +462,7 @@ def _differ(before: int, now: int) -> bool:
     return abs(now - before) * 10 > max(before, 10)
 
 
-def _wanted(limits: Limits, meter: Meter | None, waiting: int, now_ms: int) -> int:
+def _wanted(limits: Limits, meter: Meter | None, waiting: int, now_ms: int, ways: Ways) -> int:
     held = 0 if meter is None else meter.units
     if limits.pause is not None:
         return held
@@ -421,4 +474,7 @@ def _wanted(limits: Limits, meter: Meter | None, waiting: int, now_ms: int) -> i
         more = min(more, max(0, limit - used))
     if limits.max_active is not None:
         more = min(more, max(0, limits.max_active - held))
+    if ways.asks_for_usable:
+        soon = passes_within(limits, meter or Meter(), now_ms, SOON_MS)
+        more = more if soon is None else min(more, soon)
     return min(held + more, 1_000_000_000)

@@ -20,6 +20,7 @@ from headgate.model.ledger import (
     LedgerPage,
     LedgerView,
     Outcome,
+    Outlook,
     ReleasePermit,
     Turn,
     WhyView,
@@ -50,6 +51,7 @@ from headgate.quota.shedding import to_turn_away, why_turned_away
 from headgate.quota.standing import Standing
 from headgate.quota.turns import Turns
 from headgate.quota.views import ledger_view, permit_view, waiter_view, why_view
+from headgate.quota.waiting import WaiterChecks
 from headgate.quota.watch import Watch
 from headgate.quota.ways import Ways
 
@@ -92,6 +94,7 @@ class Ledger:
         )
         for id, waiter in record.waiters.items():
             self._patience.add(id, waiter.until_ms)
+        self._waiter_checks = WaiterChecks(record, check_every_ms)
         self._now_ms = record.settled_at_ms
         self._refused = {name for name, meter in record.meters.items() if meter.refused}
         self._standing = Standing(record, ways)
@@ -101,7 +104,11 @@ class Ledger:
         self._book = Book(record, self._standing, self._queues, self._watch, check_every_ms)
         self._leases = Leases(record, self._standing, self._queues, self._book, self._watch, ways)
         self._demand = demand.Reckoning(
-            record, self._queues, self._leases.unmet, self._standing.of, ways
+            record,
+            self._queues,
+            self._leases.unmet,
+            self._standing.of,
+            ways,
         )
         self._demand.renew(self._now_ms)
         self._due = False
@@ -210,11 +217,13 @@ class Ledger:
         self._conclude(now_ms)
 
     def reclaim(self, id: str, now_ms: int) -> None:
-        """Take back a permit whose holder has closed; one that is not held changes nothing."""
+        """Take back what one that has closed holds, or its place in line; else change nothing."""
         self._advance(now_ms)
         self._leases.close(id)
         if id in self.record.permits:
             self._serve(self._book.end(id, "reclaimed", now_ms), now_ms)
+        elif id in self.record.waiters:
+            self._release(id, now_ms)
         self._conclude(now_ms)
 
     def runs(self, id: str, now_ms: int) -> None:
@@ -298,6 +307,9 @@ class Ledger:
         reply = operator.answer(
             record, command, now_ms, idle, as_before=as_before, replaced=replaced
         )
+        if reply.accepted:
+            said = reply.message + operator.of_unlisted(record, command)
+            reply = reply.model_copy(update={"message": said})
         if command.dry_run:
             return reply.model_copy(update={"revision": record.revision})
         if reply.accepted:
@@ -331,13 +343,14 @@ class Ledger:
         self._conclude(now_ms)
 
     def holders_to_check(self, now_ms: int, at_most: int) -> list[tuple[str, str, str]]:
-        """Return (permit, workflow, run) of holders that are due to be looked after.
+        """Return (permit, workflow, run) of those who are due to be looked after.
 
-        Each is due again after twice the time for which it has been held, so a permit that is
-        held for hours costs little.
+        Each is due again after twice the time for which it has held its permit, or waited for it,
+        so what lasts for hours costs little.
         """
         found = self._book.holders_to_check(now_ms, at_most)
-        return found + self._leases.jobs_to_check(now_ms, at_most - len(found))
+        found += self._leases.jobs_to_check(now_ms, at_most - len(found))
+        return found + self._waiter_checks.due(now_ms, at_most - len(found))
 
     def woken(self, id: str) -> None:
         """Note that who asked for ``id`` has been told of its grant, or that it is turned away."""
@@ -401,12 +414,13 @@ class Ledger:
             # Each waiter once; and only as the first of all its lines.
             if waiter.resource == resource and self._queues.is_next(head, waiter):
                 found.append(self._book.opens_at(waiter.needs))
+                found.append(self._demand.wanted_from(waiter.needs))
         return min((at for at in found if at is not None), default=None)
 
     def next_check(self) -> int | None:
-        """Return when a holder next has to be looked after, or None."""
-        found = [at for at in (self._book.checks.next(), self._leases.next_check()) if at]
-        return min(found, default=None)
+        """Return when somebody next has to be looked after, or None."""
+        times = (self._book.checks.next(), self._leases.next_check(), self._waiter_checks.next())
+        return min((at for at in times if at), default=None)
 
     def grant_of(self, id: str) -> tuple[Permit, Grant]:
         """Return a held permit and the message that tells its holder."""
@@ -440,6 +454,11 @@ class Ledger:
     def held(self, ids: Iterable[str]) -> list[str]:
         """Return which of these permits are held, out of a block or by themselves."""
         return [id for id in ids if id in self.record.permits or self._leases.has(id)]
+
+    def outlook(self, needs: Iterable[Mapping[str, int]], now_ms: int) -> list[Outlook]:
+        """Return what keeps requests away that a breaker keeps away, whatever that does."""
+        inquiry = self._inquiry_at(now_ms)
+        return [inquiry.outlook([*one.items()]) for one in needs]
 
     def why(self, id: str, now_ms: int) -> WhyView | None:
         """Return why a request waits, or that it is held; None when it does neither."""
@@ -629,6 +648,8 @@ class Ledger:
             record.revision += 1
             return shed
         self._patience.add(request.id, until_ms)
+        if self.ways.minds_waiters:
+            self._waiter_checks.add(request.id, now_ms)
         record.revision += 1
         return Decision(id=request.id, outcome=Outcome.WAITING, retry_at_ms=estimate, reason=reason)
 

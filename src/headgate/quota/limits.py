@@ -236,15 +236,19 @@ def overridden(record: LedgerRecord, resource: str, base: Quota, now_ms: int) ->
         for reservation in calendar.in_force(base.reservations, base.time_zone, now_ms)[0]:
             changes.update(reservation.changes)
     if record.overrides:
-        for override in sorted(
-            record.overrides.values(), key=lambda one: (one.begins_at_ms, one.id)
-        ):
-            if (
-                override.resource == resource
-                and override.begins_at_ms <= now_ms < override.ends_at_ms
-            ):
-                changes.update(override.changes.values)
+        for override in overrides_in_force(record, resource, now_ms):
+            changes.update(override.changes.values)
     return with_changes(base, changes) if changes else base
+
+
+def overrides_in_force(record: LedgerRecord, resource: str, now_ms: int) -> list[QuotaOverride]:
+    """Return the overrides of a resource that hold; of several the last one has the last word."""
+    found = [
+        one
+        for one in record.overrides.values()
+        if one.resource == resource and one.begins_at_ms <= now_ms < one.ends_at_ms
+    ]
+    return sorted(found, key=lambda one: (one.begins_at_ms, one.id))
 
 
 def with_changes(quota: Quota, changes: dict[str, Any]) -> Quota:

@@ -4,6 +4,7 @@ from typing import Final
 
 from headgate.alerts.desk import Desk
 from headgate.model.ids import DEFAULT
+from headgate.quota.bound import bound_of
 from headgate.quota.limits import Limits
 from headgate.quota.news import usage_news
 from headgate.quota.queues import Queues
@@ -56,8 +57,9 @@ def watch_usage(
     level = meter.usage.observe(meter.units, limits.max_active, now_ms)
     if level is None:
         return
+    bound = bound_of(record, resource, "max_active", limits, now_ms)
     Desk(record, f"tenant/{record.tenant}", record.tenant).tell(
-        usage_news("told", record.tenant, resource, level, meter.units, limits.max_active),
+        usage_news("told", level, meter.units, bound),
         now_ms,
         subject=f"tenant/{record.tenant}/{resource}",
     )

@@ -3,17 +3,24 @@
 from typing import Final, NamedTuple
 
 from headgate.alerts.desk import News
-from headgate.alerts.episode import Turn
+from headgate.alerts.episode import Episode, Turn
 from headgate.alerts.words import clock, many, span
 from headgate.model.quota import QuotaOverride, Throttle
-from headgate.quota.record import Waiter, WindowKind
+from headgate.quota.bound import REASON, Bound, plain
+from headgate.quota.record import Permit, Waiter, WindowKind
 
 _WINDOW: Final[dict[WindowKind, str]] = {
     "per_hour": "hour",
     "per_day": "day",
     "per_month": "month",
 }
-_REASON: Final = '--reason "..."'
+
+_PERMITS: Final = "*permits"
+_OTHERS: Final = "*others"
+"""In the tally of what was left behind; no resource has such a name."""
+
+_MOST_NAMED: Final = 5
+"""So many jobs that left permits behind are named."""
 
 Data = dict[str, str | int | float | None]
 """The numbers of an alert."""
@@ -47,6 +54,11 @@ class WindowUse(NamedTuple):
         """Return what people call it."""
         return _WINDOW[self.kind]
 
+    @property
+    def a(self) -> str:
+        """Return its name with the article."""
+        return f"{'an' if self.kind == 'per_hour' else 'a'} {self.name}"
+
     def at(self, at_ms: int) -> str:
         """Return a time by its clock."""
         return clock(at_ms, self.now_ms, self.time_zone)
@@ -64,10 +76,9 @@ class WindowUse(NamedTuple):
         }
 
 
-def usage_news(
-    turn: Turn, tenant: str, resource: str, level: int, used: int, limit: int | None
-) -> News:
+def usage_news(turn: Turn, level: int, used: int, bound: Bound) -> News:
     """Say how much of ``max_active`` is held."""
+    tenant, resource, limit = bound.tenant, bound.resource, bound.limit
     data: Data = {
         "tenant": tenant,
         "resource": resource,
@@ -85,37 +96,46 @@ def usage_news(
         "critical" if level >= 100 else "warning",
         f"{tenant}: {level} % of {resource} in use",
         f"{used} of {limit} {resource} are held; "
-        + ("further jobs wait or are refused." if level >= 100 else "at 100 % jobs wait."),
-        f"See who holds them: {_holders(tenant, resource)}. "
-        f"Give more for a time: {_more(tenant, resource, 'max_active', limit)}.",
+        + ("further jobs wait or are refused." if level >= 100 else "at 100 % jobs wait.")
+        + bound.set_by,
+        f"See who holds them: {_holders(tenant, resource)}. {bound.more(used)}",
         data,
     )
 
 
-def window_news(turn: Turn, level: int, window: WindowUse) -> News:
-    """Say how much of a calendar window is used."""
+def window_news(turn: Turn, level: int, window: WindowUse, bound: Bound, opens_ms: int) -> News:
+    """Say how much of a calendar window is used.
+
+    Args:
+        turn: Of the episode.
+        level: That is reached, in percent.
+        window: How much of it is used.
+        bound: Its limit.
+        opens_ms: Before when nothing is granted, if it is used up.
+    """
     tenant, resource, name = window.tenant, window.resource, window.name
     used, limit, data = window.used, window.limit, window.data(level=level)
     if turn == "over":
         title = f"{tenant}: {resource} can be had again"
         if limit is None:
-            text = f"There is no limit a {name} any more."
+            text = f"There is no limit {window.a} any more."
         else:
             text = f"{used} of {limit} {resource} of this {name} are used."
         return News("quota.threshold", "info", title, text, data=data)
-    ends = window.at(window.ends_at_ms)
+    ends = f"the {name} ends at {window.at(window.ends_at_ms)}."
     return News(
         "quota.threshold",
         "critical" if level >= 100 else "warning",
         f"{tenant}: {level} % of this {name}'s {resource} used",
-        f"{used} of {limit} {resource} a {name} are used; "
-        + (f"nothing is granted before {ends}." if level >= 100 else f"the {name} ends at {ends}."),
-        f"Give more for a time: {_more(tenant, resource, window.kind, limit)}.",
+        f"{used} of {limit} {resource} {window.a} are used; "
+        + (f"nothing is granted before {window.at(opens_ms)}." if level >= 100 else ends)
+        + bound.set_by,
+        bound.more(used),
         data,
     )
 
 
-def forecast_news(turn: Turn, used_up_ms: int | None, window: WindowUse) -> News:
+def forecast_news(turn: Turn, used_up_ms: int | None, window: WindowUse, bound: Bound) -> News:
     """Say when a calendar window will be used up."""
     tenant, resource, name = window.tenant, window.resource, window.name
     used, limit, data = window.used, window.limit, window.data(used_up_at_ms=used_up_ms)
@@ -130,10 +150,10 @@ def forecast_news(turn: Turn, used_up_ms: int | None, window: WindowUse) -> News
         "quota.forecast",
         "warning",
         f"{tenant}: {resource} of this {name} used up at about {at}",
-        f"{used} of {limit} {resource} a {name} are used. At the present rate they are used up at "
-        f"about {at}, {span(window.ends_at_ms - used_up_ms)} before the {name} ends at {ends}.",
-        f"Give more in time: {_more(tenant, resource, window.kind, limit)}; or have less asked "
-        "for.",
+        f"{used} of {limit} {resource} {window.a} are used. At the present rate they are used up "
+        f"at about {at}, {span(window.ends_at_ms - used_up_ms)} before the {name} ends at {ends}."
+        + bound.set_by,
+        f"{bound.more(used)} Or have less asked for.",
         data,
     )
 
@@ -202,13 +222,13 @@ def expiring_news(tenant: str, one: QuotaOverride | Throttle, ends_ms: int, now_
     what = "override" if is_override else "throttle"
     resource = "all resources" if one.resource == "*" else one.resource
     if isinstance(one, QuotaOverride):
-        changes = [f"{name}={_plain(value)}" for name, value in one.changes.values.items()]
+        changes = [f"{name}={plain(value)}" for name, value in one.changes.values.items()]
         set_to, words = ", ".join(changes), " ".join(changes)
-        again = f"headgate quota override {tenant} {one.resource} {words} --for 2h {_REASON}"
+        again = f"headgate quota override {tenant} {one.resource} {words} --for 2h {REASON}"
     else:
         set_to = "nothing is granted" if one.share == 0 else f"cut to {one.share:.0%}"
         of = "" if one.resource == "*" else f" --resource {one.resource}"
-        again = f"headgate throttle tenant {tenant} --to {one.share:.0%}{of} --for 2h {_REASON}"
+        again = f"headgate throttle tenant {tenant} --to {one.share:.0%}{of} --for 2h {REASON}"
     at = clock(ends_ms, now_ms)
     return News(
         f"{what}.expiring",
@@ -226,37 +246,43 @@ def _holders(tenant: str, resource: str) -> str:
     return f"headgate holders {tenant} --resource {resource}"
 
 
-def _more(tenant: str, resource: str, name: str, limit: int | None) -> str:
-    """Return the command that gives half as much again, for a time."""
-    more = (limit or 0) * 3 // 2 + 1
-    return f"headgate quota override {tenant} {resource} {name}={more} --for 2h {_REASON}"
-
-
 def _settled(reason: str) -> str:
     """Return a reason without the guess of how long it may last: it has lasted already."""
     return reason.partition("; about ")[0]
 
 
-def _plain(value: object) -> str:
-    """Return a value as ``headgate quota override`` takes it."""
-    return "none" if value is None else str(value)
+def gather_reclaimed(episode: Episode, permit: Permit) -> None:
+    """Add a permit that was left behind to what is told of together."""
+    tally = episode.tally
+    tally[_PERMITS] = tally.get(_PERMITS, 0) + 1
+    for resource, units in permit.needs:
+        tally[resource] = tally.get(resource, 0) + units
+    if permit.workflow_id not in episode.named:
+        if len(episode.named) < _MOST_NAMED:
+            episode.named.append(permit.workflow_id)
+        else:
+            tally[_OTHERS] = 1
 
 
-def reclaimed_news(tenant: str, tally: dict[str, int], since_ms: int, now_ms: int) -> News:
-    """Say how many permits were left behind by their holders."""
-    total = sum(tally.values())
-    listed = ", ".join(f"{tally[resource]} {resource}" for resource in sorted(tally))
+def reclaimed_news(tenant: str, episode: Episode, now_ms: int) -> News:
+    """Say what was left behind, and by whom."""
+    tally = episode.tally
+    units = {name: tally[name] for name in sorted({*tally} - {_PERMITS, _OTHERS})}
+    total = tally.get(_PERMITS, sum(units.values()))
+    listed = ", ".join(f"{count} {resource}" for resource, count in units.items())
+    of = ", ".join([*(episode.named or ["workflows"]), *(["others"] if _OTHERS in tally else [])])
     return News(
         "permits.reclaimed",
         "warning",
         f"{tenant}: {many(total, 'permit')} reclaimed",
-        f"{listed}: since {clock(since_ms, now_ms)} the workflows that held them closed without "
-        "giving them back. Others can use them now; nothing is lost.",
+        f"{listed} of {of}, closed since {clock(episode.since_ms, now_ms)} without giving them "
+        "back. Others can use them now; nothing is lost.",
         "Jobs that are terminated, or time out, do that; a job that often does should release its "
         f"permit in a finally block. See who holds what: headgate holders {tenant}.",
         {
             "tenant": tenant,
             "permits": total,
-            **{f"of:{name}": tally[name] for name in sorted(tally)},
+            "jobs": ", ".join(episode.named),
+            **{f"of:{name}": count for name, count in units.items()},
         },
     )

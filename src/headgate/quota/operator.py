@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal
 
+from headgate.alerts.words import clock
 from headgate.model.audit import HEADGATE, AuditEntry
 from headgate.model.contract import LAST_MS
 from headgate.model.ids import DEFAULT
@@ -31,6 +32,8 @@ MAX_SET: Final = 200
 
 MAX_AUDIT_KEPT: Final = 1_000
 """Audit entries that wait until they are saved."""
+
+_SETTING: Final = (SetOverride, SetThrottle, SetPause)
 
 Refusal = Literal["invalid", "not_found", "below_usage", "changed_since"]
 
@@ -94,6 +97,17 @@ def answer(
                 message = f"takes {waiter.workflow_id} out of the line for {_needs(waiter.needs)}"
                 return _accept(command, message, _who(waiter.workflow_id, waiter.needs))
             return refuse(command, "not_found", f"nobody holds or waits for {action.permit}")
+
+
+def of_unlisted(record: LedgerRecord, command: LedgerCommand) -> str:
+    """Return what whoever sets something for a tenant that nobody lists should know; else nothing.
+
+    A slip of the pen in a job begins a ledger, which then takes orders as any other does.
+    """
+    if record.quota_source == "listed" or not isinstance(command.action, _SETTING):
+        return ""
+    has = "has the quotas of '*'" if record.quota_source == "default" else "is granted nothing"
+    return f"; the configuration does not list {record.tenant}: it {has}"
 
 
 def apply(
@@ -185,15 +199,22 @@ def below_usage(
         if before is None or held == 0:
             return []
         return [f"{of} would have no quota, but {held} are held"]
-    used = {"max_active": held}
-    used.update({kind: window_used(meter, kind, now_ms) for kind in WINDOWS})
     found: list[str] = []
-    for name, units in used.items():
+
+    def compare(name: str, units: int, what: str, until: str) -> None:
         new = getattr(after, name)
         old = None if before is None else getattr(before, name)
         if new is not None and new < units and (old is None or new < old):
-            what = "held" if name == "max_active" else "granted already in this window"
-            found.append(f"{name} of {of} would be {new}, but {units} are {what}")
+            found.append(
+                f"{name} of {of} would be {new}, but {units} are {what}, so that under it nothing "
+                f"would be granted until {until}"
+            )
+
+    compare("max_active", held, "held", "enough has come back")
+    for kind in WINDOWS:
+        if (used := window_used(meter, kind, now_ms)) > 0:
+            ends = clock(meter.windows[kind].ends_at_ms, now_ms, after.time_zone)
+            compare(kind, used, "granted already in this window", f"it ends at {ends}")
     return found
 
 
@@ -254,8 +275,7 @@ def _answer_override(
         return refuse(
             command,
             "below_usage",
-            f"{'; '.join(lower)}. Nothing would be taken back, and nothing granted until enough "
-            "has come back: say so with allow_below_usage",
+            f"{'; '.join(lower)}. Nothing would be taken back: say so with allow_below_usage",
         )
     message = f"{resource} of {record.tenant} has another quota until the override ends"
     was = _fields(before, override)

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from headgate.model.ledger import Resolution
+from headgate.model.ledger import Outlook, Resolution
+from headgate.model.pool import Allocation
 from headgate.model.reason import Reason, ReasonCode
 from headgate.quota import calendar, gcra
 from headgate.quota.decide import arrival
@@ -131,6 +132,7 @@ class Inquiry:
         held_for_ms: For how long the permits of a resource have been held at a time, on average.
         changes_at_ms: When limits next change by themselves, if they do.
         now_ms: Unix time.
+        quotes_governors: Say also what governors last said of their whole pools.
     """
 
     record: LedgerRecord
@@ -139,6 +141,7 @@ class Inquiry:
     held_for_ms: Callable[[str, int], int]
     changes_at_ms: int | None
     now_ms: int
+    quotes_governors: bool = True
 
     def never(self, needs: list[tuple[str, int]], *, in_line: bool = False) -> Reason | None:
         """Return why a request can never be granted, or None when it can.
@@ -193,6 +196,17 @@ class Inquiry:
                 )
         return None if found is None else self._suspended_before(found, needs)
 
+    def outlook(self, needs: list[tuple[str, int]]) -> Outlook:
+        """Return what stands before any breaker in the rank of reasons; see ``Outlook``."""
+        if (never := self.never(needs)) is not None:
+            return Outlook(reason=never)
+        pauses = [one for one in self._obstacles(needs) if one.code is ReasonCode.SUSPENDED]
+        if not pauses:
+            return Outlook()
+        endless = any(one.endless for one in pauses)
+        reason = pauses[0].reason.model_copy(update={"endless": endless})
+        return Outlook(reason=reason, retry_at_ms=max(one.at_ms for one in pauses))
+
     def why(self, id: str) -> Finding:
         """Return why a waiter waits, and when it may be its turn: after now."""
         waiter = self.record.waiters[id]
@@ -230,6 +244,9 @@ class Inquiry:
             if position == 1 or one.code is ReasonCode.SUSPENDED
         )
         endless = any(one.endless for one in ways)
+        if endless and ways[0].exact and (position == 1 or ways[0].code is ReasonCode.SUSPENDED):
+            # What is told has an end: nothing goes on before it, whatever else there is without.
+            retry_at_ms, exact, endless = ways[0].at_ms, True, False
         if reason.code is ReasonCode.QUEUED and position > 1:
             units = self._ahead(resource, id) + dict(waiter.needs)[resource]
             retry_at_ms, exact = max(retry_at_ms, self._back_at(resource, units)), False
@@ -372,16 +389,26 @@ class Inquiry:
         if meter.units > may_hold:  # it gives back what it has borrowed
             part = f"{meter.units} {resource}, {meter.units - may_hold} more than its part now,"
         message = f"{part} of tenant {self.record.tenant} in use, its part of pool {limits.pool}"
-        if resource in allocation.capacity:
-            given = allocation.allocated.get(resource)
-            has = f"of {allocation.capacity[resource]}"
-            message += f" {has}" if given is None else f" ({given} {has} given out)"
+        message += self._as_told(resource, allocation)
         at_most = limits.at_most
         if at_most is not None and meter.units + units > at_most.units:
             message += f"; it can hold at most {at_most.units} of it, as {at_most.why}"
-        if allocation.why:
-            message += f": {allocation.why}"
         return message + ("" if limits.cut is None else _cut(limits))
+
+    def _as_told(self, resource: str, allocation: Allocation) -> str:
+        """Return how the whole pool was when its governor last had something to tell this ledger.
+
+        Others may have had more or less since: for that, a ledger is told nothing.
+        """
+        said: list[str] = []
+        given = allocation.allocated.get(resource)
+        if given is not None and resource in allocation.capacity:
+            said.append(f"{given} of {allocation.capacity[resource]} given out")
+        if allocation.why:
+            said.append(allocation.why)
+        if not said or not self.quotes_governors:
+            return ""
+        return f" (when its governor last spoke: {', '.join(said)})"
 
     def _in_front(self, id: str) -> tuple[str, str, list[Obstacle]]:
         """Return a line that ``id`` is not the first of, who is, and what is in that one's way."""

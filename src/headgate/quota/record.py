@@ -88,6 +88,7 @@ class Waiter:
         until_ms: How long it is willing to.
         also: What else it needs, in units by resource; all is granted together.
         namespace: As of a permit.
+        check_at_ms: When to ask Temporal whether it still runs; 0: it is not looked after.
     """
 
     resource: str
@@ -100,6 +101,7 @@ class Waiter:
     until_ms: int
     also: dict[str, int] = field(default_factory=dict)
     namespace: str = ""
+    check_at_ms: int = 0
 
     @property
     def needs(self) -> list[tuple[str, int]]:

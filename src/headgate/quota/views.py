@@ -1,6 +1,7 @@
 """A ledger as people see it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from headgate.model.alert_rules import AlertsView
@@ -150,7 +151,8 @@ def why_view(id: str, inquiry: Inquiry) -> WhyView | None:
         )
     if (waiter := record.waiters.get(id)) is None:
         return None
-    finding = inquiry.why(id)
+    # Whoever explains it to people asks the governors themselves.
+    finding = replace(inquiry, quotes_governors=False).why(id)
     holders = [
         (other.granted_at_ms, other_id)
         for other_id, other in record.permits.items()

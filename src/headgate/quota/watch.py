@@ -11,6 +11,7 @@ from headgate.model.alert_rules import AlertRules
 from headgate.model.ledger import Decision
 from headgate.model.quota import QuotaOverride, Throttle
 from headgate.model.reason import ReasonCode
+from headgate.quota.bound import Bound, bound_of, opens_at
 from headgate.quota.lease_record import idle_units
 from headgate.quota.limits import WINDOWS, Limits
 from headgate.quota.news import (
@@ -18,6 +19,7 @@ from headgate.quota.news import (
     denied_news,
     expiring_news,
     forecast_news,
+    gather_reclaimed,
     reclaimed_news,
     usage_news,
     waiting_news,
@@ -25,7 +27,7 @@ from headgate.quota.news import (
 )
 from headgate.quota.queues import Queues
 from headgate.quota.reasons import Inquiry
-from headgate.quota.record import LedgerRecord, Meter, Waiter, Window, WindowKind
+from headgate.quota.record import LedgerRecord, Meter, Permit, Waiter, Window, WindowKind
 from headgate.quota.standing import Standing
 from headgate.quota.ways import Ways
 
@@ -67,7 +69,7 @@ class Watch:
         self.touched: set[str] = set()
         self.granted: set[str] = set()
         self._denied: dict[str, str] = {}
-        self._reclaimed: dict[str, int] = {}
+        self._reclaimed: list[Permit] = []
         self._is_settled = False
         self._idle: dict[str, int] = {}
 
@@ -81,9 +83,9 @@ class Watch:
         elif reason.code is not ReasonCode.SUSPENDED:
             self._denied[resource] = reason.message
 
-    def reclaimed(self, resource: str) -> None:
+    def reclaimed(self, permit: Permit) -> None:
         """Note that a permit was taken back whose holder has closed."""
-        self._reclaimed[resource] = self._reclaimed.get(resource, 0) + 1
+        self._reclaimed.append(permit)
 
     def settled(self) -> None:
         """Note that limits may have changed: everything is looked at."""
@@ -165,7 +167,10 @@ class Watch:
             Lasts(calm_ms=rules.calm_ms, repeat_ms=rules.repeat_ms),
             now_ms,
             lambda turn, episode: usage_news(
-                turn, self._record.tenant, resource, episode.level, used, limit
+                turn,
+                episode.level,
+                used,
+                bound_of(self._record, resource, "max_active", limits, now_ms),
             ),
             subject=self._of(resource),
             about=resource,
@@ -197,7 +202,13 @@ class Watch:
                 level,
                 lasts,
                 now_ms,
-                lambda turn, episode: window_news(turn, episode.level, use),
+                lambda turn, episode: window_news(
+                    turn,
+                    episode.level,
+                    use,
+                    self._bound_of(use),
+                    opens_at(self._record, resource, kind, used, ends_ms, now_ms),
+                ),
                 subject=subject,
                 about=resource,
                 holds=lambda at: (
@@ -239,7 +250,7 @@ class Watch:
                 level,
                 lasts,
                 now_ms,
-                lambda turn, _: forecast_news(turn, at_ms, use),
+                lambda turn, _: forecast_news(turn, at_ms, use, self._bound_of(use)),
                 subject=subject,
                 about=use.resource,
                 again_ms=again_ms,
@@ -343,11 +354,11 @@ class Watch:
             if episode is None:
                 episode = Episode(now_ms, due_ms=now_ms + every_ms)
                 self.desk.begin(key, episode)
-            for resource, count in self._reclaimed.items():
-                episode.tally[resource] = episode.tally.get(resource, 0) + count
+            for permit in self._reclaimed:
+                gather_reclaimed(episode, permit)
         if episode is not None and episode.due_ms is not None and episode.due_ms <= now_ms:
             self.desk.end(key)
-            news = reclaimed_news(self._record.tenant, episode.tally, episode.since_ms, now_ms)
+            news = reclaimed_news(self._record.tenant, episode, now_ms)
             self.desk.tell(news, now_ms, since_ms=episode.since_ms)
 
     # What people have set --------------------------------------------------------------------
@@ -407,6 +418,10 @@ class Watch:
         self.desk.tell(news, now_ms, subject=self._of(about))
 
     # Inside ----------------------------------------------------------------------------------
+
+    def _bound_of(self, use: WindowUse) -> Bound:
+        limits = self._standing.of(use.resource)
+        return bound_of(self._record, use.resource, use.kind, limits, use.now_ms)
 
     def _of(self, resource: str) -> str:
         return f"tenant/{self._record.tenant}/{resource}"

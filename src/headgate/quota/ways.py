@@ -28,6 +28,10 @@ class Ways:
             (``headgate-jobs-in-several-blocks``).
         is_unhurried: Blocks that are over are noticed late where nobody waits for what comes back
             (``headgate-unhurried-blocks``).
+        asks_for_usable: Nothing is wanted of a pool for those whom other limits of the tenant do
+            not let begin soon (``headgate-usable-demand``).
+        minds_waiters: Who waits is looked after as holders are, and leaves the line when its
+            workflow has closed (``headgate-waiters-minded``).
         asks_first: A permit that has been held for ``max_hold_ms`` ends only if its holder is not
             known to run. For those who look after holders; else it ends.
     """
@@ -40,4 +44,6 @@ class Ways:
     sees_silence: bool = True
     is_thorough: bool = True
     is_unhurried: bool = True
+    asks_for_usable: bool = True
+    minds_waiters: bool = True
     asks_first: bool = False

@@ -151,8 +151,8 @@ class _Course:
     def __init__(
         self, downstream: str, settings: BreakerSettings, stream: Jitter | None, at_ms: int
     ) -> None:
-        chance = {} if stream is None else {"chance": stream}
-        self._breaker = Breaker.begin(downstream, settings, 0, at_ms, **chance)
+        chance: tuple[Jitter, ...] = () if stream is None else (stream,)
+        self._breaker = Breaker.begin(downstream, settings, 0, at_ms, *chance)
         self._single = SingleBreaker(self._breaker)
         # By end and then by beginning, so that ties settle in the order in which they began.
         self._flights: list[tuple[int, int, Pass, Call]] = []

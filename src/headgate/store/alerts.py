@@ -70,6 +70,7 @@ class Delivery(Message):
         attempts: At that message.
         error: What its last failure was.
         delivered_at_ms: When it was taken, Unix time.
+        is_together: It is told of in one message with others.
     """
 
     channel: str
@@ -79,11 +80,7 @@ class Delivery(Message):
     attempts: int = 0
     error: str | None = None
     delivered_at_ms: int | None = None
-
-    @property
-    def is_together(self) -> bool:
-        """It is told of in one message with others."""
-        return (self.message or "").startswith(("group:", "summary:"))
+    is_together: bool = False
 
 
 class Told(Message):
@@ -136,6 +133,7 @@ _TOLD: Final = (
     "coalesce(d.list, '[]'::jsonb) AS deliveries "
     "FROM alert a LEFT JOIN LATERAL (SELECT jsonb_agg(jsonb_build_object("
     "'channel', d.channel, 'state', d.state, 'note', d.note, 'message', d.message_id, "
+    "'is_together', coalesce(d.message_id <> d.alert_id, false), "
     "'attempts', coalesce(m.attempts, 0), 'error', m.last_error, "
     "'delivered_at_ms', (extract(epoch FROM d.delivered_at) * 1000)::bigint) ORDER BY d.channel) "
     "AS list FROM delivery d LEFT JOIN alert_message m "
@@ -250,12 +248,11 @@ class AlertStore:
         )
         return Told.model_validate(dict(rows[0])) if rows else None
 
-    async def end_of(self, alert_id: str) -> Alert | None:
-        """Return what says that what an alert tells of is over; None: it is not, or has no end."""
+    async def last_word(self, alert_id: str) -> Alert | None:
+        """Return what was said last about the same after an alert; None: that alert is it."""
         rows = await self._database.fetch(
-            "SELECT e.content FROM alert a JOIN LATERAL (SELECT content, status, seq FROM alert l "
-            "WHERE l.key = a.key AND l.key <> '' ORDER BY seq DESC LIMIT 1) e ON true "
-            "WHERE a.id = $1 AND a.status = 'firing' AND e.status = 'resolved' AND e.seq > a.seq",
+            "SELECT l.content FROM alert a JOIN alert l ON l.key = a.key AND l.key <> '' "
+            "AND l.seq > a.seq WHERE a.id = $1 ORDER BY l.seq DESC LIMIT 1",
             alert_id,
         )
         return Alert.model_validate(rows[0]["content"]) if rows else None

@@ -80,7 +80,10 @@ async def note_alerts(
 async def put_parts(
     connection: asyncpg.Connection, channel: str, message: str, parts: Sequence[Part]
 ) -> None:
-    """Put several messages in the place of one; what was tried of it stays on record."""
+    """Put several messages in the place of one; what was tried of it stays on record.
+
+    They may also tell of what was in no message yet.
+    """
     for number, part in enumerate(parts):
         await connection.execute(
             "INSERT INTO alert_message AS o "
@@ -100,8 +103,9 @@ async def put_parts(
         )
         await note_alerts(connection, channel, part.message)
         await connection.execute(
-            "UPDATE delivery SET message_id = $3 WHERE channel = $1 AND message_id = $2 "
-            "AND alert_id = ANY($4) AND state = 'composed'",
+            "UPDATE delivery SET state = 'composed', message_id = $3 WHERE channel = $1 "
+            "AND alert_id = ANY($4) "
+            "AND (message_id = $2 AND state = 'composed' OR state = 'pending')",
             channel,
             message,
             part.message["id"],

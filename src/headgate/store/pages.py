@@ -193,6 +193,16 @@ class PageStore:
         )
         return state
 
+    async def states(self, kind: Kind, subjects: Sequence[str]) -> dict[str, str]:
+        """Return the same of those of these names that have been saved."""
+        rows = await self._database.fetch(
+            "SELECT subject, state FROM snapshot "
+            "WHERE kind = $1 AND subject = ANY ($2) AND state IS NOT NULL",
+            kind,
+            list(subjects),
+        )
+        return {row["subject"]: row["state"] for row in rows}
+
     async def transitions(
         self,
         downstream: str,

@@ -56,6 +56,39 @@ class UntoldStore:
             for row in rows
         ]
 
+    async def ending(self, channel: str, message: str, alerts: Sequence[str]) -> list[Alert]:
+        """Return what waits about what is over by now though no message of it was taken, in order.
+
+        Nothing where another message waits about the same subject: it comes first.
+
+        Args:
+            channel: Its name.
+            message: The id of the message that was not taken.
+            alerts: The ids of what it tells of.
+        """
+        rows = await self._database.fetch(
+            "SELECT DISTINCT f.subject FROM alert f WHERE f.id = ANY ($3) AND f.status = 'firing' "
+            "AND f.key <> '' AND EXISTS (SELECT FROM (SELECT id, status FROM alert "
+            "WHERE key = f.key AND key <> '' AND seq > f.seq OFFSET 0) r JOIN delivery d "
+            "ON d.alert_id = r.id AND d.channel = $1 WHERE r.status = 'resolved' "
+            "AND d.state = 'pending') AND NOT EXISTS (SELECT FROM alert_message m "
+            "JOIN alert_in_message i ON i.channel = m.channel AND i.message_id = m.id "
+            "WHERE m.channel = $1 AND m.state = 'pending' AND m.id <> $2 "
+            "AND i.subject = f.subject)",
+            channel,
+            message,
+            list(alerts),
+        )
+        if not rows:
+            return []
+        found = await self._database.fetch(
+            "SELECT a.content FROM delivery d JOIN alert a ON a.id = d.alert_id "
+            "WHERE d.channel = $1 AND d.state = 'pending' AND a.subject = ANY ($2) ORDER BY a.seq",
+            channel,
+            [row["subject"] for row in rows],
+        )
+        return [Alert.model_validate(row["content"]) for row in found]
+
     async def silence(
         self, channel: str, silences: Mapping[str, str], unheard: Mapping[str, str]
     ) -> None:

@@ -5,6 +5,7 @@ from typing import Final
 
 from headgate.model.breaker import MOST_AFFECTED, AffectedTenant, BreakerState
 from headgate.model.plan import TenantForecast
+from headgate.model.pool import Condition
 
 GLYPHS: Final = {
     BreakerState.CLOSED: "●",
@@ -62,6 +63,32 @@ def effect(one: TenantForecast) -> str:
     if one.over:
         words.append(f"{one.over} held too many: nothing new until given back")
     return "; ".join(words) or "-"
+
+
+def divided(
+    strategy: str, tenants: int, wanting: int, unheard: int, conditions: Sequence[Condition]
+) -> str:
+    """Return what the division of a pool was made by.
+
+    Args:
+        strategy: How it is divided.
+        tenants: How many share it.
+        wanting: How many of them want more than they have.
+        unheard: How many of their ledgers have not said what they hold; until then nobody gets
+            more.
+        conditions: What people should know of the division.
+    """
+    if unheard:
+        if unheard == 1:
+            return "waiting for 1 ledger to say what it holds"
+        return f"waiting for {unheard} ledgers to say what they hold"
+    text = f"{strategy}, {tenants} tenants"
+    if wanting:
+        more = "wants more than it has" if wanting == 1 else "want more than they have"
+        text += f", {wanting} of them {more}"
+    if conditions:
+        text += f"; {conditions[0].message}"
+    return text
 
 
 def what_gives_more(pool: str, *, guaranteeing: bool) -> str:

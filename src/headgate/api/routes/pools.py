@@ -64,7 +64,7 @@ class PoolOrder(ForATime):
         action: ``set_capacity``, ``throttle``, or ``resume`` to end either.
         reason: Why; it stands in the audit.
         capacity: With ``set_capacity``: units by resource; those not named stay.
-        share: With ``throttle``: what is left of the capacity.
+        share: With ``throttle``: what is left of the capacity, set or configured.
         for_ms: How long it holds; null, and ``until_ms`` too: until ``resume``.
         until_ms: In place of ``for_ms``: until when, Unix time.
         dry_run: Answer what it would be, change nothing.

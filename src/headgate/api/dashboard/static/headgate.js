@@ -214,8 +214,8 @@ function command() {
   if (asks("changes") || asks("quota")) for (const [name, value] of Object.entries(changes())) text += ` ${sh(`${name}=${value ?? "none"}`)}`;
   if (asks("amount")) text += ` ${order.amount}=${$("f-amount").value}`;
   if (asks("share")) text += ` --to ${$("f-share").value === "0" ? "0" : `${$("f-share").value}%`}`;
-  if (begin() !== null) text += ` --from ${new Date(begin()).toISOString()} --until ${new Date(begin() + Number(ms)).toISOString()}`;
-  else if ((asks("for") || asks("until") || asks("ends")) && ms !== "") text += ` --for ${words(Number(ms))}`;
+  if (begin() !== null) text += ` --from ${new Date(begin()).toISOString()}`;
+  if ((asks("for") || asks("until") || asks("ends")) && ms !== "") text += ` --for ${words(Number(ms))}`;
   if (asks("below") && $("f-below").checked) text += " --allow-below-usage";
   return `${text} --reason ${quoted(reason)}`;
 }
@@ -251,11 +251,11 @@ function effect(said) {
   if (Array.isArray(data)) return `It would ${data.map((one) => `${one.action} ${one.target}: ${one.lines.join("; ")}`).join(". ") || "change nothing"}.`;
   const before = data.before?.changes || data.before || {};
   const fields = Object.entries(data.after?.changes || {}).map(([name, value]) => `${name} ${before[name] ?? "none"} → ${value ?? "none"}`);
+  if (data.capacity) return `It would have ${Object.entries(data.capacity).map(([name, units]) => `${units} ${name}`).join(", ")}${data.message ? `; ${data.message}` : ""}.`;
   if (data.message) return `It would: ${[data.message, ...fields].join("; ")}.`;
   if (asks("share") && data.throttle && data.override) return `At most ${Math.round(data.throttle.share * 100)}% of the calls would pass when ${data.state} has ended; until then, it decides.`;
   if (asks("share") && data.throttle) return `At most ${Math.round(data.throttle.share * 100)}% of the calls would pass; the breaker is ${data.state}.`;
   if (data.state) return `It would be ${data.state}${data.override ? "" : `: ${data.reason}`}.`;
-  if (data.capacity) return `It would have ${Object.entries(data.capacity).map(([name, units]) => `${units} ${name}`).join(", ")}.`;
   if (data.told !== undefined) return `${data.told} running ledgers would be told.`;
   if (data.reply) return `It would: ${data.reply.message}.`;
   return "";
