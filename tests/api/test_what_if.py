@@ -121,6 +121,16 @@ async def test_other_weights_show_who_gains_and_who_loses_and_nothing_is_changed
     assert "capacity 8 scan" in shown and "With what ada has set: a drill" in shown
     larger = (await caller.get(f"{PATH}?capacity.scan=12")).text
     assert "capacity 8 → 12 scan" in larger and "ada has set" not in larger
+    # Less than is guaranteed is answered as setting it would be, and not refused.
+    guaranteed = {"acme": {"scan": {"guaranteed": 5}}}
+    for units in (2, 0):
+        wish = {"capacity": {"scan": units}, "strategy": "reserved", "quotas": guaranteed}
+        said = await caller.post("/v1" + PATH, json=wish)
+        assert said.status_code == 200, said.text
+        assert said.json()["capacity"] == {"scan": units}
+        assert [one["type"] for one in said.json()["conditions"]] == ["OVERCOMMITTED"]
+    query = "acme*scan*guaranteed=5&strategy=reserved&capacity.scan=2"
+    assert "OVERCOMMITTED" in (await caller.get(f"{PATH}?{query}")).text
     again = (await caller.get("/v1/pools/site%2Fslots")).json()
     assert again["data"]["members"]["acme"]["allocated"] == {"scan": 4}
 

@@ -296,6 +296,13 @@ async def test_an_unchanged_file_changes_nothing_whatever_the_jobs_wait_for(
         more = {one.tenant: one for one in (await planned()).tenants}
         assert (more[daily].wanted, more[daily].difference, more[daily].unblocked) == (3, 2, 2)
         assert more[narrow].difference == 0
+        # What is held within a guarantee the governor need not have heard of: the ledger knows.
+        narrows = sections["tenants"].pop(narrow)
+        without = await planned()
+        assert (without.leaves, [one.target for one in without.tenants]) == ([narrow], [3])
+        assert [one.type for one in without.conditions] == [STILL_HELD]
+        assert "may still hold 2 scan" in without.conditions[0].message
+        sections["tenants"][narrow] = narrows
         sections["pools"][pool]["tenants"] = [narrow]
         without = await planned()
         assert (without.leaves, [one.target for one in without.tenants]) == ([daily], [2])

@@ -1,5 +1,6 @@
 """What people who override a quota should know: that it does nothing, or more than there is."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
@@ -48,7 +49,9 @@ async def with_hints(
             # What it replaces is gone already, or not yet: the same either way.
             gone = {override.id, reply.before.get("id")}
             others = [one for one in view.overrides if one.id not in gone]
-            hints += of_pool(applied, seen, ledgers, tenant, override, others)
+            hints += await asyncio.to_thread(
+                lambda: list(of_pool(applied, seen, ledgers, tenant, override, others))
+            )
         if _is_new(view, action.resource):
             hints += _of_name(applied, tenant, action.resource)
     except HeadgateError:

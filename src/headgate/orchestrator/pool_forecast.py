@@ -75,8 +75,10 @@ def pool_forecast(
     before: Claims = {}
     for tenant in sorted({*settings.tenants, *(present.settings.tenants if present else ())}):
         record = ledgers.get(tenant) or LedgerRecord(tenant, None, "none")
-        now = claims_with(record, applied.ledger(tenant), now_ms).get(pool, {})
-        then = claims_with(record, wanted.ledger(tenant), now_ms).get(pool, {})
+        old, new = applied.ledger(tenant), wanted.ledger(tenant)
+        now = then = claims_with(record, old, now_ms).get(pool, {})
+        if new != old:
+            then = claims_with(record, new, now_ms).get(pool, {})
         member = None if present is None else present.members.get(tenant)
         before[tenant] = {name: _seen(claim, claim, member, name) for name, claim in now.items()}
         claims[tenant] = {
@@ -92,11 +94,11 @@ def pool_forecast(
     by_people = [] if present is None else present.set_by_people
     now_by = None
     if present is not None:
-        now_by = _divided(pool, present.settings, present, before, by_people)
+        now_by = _divided(pool, present.settings, present, before, by_people, before)
     wish = []
     if capacity:
         wish = [CapacityOverride(capacity=dict(capacity), actor="", reason="", since_ms=now_ms)]
-    then_by = _divided(pool, settings, present, claims, [*by_people, *wish])
+    then_by = _divided(pool, settings, present, claims, [*by_people, *wish], before)
     still_set = [one for one in then_by.record.set_by_people if one not in wish]
     after = then_by.view()
     return PoolForecast(
@@ -130,14 +132,18 @@ def _divided(
     present: PoolView | None,
     claims: Claims,
     overrides: Sequence[CapacityOverride],
+    before: Claims,
 ) -> Governor:
-    """Return a governor that has divided the pool once, with what people have set for it."""
+    """Return a governor that has divided the pool once, with what people have set for it.
+
+    Whoever is no part of it takes off the capacity what was held ``before``.
+    """
     # What was used lately is not in the view, so the past counts for nothing here. Nor is anybody
     # told of anything, which a governor would look for among all tenants whenever one comes.
     without = {"history_half_life_ms": None, "alerts": None}
     governor = Governor.begin(pool, settings.model_copy(update=without), 0)
     if present is not None:
-        _take_over(governor, present)
+        _take_over(governor, present, before)
     for override in overrides:
         governor.set_capacity(override)
     for tenant in settings.tenants:
@@ -148,7 +154,7 @@ def _divided(
     return governor
 
 
-def _take_over(governor: Governor, present: PoolView) -> None:
+def _take_over(governor: Governor, present: PoolView, before: Claims) -> None:
     """Have a governor know what it follows, and who has left it."""
     settings = governor.record.settings
     if present.follows is not None:  # if it still does, else it is old news
@@ -161,6 +167,11 @@ def _take_over(governor: Governor, present: PoolView) -> None:
             0,
         )
     held = present.left | {tenant: member.held for tenant, member in present.members.items()}
+    held |= {
+        tenant: {name: claim.held for name, claim in of_tenant.items()}
+        for tenant, of_tenant in before.items()
+        if of_tenant and tenant in present.members
+    }
     governor.record.left = {
         tenant: Left(dict(units), _LATER_MS)
         for tenant, units in held.items()

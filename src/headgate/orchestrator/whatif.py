@@ -44,8 +44,6 @@ async def forecast(
     """
     plan = await Configurator(client, database, task_queue, shown=shown).plan(wanted)
     applied = await ConfigurationStore(database).load()
-    sharing = {tenant for pool in wanted.pools.values() for tenant in wanted.members(pool)}
-    ledgers = await ledgers_of(database, sorted(sharing))
     saved = {view.pool: view for view in await SnapshotStore(database).pools()}
     now_ms = time.time_ns() // 1_000_000
 
@@ -57,6 +55,9 @@ async def forecast(
 
     names = sorted(wanted.pools)
     views = await asyncio.gather(*map(seen, names))
+    sharing = {tenant for pool in wanted.pools.values() for tenant in wanted.members(pool)}
+    sharing |= {tenant for _, view in views if view is not None for tenant in view.members}
+    ledgers = await ledgers_of(database, sorted(sharing))
     return Forecast(
         changes=[
             PlannedChange(action=change.action, target=change.target, lines=change.lines())
@@ -92,8 +93,9 @@ async def what_would_be(database: Database, pool: str, wish: WhatIf) -> PoolFore
     ledgers = await ledgers_of(database, wanted.members(wanted.pools[pool]))
     source: Seen = "new" if view is None else "saved"
     now_ms = time.time_ns() // 1_000_000
-    return pool_forecast(
-        wanted, applied, pool, source, view, ledgers, now_ms, capacity=wish.capacity
+    # Thousands of tenants take a second or two, in which the API has others to answer.
+    return await asyncio.to_thread(
+        pool_forecast, wanted, applied, pool, source, view, ledgers, now_ms, capacity=wish.capacity
     )
 
 

@@ -196,6 +196,7 @@ def _pool(saved: Saved) -> Pool:
         update={
             "members": {name: view.members[name] for name in names},
             "unheard": view.unheard[:MOST_PAGE],
+            "left": dict(list(view.left.items())[:MOST_PAGE]),
             "settings": view.settings.model_copy(
                 update={"tenants": dict(list(view.settings.tenants.items())[:MOST_PAGE])}
             ),
