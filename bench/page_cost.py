@@ -66,10 +66,8 @@ async def measure(rounds: int) -> dict[str, dict[str, float]]:
         resources.push_async_callback(bare.close)
         found = {}
         for path, (kind, order) in _PAGES.items():
-            values: list[Any] = [kind, None, None, None]
-            if order != "name":
-                values.append(0)
-            queries = [(await bare.prepare(PAGES[order]), (*values, PAGE + 1))]
+            arguments = (kind, None, None, None, 0, PAGE + 1)
+            queries: list[Any] = [(await bare.prepare(PAGES[order]), arguments)]
             if not path.startswith("/v1/"):
                 # From when on what changes is told to the page.
                 queries.insert(0, (await bare.prepare(NOW), ()))

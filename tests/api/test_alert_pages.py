@@ -76,7 +76,11 @@ async def test_what_is_open_comes_first_and_an_alert_has_its_page(desk: Desk, po
 async def test_buttons_of_an_operator_do_what_they_say(desk: Desk, post: Post) -> None:
     await post.tell(crossing("globex"))
     operator = await desk.caller("operator", **HTML)
-    assert actions((await operator.get("/alerts")).text) == {}
+    bare = actions((await operator.get("/alerts")).text)
+    assert [*bare] == ["Silence some"]
+    assert [one["name"] for one in bare["Silence some"]["inputs"]] == [
+        "kind", "severity", "subject", "tenant",
+    ]  # fmt: skip
     listed = await operator.get("/alerts", params={"kind": "quota.*", "tenant": "globex"})
     these = actions(listed.text)["Silence these"]
     assert these["body"] == {"kind": "quota.*", "tenant": "globex"}

@@ -146,7 +146,7 @@ async def test_an_alert_is_sent_again_once_and_it_stands_in_the_audit(
     for order, id, status, said in (
         ({"channel": "opps"}, alert(1).id, 409, "channel opps: no such channel"),
         ({"channel": "own"}, alert(1).id, 409, "channel own: is tenant acme's own"),
-        ({}, "nothing", 404, "nothing: no such alert"),
+        ({}, "nothing", 404, "there is no alert 'nothing'"),
         ({"reason": ""}, alert(1).id, 422, "reason"),
     ):
         answer = await operator.post(of(id, "/resend"), json={**BECAUSE, **order})

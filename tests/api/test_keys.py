@@ -88,4 +88,6 @@ async def test_a_key_for_a_tenant_that_nobody_has_heard_of_is_made_with_a_warnin
         made = await admin.post("/v1/keys", json=order)
         assert made.status_code == 200 and made.json()["data"]["message"].endswith(said)
     listed = await admin.post("/v1/keys", json={**ORDER, "tenant": acme, "dry_run": True})
-    assert "there is no tenant" not in listed.text
+    assert "there is no tenant" not in listed.text and "also as admin" not in listed.text
+    order = {**ORDER, "tenant": acme, "role": "admin", "dry_run": True}
+    assert "and nothing else, also as admin" in (await admin.post("/v1/keys", json=order)).text

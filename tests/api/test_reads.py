@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from temporalio.client import Client
 from temporalio.common import Priority
 
@@ -77,6 +78,15 @@ async def test_tenants_come_page_by_page_and_those_that_wait_first(desk: Desk) -
     assert await pages("name") == names
     in_line = [waiting, *(name for name in names if name != waiting)]
     assert await eventually(lambda: pages("waiting"), lambda found: found[0] == waiting) == in_line
+    assert await pages("held") == await pages("usage") == in_line
+    assert sorted(await pages("changed")) == names
+    first = (await viewer.get("/v1/tenants", params={"sort": "waiting", "limit": 1})).json()
+    other = {"sort": "name", "cursor": first["next_cursor"]}
+    of_another = await viewer.get("/v1/tenants", params=other)
+    assert (of_another.status_code, of_another.json()["detail"]) == (
+        400,
+        "cursor: is of another sort than name: begin again without it",
+    )
     holders = (await viewer.get(f"/v1/tenants/{waiting}/holders")).json()
     assert [one["id"] for one in holders["permits"]] == ["a"]
     assert [(one["id"], one["position"]) for one in holders["waiters"]] == [("b", 1), ("c", 2)]
@@ -93,7 +103,7 @@ async def test_a_name_with_a_slash_is_one_name(desk: Desk) -> None:
     assert shown.json()["data"]["tenant"] == name
     assert (await viewer.get(f"/v1/tenants/{name}")).status_code == 404
     missing = (await viewer.get(f"/v1/tenants/{name}%2Fx")).json()
-    assert missing["instance"] == f"/v1/tenants/{name}/x"
+    assert missing["instance"] == f"/v1/tenants/{name}%2Fx"
     assert (await viewer.get("/v1/tenants/a%00b")).status_code == 400
 
 
@@ -272,3 +282,48 @@ async def test_whether_work_flows_is_told_to_who_sees_all(desk: Desk) -> None:
     about = [one for one in found["attention"] if one["subject"] == f"breaker/{scanner}"]
     assert [one["severity"] for one in about] == ["critical"]
     assert (await own.get("/v1/status")).status_code == 403
+
+
+async def test_what_is_not_known_is_refused_with_what_there_is(desk: Desk) -> None:
+    viewer = await desk.caller("viewer")
+    for path, said in {
+        "/v1/downstreams?sate=OPEN": "'sate': there is no such parameter; did you mean state?",
+        "/v1/audit?nonsense=1": "'nonsense': there is no such parameter; there is action, actor, "
+        "cursor, limit, search, since_ms, target, until_ms",
+        "/v1/status?fresh=1": "'fresh': there is no such parameter; this takes none",
+    }.items():
+        refused = await viewer.get(path)
+        assert (refused.status_code, refused.json()["detail"]) == (422, said)
+    stranger = await desk.caller()
+    assert (await stranger.get("/v1/downstreams?sate=OPEN")).status_code == 401
+    nowhere = await viewer.get("/v1/nowhere")
+    assert nowhere.json()["detail"] == "nothing is served there: /v1/openapi.json says what is"
+    wrong = await viewer.post("/v1/audit")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET")
+    assert wrong.json()["detail"] == "POST is not taken there, but GET"
+    for name, value, said in (
+        ("If-Match", "17", 'write the ETag of what it was decided by, such as "17"'),
+        ("Idempotency-Key", "a b", "write up to 200 printable signs without spaces"),
+    ):
+        order = {"action": "resume", "reason": "a drill"}
+        path, headers = f"/v1/downstreams/{desk.of('x')}/commands", {name: value}
+        operator = await desk.caller("operator")
+        refused = await operator.post(path, json=order, headers=headers)
+        assert refused.status_code in (400, 422)
+        assert said in refused.json()["detail"], refused.text
+    text = await viewer.get("/v1/audit", params={"actor": "a\x01"})
+    assert text.json()["detail"] == "actor: write it in one line, without control characters"
+
+
+async def test_a_path_is_told_of_as_it_was_asked(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def connect() -> Client:
+        raise UnavailableError("Temporal does not answer")
+
+    desk.service.temporal = Temporal(connect)
+    viewer = await desk.caller("viewer")
+    away = await viewer.get("/v1/jobs/job%2Fx/why")
+    assert (away.status_code, away.json()["instance"]) == (503, "/v1/jobs/job%2Fx/why")
+    assert "GET /v1/jobs/job%2Fx/why: Temporal does not answer" in caplog.text
+    assert "\x00" not in caplog.text

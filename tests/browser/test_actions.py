@@ -231,6 +231,18 @@ async def test_an_admin_changes_a_configured_quota_and_an_operator_cannot(
         return (await account(desk, tenant)).limits["scan"].max_active
 
     assert await eventually(limit, lambda most: most == 9) == 9
+    revision = await desk.governance.revision("ledger", tenant)
+    await expect(page.locator("[data-live=head]")).to_contain_text(f"revision {revision}")
+    mail = page.locator("[data-live=quotas] tr", has_text="mail")
+    await mail.get_by_role("button", name="Unset").click()
+    await page.get_by_label("Reason").fill("mail is free")
+    await expect(page.locator("#act-cli")).to_have_text(
+        f"headgate quota unset {tenant} mail --reason 'mail is free'"
+    )
+    await decide(page, "mail is free")
+    assert [*(await desk.service.configuration.load()).tenants[tenant].quotas] == ["scan"]
+    # A tenant has one quota or more.
+    await expect(row.get_by_role("button", name="Unset")).to_have_count(0)
     await page.context.clear_cookies()
     await log_in(page, desk, "operator", f"/tenants/{tenant}")
     await expect(row.get_by_role("button", name="Override")).to_be_visible()

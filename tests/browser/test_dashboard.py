@@ -303,3 +303,15 @@ async def test_alerts_are_silenced_from_the_page_of_one_and_told_of_again(
     await page.get_by_role("button", name="Do it").click()
     await expect(page.locator("[data-live=silences]")).to_contain_text("Nothing is.")
     assert await silenced() == 0
+    # Also of what there is no alert of yet.
+    await page.get_by_role("button", name="Silence some").click()
+    await page.get_by_label("Kind, such as").fill("breaker.*")
+    await page.get_by_label("Severity", exact=True).last.select_option("warning")
+    await page.get_by_label("Reason").fill("a drill")
+    await expect(page.locator("#act-cli")).to_have_text(
+        "headgate alerts silence --kind 'breaker.*' --severity warning --for 1h --reason 'a drill'"
+    )
+    await page.get_by_role("button", name="Do it").click()
+    await expect(page.locator("[data-live=silences]")).to_contain_text("a drill")
+    (made,) = await desk.service.silences.in_force()
+    assert (made.kind, made.severity, made.tenant) == ("breaker.*", "warning", None)

@@ -100,3 +100,27 @@ async def test_why_a_job_waits_is_told_anew_when_that_changes(desk: Desk, page: 
     await expect(page.locator("[data-live=report]")).to_contain_text("place 2")
     await desk.governance.exchange(tenant, [], releases=["b"])
     await expect(page.locator("[data-live=report]")).to_contain_text("place 1", timeout=8_000)
+
+
+async def test_with_a_dialog_open_the_end_of_the_login_is_told_and_it_goes_on_after_the_next(
+    desk: Desk, page: Page
+) -> None:
+    scanner = desk.of("scanner")
+    await desk.serve(poll_s=0.1, listen_s=0.5)
+    await desk.apply(downstreams={scanner: {}})
+    await desk.saved("breaker", scanner)
+    await log_in(page, desk, "operator", f"/downstreams/{scanner}")
+    await expect(page.locator("#live")).to_have_text("live")
+    await page.get_by_role("button", name="Force open").click()
+    for key in await desk.keys.list():
+        await desk.keys.revoke(key.id, "test", "the test is about it")
+    await expect(page.locator("#act-error")).to_contain_text("Your login has ended", timeout=20_000)
+    await expect(page.locator("#live")).to_have_text("your login has ended: log in")
+    link = page.locator("#live a")
+    await expect(link).to_have_attribute("href", f"/login?to=%2Fdownstreams%2F{scanner}")
+    second = await page.context.new_page()
+    await log_in(second, desk, "operator", "/audit")
+    await page.get_by_role("button", name="Cancel").click()
+    await expect(page.locator("#live")).to_have_text("live", timeout=20_000)
+    await page.get_by_role("button", name="Force open").click()
+    await expect(page.locator("#act-error")).to_be_empty()

@@ -32,6 +32,16 @@ async def test_a_breaker_is_forced_seen_and_resumed(
     await eventually(
         lambda: governance.saved_breaker(name), lambda s: s is not None and s.state == "FORCED_OPEN"
     )
+    since = ("breaker", "transitions", name)
+    changes = json.loads((await run_here(*since, "--json", environ=environ)).out)
+    assert [(one["source"], one["target"]) for one in changes] == [("CLOSED", "FORCED_OPEN")]
+    first = await run_here(*since, "--limit", "1", "--since", "1h", environ=environ)
+    assert "CLOSED -> FORCED_OPEN by ada: a drill" in first.out
+    assert f"--before {changes[0]['epoch']}" in first.out
+    older = await run_here(*since, "--before", str(changes[0]["epoch"]), environ=environ)
+    assert older.out == "it has not changed in that time\n"
+    nobody = await run_here("breaker", "transitions", f"{name}x", environ=environ)
+    assert nobody.refusal == f"no breaker is known for '{name}x': see headgate breaker list"
     shown = await run_here("breaker", "show", name, environ=environ)
     assert "CLOSED -> FORCED_OPEN by ada: a drill" in shown.out
     assert not re.search(r"^until +-$", shown.out, re.MULTILINE), "of what was set"
@@ -45,6 +55,23 @@ async def test_a_breaker_is_forced_seen_and_resumed(
     for also in ((), ("--dry-run",)):
         again = await run_here("breaker", "resume", name, *about, *also, environ=environ)
         assert again.refusal == f"nothing is set by people for {name}"
+
+
+async def test_how_calls_ended_is_listed_as_the_api_does(
+    governance: Governance, environ: dict[str, str], name: str
+) -> None:
+    await governance.set_policy(name, BreakerPolicy())
+    await governance.report(name, 1, successes=8, failures=2)
+
+    async def outcomes() -> list[dict[str, int]]:
+        listed = await run_here("breaker", "outcomes", name, "--json", environ=environ)
+        found: list[dict[str, int]] = json.loads(listed.out or "[]")
+        return found
+
+    (span,) = await eventually(outcomes, lambda found: len(found) == 1)
+    assert (span["successes"], span["failures"]) == (8, 2)
+    table = await run_here("breaker", "outcomes", name, "--since", "10m", environ=environ)
+    assert re.search(r"Z +8 +2 +0 +0 +0 +\d+$", table.out, re.MULTILINE), table.out
 
 
 async def test_a_breaker_is_throttled_seen_and_resumed(
@@ -61,6 +88,10 @@ async def test_a_breaker_is_throttled_seen_and_resumed(
         lambda: governance.saved_breaker(name), lambda s: s is not None and s.throttle is not None
     )
     assert said in (await run_here("breaker", "show", name, environ=environ)).out
+    shadow = await run_here("breaker", "shadow", name, *about, environ=environ)
+    assert shadow.out.startswith(
+        f"{name} is SHADOW: set by ada: a drill; only when that has ended: cut to 12.5% by ada "
+    )
     resumed = await run_here("breaker", "resume", name, *about, environ=environ)
     assert resumed.out == f"{name} is CLOSED: no failures seen\n"
 

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from headgate.cli.commands import NAMES
 from headgate.cli.main import app
+from tests.cli.command import run_now
 
 
 def test_every_command_is_found_and_says_what_it_does() -> None:
@@ -34,3 +35,9 @@ def test_who_asks_for_one_does_not_wait_for_what_others_need(name: str) -> None:
         timeout=60,
     )
     assert not {"fastapi", "uvicorn", "headgate.devstack.stack"} & {*found.stdout.split()}
+
+
+def test_a_group_without_a_command_shows_its_help_and_nothing_else() -> None:
+    shown = run_now("breaker")
+    assert (shown.returncode, shown.stderr) == (2, "")
+    assert "force-open" in shown.stdout

@@ -90,3 +90,8 @@ async def test_a_key_for_a_tenant_that_nobody_has_heard_of_is_made_with_a_warnin
             assert made["warning"] == said
             made = json.loads((await run(*create, "acme", *also, "--json", environ=environ)).out)
             assert made["warning"] is None
+            admin = await run(*create, "acme", "--role", "admin", *also, "--json", environ=environ)
+            assert json.loads(admin.out)["warning"] == (
+                "a key for one tenant may see that one and release what it holds, and nothing "
+                "else, also as admin"
+            )

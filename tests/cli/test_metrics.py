@@ -23,7 +23,7 @@ WITHOUT_JSON = {"worker", "dev", "serve", "notifier run"}
 """They run until they are ended."""
 
 _ALWAYS = {"quota", "throttle", "pool", "breaker"}
-READ = {"list", "show", "pressure", "what-if"}
+READ = {"list", "show", "transitions", "outcomes", "pressure", "what-if"}
 
 
 def _commands() -> Iterator[tuple[str, typer.core.TyperCommand]]:

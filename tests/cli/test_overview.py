@@ -130,7 +130,7 @@ async def test_the_audit_is_searched(desk: Desk) -> None:
     assert [entry["actor"] for entry in entries] == ["bob"]
     assert "nothing in the audit matches" in await desk.done("audit", "--actor", "nobody")
     wrong = await desk.headgate("audit", "--since", "yesterday")
-    assert "write a time such as" in wrong.refusal
+    assert "write a time such as 2026-11-24T22:00Z, or how long ago, such as 2h" in wrong.refusal
 
 
 def test_the_example_comes_back_as_it_was(tmp_path: Path) -> None:

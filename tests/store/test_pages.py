@@ -30,13 +30,14 @@ async def test_breakers_page_by_page(
         )
         await SnapshotStore(own_database).save(snapshot)
     store, found, last = PageStore(own_database), "", None
+    page: list[Saved] = []
     while True:
-        page: list[Saved] = await store.page(
+        page = await store.page(
             "breaker",
             size,
             order=order,
             after=last,
-            after_value=int(last is not None and STATES[last] == "CLOSED"),
+            after_value=0 if not found else page[-1].value,
         )
         found += "".join(row.subject for row in page)
         if not page:

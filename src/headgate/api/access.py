@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from typing import Annotated, Final, Literal, NoReturn
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Security
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
 from headgate.api.authenticate import SESSION, authenticate
 from headgate.api.principal import Principal, Role
-from headgate.api.problems import ProblemError, not_found
+from headgate.api.problems import ProblemError, not_found, path_asked
 from headgate.api.service import Service, service_of
+from headgate.orchestrator.mistakes import meant, shown
 
 Scope = Literal["all", "tenant", "own"]
 """Whom a route is for: those of all tenants only; or also those of one tenant, whose name is in the
@@ -75,7 +77,7 @@ async def _note(
         actor="nobody" if principal is None else principal.name,
         how="none" if principal is None else principal.described,
         action="denied",
-        target=f"{request.method} {request.url.path}".replace("\x00", "/")[:500],
+        target=f"{request.method} {path_asked(request.scope)}"[:500],
         reason=error.detail,
         after={"status": error.status, "code": error.code, "address": address},
     )
@@ -140,7 +142,7 @@ class Guard:
 
 
 class Access(Guard):
-    """The guard of a route of the API."""
+    """The guard of a route of the API; it lets no query pass that the route does not know."""
 
     async def __call__(
         self,
@@ -149,7 +151,27 @@ class Access(Guard):
         _cookie: Annotated[str | None, Security(_COOKIE)],
     ) -> Principal:
         """Return who calls; raises as ``admit``. The other arguments are for the description."""
-        return await self.admit(request)
+        principal = await self.admit(request)
+        _require_known_query(request)
+        return principal
+
+
+def _require_known_query(request: Request) -> None:
+    """Refuse a query with a name that the route does not know: left aside, it looks obeyed.
+
+    Raises:
+        ProblemError: There is one.
+    """
+    known = {
+        field.alias
+        for dependant in _dependants(request.scope["route"])
+        for field in dependant.query_params
+    }
+    for name in request.query_params:
+        if name in known:
+            continue
+        advice = meant(name, known) if known else "this takes none"
+        raise ProblemError(422, "invalid", f"{shown(name)}: there is no such parameter; {advice}")
 
 
 class Anyone:
@@ -171,13 +193,19 @@ Admin = Annotated[Principal, Depends(Access(Role.ADMIN))]
 
 def declared(route: APIRoute) -> Guard | Anyone | None:
     """Return who may call a route; None: it does not say."""
-    waiting = list(route.dependant.dependencies)
-    while waiting:
-        dependant = waiting.pop()
+    for dependant in _dependants(route):
         if isinstance(dependant.call, Guard | Anyone):
             return dependant.call
-        waiting += dependant.dependencies
     return None
+
+
+def _dependants(route: APIRoute) -> Iterator[Dependant]:
+    """Yield what a route depends on, itself first."""
+    waiting = [route.dependant]
+    while waiting:
+        dependant = waiting.pop()
+        yield dependant
+        waiting += dependant.dependencies
 
 
 def routes_of(app: FastAPI) -> Iterator[object]:

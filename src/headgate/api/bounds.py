@@ -6,7 +6,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headgate.api.problems import document
+from headgate.api.problems import document, path_asked
 
 _HEADERS: Final = {
     "Content-Security-Policy": (
@@ -50,7 +50,7 @@ class Bounds:
         too_large = f"a request may have {self._most_body} bytes"
         length = Headers(scope=scope).get("content-length", "0")
         if not length.isdecimal() or int(length) > self._most_body:
-            answer = document(scope["path"], 413, "too_large", too_large)
+            answer = document(path_asked(scope), 413, "too_large", too_large)
             await answer(scope, receive, send_with_headers)
             return
         received = 0

@@ -92,6 +92,22 @@ def place(cursor: str | None) -> int:
     return 0 if found is None else max(0, int(found[0]))
 
 
+def sorted_after(cursor: str | None, sort: str) -> tuple[str | None, int]:
+    """Return the name and the value after which a page of a sorted list begins.
+
+    Raises:
+        ProblemError: The cursor is not one of this list, sorted like this.
+    """
+    found = read(cursor, str, int, str)
+    if found is None:
+        return None, 0
+    if found[0] != sort:
+        raise ProblemError(
+            400, "bad_request", f"cursor: is of another sort than {sort}: begin again without it"
+        )
+    return str(found[2]), int(found[1])
+
+
 def written(*keys: str | int) -> str:
     """Return a cursor."""
     return urlsafe_b64encode(json.dumps(keys).encode()).decode().rstrip("=")

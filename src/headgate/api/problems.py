@@ -11,9 +11,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope
 from temporalio.service import RPCError
 
 from headgate.api.principal import Principal
+from headgate.model.contract import NAME_PATTERN
 from headgate.model.errors import (
     BelowUsageError,
     ConfigurationError,
@@ -21,6 +23,13 @@ from headgate.model.errors import (
     NotFoundError,
     UnavailableError,
 )
+
+_HEADERS: Final = {
+    "if-match": 'write the ETag of what it was decided by, such as "17"',
+    "idempotency-key": "write up to 200 printable signs without spaces",
+    "last-event-id": "write the id of the last event, a number",
+}
+"""What to write into a header."""
 
 MEDIA_TYPE: Final = "application/problem+json"
 _LOG: Final = logging.getLogger("headgate.api")
@@ -118,6 +127,12 @@ def in_public(error: Exception) -> str:
     return " ".join(text.split())
 
 
+def path_asked(scope: Scope) -> str:
+    """Return the path of a request as it was sent, in which ``a%2Fb`` is one name."""
+    raw: bytes = scope.get("raw_path") or b""
+    return raw.decode("ascii", "replace")
+
+
 def document(
     path: str,
     status: int,
@@ -133,7 +148,7 @@ def document(
         status=status,
         detail=detail,
         code=code,
-        instance=path.replace("\x00", "/"),
+        instance=path,
         errors=errors or [],
     )
     body = problem.model_dump(exclude_defaults=True)
@@ -159,7 +174,7 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
         path = request.url.path
         is_api = path.startswith("/v1/") or path in ("/healthz", "/readyz", "/metrics")
         if is_api or "text/html" not in request.headers.get("accept", ""):
-            return document(path, status, code, detail, headers, errors)
+            return document(path_asked(request.scope), status, code, detail, headers, errors)
         shown = page(request, status, _TITLES[code], detail)
         shown.headers.update(headers or {})
         return shown
@@ -183,14 +198,20 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        detail = str(error.detail)
+        if error.status_code == 404:
+            detail = "nothing is served there: /v1/openapi.json says what is"
+        elif error.status_code == 405:
+            takes = (error.headers or {}).get("Allow", "something else")
+            detail = f"{request.method} is not taken there, but {takes}"
         code = _CODES.get(error.status_code, "error" if error.status_code >= 500 else "bad_request")
         headers = dict(error.headers or {})
-        return answer(request, error.status_code, code, str(error.detail), headers)
+        return answer(request, error.status_code, code, detail, headers)
 
     async def ours(request: Request, error: Exception) -> Response:
         text = in_public(error)
         if isinstance(error, UnavailableError | RPCError):
-            _LOG.warning("%s %s: %s", request.method, request.url.path, error)
+            _LOG.warning("%s %s: %s", request.method, path_asked(request.scope), error)
         if isinstance(error, NotFoundError):
             return answer(request, 404, "not_found", text)
         if isinstance(error, ConflictError):
@@ -203,7 +224,7 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
         return answer(request, 409, "refused", text)
 
     async def bug(request: Request, error: Exception) -> Response:
-        _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        _LOG.error("%s %s failed", request.method, path_asked(request.scope), exc_info=error)
         detail = "the log of headgate serve has the details"
         return answer(request, 500, "error", detail)
 
@@ -229,8 +250,21 @@ def _field(error: Any) -> dict[str, str]:
         return {"field": "body", "message": message, "in": "body"}
     place = [str(part) for part in error["loc"]]
     message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "string_pattern_mismatch":
+        message = _advice_on_text(place[-1], error["ctx"]["pattern"]) or message
     return {
         "field": ".".join(place[1:] or place),
         "message": message[:1].lower() + message[1:],
         "in": place[0],
     }
+
+
+def _advice_on_text(name: str, pattern: str) -> str | None:
+    """Return what to write instead of a text that does not match a pattern; None: not known."""
+    if name.lower() in _HEADERS:
+        return _HEADERS[name.lower()]
+    if pattern.startswith("^[^"):
+        return "write it in one line, without control characters"
+    if pattern == NAME_PATTERN:
+        return "write letters, digits and . _ : @ / + -, beginning with a letter or digit"
+    return None

@@ -7,13 +7,13 @@ import typer
 
 from headgate.alerts.words import many
 from headgate.cli import options
-from headgate.cli.durations import parse_duration
 from headgate.cli.options import Asked, reading, written
 from headgate.cli.tables import ago, left, print_json, say, show, table
 from headgate.gate.clock import now_ms
 from headgate.model.errors import ConfigurationError, NotFoundError
 from headgate.model.silence import MOST_SILENT_MS, NewSilence, Silence
 from headgate.notifier.again import send_again
+from headgate.orchestrator.durations import parse_duration
 from headgate.orchestrator.times import utc
 from headgate.store.alerts import AlertStore, Delivery, DeliveryState, Told
 from headgate.store.silences import SilenceStore

@@ -7,11 +7,11 @@ import typer
 
 from headgate.alerts.words import many
 from headgate.cli import options
-from headgate.cli.durations import is_duration, parse_duration
-from headgate.cli.options import moment, reading
+from headgate.cli.options import reading
 from headgate.cli.page import counted
 from headgate.cli.tables import print_json, say
 from headgate.gate.clock import now_ms
+from headgate.orchestrator.durations import past_moment
 from headgate.orchestrator.times import utc
 from headgate.store.audit import AuditLine, AuditStore
 from headgate.view.changed import differences
@@ -48,8 +48,8 @@ def command(
             target=target,
             search=search,
             action=action,
-            since_ms=None if since is None else _moment(since, "--since"),
-            until_ms=None if until is None else _moment(until, "--until"),
+            since_ms=None if since is None else past_moment(since, "--since", now_ms()),
+            until_ms=None if until is None else past_moment(until, "--until", now_ms()),
         )
     )
     if as_json:
@@ -62,13 +62,6 @@ def command(
         _print(entry)
     if len(found) == limit:
         print(f"only {many(limit, 'is', 'are')} shown: older ones with --before {found[-1].id}")
-
-
-def _moment(text: str, what: str) -> int:
-    text = text.removesuffix("ago").strip()
-    if is_duration(text):
-        return now_ms() - parse_duration(text, what)
-    return moment(text, what)
 
 
 async def _entries(limit: int, **which: Any) -> list[AuditLine]:

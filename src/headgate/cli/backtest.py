@@ -19,10 +19,10 @@ from rich.table import Table
 from headgate.cli.backtest_page import page
 from headgate.cli.calls import read_calls
 from headgate.cli.connect import database
-from headgate.cli.durations import parse_duration
 from headgate.cli.page import counted
 from headgate.model.errors import ConfigurationError
 from headgate.model.policy import BreakerPolicy
+from headgate.orchestrator.durations import parse_duration
 from headgate.simulate import (
     Backtest,
     Call,

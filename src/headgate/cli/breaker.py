@@ -8,13 +8,17 @@ from typing import Any
 
 import typer
 
+from headgate.breaker.machine import MAX_TRANSITIONS_KEPT
 from headgate.cli import options, tables
 from headgate.cli.connect import connect_temporal
 from headgate.cli.options import Asked, perhaps_database, reading
 from headgate.gate.clock import now_ms
-from headgate.model.breaker import BreakerAction, BreakerCommand, BreakerView
+from headgate.model.breaker import BreakerAction, BreakerCommand, BreakerView, Transition
 from headgate.model.errors import ConfigurationError
+from headgate.orchestrator.durations import past_moment
 from headgate.orchestrator.operate import command_breaker
+from headgate.store.database import Database
+from headgate.store.pages import PageStore
 from headgate.store.snapshots import SnapshotStore
 from headgate.view.standing import affected_now
 from headgate.view.words import whom
@@ -34,8 +38,37 @@ def list_breakers(as_json: bool = options.JSON) -> None:
 
 @app.command("show")
 def show(name: str = _NAME, as_json: bool = options.JSON) -> None:
-    """Show one breaker with its last transitions."""
+    """Show one breaker with its last transitions; transitions lists all of them."""
     asyncio.run(_show(name, as_json))
+
+
+@app.command("transitions")
+def transitions(
+    name: str = _NAME,
+    since: str | None = typer.Option(
+        None, "--since", help="Only since then: 2h ago, or a time such as 2026-11-24T22:00Z."
+    ),
+    before: int | None = typer.Option(
+        None, "--before", min=0, help="Only what is older than the one with this epoch."
+    ),
+    limit: int = typer.Option(50, "--limit", min=1, max=10_000, help="At most so many."),
+    as_json: bool = options.JSON,
+) -> None:
+    """List all changes of state of a breaker, the latest first, as Postgres has them."""
+    since_ms = 0 if since is None else past_moment(since, "--since", now_ms())
+    asyncio.run(_transitions(name, limit, before, since_ms, as_json))
+
+
+@app.command("outcomes")
+def outcomes(
+    name: str = _NAME,
+    since: str = typer.Option(
+        "1h", "--since", help="Since then: 2h ago, or a time such as 2026-11-24T22:00Z."
+    ),
+    as_json: bool = options.JSON,
+) -> None:
+    """List how the calls of a downstream ended, in stretches of 10 s."""
+    asyncio.run(_outcomes(name, past_moment(since, "--since", now_ms()), as_json))
 
 
 def _setting(action: BreakerAction, what: str) -> None:
@@ -172,10 +205,53 @@ async def _list(as_json: bool) -> None:
     tables.show(rows)
 
 
-async def _show(name: str, as_json: bool) -> None:
-    view = next((view for view in await _breakers() if view.downstream == name), None)
+async def _known(db: Database, name: str) -> BreakerView:
+    view = await SnapshotStore(db).breaker(name)
     if view is None:
         raise ConfigurationError(f"no breaker is known for {name!r}: see headgate breaker list")
+    return view
+
+
+async def _transitions(
+    name: str, limit: int, before: int | None, since_ms: int, as_json: bool
+) -> None:
+    async with reading() as db:
+        await _known(db, name)
+        found = await PageStore(db).transitions(name, limit, before, since_ms)
+    if as_json:
+        tables.print_json(found)
+        return
+    for step in found:
+        _print_step(step)
+    if not found:
+        asked = since_ms or before is not None
+        print("it has not changed in that time" if asked else "it has not changed yet")
+    if len(found) == limit:
+        print(f"only {limit} are shown: older ones with --before {found[-1].epoch}")
+
+
+async def _outcomes(name: str, since_ms: int, as_json: bool) -> None:
+    async with reading() as db:
+        await _known(db, name)
+        found = [span for _, span in await SnapshotStore(db).outcome_spans(name, since_ms)]
+    if as_json:
+        tables.print_json(found)
+        return
+    numbers = ("Succeeded", "Failed", "Ignored", "Slow", "Rejected", "Mean ms")
+    rows = tables.table("From", *numbers, right=numbers, whole=("From",))
+    for span in found:
+        judged = span.successes + span.failures
+        rows.add_row(
+            _utc(span.at_ms),
+            *map(str, (span.successes, span.failures, span.ignored, span.slow, span.rejected)),
+            str(span.duration_ms // judged) if judged else "-",
+        )
+    tables.show(rows)
+
+
+async def _show(name: str, as_json: bool) -> None:
+    async with reading() as db:
+        view = await _known(db, name)
     if as_json:
         print(json.dumps(view.model_dump(mode="json"), indent=2))
         return
@@ -195,21 +271,28 @@ async def _show(name: str, as_json: bool) -> None:
         print(f"{label:14} {value}")
     print("transitions")
     for step in reversed(view.transitions):
-        by = f" by {step.actor}" if step.actor else "" if step.enforced else " (not enforced)"
-        tables.say(f"  {_utc(step.at_ms)}  {step.source} -> {step.target}{by}: {step.reason}", 4)
+        _print_step(step)
+    if len(view.transitions) >= MAX_TRANSITIONS_KEPT:
+        print(f"  all of them: headgate breaker transitions {name}")
+
+
+def _print_step(step: Transition) -> None:
+    by = f" by {step.actor}" if step.actor else "" if step.enforced else " (not enforced)"
+    tables.say(f"  {_utc(step.at_ms)}  {step.source} -> {step.target}{by}: {step.reason}", 4)
 
 
 def _why(view: BreakerView) -> str:
+    cut, why = "", view.reason
+    if (by := view.throttle) is not None:
+        until = f" until {_utc(by.until_ms)}" if by.until_ms else ""
+        cut = f"cut to {by.share * 100:g}% by {by.actor}{until}: {by.reason}"
     if view.override is not None:
         until = f" until {_utc(view.override.until_ms)}" if view.override.until_ms else ""
-        return f"set by {view.override.actor}{until}: {view.override.reason}"
-    why = view.reason
+        why = f"set by {view.override.actor}{until}: {view.override.reason}"
+        return f"{why}; only when that has ended: {cut}" if cut else why
     if view.open_dependencies:
         why += f"; waits for {', '.join(view.open_dependencies)}"
-    if (cut := view.throttle) is not None:
-        until = f" until {_utc(cut.until_ms)}" if cut.until_ms else ""
-        why += f"; cut to {cut.share * 100:g}% by {cut.actor}{until}: {cut.reason}"
-    return why
+    return f"{why}; {cut}" if cut else why
 
 
 def _utc(ms: int) -> str:

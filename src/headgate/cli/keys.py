@@ -10,9 +10,8 @@ from headgate.cli import options
 from headgate.cli.options import reading
 from headgate.cli.tables import print_json, say, show, table
 from headgate.model.errors import ConfigurationError, NotFoundError
-from headgate.orchestrator.operate import absent
+from headgate.orchestrator.key_warning import key_warning
 from headgate.orchestrator.times import lasting
-from headgate.store.database import Database
 from headgate.store.keys import ApiKey, KeyStore, RoleName
 
 app = typer.Typer(help="Make, list and revoke the keys of the API.", no_args_is_help=True)
@@ -44,7 +43,7 @@ def create(
     by = options.asked(reason, actor, dry_run, request_id)
     of = f" of tenant {tenant}" if tenant else ""
     if dry_run:
-        warning = asyncio.run(_tried(tenant))
+        warning = asyncio.run(_tried(chosen, tenant))
         plan = {"name": name, "role": role, "tenant": tenant, "for_ms": lasts, "dry_run": True}
         if as_json:
             print_json({**plan, "warning": warning})
@@ -58,7 +57,7 @@ def create(
     async def run() -> tuple[ApiKey, str, bool, str | None]:
         async with reading() as db:
             await by.note(db, "key")
-            is_first, warning = not await KeyStore(db).any(), await _warning(db, tenant)
+            is_first, warning = not await KeyStore(db).any(), await key_warning(db, chosen, tenant)
             made = await KeyStore(db).create(
                 name,
                 chosen,
@@ -133,16 +132,11 @@ def revoke(
     print(f"{id} {'would be' if dry_run else 'is'} revoked")
 
 
-async def _tried(tenant: str | None) -> str | None:
+async def _tried(role: RoleName, tenant: str | None) -> str | None:
     if tenant is None:
         return None
     async with reading() as db:
-        return await _warning(db, tenant)
-
-
-async def _warning(db: Database, tenant: str | None) -> str | None:
-    """Return that a key is for nobody yet; no refusal, as ``*`` may let anybody come."""
-    return None if tenant is None else await absent(db, "ledger", tenant)
+        return await key_warning(db, role, tenant)
 
 
 def _state(key: ApiKey) -> str:

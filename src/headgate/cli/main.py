@@ -42,7 +42,9 @@ def main() -> NoReturn:
     try:
         code = app(arguments, prog_name="headgate", standalone_mode=False)
     except typer.TyperException as error:  # the command line cannot be understood
-        _end(f"{error.format_message().rstrip('.')}; see {_path(error)} --help", 2)
+        # Of a group of commands without one the help was printed: that says it all.
+        said = error.format_message().rstrip(".")
+        _end(f"{said}; see {_path(error)} --help" if said else "", 2)
     except HeadgateError as error:
         _end(str(error), error.exit_code)
     except RPCError as error:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import typer
@@ -16,7 +15,6 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from temporalio.client import Client
 
 from headgate.cli.connect import connect_temporal, database
-from headgate.cli.durations import parse_duration
 from headgate.cli.user import current_user
 from headgate.gate.clock import now_ms
 from headgate.model.audit import Order
@@ -24,6 +22,7 @@ from headgate.model.contract import Actor, Name, Why
 from headgate.model.errors import ConfigurationError, UnavailableError
 from headgate.model.ids import Kind, workflow_id
 from headgate.model.ledger import LedgerAction, LedgerCommand
+from headgate.orchestrator.durations import moment, parse_duration
 from headgate.orchestrator.operate import new_command_id
 from headgate.store.address import DATABASE_URL
 from headgate.store.database import Database
@@ -255,18 +254,6 @@ def until_ms(duration: str | None, until: str | None = None) -> int | None:
     if length is None or until is None:
         return None if length is None else now_ms() + length
     return moment(until, "--until")
-
-
-def moment(text: str, what: str) -> int:
-    """Return a time written in ISO 8601, in Unix milliseconds; without a zone it is UTC."""
-    try:
-        time = datetime.fromisoformat(text)
-        at_ms = int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1_000)
-    except (ValueError, OverflowError):
-        at_ms = -1
-    if at_ms < 0:
-        raise ConfigurationError(f"{what} {text!r}: write a time such as 2026-11-24T22:00Z")
-    return at_ms
 
 
 def _problem(error: ValidationError) -> str:

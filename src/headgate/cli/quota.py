@@ -25,6 +25,7 @@ from headgate.model.ledger import (
 from headgate.model.quota import Quota, QuotaChanges
 from headgate.orchestrator.configure import Configurator
 from headgate.orchestrator.configured_quota import QuotaOrder, QuotaSet, set_quota
+from headgate.orchestrator.durations import moment
 from headgate.orchestrator.operate import command_ledger
 from headgate.orchestrator.times import lasting, utc
 from headgate.store.migrate import require_current
@@ -83,10 +84,10 @@ def override(
         raise ConfigurationError("say how long: either --for or --until, perhaps with --from")
     by = options.asked(reason, actor, dry_run, request_id, if_revision)
     fields = options.pairs(changes, _EXAMPLE)
-    begins_at_ms = None if begin is None else options.moment(begin, "--from")
+    begins_at_ms = None if begin is None else moment(begin, "--from")
     for_ms = options.for_ms(duration)
     if end is not None:
-        ends_at_ms = options.moment(end, "--until")
+        ends_at_ms = moment(end, "--until")
     else:
         ends_at_ms = max(now_ms(), begins_at_ms or 0) + (for_ms or 0)
     if begins_at_ms is not None and ends_at_ms <= begins_at_ms:

@@ -27,7 +27,7 @@ from headgate.devstack.tally import Books, Jobs, summary
 from headgate.devstack.workers import GOVERNANCE, JOBS, SupervisedWorker, worker_environment
 from headgate.gate.kinds import KINDS
 from headgate.model.breaker import BreakerView
-from headgate.model.errors import HeadgateError, UnavailableError
+from headgate.model.errors import HeadgateError
 from headgate.model.ids import Kind, workflow_id
 from headgate.model.ledger import LedgerView
 from headgate.model.pool import PoolView
@@ -57,7 +57,8 @@ _MOST_UNDER_WAY: Final = 600
 
 _CANCEL_S: Final = 8.0
 _SETTLE_S: Final = 15.0
-_QUERY_TIMEOUT: Final = timedelta(seconds=5)
+_QUERY_TIMEOUT: Final = timedelta(seconds=12)
+"""Longer than Temporal waits for a worker that was killed before it asks another one."""
 _AT_ONCE: Final = 16
 
 
@@ -328,18 +329,19 @@ class _Bookkeeper:
             if not late:
                 return []
             if time.monotonic() > deadline:
-                return [f"Postgres has not caught up with {name}" for name in late]
+                return [f"{name} does not answer, or Postgres is behind it" for name in late]
             await asyncio.sleep(0.2)
 
-    async def _revision(self, kind: Kind, subject: str) -> int:
+    async def _revision(self, kind: Kind, subject: str) -> int | None:
+        """Return the revision of a workflow; None: it does not answer now."""
         handle = self._client.get_workflow_handle(workflow_id(kind, subject))
         try:
             view: BreakerView | LedgerView | PoolView = await handle.query(
                 "state", result_type=KINDS[kind].view, rpc_timeout=_QUERY_TIMEOUT
             )
             return view.revision
-        except RPCError as error:
-            raise UnavailableError(f"{kind}/{subject} does not answer: {error}") from error
+        except RPCError:
+            return None
 
 
 def _problems(figures: dict[str, Any], books: Books, replay: ReplayResult) -> list[str]:

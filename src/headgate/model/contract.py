@@ -37,8 +37,9 @@ class Message(BaseModel):
 
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._:@/+-]*"
 _NAME_MAX: Final = 200
+NAME_PATTERN: Final = f"^{_NAME}$"
 
-Name = Annotated[str, Field(min_length=1, max_length=_NAME_MAX, pattern=f"^{_NAME}$")]
+Name = Annotated[str, Field(min_length=1, max_length=_NAME_MAX, pattern=NAME_PATTERN)]
 """The name of a tenant, downstream, resource or pool: letters, digits and ``. _ : @ / + -``."""
 
 

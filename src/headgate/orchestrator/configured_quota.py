@@ -149,7 +149,10 @@ async def _require_not_taken_back(store: ConfigurationStore, order: QuotaOrder) 
 def _changed(applied: Configuration, order: QuotaOrder) -> Configuration:
     document = applied.model_dump(mode="json", exclude_unset=True)
     if order.tenant not in applied.tenants:
-        raise NotFoundError(f"the configuration lists no tenant {order.tenant!r}")
+        raise NotFoundError(
+            f"the configuration lists no tenant {order.tenant!r}: list it in headgate.yaml and "
+            "apply that; what holds for those that are not listed is the quota of tenant '*'"
+        )
     known = applied.tenants[order.tenant].quotas
     new = order.change(known.get(order.resource, known.get(DEFAULT)))
     quotas = document["tenants"][order.tenant]["quotas"]

@@ -26,7 +26,7 @@ def first_mistake(error: ValidationError, kind: type[BaseModel]) -> str:
     path = [str(part) for part in mistake["loc"] if part != "[key]"]
     where = ".".join(path)
     if mistake["type"] == "extra_forbidden":
-        return f"{where}: there is no such key; {_meant(path[-1], kind.model_fields)}"
+        return f"{where}: there is no such key; {meant(path[-1], kind.model_fields)}"
     if mistake["type"] == "missing":
         return f"{where} is missing: add it"
     if mistake["type"] in _AS_GIVEN:
@@ -66,7 +66,8 @@ def _advice(mistake: ErrorDetails) -> str:
             return words[:1].lower() + words[1:]
 
 
-def _meant(name: str, known: Iterable[str]) -> str:
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return which of the known names one was perhaps meant to be, or which there are."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {close[0]}?" if close else f"there is {', '.join(names)}"

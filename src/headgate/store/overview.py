@@ -10,6 +10,7 @@ from headgate.model.contract import Message
 from headgate.model.ledger import LedgerSummary
 from headgate.model.pool import PoolView
 from headgate.store.database import Database
+from headgate.store.pages import USAGE
 from headgate.store.workers import WorkerStore
 from headgate.view.standing import (
     BreakerStanding,
@@ -28,17 +29,11 @@ TenantOrder = Literal["name", "waiting", "held", "usage", "changed"]
 
 _HELD: Final = "(SELECT coalesce(sum(value::bigint), 0) FROM jsonb_each_text(view->'units_held'))"
 _WAITING: Final = "(SELECT coalesce(sum(value::bigint), 0) FROM jsonb_each_text(view->'waiting'))"
-_USAGE: Final = (
-    "(SELECT coalesce(max(held.value::numeric / nullif(least("
-    "(view->'limits'->held.key->>'max_active')::numeric, "
-    "(view->'limits'->held.key->>'allocated')::numeric), 0)), 0) "
-    "FROM jsonb_each_text(view->'units_held') held)"
-)
 _ORDERS: Final[dict[str, str]] = {
     "name": "subject",
     "waiting": f"{_WAITING} DESC, subject",
     "held": f"{_HELD} DESC, subject",
-    "usage": f"{_USAGE} DESC, subject",
+    "usage": f"{USAGE} DESC, subject",
     "changed": "at_ms DESC, subject",
 }
 _LEDGERS: Final = "FROM snapshot WHERE kind = 'ledger' AND view IS NOT NULL"

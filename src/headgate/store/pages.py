@@ -2,34 +2,47 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from headgate.model.breaker import Transition
 from headgate.model.ids import Kind
 from headgate.store.database import Database
 
-Order = Literal["name", "waiting", "held", "trouble"]
+Order = Literal["name", "waiting", "held", "usage", "changed", "trouble"]
 
-_PAGE: Final = """
-SELECT subject, revision, at_ms, view::text AS view, waiting, held FROM snapshot
-WHERE kind = $1 AND view IS NOT NULL
-AND ($2::text IS NULL OR strpos(lower(subject), lower($2)) > 0)
-AND ($3::text[] IS NULL OR view ->> 'state' = ANY ($3))
-"""
-_CALM: Final = "(view ->> 'state' = 'CLOSED')::int"
-PAGES: Final[dict[Order, str]] = {
-    "name": _PAGE + "AND ($4::text IS NULL OR subject > $4) ORDER BY subject LIMIT $5",
-    "waiting": _PAGE
-    + "AND ($4::text IS NULL OR (waiting < $5 OR waiting = $5 AND subject > $4)) "
-    + "ORDER BY waiting DESC, subject LIMIT $6",
-    "held": _PAGE
-    + "AND ($4::text IS NULL OR (held < $5 OR held = $5 AND subject > $4)) "
-    + "ORDER BY held DESC, subject LIMIT $6",
-    "trouble": _PAGE
-    + f"AND ($4::text IS NULL OR ({_CALM} > $5 OR {_CALM} = $5 AND subject > $4)) "
-    + f"ORDER BY {_CALM}, subject LIMIT $6",
+USAGE: Final = (
+    "(SELECT coalesce(max(held.value::numeric / nullif(least("
+    "(view->'limits'->held.key->>'max_active')::numeric, "
+    "(view->'limits'->held.key->>'allocated')::numeric), 0)), 0) "
+    "FROM jsonb_each_text(view->'units_held') held)"
+)
+"""What a tenant holds of the limit that it has used most of, as SQL."""
+_VALUES: Final[dict[Order, str]] = {
+    "name": "0",
+    "waiting": "waiting",
+    "held": "held",
+    "usage": f"floor(1000000 * {USAGE})::bigint",
+    "changed": "at_ms",
+    "trouble": "(view ->> 'state' <> 'CLOSED')::int",
 }
+"""By what each order sorts, the most first; and then by name."""
 
+
+def _page(order: Order) -> str:
+    value = _VALUES[order]
+    after, by = f"{value} < $5 OR {value} = $5 AND subject > $4", f"{value} DESC, subject"
+    if order == "name":
+        after, by = "subject > $4 AND $5::bigint IS NOT NULL", "subject"
+    return (
+        f"SELECT subject, revision, at_ms, view::text AS view, waiting, held, {value} AS value "  # noqa: S608 - of constants only
+        "FROM snapshot WHERE kind = $1 AND view IS NOT NULL "
+        "AND ($2::text IS NULL OR strpos(lower(subject), lower($2)) > 0) "
+        "AND ($3::text[] IS NULL OR view ->> 'state' = ANY ($3)) "
+        f"AND ($4::text IS NULL OR ({after})) ORDER BY {by} LIMIT $6"
+    )
+
+
+PAGES: Final = {order: _page(order) for order in _VALUES}
 
 NOW: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS now"
 _BETWEEN: Final = "changed >= $1 AND changed < mark.now"
@@ -72,6 +85,7 @@ class Saved:
         view: As the workflow shows itself, in JSON: whoever validates it reads it at once.
         waiting: What waits, of a ledger.
         held: What is held, of a ledger, in units.
+        value: By what the page is sorted, where that is not the name.
     """
 
     subject: str
@@ -80,6 +94,7 @@ class Saved:
     view: str
     waiting: int = 0
     held: int = 0
+    value: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +133,14 @@ class PageStore:
             limit: At most so many.
             search: Only those with this in their name.
             states: Only breakers in these states.
-            order: By name; or by what waits or is held, the most first; or breakers that are not
-                CLOSED first.
+            order: By name; or by what waits, is held, is used of what may be held, or when it was
+                saved, the most first; or breakers that are not CLOSED first.
             after: Only those that come after the one of this name...
-            after_value: ...and of so much waiting or held; or 1: that is CLOSED, 0: is not.
+            after_value: ...and of this value.
         """
-        values: list[Any] = [kind, search, states, after]
-        if order != "name":
-            values.append(after_value)
-        rows = await self._database.fetch(PAGES[order], *values, limit)
+        rows = await self._database.fetch(
+            PAGES[order], kind, search, states, after, after_value, limit
+        )
         return [
             Saved(
                 row["subject"],
@@ -135,6 +149,7 @@ class PageStore:
                 row["view"],
                 row["waiting"],
                 row["held"],
+                row["value"],
             )
             for row in rows
         ]

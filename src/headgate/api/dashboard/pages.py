@@ -15,7 +15,7 @@ from headgate.api.access import ANYONE, Guard, deny
 from headgate.api.authenticate import require_same_site, session_cookie
 from headgate.api.dashboard.drawings import sparkline, strip
 from headgate.api.dashboard.render import NotLoggedInError, assets, render
-from headgate.api.paging import Cursor, part_of, place, read, written
+from headgate.api.paging import Cursor, part_of, place, read, sorted_after, written
 from headgate.api.principal import Principal, Role
 from headgate.api.problems import ProblemError, in_public, not_found
 from headgate.api.reads import fresh, one, view_of
@@ -27,12 +27,14 @@ from headgate.gate.clock import now_ms
 from headgate.model.alert import Alert, Severity
 from headgate.model.breaker import BreakerState, BreakerView, OutcomeSpan
 from headgate.model.contract import Name
-from headgate.model.errors import HeadgateError, UnavailableError
+from headgate.model.errors import ConfigurationError, HeadgateError, UnavailableError
 from headgate.model.ledger import LedgerSummary, LedgerView
 from headgate.model.notifier import KindPattern, tenant_of
 from headgate.model.pool import GUARANTEEING, MemberView, PoolView, Strategy
 from headgate.model.why import WhyReport
+from headgate.orchestrator.durations import past_moment
 from headgate.orchestrator.throttles import throttles_in_force
+from headgate.store.overview import TenantOrder
 from headgate.view import places
 from headgate.view.margin import margin
 from headgate.view.standing import affected_now, tenant_standing
@@ -118,7 +120,7 @@ async def downstreams(
     cursor: Cursor = None,
 ) -> Response:
     """Show a tile for each breaker, unless told otherwise those in trouble first."""
-    service, now, after = service_of(request), now_ms(), read(cursor, int, str)
+    service, now, (after, value) = service_of(request), now_ms(), sorted_after(cursor, sort)
     mark = await service.pages.now()
     saved = await service.pages.page(
         "breaker",
@@ -126,8 +128,8 @@ async def downstreams(
         search=search or None,
         states=[state] if state else None,
         order=sort,
-        after=None if after is None else str(after[1]),
-        after_value=0 if after is None else int(after[0]),
+        after=after,
+        after_value=value,
     )
     more, saved = len(saved) > _PAGE, saved[:_PAGE]
     spans = await service.snapshots.outcome_spans(None, now - _SPARK_MS)
@@ -148,10 +150,7 @@ async def downstreams(
                 "per_s": _per_s(of, now),
             }
         )
-    following = None
-    if more:
-        is_calm = sort == "trouble" and tiles[-1]["view"].state is BreakerState.CLOSED
-        following = _next(request, int(is_calm), saved[-1].subject)
+    following = _next(request, sort, saved[-1].value, saved[-1].subject) if more else None
     return render(
         request,
         principal,
@@ -209,28 +208,25 @@ async def tenants(
     request: Request,
     principal: Viewer,
     search: Text = None,
-    sort: Literal["waiting", "name", "held"] = "waiting",
+    sort: TenantOrder = "waiting",
     cursor: Cursor = None,
 ) -> Response:
     """Show a bar for each tenant."""
-    service, now, after = service_of(request), now_ms(), read(cursor, int, str)
+    service, now, (after, value) = service_of(request), now_ms(), sorted_after(cursor, sort)
     mark = await service.pages.now()
     saved = await service.pages.page(
         "ledger",
         _PAGE + 1,
         search=search or None,
         order=sort,
-        after=None if after is None else str(after[1]),
-        after_value=0 if after is None else int(after[0]),
+        after=after,
+        after_value=value,
     )
     more, saved = len(saved) > _PAGE, saved[:_PAGE]
     shown = [
         tenant_standing(view_of(row.view, LedgerSummary), row.saved_at_ms, now) for row in saved
     ]
-    following = None
-    if more:
-        value = 0 if sort == "name" else getattr(saved[-1], sort)
-        following = _next(request, value, saved[-1].subject)
+    following = _next(request, sort, saved[-1].value, saved[-1].subject) if more else None
     return render(
         request,
         principal,
@@ -412,6 +408,10 @@ async def alerts(
         search=search,
         severity=severity,
         severities=get_args(Severity),
+        choices=[
+            [None, "any", ""],
+            *([one, one, f"--severity {one}"] for one in get_args(Severity)),
+        ],
         kind=kind,
         tenant=tenant,
         problem=problem,
@@ -457,19 +457,29 @@ async def audit(
     principal: Viewer,
     actor: Text = None,
     target: Text = None,
+    search: Text = None,
     action: Text = None,
+    since: Text = None,
+    until: Text = None,
     cursor: Cursor = None,
 ) -> Response:
     """Show who changed what, and who was denied."""
-    service, before = service_of(request), read(cursor, int)
+    service, now, before = service_of(request), now_ms(), read(cursor, int)
     mark = await service.pages.now()
-    found = await service.audit.lines(
-        _PAGE + 1,
-        before_id=None if before is None else int(before[0]),
-        actor=actor or None,
-        target=target or None,
-        action=action or None,
-    )
+    problem, found = None, []
+    try:
+        found = await service.audit.lines(
+            _PAGE + 1,
+            before_id=None if before is None else int(before[0]),
+            actor=actor or None,
+            target=target or None,
+            search=search or None,
+            action=action or None,
+            since_ms=past_moment(since, "Since", now) if since else None,
+            until_ms=past_moment(until, "Until", now) if until else None,
+        )
+    except ConfigurationError as error:
+        problem = str(error)
     lines = found[:_PAGE]
     return render(
         request,
@@ -477,9 +487,14 @@ async def audit(
         "audit.html",
         mark=mark,
         lines=lines,
-        actor=actor,
-        target=target,
-        action=action,
+        problem=problem,
+        asked={
+            "search": search or target,
+            "actor": actor,
+            "action": action,
+            "since": since,
+            "until": until,
+        },
         next=_next(request, lines[-1].id) if len(found) > _PAGE else None,
     )
 

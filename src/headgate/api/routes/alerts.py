@@ -111,6 +111,8 @@ async def get_alert(request: Request, principal: OwnViewer, id: Id) -> AlertShow
 async def resend(write: Adding, principal: Operator, id: Id, body: Resend) -> Done[Resent]:
     """Send an alert once more, under the id that it has; who has it already may drop it."""
     order = await write.by_hand(principal, body, f"alert/{id}")
+    if await write.service.alerts.one(id) is None:
+        raise not_found(f"there is no alert {id!r}")
     channels = await send_again(write.service.database, id, body.channel, order)
     message = f"send it once more to {', '.join(channels)}"
     told = Resent(channels=channels, message=message)

@@ -31,6 +31,15 @@ async def list_audit(
             description="Of this and what is below it, such as `breaker/scanner`, `ledger/acme`.",
         ),
     ] = None,
+    search: Annotated[
+        str | None,
+        Query(
+            min_length=1,
+            max_length=500,
+            pattern=r"^[^\x00-\x1f]+$",
+            description="Only what has this in its target, such as `acme`.",
+        ),
+    ] = None,
     action: Text = None,
     since_ms: Millis | None = None,
     until_ms: Millis | None = None,
@@ -42,6 +51,7 @@ async def list_audit(
         before_id=None if before is None else int(before[0]),
         actor=actor,
         target=target,
+        search=search,
         action=action,
         since_ms=since_ms,
         until_ms=until_ms,

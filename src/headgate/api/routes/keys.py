@@ -13,7 +13,7 @@ from headgate.api.problems import not_found
 from headgate.api.service import Service, service_of
 from headgate.api.writes import Adding, ByHand, Done
 from headgate.model.contract import Name
-from headgate.orchestrator.operate import absent
+from headgate.orchestrator.key_warning import key_warning
 from headgate.orchestrator.times import utc
 from headgate.store.keys import ApiKey, RoleName
 
@@ -158,11 +158,8 @@ async def _making(service: Service, body: KeyOrder, lasts: timedelta | None) -> 
     message = f"make a key for {body.name}, {body.role} of {of}, {until}"
     if not await service.keys.any():
         message += "; within seconds everybody has to show one"
-    # It may come still: where the configuration has a tenant '*', anybody may.
-    if body.tenant is not None:
-        why = await absent(service.database, "ledger", body.tenant)
-        message += "" if why is None else f"; {why}"
-    return message
+    warning = await key_warning(service.database, body.role, body.tenant)
+    return message if warning is None else f"{message}; {warning}"
 
 
 async def _revoking(service: Service, key: ApiKey, principal: Principal) -> str:

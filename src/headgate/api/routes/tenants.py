@@ -7,7 +7,17 @@ from pydantic import BaseModel, TypeAdapter, field_validator
 
 from headgate.api.access import Admin, TenantOperator, TenantViewer, Viewer, deny
 from headgate.api.ledger_orders import LedgerActionOrder, ReleaseOrder
-from headgate.api.paging import Cursor, Fresh, Limit, Page, Search, page_of, place, read, written
+from headgate.api.paging import (
+    Cursor,
+    Fresh,
+    Limit,
+    Page,
+    Search,
+    page_of,
+    place,
+    sorted_after,
+    written,
+)
 from headgate.api.problems import ProblemError, not_found
 from headgate.api.reads import fresh, one, tag
 from headgate.api.service import service_of
@@ -121,24 +131,27 @@ async def list_tenants(
     cursor: Cursor = None,
     search: Search = None,
     sort: Annotated[
-        Literal["name", "waiting", "held"],
-        Query(description="By name; or by what waits or is held, the most first."),
+        Literal["name", "waiting", "held", "usage", "changed"],
+        Query(
+            description="By name; or by what waits, is held, or is used of what may be held, the "
+            "most first; or those that have changed last first."
+        ),
     ] = "name",
 ) -> Page[Fresh[LedgerView]]:
     """List tenants with their limits and what is used of them."""
-    after = read(cursor, int, str)
+    after, after_value = sorted_after(cursor, sort)
     saved = await service_of(request).pages.page(
         "ledger",
         limit + 1,
         search=search,
         order=sort,
-        after=None if after is None else str(after[1]),
-        after_value=0 if after is None else int(after[0]),
+        after=after,
+        after_value=after_value,
     )
     return page_of(
         saved,
         limit,
-        lambda row: (0 if sort == "name" else getattr(row, sort), row.subject),
+        lambda row: (sort, row.value, row.subject),
         lambda row: fresh(row, LedgerView),
     )
 

@@ -35,6 +35,8 @@ const pace = Number(body.dataset.pace || 500); // not more often than that
 const live = $("live");
 const AT_LEAST_EVERY_MS = 10000; // time passes without anything having changed: nobody may have been at work
 let trouble = ""; // what stands in the way of being told
+let over = false; // the login has ended
+const OVER = "Your login has ended: log in once more in another tab, and then try again here.";
 let due = null;
 let fetched = Date.now();
 let fetching = false;
@@ -77,6 +79,10 @@ async function refresh() {
       else if (at >= 0) part.querySelectorAll(FOCUSABLE)[at]?.focus({ preventScroll: true });
     }
     tick();
+    if (over) {
+      over = false; // somebody has logged in again
+      watch();
+    }
     say(trouble);
   } catch {
     say(trouble || "not up to date");
@@ -87,7 +93,10 @@ async function refresh() {
 }
 
 function say(text) {
-  if (live !== null) live.textContent = text || (missing ? "waiting for it" : "live");
+  if (live === null) return;
+  live.textContent = text || (missing ? "waiting for it" : "live");
+  const to = encodeURIComponent(location.pathname + location.search);
+  if (over) live.append(" ", Object.assign(document.createElement("a"), { href: `/login?to=${to}`, textContent: "log in" }));
 }
 
 function watch() {
@@ -102,12 +111,16 @@ function watch() {
     soon();
   });
   source.addEventListener("stale", () => say((trouble = "stale: Postgres does not answer")));
-  source.addEventListener("error", () => {
+  source.addEventListener("error", async () => {
     say((trouble = "connecting again"));
     // The browser tries again by itself, unless it was refused.
     if (source.readyState !== EventSource.CLOSED) return;
-    setTimeout(watch, 5000);
-    soon();
+    over = (await fetch("/v1/me").catch(() => null))?.status === 401;
+    if (over) {
+      say((trouble = "your login has ended:"));
+      if ($("act").open) $("act-error").textContent = OVER;
+    } else setTimeout(watch, 5000);
+    soon(); // which leads to the login, unless a dialog is open
   });
 }
 if (body.dataset.mark || missing) {
@@ -226,7 +239,7 @@ async function send(dry) {
     : wish();
   const answer = await fetch(order.path, { method: order.method || "POST", headers, body });
   const said = await answer.json().catch(() => ({ detail: `error ${answer.status}` }));
-  if (answer.status === 401) said.detail = "Your login has ended: log in once more in another tab, and then try again here.";
+  if (answer.status === 401) said.detail = OVER;
   if (answer.ok && !dry && said.revision) written.set(order.path, said.revision);
   // It was done, or is refused for what it is: whoever asks once more means it anew.
   if (!dry && (answer.ok || [400, 404, 409, 412, 422].includes(answer.status))) asked = null;
@@ -240,6 +253,7 @@ function effect(said) {
   const fields = Object.entries(data.after?.changes || {}).map(([name, value]) => `${name} ${before[name] ?? "none"} → ${value ?? "none"}`);
   if (data.capacity) return `It would have ${Object.entries(data.capacity).map(([name, units]) => `${units} ${name}`).join(", ")}${data.message ? `; ${data.message}` : ""}.`;
   if (data.message) return `It would: ${[data.message, ...fields].join("; ")}.`;
+  if (asks("share") && data.throttle && data.override) return `At most ${Math.round(data.throttle.share * 100)}% of the calls would pass when ${data.state} has ended; until then, it decides.`;
   if (asks("share") && data.throttle) return `At most ${Math.round(data.throttle.share * 100)}% of the calls would pass; the breaker is ${data.state}.`;
   if (data.state) return `It would be ${data.state}${data.override ? "" : `: ${data.reason}`}.`;
   if (data.told !== undefined) return `${data.told} running ledgers would be told.`;
@@ -377,6 +391,7 @@ form.addEventListener("submit", async (event) => {
 
 // Keys.
 
+$("hint")?.removeAttribute("hidden");
 let went = 0;
 document.addEventListener("keydown", (event) => {
   if ($("keys") === null || event.ctrlKey || event.metaKey || event.altKey) return; // the login has no keys
