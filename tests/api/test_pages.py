@@ -136,6 +136,18 @@ async def test_after_a_resume_the_head_of_a_breaker_counts_from_there(desk: Desk
     await eventually(head, lambda text: f'changed <time data-ms="{view.in_force_since_ms}"' in text)
 
 
+async def test_the_overview_leads_to_the_channels_that_take_no_alerts(desk: Desk) -> None:
+    await desk.database.execute(
+        "INSERT INTO channel (name, fingerprint, disabled_at, last_error) "
+        "VALUES ('gone', 'x', now(), 'channel gone: https://hooks.example answered 410')"
+    )
+    viewer = await desk.caller("viewer", **HTML)
+    page = (await viewer.get("/")).text
+    assert '<a href="/channels">channel/gone</a>' in page
+    assert "disabled: https://hooks.example answered 410" in page
+    await desk.database.execute("DELETE FROM channel WHERE name = 'gone'")
+
+
 async def test_what_is_shown_is_text_and_never_markup(desk: Desk) -> None:
     scanner, _, _ = await governed(desk)
     operator = await desk.caller("operator", **HTML)
