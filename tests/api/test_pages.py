@@ -137,6 +137,7 @@ async def test_after_a_resume_the_head_of_a_breaker_counts_from_there(desk: Desk
 
 
 async def test_the_overview_leads_to_the_channels_that_take_no_alerts(desk: Desk) -> None:
+    await desk.stop_working()  # its Notifier would forget a channel that nobody has configured
     await desk.database.execute(
         "INSERT INTO channel (name, fingerprint, disabled_at, last_error) "
         "VALUES ('gone', 'x', now(), 'channel gone: https://hooks.example answered 410')"
