@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -20,6 +21,7 @@ from headgate.model.ids import Kind
 from headgate.orchestrator.configure import Configurator
 from headgate.store.database import Database
 from headgate.store.keys import KeyStore, RoleName
+from headgate.store.pages import Saved
 from headgate.store.snapshots import SnapshotStore
 from tests.harness import Governance, eventually
 from tests.notifier.site import SECRET, VARIABLE, Site
@@ -103,14 +105,12 @@ class Desk:
     async def saved(self, kind: Kind, *subjects: str) -> None:
         """Wait until Postgres has these as they are now: their first snapshot may be older."""
         for subject in subjects:
-            shown = await eventually(
-                # Bound at once, as the loop goes on; mypy cannot infer a lambda with a default.
-                lambda subject=subject: self.governance.revision(kind, subject),  # type: ignore[misc]
-                lambda revision: revision > 0,
+            # It may just be being restored, and says so.
+            revision = await eventually(
+                partial(self.governance.revision, kind, subject), lambda revision: revision > 0
             )
             await eventually(
-                lambda subject=subject: self.service.pages.one(kind, subject),  # type: ignore[misc]
-                lambda found, shown=shown: found is not None and found.revision >= shown,  # type: ignore[misc]
+                partial(self.service.pages.one, kind, subject), partial(_is_as_new, revision)
             )
 
     async def close(self) -> None:
@@ -120,6 +120,10 @@ class Desk:
         for kind in kinds:
             for subject in await SnapshotStore(self.database).subjects(kind):
                 await self.governance.handle(kind, subject).terminate("the test is over")
+
+
+def _is_as_new(revision: int, found: Saved | None) -> bool:
+    return found is not None and found.revision >= revision
 
 
 @pytest_asyncio.fixture

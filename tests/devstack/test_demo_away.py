@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from temporalio.client import (
@@ -73,7 +73,7 @@ class _Away:
 
 async def test_jobs_that_could_not_be_submitted_are_counted() -> None:
     jobs, problems = Jobs(), list[str]()
-    traffic = _Traffic(_Away(), jobs, problems)  # type: ignore[arg-type]
+    traffic = _Traffic(cast(Client, _Away()), jobs, problems)
 
     async def three() -> AsyncIterator[Job]:
         for _ in range(3):

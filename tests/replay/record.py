@@ -519,10 +519,7 @@ class Recorder:
         await governance.set_pool("asked", everybody, capacity={"scan": 3}, **shares)
         for tenant, one in zip(leavers, holds, strict=True):
             await governance.exchange(tenant, [one])
-            await eventually(
-                lambda tenant=tenant: governance.account(tenant),  # type: ignore[misc]
-                lambda view: view.units_held.get("scan") == 1,
-            )
+            await self._held_is(tenant, 1)
         del everybody["asked-gone"]
         await governance.set_pool("asked", everybody, capacity={"scan": 3}, **shares)
         await eventually(lambda: governance.pool("asked"), lambda view: len(view.conditions) == 1)

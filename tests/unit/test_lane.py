@@ -25,7 +25,8 @@ class Undecided:
 
     async def know(self) -> None: ...
 
-    def refusal(self) -> None: ...
+    def refusal(self) -> Refusal | None:
+        return None
 
     async def admit(self, key: str, tenant: str) -> None:
         self.asked.set()
@@ -51,7 +52,7 @@ class Shut(Undecided):
         super().__init__()
         self.rejected = 0
 
-    def refusal(self) -> Refusal:  # type: ignore[override]
+    def refusal(self) -> Refusal:
         return OPEN
 
     def may_soon_pass(self) -> bool:
