@@ -1,13 +1,13 @@
 """The main path on the real server: a job asks, waits, calls, reports, gives back."""
 
 import pytest
-from temporalio.client import WorkflowFailureError
+from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from headgate.model.policy import BreakerPolicy
 from headgate.model.quota import Quota
 from tests.harness import Governance, Orchestrator, eventually
-from tests.jobs import ScanJobInput
+from tests.jobs import ScanJob, ScanJobInput
 
 
 async def test_a_job_holds_its_permit_and_gives_it_back(
@@ -81,13 +81,21 @@ async def test_a_cancelled_job_gives_back_what_it_holds_and_what_it_waits_for(
     orchestrator.scanner.open.set()
 
 
+async def holding_all(
+    governance: Governance, orchestrator: Orchestrator, tenant: str
+) -> WorkflowHandle[ScanJob, str]:
+    """A job that holds all that its tenant may, in a ledger that soon looks after holders."""
+    await governance.watchful().set_quotas(tenant, scan=Quota(max_active=1))
+    orchestrator.scanner.open.clear()
+    job = await orchestrator.start(ScanJobInput(tenant=tenant))
+    await eventually(lambda: governance.account(tenant), lambda a: a.units_held.get("scan") == 1)
+    return job
+
+
 async def test_a_terminated_job_is_found_and_its_permit_reclaimed(
     governance: Governance, orchestrator: Orchestrator, name: str
 ) -> None:
-    await governance.watchful().set_quotas(name, scan=Quota(max_active=1))
-    orchestrator.scanner.open.clear()
-    holder = await orchestrator.start(ScanJobInput(tenant=name))
-    await eventually(lambda: governance.account(name), lambda a: a.units_held.get("scan") == 1)
+    holder = await holding_all(governance, orchestrator, name)
     waiter = await orchestrator.start(ScanJobInput(tenant=name))
     await eventually(lambda: governance.account(name), lambda a: a.waiting.get("scan") == 1)
     await holder.terminate("test")
@@ -101,10 +109,7 @@ async def test_a_terminated_job_is_found_and_its_permit_reclaimed(
 async def test_a_terminated_job_that_waits_leaves_the_line(
     governance: Governance, orchestrator: Orchestrator, name: str
 ) -> None:
-    await governance.watchful().set_quotas(name, scan=Quota(max_active=1))
-    orchestrator.scanner.open.clear()
-    holder = await orchestrator.start(ScanJobInput(tenant=name))
-    await eventually(lambda: governance.account(name), lambda a: a.units_held.get("scan") == 1)
+    holder = await holding_all(governance, orchestrator, name)
     gone, stays = [await orchestrator.start(ScanJobInput(tenant=name)) for _ in range(2)]
     await eventually(lambda: governance.account(name), lambda a: a.waiting.get("scan") == 2)
     await gone.terminate("test")
